@@ -1,0 +1,25 @@
+"""What `conf/tune/*.yaml` may say."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class TuneConfig:
+    """An Optuna study; no trials means that the config's own values are handed on."""
+
+    trials: int = 0
+    epochs: int = 8  # of each trial
+    seed: int = 42
+    workers: int = 1  # more are faster and not reproducible
+    startup_trials: int = 5  # random trials before the sampler learns
+    prune_after: int = 3  # epochs before a trial may be pruned
+    # "optim.lr": {low: 1e-4, high: 1e-2, log: true} or "train.batch_size": {choices: [32, 64]}
+    space: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a search without a space."""
+        if self.trials < 0 or self.epochs < 1 or self.workers < 1:
+            raise ValueError("trials must not be negative, epochs and workers at least 1")
+        if self.trials and not self.space:
+            raise ValueError("space is empty: name at least one key to search, such as optim.lr")

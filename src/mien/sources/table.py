@@ -1,0 +1,56 @@
+"""The faces table: what every source turns its raw data set into, one row per face."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from mien.expressions import N_EXPRESSIONS
+
+# `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
+# a negative box (-1 everywhere) means: the whole photo is the face.
+FACES_DTYPES: Final = {
+    "face_id": "str",  # unique in the table
+    "image": "str",  # the photo's name, as `Photos.read` takes it
+    "top": "int32",
+    "left": "int32",
+    "right": "int32",
+    "bottom": "int32",
+    "confidence": "float32",  # the face detector's score in the data set's own unit; NaN where it has none
+    "label": "int8",  # position in EXPRESSIONS
+    "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
+    "votes": "object",  # None, or annotators' votes per expression, a list of 7 floats
+}
+WHOLE_PHOTO: Final = (-1, -1, -1, -1)
+PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A raw data set, read: the usable faces and, row by row, what could not be used and why.
+
+    `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
+    `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
+    """
+
+    faces: pd.DataFrame
+    problems: pd.DataFrame
+
+
+def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
+    """Columns of values to a checked faces table; missing optional columns take their empty value."""
+    n = len(rows["face_id"])
+    empty: dict[str, object] = {"confidence": float("nan"), "source_split": "", "votes": None}
+    columns = {name: rows.get(name, [empty.get(name)] * n) for name in FACES_DTYPES}
+    table = pd.DataFrame(columns).astype(FACES_DTYPES)
+    if not table["face_id"].is_unique:
+        twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
+        raise ValueError(f"face_id {twice!r} stands twice in the faces table; a source must name each face once")
+    if not table["label"].between(0, N_EXPRESSIONS - 1).all():
+        raise ValueError(f"a label is outside 0 to {N_EXPRESSIONS - 1}; a source must set such rows aside")
+    return table
+
+
+def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Rows of problems to a table with exactly PROBLEM_COLUMNS, all text."""
+    return pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS)).fillna("").astype("str")
