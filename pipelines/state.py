@@ -1,0 +1,93 @@
+"""Where a stage keeps what must outlive a kill: checkpoints, study journals, unpacked archives.
+
+DVC deletes a stage's outs before it runs, so resumable state lies in `.mien/` of the main checkout, keyed
+by a digest of configuration, data and code.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import UserError
+
+DVC_COPIES: Final = (".dvc", "tmp", "exps")
+
+
+def main_checkout(root: Path | None = None) -> Path:
+    """The checkout a person works in, also from one of the copies in which DVC runs queued experiments."""
+    here = (root or Path.cwd()).resolve()
+    parts = here.parts
+    for i in range(len(parts) - len(DVC_COPIES) + 1):
+        if parts[i : i + len(DVC_COPIES)] == DVC_COPIES:
+            return Path(*parts[:i])
+    return here
+
+
+def state_folder(root: Path | None = None) -> Path:
+    """`.mien/` of the main checkout, created where it is missing."""
+    folder = main_checkout(root) / ".mien"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def digest(*parts: Any) -> str:
+    """A short name for JSON-able content: the first 16 hex digits of its SHA-256."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_digest(*packages: str, root: Path | None = None) -> str:
+    """The digest of the source files of `packages` (paths below the root, files or folders)."""
+    base = root or Path(__file__).resolve().parent.parent
+    files = sorted(f for p in packages for f in _sources(base / p))
+    return digest([[f.relative_to(base).as_posix(), f.read_text(encoding="utf-8")] for f in files])
+
+
+def _sources(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [f for f in path.rglob("*.py") if "__pycache__" not in f.parts]
+
+
+@contextmanager
+def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None = None) -> Iterator[Path]:
+    """A folder for one stage's resumable state, held by one process and removed when the block succeeds.
+
+    Args:
+        stage: the stage's name.
+        key: digest of configuration, data and code; another key is another folder.
+        about: written beside the state for a person who looks.
+        root: the workspace; the current folder unless told.
+
+    Raises:
+        UserError: another process holds it (its PID is named).
+    """
+    folder = state_folder(root) / stage / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder.with_suffix(".lock"), stage):
+        (folder / "about.json").write_text(json.dumps(about, indent=2, sort_keys=True, default=str))
+        yield folder
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _held(lock: Path, stage: str) -> Iterator[None]:
+    """An advisory lock, which the system drops when its holder dies, however it dies."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UserError(
+                f"{stage}: process {file.read().strip() or 'unknown'} is still at this very work "
+                "(a killed `dvc` leaves its stage running); wait for it or kill it, then run again."
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
