@@ -1,0 +1,108 @@
+"""Is a probability of 0.8 right eight times in ten? Temperature scaling and calibration error.
+
+C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.evaluation.checks import Floats, Ints, checked_labels, checked_logits, checked_probabilities
+from mien.models.inference import softmax
+
+LIMITS: Final = (1e-3, 1e3)
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A temperature, the mean NLL of validation without and with it (nats), and why it is not an optimum.
+
+    `note` is empty where the temperature is the minimum of the validation NLL.
+    """
+
+    value: float
+    faces: int
+    nll_before: float
+    nll_after: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal-width bins of confidence, each (bins,): edges, faces, mean confidence and accuracy (NaN: empty)."""
+
+    low: Floats
+    high: Floats
+    faces: Ints
+    confidence: Floats
+    accuracy: Floats
+
+
+def _nll(logits: Floats, labels: Ints, temperature: float) -> float:
+    """Mean NLL in nats, from the logits: exact where a probability would be rounded to 0."""
+    scaled = logits / temperature
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean())
+
+
+def _slope(inverse: float, logits: Floats, labels: Ints) -> float:
+    """Derivative of the NLL by 1/T, in which the NLL is convex: it rises, so it has one root at most."""
+    expected = (softmax(logits * inverse) * logits).sum(axis=1)
+    return float((expected - logits[np.arange(len(labels)), labels]).mean())
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
+    """The temperature that minimises the NLL of validation logits (N, 7), by root finding in 1/T.
+
+    Where there is no such minimum, the note says so: with every face right the NLL falls forever as T
+    falls, and sharpening on that evidence would be reckless, so T stays 1; with logits that point away from
+    the labels it falls forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1.
+    Raises UserError for logits that are not finite.
+    """
+    from scipy.optimize import brentq
+
+    truth = checked_labels(labels)
+    given = checked_logits(logits, len(truth))
+    given = given - given.mean(axis=1, keepdims=True)
+    flattest, sharpest = (_slope(1 / t, given, truth) for t in reversed(LIMITS))
+    note = ""
+    if np.ptp(given, axis=1).max() == 0:
+        value, note = 1.0, "every face has the same logits for all classes: there is nothing to scale"
+    elif sharpest <= 0:
+        value, note = 1.0, "every validation face is predicted right: there is no error to calibrate on"
+    elif flattest >= 0:
+        value, note = LIMITS[1], "the logits say nothing about the labels: flattened as far as the limit"
+    else:
+        value = float(1 / brentq(_slope, 1 / LIMITS[1], 1 / LIMITS[0], args=(given, truth), xtol=1e-12))
+    return Temperature(value, len(truth), _nll(given, truth, 1.0), _nll(given, truth, value), note)
+
+
+def confidence_bin(confidence: Floats, bins: int) -> Ints:
+    """The bin of each confidence, 0 to bins - 1: bin m holds (m/bins, (m+1)/bins], as in Guo et al."""
+    # Rounded, so that the last bit of 1/7 from a uniform model does not decide its bin.
+    where: Ints = np.clip(np.ceil(np.round(confidence * bins, 9)) - 1, 0, bins - 1).astype(np.int64)
+    return where
+
+
+def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> Reliability:
+    """Faces, mean confidence and accuracy in each equal-width bin of the predicted class's probability."""
+    truth = checked_labels(labels)
+    given = checked_probabilities(probabilities, len(truth))
+    confidence = given.max(axis=1)
+    where = confidence_bin(confidence, bins)
+    faces = np.bincount(where, minlength=bins)
+    right = np.bincount(where, weights=given.argmax(axis=1) == truth, minlength=bins)
+    total = np.bincount(where, weights=confidence, minlength=bins)
+    empty = np.where(faces > 0, faces, np.nan)
+    edges = np.linspace(0, 1, bins + 1)
+    return Reliability(edges[:-1], edges[1:], faces, total / empty, right / empty)
+
+
+def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> float:
+    """Mean distance of confidence and accuracy over the faces, by equal-width bins: 0 (calibrated) to 1."""
+    table = reliability(labels, probabilities, bins)
+    gaps = np.abs(table.confidence - table.accuracy)
+    filled = table.faces > 0
+    return float((gaps[filled] * table.faces[filled]).sum() / table.faces.sum())

@@ -1,0 +1,120 @@
+"""Where does it fail? Accuracy within classes, face sizes and detector confidences."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mien.evaluation.bootstrap import Interval, cluster_sums, interval, photo_clusters, resampled
+from mien.evaluation.checks import Array, Floats, Ints
+from mien.expressions import EXPRESSIONS
+
+TOO_FEW: Final = 20
+THIRDS: Final = ("low", "middle", "high")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the test faces: what they share, how many in how many photos, and the accuracy on them.
+
+    With fewer than 20 faces `accuracy` has a value but no interval, and `too_few` is true.
+    """
+
+    group: str
+    name: str
+    faces: int
+    photos: int
+    accuracy: Interval
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the faces are too few for a statement."""
+        return self.faces < TOO_FEW
+
+
+@dataclass(frozen=True)
+class Slices:
+    """All slices with a face, and for each grouping that could not be made the reason."""
+
+    slices: tuple[Slice, ...]
+    skipped: dict[str, str]
+
+
+def thirds(values: npt.ArrayLike, names: tuple[str, ...], unit: str) -> tuple[Ints, list[str]]:
+    """Values (N,) cut at their terciles: the part of each (-1 where NaN) and the parts' names with ranges.
+
+    Equal values stay together, so parts may be unequal, and fewer than three.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(given)
+    part = np.full(len(given), -1, dtype=np.int64)
+    if not known.any():
+        return part, []
+    cuts = np.quantile(given[known], [1 / 3, 2 / 3])
+    third = np.searchsorted(cuts, given, side="left")
+    titles: list[str] = []
+    for k, name in enumerate(names):
+        inside = known & (third == k)
+        if inside.any():
+            part[inside] = len(titles)
+            low, high = given[inside].min(), given[inside].max()
+            span = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f}–{high:.0f}"
+            titles.append(f"{name}, {span}{unit}")
+    return part, titles
+
+
+def _by_value(index: pd.DataFrame, column: str, names: tuple[str, ...], unit: str) -> dict[str, Array]:
+    part, titles = thirds(index[column].to_numpy(dtype=np.float64), names, unit)
+    chosen: dict[str, Array] = {title: part == k for k, title in enumerate(titles)}
+    if titles and (part < 0).any():
+        chosen["not given"] = part < 0
+    return chosen
+
+
+def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
+    """Which faces belong to each (group, name), and why a group was skipped."""
+    labels = index["label"].to_numpy()
+    groups: dict[str, dict[str, Array]] = {
+        "class": {name: labels == k for k, name in enumerate(EXPRESSIONS) if (labels == k).any()},
+        "face size": _by_value(index, "face_size", ("small", "medium", "large"), " px"),
+        "detector confidence": _by_value(index, "confidence", THIRDS, ""),
+    }
+    skipped = {}
+    for group in ("face size", "detector confidence"):
+        if not groups[group]:
+            skipped[group] = f"the data set gives no {group}"
+        elif len(groups[group]) == 1:
+            skipped[group] = f"all {len(index)} faces have the same {group}"
+    chosen = {(g, name): rows for g, names in groups.items() if g not in skipped for name, rows in names.items()}
+    return chosen, skipped
+
+
+def _accuracies(members: Floats, hit: Floats, clusters: Ints, n: int, seed: int) -> list[Interval]:
+    """Accuracy on each column of members (N, S), all on the same resamples of photos."""
+    sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), clusters)
+    faces, hits = np.split(resampled(sums, n if len(sums) > 1 else 0, seed), 2, axis=1)
+    samples = hits / np.where(faces > 0, faces, np.nan)
+    values = (members * hit[:, None]).sum(axis=0) / members.sum(axis=0)
+    return [interval(float(value), samples[:, k]) for k, value in enumerate(values)]
+
+
+def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
+    """Accuracy by class, by terciles of face size and by terciles of the detector's confidence.
+
+    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted
+    classes. Accuracy within a class is its recall.
+    """
+    chosen, skipped = _groupings(index)
+    clusters = photo_clusters(index)
+    hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
+    members = np.column_stack(list(chosen.values())).astype(np.float64)
+    found = []
+    for (group, name), rows, accuracy in zip(
+        chosen, chosen.values(), _accuracies(members, hit, clusters, n, seed), strict=True
+    ):
+        faces = int(rows.sum())
+        kept = accuracy if faces >= TOO_FEW else Interval(accuracy.value, float("nan"), float("nan"))
+        found.append(Slice(group, name, faces, len(np.unique(clusters[rows])), kept))
+    return Slices(tuple(found), skipped)

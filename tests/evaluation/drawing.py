@@ -1,0 +1,35 @@
+"""Labels, logits and indexes as a model and a split would give them."""
+
+import numpy as np
+import pandas as pd
+
+from mien.expressions import N_EXPRESSIONS
+
+
+def drawn(n: int, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) and logits (n, 7) of a model that is right more often the higher its skill."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, N_EXPRESSIONS, n)
+    logits = generator.normal(size=(n, N_EXPRESSIONS))
+    logits[np.arange(n), labels] += skill
+    return labels, logits
+
+
+def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFrame:
+    """An index as `split` writes it, with so many faces a photo."""
+    generator = np.random.default_rng(seed)
+    n = len(labels)
+    photo = np.arange(n) // per_photo
+    return pd.DataFrame(
+        {
+            "row": np.arange(n),
+            "face_id": [f"f{i}" for i in range(n)],
+            "image": [f"p{i}.jpg" for i in photo],
+            "label": labels.astype("int8"),
+            "confidence": generator.uniform(30, 130, n).astype("float32"),
+            "face_size": generator.integers(20, 120, n),
+            "photo_digest": [f"d{i}" for i in photo],
+            "group": photo,
+            "leaked": False,
+        }
+    )
