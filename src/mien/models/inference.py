@@ -1,0 +1,34 @@
+"""Faces in, logits out: the one way in which evaluation, the registry and prediction run a network."""
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Logits of faces, computed in float32 whatever the training's precision was.
+
+    Args:
+        model: a network of `mien.models.catalogue`, on any device; it is put into evaluation mode.
+        faces: `(N, H, W, C)` uint8; a memory map is read batch by batch.
+        batch_size: faces at a time.
+
+    Returns:
+        `(N, 7)` float32, classes in the order of EXPRESSIONS.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    parts = [np.empty((0, 7), dtype=np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(faces), batch_size):
+            batch = np.ascontiguousarray(faces[start : start + batch_size])
+            logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device))
+            parts.append(logits.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities `(N, 7)` float64 of logits divided by a temperature (Guo et al., 2017)."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

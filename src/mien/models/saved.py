@@ -1,0 +1,72 @@
+"""A trained network as two files without a pickle: weights in safetensors, and what it is in JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mien.errors import UserError
+from mien.expressions import EXPRESSIONS
+from mien.models.catalogue import Network, build_model
+from mien.models.settings import ModelConfig
+
+WEIGHTS: Final = "model.safetensors"
+SPEC: Final = "model.json"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to build a network again and to cut faces for it as in training."""
+
+    architecture: dict[str, Any]  # the ModelConfig
+    size: int
+    colour: str
+    margin: float = 0.0
+    square: bool = False
+    apply_exif_rotation: bool = False
+    classes: tuple[str, ...] = EXPRESSIONS  # of the logits, in their order
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return 1 if self.colour == "grey" else 3
+
+    def build(self) -> Network:
+        """The network with fresh weights."""
+        return build_model(ModelConfig(**self.architecture), size=self.size, channels=self.channels)
+
+
+def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
+    """Write `model.safetensors` and `model.json` into an existing folder."""
+    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    (folder / SPEC).write_text(json.dumps(dataclasses.asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> tuple[Network, ModelSpec]:
+    """The network in evaluation mode on the CPU, and its description.
+
+    Raises:
+        UserError: a file is missing or damaged, or the classes are not this version's.
+    """
+    try:
+        fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+        model = spec.build()
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no model: {WEIGHTS} and {SPEC} are needed; `dvc repro train` writes them."
+        ) from error
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"the model in {folder} cannot be read ({reason}); `dvc repro -f train` writes it anew."
+        ) from error
+    if spec.classes != EXPRESSIONS:
+        raise UserError(f"the model in {folder} gives {spec.classes}, and this version of mien expects {EXPRESSIONS}.")
+    return model.eval(), spec
