@@ -1,0 +1,152 @@
+"""The files of a training and of its evaluation, sent to its run."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.tracking.facts import git_facts, lock_facts
+from mien.tracking.runs import (
+    MetricHistory,
+    RunIdentity,
+    flatten,
+    obtain_run,
+    run_name,
+    send_params,
+    set_tags,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+TRAINING: Final = {
+    "training": ("build/train/history.csv", "build/train/lineage.json", "reports/train.json", "reports/train/*.png"),
+    "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
+}
+EVALUATION: Final = {
+    "evaluation": (
+        "reports/report.html",
+        "reports/metrics.json",
+        "reports/predictions.csv",
+        "reports/confusion.csv",
+        "build/evaluate/temperature.json",
+        "reports/evaluate/*.png",
+    ),
+}
+
+
+def publish_training_files(client: "MlflowClient", root: Path) -> str:
+    """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
+    lineage = read_lineage(root)
+    run = obtain_run(client, training_identity(root, lineage))
+    run_id = run.info.run_id
+    params = send_params(client, run_id, training_params(lineage))
+    metrics = MetricHistory(client, run_id).send(read_history(root / "build/train/history.csv"))
+    _send_data(client, run, lineage)
+    files = send_files(client, run, root, TRAINING)
+    set_tags(client, run_id, {**_missing(run, git_facts(root)), **lock_facts(root)})
+    if run.info.status != "FINISHED":
+        client.set_terminated(run_id, "FINISHED")
+    return f"{params} parameters, {metrics} metrics, {files} files"
+
+
+def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
+    """Numbers with their intervals, figures and report; returns what was sent."""
+    run = obtain_run(client, training_identity(root, read_lineage(root)))
+    report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
+    metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
+    files = send_files(client, run, root, EVALUATION)
+    set_tags(client, run.info.run_id, lock_facts(root))
+    if run.info.status != "FINISHED":
+        client.set_terminated(run.info.run_id, "FINISHED")
+    return f"{metrics} metrics, {files} files"
+
+
+def read_lineage(root: Path) -> dict[str, Any]:
+    """What `build/train` says of itself."""
+    lineage: dict[str, Any] = json.loads((root / "build/train/lineage.json").read_text(encoding="utf-8"))
+    return lineage
+
+
+def training_identity(root: Path, lineage: Mapping[str, Any]) -> RunIdentity:
+    """The run of the training in `build/train`."""
+    spec = json.loads((root / "build/train/model.json").read_text(encoding="utf-8"))
+    tags = {
+        "mien.kind": "training",
+        "mien.data_digest": str(lineage["data_digest"]),
+        "mien.split_digest": str(lineage["split_digest"]),
+        "mien.precision": str(lineage["precision"]),
+    }
+    name = run_name(lineage["data"], lineage["model"], spec["size"], spec["colour"])
+    return RunIdentity(lineage["data"], name, lineage["digest"], tags)
+
+
+def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved configuration with dotted keys, and the choices that led to it."""
+    overruled = {f"search.{key}": value["search"] for key, value in lineage["search"].get("overruled", {}).items()}
+    choices = {f"choice.{group}": choice for group, choice in lineage["choices"].items()}
+    return {**flatten(lineage["config"]), **choices, **overruled, "parameters": lineage["parameters"]}
+
+
+def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
+    """The epochs of a history.csv: (epoch, values), without the empty cells."""
+    with file.open(encoding="utf-8", newline="") as rows:
+        return [
+            (int(float(row.pop("epoch"))), {key: float(value) for key, value in row.items() if value})
+            for row in csv.DictReader(rows)
+        ]
+
+
+def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    """The test set's numbers with their intervals, under `test/`, and of its leak-free part beside it."""
+    flat: dict[str, float] = {}
+    for prefix, part in (("test", report), ("test_leak_free", report.get("leak_free") or {})):
+        for key, value in flatten(part).items():
+            if key.startswith("leak_free.") or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            name = key.removesuffix(".value").replace(".low", "_low").replace(".high", "_high")
+            flat[f"{prefix}/{name.replace('.', '/')}"] = float(value)
+    return flat
+
+
+@dataclass(frozen=True)
+class _Files:
+    by_folder: dict[str, list[Path]]
+
+    @property
+    def digest(self) -> str:
+        parts = [(folder, f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for folder, f in self.pairs]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def pairs(self) -> list[tuple[str, Path]]:
+        return [(folder, file) for folder, files in self.by_folder.items() for file in files]
+
+
+def send_files(client: "MlflowClient", run: "Run", root: Path, patterns: Mapping[str, tuple[str, ...]]) -> int:
+    """Send the files that are there into the run's folders, unless they went before; returns how many."""
+    files = _Files({folder: [f for g in globs for f in sorted(root.glob(g))] for folder, globs in patterns.items()})
+    tag = f"mien.sent.{next(iter(patterns))}"
+    if run.data.tags.get(tag) == files.digest:
+        return 0
+    for folder, file in files.pairs:
+        client.log_artifact(run.info.run_id, str(file), folder)
+    set_tags(client, run.info.run_id, {tag: files.digest})
+    return len(files.pairs)
+
+
+def _send_data(client: "MlflowClient", run: "Run", lineage: Mapping[str, Any]) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"path": lineage["config"].get("data", {}).get("path", ""), "split": lineage["split_digest"]})
+    dataset = Dataset(lineage["data"], str(lineage["data_digest"])[:36], "local", source)
+    client.log_inputs(run.info.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _missing(run: "Run", tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that the run lacks: where the training logged them itself, they are the truth."""
+    return {key: value for key, value in tags.items() if key not in run.data.tags}
