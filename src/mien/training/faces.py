@@ -1,0 +1,103 @@
+"""Faces as batches: the data set and the loaders."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
+
+from mien.training.augment import Augmentation
+
+Batch = tuple[Tensor, Tensor]  # (B, C, H, W) uint8 pixels and (B,) int64 labels
+
+
+@dataclass(frozen=True)
+class LabelledFaces:
+    """Faces of one part, as rows of one packed array.
+
+    `pixels` is `(N, H, W, C)` uint8 (a memory map), `rows` `(n,)` the part's rows in it, `labels` `(n,)` int64.
+    """
+
+    pixels: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse rows that the array has not."""
+        if len(self.rows) != len(self.labels) or len(self.rows) == 0:
+            raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels: need as many, and at least one")
+        if self.rows.max() >= len(self.pixels) or self.rows.min() < 0:
+            raise ValueError(f"rows 0 to {len(self.pixels) - 1} exist, and row {self.rows.max()} is asked for")
+
+    def __len__(self) -> int:
+        """How many faces."""
+        return len(self.rows)
+
+
+class FaceDataset(Dataset[Batch]):
+    """LabelledFaces one by one, changed by an augmentation if there is one."""
+
+    def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None, seed: int) -> None:
+        self.faces = faces
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def start_epoch(self, epoch: int) -> None:
+        """Random changes depend on seed, epoch and worker alone, so that a resumed training repeats none."""
+        if self.augmentation is not None:
+            worker = get_worker_info()
+            self.augmentation.seed(self.seed, epoch, worker.id if worker else 0)
+
+    def __len__(self) -> int:
+        """How many faces."""
+        return len(self.faces)
+
+    def __getitem__(self, i: int) -> Batch:
+        """Pixels `(C, H, W)` uint8 and label."""
+        face = np.asarray(self.faces.pixels[self.faces.rows[i]])
+        if self.augmentation is not None:
+            face = self.augmentation(face)
+        pixels = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1)))
+        return pixels, torch.tensor(int(self.faces.labels[i]))
+
+
+class EpochSampler(DistributedSampler[Batch]):
+    """A new order each epoch, a function of seed and epoch alone; it tells the data set which epoch begins."""
+
+    def __init__(self, dataset: FaceDataset, seed: int) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)
+        self._faces = dataset
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch, also after a resume."""
+        super().set_epoch(epoch)
+        self._faces.start_epoch(epoch)
+
+
+def training_loader(
+    faces: LabelledFaces, augmentation: Augmentation, *, batch_size: int, seed: int, workers: int
+) -> DataLoader[Batch]:
+    """Shuffled, augmented batches; the last, smaller one is left out (batch normalisation needs company)."""
+    dataset = FaceDataset(faces, augmentation, seed)
+    sampler = EpochSampler(dataset, seed)
+    return DataLoader(
+        dataset,
+        batch_size=min(batch_size, len(faces)),
+        sampler=sampler,
+        drop_last=True,
+        num_workers=workers,
+        worker_init_fn=partial(_start_worker, sampler) if workers else None,
+    )
+
+
+def _start_worker(sampler: EpochSampler, worker: int) -> None:
+    info = get_worker_info()
+    if info is not None and isinstance(info.dataset, FaceDataset):
+        info.dataset.start_epoch(sampler.epoch)
+
+
+def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:
+    """Batches in order, unchanged."""
+    return DataLoader(FaceDataset(faces, None, 0), batch_size=batch_size)

@@ -1,0 +1,128 @@
+"""Train one network on labelled faces."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from torch import Tensor, nn
+
+from mien.expressions import N_EXPRESSIONS
+from mien.models.saved import ModelSpec
+from mien.training.augment import Augmentation
+from mien.training.checkpoints import BestAndLast, checkpoint_to_continue, load_best
+from mien.training.faces import LabelledFaces, training_loader, validation_loader
+from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
+from mien.training.history import EpochListener, History
+from mien.training.recipe import Recipe
+from mien.training.task import ExpressionTask
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network (the best epoch's weights, on the CPU) and how it came about."""
+
+    model: nn.Module
+    history: list[dict[str, float]]  # a row per epoch
+    best_epoch: int  # of the lowest validation loss, counted from 0
+    hardware: Hardware
+
+
+def fit(
+    spec: ModelSpec,
+    recipe: Recipe,
+    train: LabelledFaces,
+    val: LabelledFaces,
+    folder: Path,
+    *,
+    listener: EpochListener | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    verbose: bool = True,
+) -> Fitted:
+    """Train until the epochs are over or the validation loss stops falling.
+
+    Args:
+        spec: the network and its input; `spec.architecture` is `recipe.model`.
+        recipe: all settings.
+        train: faces to learn from.
+        val: faces that choose the epoch.
+        folder: where checkpoints are; a training that was killed there is continued, on the CPU bit for bit.
+        listener: called with the epoch and its metrics after each epoch.
+        callbacks: further Lightning callbacks, such as a search's pruning.
+        verbose: print a line per epoch.
+
+    Returns:
+        the network with the weights of its best epoch, and the history.
+    """
+    _quiet()
+    keep_freed_memory()
+    hardware = choose_hardware(recipe.train)
+    torch.manual_seed(recipe.train.seed)
+    task = _task(spec, recipe, train, hardware)
+    history = History(listener, verbose=verbose)
+    trainer = _trainer(recipe, hardware, folder, [history, *callbacks])
+    augmentation = Augmentation(recipe.augment)
+    settings = recipe.train
+    loader = training_loader(
+        train, augmentation, batch_size=settings.batch_size, seed=settings.seed, workers=settings.workers
+    )
+    trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
+    best_epoch = load_best(task.model, folder)
+    return Fitted(task.model.cpu().eval(), history.rows, best_epoch, hardware)
+
+
+def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardware) -> ExpressionTask:
+    model = spec.build()
+    model.normalise.measure(train.pixels[np.sort(train.rows)])
+    if hardware.memory_format == "channels_last":
+        to_channels_last(model)
+    return ExpressionTask(
+        model,
+        recipe.optim,
+        seed=recipe.train.seed,
+        label_smoothing=recipe.train.label_smoothing,
+        class_weights=_class_weights(train.labels) if recipe.train.class_weights else None,
+        channels_last=hardware.memory_format == "channels_last",
+    )
+
+
+def _class_weights(labels: np.ndarray) -> Tensor:
+    """Weights `(7,)` proportional to the inverse of a class's share, 1 on average over the faces."""
+    counts = np.bincount(labels, minlength=N_EXPRESSIONS)
+    present = np.count_nonzero(counts)
+    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    settings = recipe.train
+    every: list[pl.Callback] = [*callbacks, BestAndLast(folder)]
+    if settings.patience:
+        every.append(EarlyStopping("val_loss", patience=settings.patience))
+    if settings.ema:
+        every.append(EMAWeightAveraging(decay=settings.ema))
+    return pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=1,
+        precision=hardware.lightning_precision,
+        max_epochs=settings.epochs,
+        callbacks=every,
+        logger=False,
+        default_root_dir=folder,
+        deterministic="warn",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _quiet() -> None:
+    """Lightning's hints are for those who write a Trainer, not for those who run this one."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")

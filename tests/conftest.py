@@ -1,0 +1,9 @@
+"""What holds for all tests."""
+
+import os
+
+# Tiny networks gain nothing from threads, and lose a lot where several processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["GIT_PYTHON_REFRESH"] = "quiet"

@@ -1,0 +1,51 @@
+"""A task that a tiny network learns within seconds: the class is where a bright bar lies."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mien.models.saved import ModelSpec
+from mien.models.settings import ModelConfig
+from mien.training.faces import LabelledFaces
+from mien.training.recipe import Recipe
+from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+
+
+def bars(n: int, seed: int) -> LabelledFaces:
+    """`n` grey 24 x 24 faces with a bar at the height that their class says."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 7, n)
+    pixels = random.integers(0, 60, (n, 24, 24, 1), dtype=np.uint8)
+    for face, label in zip(pixels, labels, strict=True):
+        face[label * 3 : label * 3 + 3] += 150
+    return LabelledFaces(pixels, np.arange(n), labels)
+
+
+@pytest.fixture(scope="session")
+def train() -> LabelledFaces:
+    """Faces to learn from."""
+    return bars(160, 0)
+
+
+@pytest.fixture(scope="session")
+def val() -> LabelledFaces:
+    """Faces to choose the epoch by."""
+    return bars(80, 1)
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """A small residual net, gently augmented, six epochs."""
+    return Recipe(
+        ModelConfig("resnet", width=4, dropout=0.1),
+        AugmentConfig(rotate=2.0, shift=0.02, zoom=0.0, flip=0.5),
+        OptimConfig(lr=0.01),
+        TrainConfig(epochs=6, batch_size=16, patience=0, precision="32"),
+    )
+
+
+@pytest.fixture(scope="session")
+def spec(recipe: Recipe) -> ModelSpec:
+    """What the recipe's network takes."""
+    return ModelSpec(dataclasses.asdict(recipe.model), size=24, colour="grey")

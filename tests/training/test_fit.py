@@ -1,0 +1,152 @@
+"""Training learns, repeats itself bit for bit, and continues after a kill as if nothing had happened."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mien.errors import UserError
+from mien.models.inference import predict_logits
+from mien.models.saved import ModelSpec
+from mien.training.checkpoints import BEST, LAST
+from mien.training.faces import LabelledFaces
+from mien.training.fit import fit
+from mien.training.recipe import Recipe
+from tests.training.conftest import bars
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_training_learns(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    fitted = fit(spec, recipe, train, val, tmp_path)
+    accuracy = (predict_logits(fitted.model, val.pixels).argmax(1) == val.labels).mean()
+    assert accuracy > 0.8
+    assert [row["epoch"] for row in fitted.history] == list(range(6))
+    losses = [row["val_loss"] for row in fitted.history]
+    assert fitted.best_epoch == int(np.argmin(losses))
+    assert fitted.history[fitted.best_epoch]["val_accuracy"] == pytest.approx(accuracy, abs=0.02)
+
+
+def test_training_repeats_itself_bit_for_bit(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    short = recipe.with_values({"train.epochs": 2})
+    one, two = (fit(spec, short, train, val, tmp_path / name) for name in ("one", "two"))
+    assert same_weights(one.model, two.model)
+    assert one.history == two.history
+    other = fit(spec, short.with_values({"train.seed": 1}), train, val, tmp_path / "three")
+    assert not same_weights(one.model, other.model)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from mien.models.saved import ModelSpec
+from mien.training.fit import fit
+from tests.training.conftest import bars
+import pickle
+spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
+fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]),
+    listener=lambda epoch, metrics: os._exit(9) if epoch == 3 else None)
+"""
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_training_continues_bit_for_bit(
+    ema: float, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    import pickle
+
+    recipe = recipe.with_values({"train.ema": ema})
+    undisturbed = fit(spec, recipe, train, val, tmp_path / "undisturbed")
+    folder = tmp_path / "killed"
+    argument = pickle.dumps((spec, recipe)).hex()
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder, argument], env={**os.environ, "PYTHONPATH": "."})
+    assert killed.returncode == 9
+    assert (folder / LAST).exists()
+    epochs: list[int] = []
+    continued = fit(spec, recipe, train, val, folder, listener=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [3, 4, 5]
+    assert continued.history == undisturbed.history
+    assert same_weights(continued.model, undisturbed.model)
+
+
+def test_a_damaged_checkpoint_starts_over_and_says_so(
+    spec: ModelSpec,
+    recipe: Recipe,
+    train: LabelledFaces,
+    val: LabelledFaces,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = recipe.with_values({"train.epochs": 1})
+    first = fit(spec, recipe, train, val, tmp_path)
+    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
+    again = fit(spec, recipe, train, val, tmp_path)
+    assert "starts over" in capsys.readouterr().err
+    assert same_weights(first.model, again.model)
+    assert (tmp_path / BEST).exists()
+
+
+def test_early_stopping_stops(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    shuffled = dataclasses.replace(val, labels=np.roll(val.labels, 1))
+    impatient = recipe.with_values({"train.epochs": 30, "train.patience": 2})
+    assert len(fit(spec, impatient, train, shuffled, tmp_path).history) < 30
+
+
+def test_class_weights_help_a_rare_class(spec: ModelSpec, recipe: Recipe, val: LabelledFaces, tmp_path: Path) -> None:
+    faces = bars(400, 2)
+    rare = np.flatnonzero(faces.labels == 1)[:4]
+    rows = np.sort(np.concatenate([np.flatnonzero(faces.labels != 1), rare]))
+    skewed = LabelledFaces(faces.pixels, rows, faces.labels[rows])
+    short = recipe.with_values({"train.epochs": 3, "optim.lr": 0.002})
+    weighted = short.with_values({"train.class_weights": True})
+    share = [
+        (predict_logits(fit(spec, r, skewed, val, tmp_path / n).model, val.pixels).argmax(1) == 1).mean()
+        for n, r in (("plain", short), ("weighted", weighted))
+    ]
+    assert share[1] > share[0]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_every_optimizer_and_schedule_trains(
+    optimizer: str,
+    schedule: str,
+    spec: ModelSpec,
+    recipe: Recipe,
+    train: LabelledFaces,
+    val: LabelledFaces,
+    tmp_path: Path,
+) -> None:
+    changed = recipe.with_values({"optim.name": optimizer, "optim.schedule": schedule, "train.epochs": 2})
+    history = fit(spec, changed, train, val, tmp_path).history
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_bf16_is_close_to_float32(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    fitted = fit(spec, recipe.with_values({"train.precision": "bf16"}), train, val, tmp_path)
+    assert fitted.hardware.precision == "bf16"
+    assert (predict_logits(fitted.model, val.pixels).argmax(1) == val.labels).mean() > 0.8
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_asking_for_a_gpu_where_there_is_none_is_refused(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="sees no GPU"):
+        fit(spec, recipe.with_values({"train.accelerator": "gpu"}), train, val, tmp_path)
