@@ -14,7 +14,6 @@ from mien.tracking.runs import (
     RunIdentity,
     flatten,
     obtain_run,
-    run_name,
     send_params,
     set_tags,
 )
@@ -42,7 +41,7 @@ EVALUATION: Final = {
 def publish_training_files(client: "MlflowClient", root: Path) -> str:
     """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
     lineage = read_lineage(root)
-    run = obtain_run(client, training_identity(root, lineage))
+    run = obtain_run(client, training_identity(lineage))
     run_id = run.info.run_id
     params = send_params(client, run_id, training_params(lineage))
     metrics = MetricHistory(client, run_id).send(read_history(root / "build/train/history.csv"))
@@ -56,7 +55,7 @@ def publish_training_files(client: "MlflowClient", root: Path) -> str:
 
 def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     """Numbers with their intervals, figures and report; returns what was sent."""
-    run = obtain_run(client, training_identity(root, read_lineage(root)))
+    run = obtain_run(client, training_identity(read_lineage(root)))
     report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
     metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
     files = send_files(client, run, root, EVALUATION)
@@ -72,17 +71,15 @@ def read_lineage(root: Path) -> dict[str, Any]:
     return lineage
 
 
-def training_identity(root: Path, lineage: Mapping[str, Any]) -> RunIdentity:
-    """The run of the training in `build/train`."""
-    spec = json.loads((root / "build/train/model.json").read_text(encoding="utf-8"))
+def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
+    """The run of a training, from its lineage."""
     tags = {
         "mien.kind": "training",
         "mien.data_digest": str(lineage["data_digest"]),
         "mien.split_digest": str(lineage["split_digest"]),
         "mien.precision": str(lineage["precision"]),
     }
-    name = run_name(lineage["data"], lineage["model"], spec["size"], spec["colour"])
-    return RunIdentity(lineage["data"], name, lineage["digest"], tags)
+    return RunIdentity(lineage["data"], lineage["run"], lineage["digest"], tags)
 
 
 def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:

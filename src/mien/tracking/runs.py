@@ -121,11 +121,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def run_name(data: str, model: str, size: int, colour: str) -> str:
-    """What people call a training: `sample · resnet16 · 48 px grey`."""
-    return f"{data} · {model} · {size} px {'RGB' if colour == 'rgb' else colour}"
-
-
 def trial_digest(digest: str, number: int) -> str:
     """The digest of a search's trial."""
     return f"{digest}-trial-{number}"

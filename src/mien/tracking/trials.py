@@ -21,9 +21,7 @@ def publish_trials(client: "MlflowClient", root: Path) -> str:
     report = json.loads((root / "reports/tune.json").read_text(encoding="utf-8"))
     if not report.get("trials"):
         return "no trials"
-    name = f"search · {report['data']} · {report['model']}"
-    tags = {"mien.kind": "search"}
-    parent = obtain_run(client, RunIdentity(report["data"], name, report["digest"], tags))
+    parent = obtain_run(client, RunIdentity(report["data"], report["run"], report["digest"]))
     there = _children(client, parent)
     sent = [_send_trial(client, report, trial) for trial in report["trials"] if _wanted(report, trial, there)]
     files = send_files(client, parent, root, SEARCH)

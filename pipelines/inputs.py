@@ -1,0 +1,73 @@
+"""What tune and train both start from: faces of train and validation, the network's input, and a name for it all."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines.compose import Config
+from pipelines.state import code_digest, digest
+
+if TYPE_CHECKING:
+    from mien.models.saved import ModelSpec
+    from mien.training.faces import LabelledFaces
+    from mien.training.recipe import Recipe
+
+FACES: Final = Path("build/crop")
+PARTS: Final = Path("build/split")
+GROUPS: Final = ("model", "augment", "optim", "train")
+# What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
+CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipelines/tune.py", "pipelines/train.py")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Faces, network and settings of one training."""
+
+    spec: "ModelSpec"
+    recipe: "Recipe"
+    train: "LabelledFaces"
+    val: "LabelledFaces"
+    data_digest: str
+    split_digest: str
+
+    def identity(self, config: Config, **more: Any) -> str:
+        """The digest of configuration, data and code."""
+        groups = {group: dataclasses.asdict(config.groups[group]) for group in ("data", *GROUPS)}
+        return digest(groups, self.data_digest, self.split_digest, code_digest(*CODE), more)
+
+    def run_name(self, config: Config) -> str:
+        """What people call the training: `sample · resnet16 · 48 px grey`."""
+        colour = {"rgb": "RGB", "grey": "grey"}[self.spec.colour]
+        return f"{config.data.name} · {config.choices['model']} · {self.spec.size} px {colour}"
+
+
+def read_inputs(config: Config, root: Path | None = None) -> Inputs:
+    """The outs of crop and split, with the configuration's recipe; the test part stays closed."""
+    from mien.faces.packed import open_faces
+    from mien.models.saved import ModelSpec
+    from mien.training.recipe import Recipe
+
+    base = root or Path.cwd()
+    faces = open_faces(base / FACES)
+    recipe = Recipe(*(config.groups[group] for group in GROUPS))
+    cut = {key: faces.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
+    split = json.loads((base / PARTS / "split.json").read_text(encoding="utf-8"))
+    return Inputs(
+        spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), **cut),
+        recipe=recipe,
+        train=_part(base, "train", faces.pixels),
+        val=_part(base, "val", faces.pixels),
+        data_digest=faces.spec["digest"],
+        split_digest=split["digest"],
+    )
+
+
+def _part(base: Path, name: str, pixels: Any) -> "LabelledFaces":
+    import pandas as pd
+
+    from mien.training.faces import LabelledFaces
+
+    part = pd.read_parquet(base / PARTS / f"{name}.parquet", columns=["row", "label"])
+    return LabelledFaces(pixels, part["row"].to_numpy(), part["label"].to_numpy())

@@ -1,0 +1,107 @@
+"""Stage train: train the network with the values that tune handed on.
+
+python -m pipelines.train data=sample model=resnet16 augment=standard optim=adamw train=short
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.compose import Config, compose, run_stage
+from pipelines.inputs import GROUPS, Inputs, read_inputs
+from pipelines.outs import Outs
+from pipelines.state import digest, kept_state
+from pipelines.tune import BEST
+
+if TYPE_CHECKING:
+    from mien.training.fit import Fitted
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, and write the network, its history, its lineage and its curves."""
+    import yaml
+
+    from mien.tracking.files import training_identity, training_params
+    from mien.tracking.publish import publish_training
+    from mien.tracking.run import RunLogger
+    from mien.training.hardware import choose_hardware
+
+    config = compose("train", argv)
+    inputs = read_inputs(config)
+    best = yaml.safe_load(Path(BEST).read_text(encoding="utf-8"))
+    inputs = _with_best(inputs, best["values"])
+    lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).precision)
+    logger = RunLogger(Path.cwd(), training_identity(lineage))
+    logger.params(training_params(lineage))
+    status = "FAILED"
+    try:
+        key = digest(lineage["digest"], lineage["precision"], best["values"])
+        with kept_state("train", key, lineage) as folder:
+            fitted = _fit(inputs, folder, logger.metrics)
+            _write(inputs, lineage, fitted)
+        status = "FINISHED"
+    finally:
+        logger.close(status)
+    publish_training(Path.cwd())
+
+
+def _with_best(inputs: Inputs, values: dict[str, Any]) -> Inputs:
+    recipe = inputs.recipe.with_values(values)
+    spec = dataclasses.replace(inputs.spec, architecture=dataclasses.asdict(recipe.model))
+    return dataclasses.replace(inputs, recipe=recipe, spec=spec)
+
+
+def _fit(inputs: Inputs, folder: Path, listener: Any) -> "Fitted":
+    from mien.training.fit import fit
+
+    return fit(inputs.spec, inputs.recipe, inputs.train, inputs.val, folder, listener=listener)
+
+
+def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], precision: str) -> dict[str, Any]:
+    """Where the network comes from: everything that its numbers depend on, and nothing of the moment."""
+    from mien.models.catalogue import trainable_parameters
+
+    return {
+        "digest": best["digest"],
+        "run": inputs.run_name(config),
+        "data": config.data.name,
+        "title": config.data.title,
+        "drawn": config.data.drawn,
+        "model": config.choices["model"],
+        "choices": config.choices,
+        "config": {group: dataclasses.asdict(config.groups[group]) for group in ("data", *GROUPS)},
+        "search": {"trials": best["trials"], "overruled": best["overruled"]},
+        "data_digest": inputs.data_digest,
+        "split_digest": inputs.split_digest,
+        "precision": precision,
+        "parameters": trainable_parameters(inputs.spec.build()),
+        "faces": {"train": len(inputs.train), "val": len(inputs.val)},
+    }
+
+
+def _write(inputs: Inputs, lineage: dict[str, Any], fitted: "Fitted") -> None:
+    import pandas as pd
+
+    from mien.models.saved import save_model
+    from mien.training.curves import draw_curves
+
+    chosen = fitted.history[fitted.best_epoch]
+    report = {
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history),
+        "parameters": lineage["parameters"],
+        "precision": lineage["precision"],
+        **{name: value for name, value in chosen.items() if name.startswith("val_")},
+    }
+    with Outs("train") as outs:
+        folder = outs.folder("build/train")
+        save_model(fitted.model, inputs.spec, folder)
+        pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
+        (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+        outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        draw_curves(fitted.history, fitted.best_epoch, outs.folder("reports/train") / "curves.png")
+
+
+if __name__ == "__main__":
+    run_stage(main)

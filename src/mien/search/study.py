@@ -1,0 +1,129 @@
+"""The search: an Optuna study that survives kills and repeats itself.
+
+Facts behind it: a seeded sampler that is created again repeats its trials, so each trial gets a sampler seeded
+by how many are finished; the journal has no heartbeat, so what a killed process left RUNNING is failed and its
+values are tried again. With one worker a search that was killed and continued ends as an undisturbed one.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from mien.errors import UserError
+from mien.search.settings import TuneConfig
+from mien.search.space import Space
+
+JOURNAL: Final = "journal.log"
+ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+
+# Trains with the trial's values, reports each epoch to the trial (which may prune), returns the validation loss.
+Objective = Callable[[Trial, dict[str, Any]], float]
+
+
+def search(
+    objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path
+) -> list[FrozenTrial]:
+    """Run the study until it has `config.trials` ended trials; the first one has the config's own values.
+
+    Args:
+        objective: what a trial does; it must be a function of the values alone.
+        space: what to search.
+        own: the config's own values, for the first trial.
+        config: how many trials, their seed, how many at once.
+        folder: where the journal is kept; a study found there is continued.
+
+    Returns:
+        the ended trials (complete or pruned) in the order of their start.
+
+    Raises:
+        UserError: the journal cannot be read, or every trial failed.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _open(folder / JOURNAL, config)
+    _fail_what_was_killed(study)
+    if not _ended(study):
+        study.enqueue_trial(own, skip_if_exists=True)
+    if config.workers == 1:
+        _work(study, objective, space, config)
+    else:
+        _work_side_by_side(folder, objective, space, config)
+    trials = _ended(study)
+    if not any(t.state == TrialState.COMPLETE for t in trials):
+        raise UserError("tune: no trial was completed; raise conf/tune's prune_after or look at the errors above.")
+    return trials
+
+
+def best_trial(trials: list[FrozenTrial]) -> FrozenTrial:
+    """The complete trial with the lowest validation loss; of equals the first."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return min(complete, key=lambda t: (t.value if t.value is not None else float("inf"), t.number))
+
+
+def _open(journal: Path, config: TuneConfig) -> optuna.Study:
+    # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
+    backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal), grace_period=3))
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=min(config.startup_trials, 4), n_warmup_steps=config.prune_after
+    )
+    try:
+        return optuna.create_study(
+            storage=JournalStorage(backend), study_name="mien", load_if_exists=True, pruner=pruner
+        )
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
+        ) from error
+
+
+def _ended(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=ENDED)
+
+
+def _fail_what_was_killed(study: optuna.Study) -> None:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params)
+
+
+def _work(study: optuna.Study, objective: Objective, space: dict[str, BaseDistribution], config: TuneConfig) -> None:
+    while (ended := len(_ended(study))) < config.trials:
+        study.sampler = optuna.samplers.TPESampler(
+            seed=config.seed + ended,
+            n_startup_trials=config.startup_trials,
+            multivariate=True,
+            warn_independent_sampling=False,
+        )
+        trial = study.ask(space)
+        try:
+            study.tell(trial, objective(trial, dict(trial.params)))
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+
+
+def _work_side_by_side(folder: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
+    """Several processes on one journal: faster, and in an order that nobody can repeat."""
+    arguments = (folder / JOURNAL, objective, space, config)
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=_worker, args=arguments) for _ in range(config.workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if failed := [p.exitcode for p in processes if p.exitcode]:
+        raise UserError(f"tune: {len(failed)} of {config.workers} workers failed (exit codes {failed}); see above.")
+
+
+def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
+    import torch
+
+    torch.set_num_threads(max(torch.get_num_threads() // config.workers, 1))
+    _work(_open(journal, config), objective, space, config)
