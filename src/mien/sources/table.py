@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from mien.expressions import N_EXPRESSIONS
+from mien.expressions import EXPRESSIONS, N_EXPRESSIONS
 
 # `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.
@@ -31,10 +31,12 @@ class Ingested:
 
     `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
     `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
+    `unlabelled_photos` counts the photos that lie in the data set and stand in no row.
     """
 
     faces: pd.DataFrame
     problems: pd.DataFrame
+    unlabelled_photos: int = 0
 
 
 def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
@@ -54,3 +56,9 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
 def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:
     """Rows of problems to a table with exactly PROBLEM_COLUMNS, all text."""
     return pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS)).fillna("").astype("str")
+
+
+def class_counts(faces: pd.DataFrame) -> pd.DataFrame:
+    """Columns `label` (an expression's name, in their order) and `faces`, a row per expression."""
+    counts = faces["label"].value_counts()
+    return pd.DataFrame({"label": EXPRESSIONS, "faces": [int(counts.get(i, 0)) for i in range(N_EXPRESSIONS)]})

@@ -1,0 +1,36 @@
+"""Photos -> packed faces: `python -m pipelines.crop data=sample crop=rgb64`."""
+
+import json
+from pathlib import Path
+
+from pipelines.compose import compose, run_stage
+from pipelines.outs import Outs
+from pipelines.state import state_folder
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Cut every face that passes the filter, and show what was cut and what was not."""
+    config = compose("crop", argv)
+    import pandas as pd
+
+    from mien.faces.contact_sheet import write_contact_sheets
+    from mien.faces.crop import crop_faces
+    from mien.faces.packed import open_faces
+    from mien.sources.catalogue import get_source
+
+    faces = pd.read_parquet("build/ingest/faces.parquet")
+    problems = pd.read_csv("build/ingest/problems.csv", dtype=str, keep_default_na=False)
+    photos = get_source(config.data.source).photos(Path(config.data.path), state_folder() / "unpacked")
+    with Outs("crop") as outs:
+        build = outs.folder("build/crop")
+        counts = crop_faces(faces, photos, config.crop, build, problems=problems)
+        pictures = outs.folder("reports/crop")
+        write_contact_sheets(open_faces(build), pictures)
+        counts.table().to_csv(pictures / "kept_dropped.csv", index=False)
+        outs.path("reports/crop.json").write_text(json.dumps(counts.as_dict(), indent=2) + "\n")
+    dropped = ", ".join(f"{sum(classes.values()):,} {reason}" for reason, classes in counts.dropped.items())
+    print(f"crop: {counts.faces:,} faces of {counts.photos:,} photos; dropped: {dropped or 'none'}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

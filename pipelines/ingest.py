@@ -1,0 +1,37 @@
+"""Raw data set -> faces table: `python -m pipelines.ingest data=sample`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.compose import compose, run_stage
+from pipelines.outs import Outs
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the raw data set and write what it holds and what in it cannot be used."""
+    config = compose("ingest", argv)
+    from mien.sources.catalogue import get_source
+    from mien.sources.table import Ingested, class_counts
+
+    ingested: Ingested = get_source(config.data.source).ingest(Path(config.data.path))
+    counts = class_counts(ingested.faces)
+    report: dict[str, Any] = {
+        "data": config.data.name,
+        "faces": len(ingested.faces),
+        "photos": int(ingested.faces["image"].nunique()),
+        "unlabelled_photos": ingested.unlabelled_photos,
+        "classes": dict(zip(counts["label"], counts["faces"].tolist(), strict=True)),
+        "problems": {str(reason): int(n) for reason, n in ingested.problems["reason"].value_counts().items()},
+    }
+    with Outs("ingest") as outs:
+        build = outs.folder("build/ingest")
+        ingested.faces.to_parquet(build / "faces.parquet", index=False)
+        ingested.problems.to_csv(build / "problems.csv", index=False)
+        counts.to_csv(build / "classes.csv", index=False)
+        outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,37 @@
+"""Packed faces -> train, validation and test: `python -m pipelines.split split=grouped`."""
+
+import json
+from pathlib import Path
+
+from pipelines.compose import compose, run_stage
+from pipelines.outs import Outs
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Share out the faces, and write the audit of what that did and prevented."""
+    config = compose("split", argv)
+    from mien.faces.packed import open_faces
+    from mien.faces.split import split_faces
+
+    packed = open_faces(Path("build/crop"))
+    split = split_faces(packed, config.split)
+    about = {
+        "digest": split.digest,
+        "data_digest": packed.spec["digest"],
+        "parts": {name: len(rows) for name, rows in split.parts.items()},
+    }
+    with Outs("split") as outs:
+        build = outs.folder("build/split")
+        for name, rows in split.parts.items():
+            rows.to_parquet(build / f"{name}.parquet", index=False)
+        (build / "split.json").write_text(json.dumps(about, indent=2) + "\n")
+        outs.path("reports/split.json").write_text(json.dumps(split.audit, indent=2) + "\n")
+    naive = split.audit["naive_row_split"]
+    print(
+        f"split: {', '.join(f'{len(rows):,} {name}' for name, rows in split.parts.items())}; a random split of rows "
+        f"would have leaked {naive['test_faces_sharing_group']:,} of {naive['test_faces']:,} test faces"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

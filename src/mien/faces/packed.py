@@ -1,0 +1,95 @@
+"""Faces of one size in one file: `faces.npy`, its index, and how they were cut."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import pandas as pd
+
+from mien.errors import UserError
+
+PIXELS: Final = "faces.npy"
+INDEX: Final = "index.parquet"
+SPEC: Final = "crop.json"
+
+
+@dataclass(frozen=True)
+class PackedFaces:
+    """Packed faces, opened.
+
+    `pixels` is memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1; `index` has a row per face in the
+    same order; `spec` is crop.json: size, colour, margin, square, apply_exif_rotation, n, digest.
+    """
+
+    pixels: np.ndarray
+    index: pd.DataFrame
+    spec: dict[str, Any]
+
+
+def open_faces(folder: Path) -> PackedFaces:
+    """The packed faces that `crop_faces` wrote into `folder`.
+
+    Raises:
+        UserError: a file is missing, or pixels and index do not belong together.
+    """
+    for name in (PIXELS, INDEX, SPEC):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing; run the crop stage.")
+    pixels = np.load(folder / PIXELS, mmap_mode="r")
+    index = pd.read_parquet(folder / INDEX)
+    spec = json.loads((folder / SPEC).read_text())
+    if not len(pixels) == len(index) == spec["n"]:
+        raise UserError(
+            f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; "
+            "run the crop stage again."
+        )
+    return PackedFaces(pixels, index, spec)
+
+
+class FaceWriter:
+    """Writes faces one after the other into an .npy file whose length is known only at the end."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.n = 0
+        self._shape = shape
+        self._digest = hashlib.sha256()
+        self._path = path
+        self._file = path.open("wb")
+        self._header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the true length, and close."""
+        with self._file:
+            self._file.seek(0)
+            self._header()
+
+    def append(self, face: np.ndarray) -> None:
+        """One face, (H, W, C) uint8."""
+        if face.shape != self._shape or face.dtype != np.uint8:
+            raise ValueError(f"a face must be {self._shape} uint8, not {face.shape} {face.dtype}")
+        data = face.tobytes()
+        self._digest.update(data)
+        self._file.write(data)
+        self.n += 1
+
+    def digest(self, labels: Iterable[int], face_ids: Iterable[str]) -> str:
+        """SHA-256 over all pixels, labels and face ids, in hex: the identity of the data set as it is learnt from."""
+        whole = self._digest.copy()
+        whole.update(bytes(labels))
+        whole.update("\n".join(face_ids).encode())
+        return whole.hexdigest()
+
+    def _header(self) -> None:
+        """NumPy pads its header for a longer first axis, so that one of any length takes the same room."""
+        description = {"descr": "|u1", "fortran_order": False, "shape": (self.n, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, description)

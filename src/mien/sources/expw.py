@@ -1,0 +1,127 @@
+"""ExpW, Expression in-the-Wild (Zhang, Luo, Loy and Tang, IJCV 2018), as it is distributed.
+
+`label.lst` has a row per face, separated by blanks, in this order (right stands before bottom):
+
+    image_name face_id_in_image top left right bottom confidence label
+
+and the photos lie in `origin/` or in an archive that unpacks to it: `origin.7z`, or `origin.7z.001`, ...
+Both are looked for in the data set's folder and in its `label/` and `image/`, as the publishers packed them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mien.errors import UserError
+from mien.expressions import EXPRESSIONS
+from mien.sources.archive import below, list_files, unpack
+from mien.sources.expw_rows import BadRow, parse_row
+from mien.sources.photos import FolderPhotos
+from mien.sources.table import FACES_DTYPES, Ingested, faces_table, problems_table
+from mien.sources.volumes import Volumes, find_volumes
+
+LABELS: Final = "label.lst"
+PHOTOS: Final = "origin"
+
+
+@dataclass(frozen=True)
+class ExpW:
+    """The source `expw`; it reads every data set that has this shape."""
+
+    def ingest(self, folder: Path) -> Ingested:
+        """The faces that `label.lst` names and whose photos are there, and every row that was set aside.
+
+        Raises:
+            UserError: label file, photos or a volume is missing, an archive is unsafe or damaged, or no row
+                can be used.
+        """
+        labels = _find_labels(folder)
+        present = _photo_names(_find_photos(folder))
+        faces, problems = _read_rows(labels, present)
+        if not faces:
+            first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
+            raise UserError(f"{labels} has no usable row ({len(problems)} were set aside{first}).")
+        columns: dict[str, list[object]] = {
+            name: [f.get(name) for f in faces] for name in FACES_DTYPES if name in faces[0]
+        }
+        named = {row["image"] for row in (*faces, *problems)}
+        return Ingested(faces_table(columns), problems_table(problems), len(present - named))
+
+    def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
+        """The photos, unpacked once below `unpack_to` where they lie in an archive.
+
+        Raises:
+            UserError: as `ingest`, or a photo in the archive is damaged.
+        """
+        found = _find_photos(folder)
+        if isinstance(found, Path):
+            return FolderPhotos(found)
+        unpacked = unpack(found, unpack_to)
+        inner = unpacked / PHOTOS
+        return FolderPhotos(inner if inner.is_dir() else unpacked)
+
+
+def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Usable rows as columns of the faces table, and problems; the first row that names a face counts."""
+    faces: list[dict[str, Any]] = []
+    problems: list[dict[str, str]] = []
+    first: dict[str, tuple[int, str]] = {}
+    # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
+    for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_row(line)
+            _refuse_twice(row, number, line, first)
+            if row["image"] not in present:
+                raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
+        except BadRow as bad:
+            problems.append(_problem(bad, f"{labels.name}:{number}"))
+        else:
+            faces.append(row)
+    return faces, problems
+
+
+def _refuse_twice(row: dict[str, Any], number: int, line: str, first: dict[str, tuple[int, str]]) -> None:
+    content = " ".join(line.split())
+    before, text = first.setdefault(row["face_id"], (number, content))
+    if before == number:
+        return
+    if text == content:
+        raise BadRow("duplicate_row", f"the same row as line {before}, which is used", row)
+    raise BadRow("duplicate_face_id", f"line {before} names this face already, otherwise, and is used", row)
+
+
+def _problem(bad: BadRow, where: str) -> dict[str, str]:
+    label = bad.row.get("label")
+    return {
+        "where": where,
+        "face_id": str(bad.row.get("face_id", "")),
+        "image": str(bad.row.get("image", "")),
+        "label": "" if label is None else EXPRESSIONS[label],
+        "reason": bad.reason,
+        "detail": bad.detail,
+    }
+
+
+def _find_labels(folder: Path) -> Path:
+    for place in (folder, folder / "label"):
+        if (place / LABELS).is_file():
+            return place / LABELS
+    raise UserError(f"{folder / LABELS} is missing; an ExpW-shaped data set has it beside {PHOTOS}/ or its archive.")
+
+
+def _find_photos(folder: Path) -> Path | Volumes:
+    """The folder of photos where it exists, else the archive's volumes."""
+    for place in (folder, folder / "image"):
+        if (place / PHOTOS).is_dir():
+            return place / PHOTOS
+        if volumes := find_volumes(place / f"{PHOTOS}.7z"):
+            return volumes
+    raise UserError(f"{folder} has neither {PHOTOS}/ nor {PHOTOS}.7z nor {PHOTOS}.7z.001; put the photos there.")
+
+
+def _photo_names(found: Path | Volumes) -> set[str]:
+    if isinstance(found, Volumes):
+        return {below(name, PHOTOS) for name in list_files(found)}
+    return {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}

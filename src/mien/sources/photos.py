@@ -1,0 +1,44 @@
+"""Where a data set's photos are read from, by the name that its faces table uses."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Protocol
+
+
+class PhotoMissing(Exception):
+    """A photo that the faces table names and the data set does not hold."""
+
+
+class Photos(Protocol):
+    """Reads photos; safe to call from several threads and to send to another process."""
+
+    def read(self, image: str) -> bytes:
+        """The photo's bytes as stored.
+
+        Raises:
+            PhotoMissing: there is no such photo.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FolderPhotos:
+    """Photos as files below one folder."""
+
+    root: Path
+
+    def read(self, image: str) -> bytes:
+        """The file's bytes; a name that leads out of the folder counts as missing."""
+        if leaves_folder(image):
+            raise PhotoMissing(f"{image!r} leads out of the photo folder")
+        try:
+            return (self.root / image).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise PhotoMissing(f"{image} is not in {self.root.name}/") from error
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative name from a label file or an archive could lead out of its folder, on any system."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    absolute = name.startswith(("/", "\\")) or bool(PureWindowsPath(name).drive)
+    return absolute or ".." in parts or "\0" in name or not parts
