@@ -1,0 +1,62 @@
+# `make` lists the targets; `make repro` and `make test` need nothing but Python >= 3.11, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Nothing phones home, and the stages run with the environment's own Python.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export NO_ALBUMENTATIONS_UPDATE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export GIT_PYTHON_REFRESH := quiet
+export DVC_NO_ANALYTICS := 1
+
+PORT ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help install sample repro test check pytest test-slow e2e ui bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(BIN)/.installed  ## create .venv with the pinned stack
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"mien needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; say: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+sample: install  ## draw the embedded sample where it is missing
+	@test -d data/sample || mien sample data/sample
+
+repro: sample  ## run the DAG (what changed of it), then say what came out
+	@dvc repro
+	@mien status
+
+test: install check pytest e2e  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+
+check: install  ## lint, format, types, import contracts
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+pytest: install  ## the tests but the slow ones
+	pytest -m 'not slow'
+
+test-slow: install  ## the slow tests
+	pytest -m slow --timeout=3600
+
+e2e: install  ## the whole DAG on a small sample, in a fresh clone of what is here
+	$(BIN)/python -m tests.end_to_end
+
+ui: install  ## open the MLflow UI on the tracking store
+	@mien ui --port $(PORT)
+
+bench: install  ## the benchmarks of benchmarks/, one after the other
+	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+clean:  ## remove what the DAG wrote (not data/, mlruns/ or .venv)
+	rm -rf build .mien reports/*/ reports/*.csv reports/*.html
