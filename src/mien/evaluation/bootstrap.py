@@ -101,6 +101,7 @@ def bootstrap(
     n: int = 1000,
     seed: int = 42,
     bins: int = 15,
+    level: float = LEVEL,
 ) -> Intervals:
     """Intervals of every measure for probabilities (N, 7) of faces whose photo is `clusters` (N,).
 
@@ -111,14 +112,14 @@ def bootstrap(
     totals = resampled(sums, n if len(sums) > 1 else 0, seed)
     samples = measures(totals, bins)
     overall = {
-        name: interval(float(value[0]), samples[name], unbias=name == "ece")
+        name: interval(float(value[0]), samples[name], level=level, unbias=name == "ece")
         for name, value in measures(whole, bins).items()
     }
     ece = overall["ece"]
     overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
     values, drawn = class_measures(whole), class_measures(totals)
     per_class = {
-        expression: {name: interval(float(values[name][0, k]), drawn[name][:, k]) for name in values}
+        expression: {name: interval(float(values[name][0, k]), drawn[name][:, k], level=level) for name in values}
         for k, expression in enumerate(EXPRESSIONS)
     }
     return Intervals(overall, per_class)

@@ -1,0 +1,101 @@
+"""Measure the trained network on the test set: `python -m pipelines.evaluate evaluate=standard`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.errors import UserError
+from pipelines.compose import compose, run_stage
+from pipelines.outs import Outs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mien.evaluation.evaluate import Evaluation
+    from mien.evaluation.report import Background
+
+FACES: Final = Path("build/crop")
+PARTS: Final = Path("build/split")
+MODEL: Final = Path("build/train")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Open the test set, and write what was measured: numbers, tables, figures, the report, the temperature."""
+    config = compose("evaluate", argv)
+    import numpy as np
+    import pandas as pd
+
+    from mien.evaluation.evaluate import evaluate_model
+    from mien.faces.packed import open_faces
+    from mien.models.saved import load_model
+
+    model, _ = load_model(MODEL)
+    packed = open_faces(FACES)
+    lineage = _read(MODEL / "lineage.json")
+    _belong_together(lineage, packed.spec)
+    parts = {name: pd.read_parquet(PARTS / f"{name}.parquet") for name in ("train", "val", "test")}
+    evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
+    pixels = packed.pixels[np.asarray(parts["test"]["row"])]
+    with Outs("evaluate") as outs:
+        _write(evaluation, _background(lineage, parts), pixels, outs)
+    accuracy = evaluation.whole.intervals.overall["accuracy"]
+    print(
+        f"evaluate: accuracy {accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}) on "
+        f"{evaluation.whole.faces:,} faces of {evaluation.whole.photos:,} photos; see reports/report.html"
+    )
+    from mien.tracking.publish import publish_evaluation
+
+    publish_evaluation(Path.cwd())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
+    split = _read(PARTS / "split.json")["digest"]
+    for what, trained, here in (
+        ("faces", lineage["data_digest"], spec["digest"]),
+        ("split", lineage["split_digest"], split),
+    ):
+        if trained != here:
+            raise UserError(
+                f"the model in {MODEL} was trained with {what} {trained[:12]}, and the {what} here are {here[:12]}; "
+                "`dvc repro evaluate` trains it on these first."
+            )
+
+
+def _background(lineage: dict[str, Any], parts: dict[str, Any]) -> "Background":
+    import pandas as pd
+
+    from mien.evaluation.report import Background, class_counts
+
+    quarantine = pd.read_csv(FACES / "quarantine.csv", dtype="str", keep_default_na=False)
+    return Background(lineage, {name: class_counts(part["label"]) for name, part in parts.items()}, quarantine)
+
+
+def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarray", outs: Outs) -> None:
+    from mien.evaluation import tables
+    from mien.evaluation.pictures import draw_confused, draw_figures
+    from mien.evaluation.report import render_report
+    from mien.evaluation.style import DARK
+
+    light = draw_figures(evaluation)
+    folder = outs.folder("reports/evaluate")
+    for name, png in {**light, **draw_confused(evaluation, pixels)}.items():
+        (folder / f"{name}.png").write_bytes(png)
+    html = render_report(evaluation, background, light, draw_figures(evaluation, DARK), pixels)
+    outs.path("reports/report.html").write_text(html, encoding="utf-8")
+    tables.predictions(evaluation).to_csv(outs.path("reports/predictions.csv"), index=False)
+    tables.confusion(evaluation).to_csv(outs.path("reports/confusion.csv"), index=False)
+    for name, content in (
+        ("reports/metrics.json", tables.metrics(evaluation, background.lineage)),
+        ("build/evaluate/temperature.json", tables.temperature(evaluation)),
+    ):
+        outs.path(name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,138 @@
+"""Everything that is measured about a model on its test set, in one object.
+
+model, _ = load_model(Path("build/train"))
+evaluation = evaluate_model(model, open_faces(Path("build/crop")), val, test, EvaluateConfig())
+evaluation.whole.intervals.overall["accuracy"]
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mien.errors import UserError
+from mien.evaluation.bootstrap import UNKNOWN, Intervals, bootstrap, photo_clusters
+from mien.evaluation.calibration import Temperature, fit_temperature
+from mien.evaluation.checks import Floats, Ints, checked_logits
+from mien.evaluation.confused import ConfusedPair, most_confused
+from mien.evaluation.metrics import CLASS_MEASURES, MEASURES, ClassScores, majority, measure, scores_per_class
+from mien.evaluation.settings import EvaluateConfig
+from mien.evaluation.slices import Slices, slice_accuracy
+from mien.expressions import EXPRESSIONS
+from mien.models.inference import predict_logits, softmax
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mien.faces.packed import PackedFaces
+
+
+@dataclass(frozen=True)
+class Part:
+    """The measures on the test set or on a part of it: `faces` in `photos`, and the most frequent class."""
+
+    faces: int
+    photos: int
+    majority: str
+    majority_share: float
+    intervals: Intervals
+    scores: dict[str, ClassScores]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model does on N test faces.
+
+    `index` is the test set's (N rows), `uncalibrated` and `probabilities` (N, 7) float64 the model's
+    answers without and with the temperature. `leak_free` holds the faces without a copy in training, and
+    is None where no face leaked.
+    """
+
+    config: EvaluateConfig
+    index: pd.DataFrame
+    uncalibrated: Floats
+    probabilities: Floats
+    temperature: Temperature
+    whole: Part
+    before: dict[str, float]
+    leak_free: Part | None
+    slices: Slices
+    confused: tuple[ConfusedPair, ...]
+
+    @property
+    def labels(self) -> Ints:
+        """True classes, (N,) int64."""
+        return self.index["label"].to_numpy().astype(np.int64)
+
+    @property
+    def predicted(self) -> Ints:
+        """Predicted classes, (N,) int64."""
+        predicted: Ints = self.probabilities.argmax(axis=1).astype(np.int64)
+        return predicted
+
+
+def evaluate_model(
+    model: "nn.Module",
+    packed: "PackedFaces",
+    val: pd.DataFrame,
+    test: pd.DataFrame,
+    config: EvaluateConfig,
+) -> Evaluation:
+    """Run the model on the validation and test faces of `packed` and measure it.
+
+    `val` and `test` are indexes as `split` writes them. Raises UserError where one is empty and where the
+    model gives logits that are not finite.
+    """
+    for name, part in (("validation", val), ("test", test)):
+        if part.empty:
+            raise UserError(f"the {name} set is empty: nothing can be measured; check the shares in conf/split")
+    logits = [predict_logits(model, packed.pixels[np.asarray(part["row"])], config.batch_size) for part in (val, test)]
+    return evaluate_logits(logits[0], val["label"], logits[1], test, config)
+
+
+def evaluate_logits(
+    val_logits: npt.ArrayLike,
+    val_labels: npt.ArrayLike,
+    test_logits: npt.ArrayLike,
+    test: pd.DataFrame,
+    config: EvaluateConfig,
+) -> Evaluation:
+    """Fit the temperature on validation logits (M, 7) and measure the test logits (N, 7)."""
+    temperature = fit_temperature(val_logits, val_labels)
+    logits = checked_logits(test_logits, len(test))
+    index = test.reset_index(drop=True)
+    labels = index["label"].to_numpy().astype(np.int64)
+    uncalibrated, probabilities = softmax(logits), softmax(logits, temperature.value)
+    before = measure(labels, uncalibrated, config.bins)
+    clean = ~index["leaked"].to_numpy(dtype=bool)
+    return Evaluation(
+        config=config,
+        index=index,
+        uncalibrated=uncalibrated,
+        probabilities=probabilities,
+        temperature=temperature,
+        whole=_part(index, probabilities, config),
+        before={name: before[name] for name in ("nll", "brier", "ece")},
+        leak_free=None if clean.all() else _part(index[clean], probabilities[clean], config),
+        slices=slice_accuracy(index, probabilities.argmax(axis=1), n=config.bootstrap, seed=config.seed),
+        confused=most_confused(labels, probabilities, pairs=config.confused_pairs, faces=config.faces_per_pair),
+    )
+
+
+def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) -> Part:
+    if index.empty:
+        return _nothing()
+    labels, clusters = index["label"].to_numpy(), photo_clusters(index)
+    intervals = bootstrap(labels, probabilities, clusters, n=config.bootstrap, seed=config.seed, bins=config.bins)
+    scores = scores_per_class(labels, probabilities.argmax(axis=1))
+    return Part(len(index), int(clusters.max()) + 1, *majority(labels), intervals, scores)
+
+
+def _nothing() -> Part:
+    """The leak-free part of a test set of which every face leaked."""
+    nan = float("nan")
+    per_class = {name: dict.fromkeys(CLASS_MEASURES, UNKNOWN) for name in EXPRESSIONS}
+    intervals = Intervals(dict.fromkeys(MEASURES, UNKNOWN), per_class)
+    return Part(0, 0, "", nan, intervals, {name: ClassScores(nan, nan, nan, 0) for name in EXPRESSIONS})

@@ -1,0 +1,142 @@
+"""The report: one HTML file that holds everything, fonts and pictures included, and asks the network for nothing."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mien.evaluation.bootstrap import Interval
+from mien.evaluation.evaluate import Evaluation
+from mien.expressions import EXPRESSIONS
+
+Pictures = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the report says besides the measures.
+
+    `lineage` is the training's own account (`lineage.json`), `splits` has faces per class of each part, and
+    `quarantine` one row for each face that could not be used, with `reason` and `label`.
+    """
+
+    lineage: dict[str, Any]
+    splits: dict[str, pd.Series]
+    quarantine: pd.DataFrame
+
+
+def render_report(
+    evaluation: Evaluation,
+    background: Background,
+    light: Pictures,
+    dark: Pictures,
+    pixels: npt.NDArray[Any],
+) -> str:
+    """The HTML of the report.
+
+    `light` and `dark` are the figures (PNG) by name for either colour scheme, `pixels` the test faces,
+    (N, H, W, C) uint8, in the order of the evaluation's index.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number, "between": between, "plain": _plain}
+    return environment.get_template("report.html").render(
+        e=evaluation,
+        lineage=background.lineage,
+        accuracy=evaluation.whole.intervals.overall["accuracy"],
+        verdict=verdict(evaluation),
+        parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],
+        expressions=EXPRESSIONS,
+        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
+        picture=lambda name, alt: _picture(light[name], dark[name], alt),
+        face=lambda row: data_uri(face_png(pixels[row])),
+        splits=background.splits,
+        quarantine=quarantine_counts(background.quarantine),
+    )
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.5803 as "58.0 %"; a dash where there is no value."""
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%" if math.isfinite(value) else "–"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Rounded to some digits; a dash where there is no value."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def between(interval: Interval, style: str = "number") -> str:
+    """The ends of an interval, or that there is none."""
+    if not interval.known:
+        return "no interval"
+    if style == "percent":
+        return f"{100 * interval.low:.1f} to {percent(interval.high)}"
+    return f"{number(interval.low)} to {number(interval.high)}"
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """One sentence: is the model better than always giving the most frequent answer?"""
+    whole = evaluation.whole
+    accuracy = whole.intervals.overall["accuracy"]
+    guess = f"Always answering “{whole.majority}” would score {percent(whole.majority_share)}"
+    if not accuracy.known:
+        return f"{guess}; one photo does not show whether the model is better."
+    if accuracy.low > whole.majority_share:
+        return f"{guess}: the model is better than that beyond the luck of the draw."
+    if accuracy.high < whole.majority_share:
+        return f"{guess}: the model is worse than that."
+    return f"{guess}, which lies inside the interval: the model is not shown to be better than that."
+
+
+def class_counts(labels: pd.Series) -> pd.Series:
+    """How many of the labels (N,) are each expression, by its name, in the order of EXPRESSIONS."""
+    return pd.Series(np.bincount(labels, minlength=len(EXPRESSIONS)), index=EXPRESSIONS)
+
+
+def quarantine_counts(quarantine: pd.DataFrame) -> pd.DataFrame:
+    """Faces by reason (rows, most frequent first) and class (columns, "unknown" last), and in all."""
+    if quarantine.empty:
+        return pd.DataFrame(columns=[*EXPRESSIONS, "unknown", "all"], dtype=np.int64)
+    known = quarantine["label"].where(quarantine["label"].isin(EXPRESSIONS), "unknown")
+    counts = pd.crosstab(quarantine["reason"], known).reindex(columns=[*EXPRESSIONS, "unknown"], fill_value=0)
+    counts["all"] = counts.sum(axis=1)
+    return counts.sort_values("all", ascending=False, kind="stable")
+
+
+def face_png(face: npt.NDArray[Any]) -> bytes:
+    """A face (H, W, 1 or 3) uint8, grey or RGB, as PNG."""
+    stored = face if face.shape[2] == 1 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", stored)[1].tobytes()
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as the address of itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _picture(light: bytes, dark: bytes, alt: str) -> Markup:
+    """A figure that follows the page's colour scheme; printed it is the light one."""
+    return Markup(
+        '<picture><source media="screen and (prefers-color-scheme: dark)" srcset="{}"><img src="{}" alt="{}"></picture>'
+    ).format(data_uri(dark), data_uri(light), alt)
+
+
+def _plain(value: object) -> str:
+    """A configuration's value as its YAML file would say it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,108 @@
+"""How figures look: one calm style, for light and for dark pages, the same bytes on every run."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.typing import RcKeyType
+
+DPI: Final = 160
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a page. The three series are those of Okabe & Ito (2008): apart for every colour vision."""
+
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+    first: str
+    second: str
+    third: str
+
+    def on(self, shade: float) -> str:
+        """The colour of text on a shade (0 to 1) of the ramp: white or near black, whichever is clearer."""
+        red, green, blue, _ = self.ramp(shade)
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2.1
+        return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.055 else "#10131a"
+
+    @property
+    def ramp(self) -> LinearSegmentedColormap:
+        """From the paper to the first series: more ink is more."""
+        return LinearSegmentedColormap.from_list("ramp", [self.paper, self.first])
+
+
+LIGHT: Final = Theme("#ffffff", "#1c2127", "#66707d", "#e3e6ea", "#0072b2", "#d55e00", "#009e73")
+DARK: Final = Theme("#171a1f", "#e8eaed", "#9aa4b0", "#30353d", "#56b4e9", "#e69f00", "#35c596")
+
+
+def _settings(theme: Theme) -> dict[RcKeyType, Any]:
+    return {
+        "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters everywhere
+        "font.size": 13,
+        "axes.titlesize": 16,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 16,
+        "axes.labelsize": 13,
+        "axes.labelpad": 8,
+        "axes.edgecolor": theme.grid,
+        "axes.facecolor": theme.paper,
+        "axes.labelcolor": theme.muted,
+        "axes.titlecolor": theme.ink,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.facecolor": theme.paper,
+        "grid.color": theme.grid,
+        "grid.linewidth": 1,
+        "legend.frameon": False,
+        "legend.labelcolor": theme.ink,
+        "text.color": theme.ink,
+        "xtick.color": theme.grid,
+        "ytick.color": theme.grid,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+    }
+
+
+@contextmanager
+def drawing(theme: Theme, width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches; what is drawn within the block has the theme's look."""
+    with matplotlib.rc_context(_settings(theme)):
+        margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=margins)
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG without a date and without a version of the software."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def headline(axes: Axes, title: str, subtitle: str = "") -> None:
+    """A title over the axes' left edge, and under it a line that says what it shows."""
+    axes.set_title(title, pad=34 if subtitle else 16)
+    if subtitle:
+        axes.annotate(
+            subtitle,
+            (0, 1),
+            xytext=(0, 14),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=axes.xaxis.label.get_color(),
+            fontsize=12,
+        )
