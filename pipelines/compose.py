@@ -82,6 +82,7 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
     """
     import hydra
     from hydra.errors import HydraException
+    from yaml import YAMLError
 
     arguments = sys.argv[1:] if argv is None else argv
     groups = STAGE_GROUPS[stage]
@@ -92,6 +93,9 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
             composed = hydra.compose("config", overrides=[*unused, *arguments])
     except HydraException as error:
         raise UserError(f"{stage}: {_first_line(error)} Known keys stand in {_files(choices, conf)}.") from error
+    except YAMLError as error:
+        broken = " ".join(str(error).split())
+        raise UserError(f"{stage}: a file of conf/ is no YAML: {broken}.") from error
     return Config({g: _checked(g, choices[g], composed[g], conf) for g in groups}, choices)
 
 

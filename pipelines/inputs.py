@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FACES: Final = Path("build/crop")
 PARTS: Final = Path("build/split")
+BEST: Final = Path("build/tune/best.yaml")
 GROUPS: Final = ("model", "augment", "optim", "train")
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
 CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipelines/tune.py", "pipelines/train.py")

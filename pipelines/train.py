@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.compose import Config, compose, run_stage
-from pipelines.inputs import GROUPS, Inputs, read_inputs
+from pipelines.inputs import BEST, GROUPS, Inputs, read_inputs
 from pipelines.outs import Outs
 from pipelines.state import digest, kept_state
-from pipelines.tune import BEST
 
 if TYPE_CHECKING:
     from mien.training.fit import Fitted
@@ -29,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
 
     config = compose("train", argv)
     inputs = read_inputs(config)
-    best = yaml.safe_load(Path(BEST).read_text(encoding="utf-8"))
+    best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
     inputs = _with_best(inputs, best["values"])
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).precision)
     logger = RunLogger(Path.cwd(), training_identity(lineage))

@@ -6,17 +6,15 @@ python -m pipelines.tune data=sample model=resnet16 augment=standard optim=adamw
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pipelines.compose import Config, compose, run_stage
-from pipelines.inputs import Inputs, read_inputs
+from pipelines.inputs import BEST, Inputs, read_inputs
 from pipelines.outs import Outs
 from pipelines.state import digest, kept_state
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-BEST: Final = "build/tune/best.yaml"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     trials = _search(config, inputs, identity) if config.tune.trials else []
     summary = _summary(config, inputs, identity, trials)
     with Outs("tune") as outs:
-        _write_best(summary, outs.path(BEST))
+        _write_best(summary, outs.path(BEST.as_posix()))
         outs.path("reports/tune.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         plots = outs.folder("reports/tune")
         if trials:

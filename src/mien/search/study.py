@@ -96,10 +96,7 @@ def _fail_what_was_killed(study: optuna.Study) -> None:
 def _work(study: optuna.Study, objective: Objective, space: dict[str, BaseDistribution], config: TuneConfig) -> None:
     while (ended := len(_ended(study))) < config.trials:
         study.sampler = optuna.samplers.TPESampler(
-            seed=config.seed + ended,
-            n_startup_trials=config.startup_trials,
-            multivariate=True,
-            warn_independent_sampling=False,
+            seed=config.seed + ended, n_startup_trials=config.startup_trials, multivariate=True
         )
         trial = study.ask(space)
         try:

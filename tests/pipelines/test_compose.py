@@ -1,0 +1,82 @@
+"""Configuration: exactly the stage's groups, strictly checked, each mistake told in one sentence."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mien.errors import UserError
+from pipelines.compose import CONF, SCHEMAS, STAGE_GROUPS, compose
+
+TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
+
+
+def test_a_stage_gets_its_groups_and_no_other() -> None:
+    config = compose("train", TRAIN)
+    assert set(config.groups) == set(STAGE_GROUPS["train"])
+    assert config.choices["optim"] == "adamw"
+    with pytest.raises(AttributeError, match="not evaluate"):
+        _ = config.evaluate
+
+
+def test_a_value_can_be_given_on_the_command_line() -> None:
+    assert compose("train", [*TRAIN, "optim.lr=3e-4"]).optim.lr == 3e-4
+
+
+@pytest.mark.parametrize(("group", "file"), [(p.parent.name, p.stem) for p in sorted(CONF.glob("*/*.yaml"))])
+def test_every_file_of_conf_is_valid(group: str, file: str) -> None:
+    if group == "preset":
+        choices = yaml.safe_load((CONF / group / f"{file}.yaml").read_text())
+        assert set(choices) == set(SCHEMAS)
+        for stage, groups in STAGE_GROUPS.items():
+            compose(stage, [f"{g}={choices[g]}" for g in groups])
+        return
+    stage = next(stage for stage, groups in STAGE_GROUPS.items() if group in groups)
+    others = {g: next((CONF / g).glob("*.yaml")).stem for g in STAGE_GROUPS[stage]}
+    compose(stage, [f"{g}={c}" for g, c in {**others, group: file}.items()])
+
+
+def test_params_yaml_is_the_sample_preset() -> None:
+    params = yaml.safe_load((CONF.parent / "params.yaml").read_text())
+    assert params == yaml.safe_load((CONF / "preset/sample.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "says"),
+    [
+        ("ingest", [], r"needs data=CHOICE; the choices in conf/data are expw, sample"),
+        ("ingest", ["data=sampel"], r"no conf/data/sampel.yaml; the choices are expw, sample"),
+        ("ingest", ["data=sample", "crop=rgb64"], r"ingest has no group 'crop'; its groups are data"),
+        ("ingest", ["data=sample", "data.nam=x"], r"data.nam.*conf/data/sample.yaml"),
+        ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: Key 'x' not in 'DataConfig'.*name, source"),
+        ("crop", ["data=sample", "crop=rgb64", "crop.size=big"], r"conf/crop/rgb64.yaml: Value 'big'.*Integer"),
+        ("crop", ["data=sample", "crop=rgb64", "crop.size=4"], r"conf/crop/rgb64.yaml: size must be 16 to 512"),
+        ("crop", ["data=sample", "crop=rgb64", "crop.colour=blue"], r"colour must be one of rgb, grey, not 'blue'"),
+        ("split", ["split=grouped", "split.train=0.9"], r"add up to 1, not \(0.9, 0.15, 0.15\)"),
+        ("train", [*TRAIN, "optim.lr=-1"], r"conf/optim/adamw.yaml: lr must be above 0"),
+        ("train", [*TRAIN, "train.precision=fp8"], r"precision must be one of auto, 32, bf16"),
+        ("train", [*TRAIN, "optim.lr"], r"optim.lr"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says) as told:
+        compose(stage, arguments)
+    assert "\n" not in str(told.value)
+
+
+def test_a_wrong_key_in_a_file_names_the_file(tmp_path: Path) -> None:
+    conf = shutil.copytree(CONF, tmp_path / "conf")
+    with (conf / "optim/adamw.yaml").open("a") as file:
+        file.write("learning_rate: 0.1\n")
+    with pytest.raises(
+        UserError, match=r"conf/optim/adamw.yaml: Key 'learning_rate' not in.*keys of optim are name, lr"
+    ):
+        compose("train", TRAIN, conf)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    conf = shutil.copytree(CONF, tmp_path / "conf")
+    (conf / "optim/adamw.yaml").write_text("lr: [1,\n")
+    with pytest.raises(UserError, match=r"optim/adamw.yaml"):
+        compose("train", TRAIN, conf)

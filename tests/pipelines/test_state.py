@@ -1,0 +1,73 @@
+"""Resumable state: kept after a kill, held by one process, found from DVC's copies of the workspace."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mien.errors import UserError
+from pipelines.state import code_digest, digest, kept_state, main_checkout
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipelines.state import kept_state
+with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
+    (folder / "last.ckpt").write_text("half way")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    with (
+        pytest.raises(UserError, match=f"process {holder.pid} is still at this"),
+        kept_state("train", "key", {}, tmp_path),
+    ):
+        pytest.fail("two writers")
+    with kept_state("train", "another key", {}, tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+
+
+def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with kept_state("train", "key", {}, tmp_path) as folder:
+        assert (folder / "last.ckpt").read_text() == "half way"
+    assert not folder.exists()
+
+
+def test_state_outlives_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full"), kept_state("tune", "key", {}, tmp_path) as folder:
+        (folder / "journal.log").touch()
+        raise OSError("full")
+    assert (folder / "journal.log").exists()
+
+
+def test_a_queued_experiment_uses_the_main_checkout(tmp_path: Path) -> None:
+    copy = tmp_path / ".dvc/tmp/exps/tmpabc"
+    copy.mkdir(parents=True)
+    assert main_checkout(copy) == tmp_path
+    assert main_checkout(tmp_path) == tmp_path
+
+
+def test_digests_follow_content(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/a.py").write_text("x = 1\n")
+    before = code_digest("room", root=tmp_path)
+    (tmp_path / "room/a.py").write_text("x = 2\n")
+    assert code_digest("room", root=tmp_path) != before
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})

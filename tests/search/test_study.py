@@ -1,0 +1,134 @@
+"""The search: begins with the config's own values, repeats itself, and survives kills."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+
+from mien.errors import UserError
+from mien.models.settings import ModelConfig
+from mien.search.settings import TuneConfig
+from mien.search.space import search_space
+from mien.search.study import JOURNAL, best_trial, search
+from mien.training.recipe import Recipe
+from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+
+SPACE = {
+    "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
+    "model.dropout": {"low": 0.0, "high": 0.5},
+    "train.batch_size": {"choices": [32, 64]},
+}
+RECIPE = Recipe(ModelConfig("resnet"), AugmentConfig(), OptimConfig(), TrainConfig())
+CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, space=SPACE)
+
+
+def valley(trial: Trial, values: dict[str, Any]) -> float:
+    """A loss with a known minimum, reported epoch by epoch as a training would."""
+    import math
+
+    loss = (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"]
+    for epoch in range(4):
+        trial.report(loss + 4 - epoch, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return loss
+
+
+def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
+    folder.mkdir(exist_ok=True)
+    space = search_space(config.space, RECIPE)
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder)
+    return [(t.state, t.params, t.value) for t in trials]
+
+
+def test_the_first_trial_has_the_configs_own_values(tmp_path: Path) -> None:
+    trials = run(tmp_path)
+    assert trials[0][1] == {"optim.lr": 1e-3, "model.dropout": 0.2, "train.batch_size": 64}
+    assert len(trials) == 9
+
+
+def test_a_search_repeats_itself(tmp_path: Path) -> None:
+    assert run(tmp_path / "a") == run(tmp_path / "b")
+
+
+def test_more_trials_continue_the_study(tmp_path: Path) -> None:
+    import dataclasses
+
+    few = run(tmp_path / "a", dataclasses.replace(CONFIG, trials=5))
+    many = run(tmp_path / "a")
+    assert many[:5] == few
+    assert many == run(tmp_path / "b")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import tests.search.test_study as t
+calls = 0
+real = t.valley
+def valley(trial, values):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        trial.report(1.0, 0)
+        os._exit(9)
+    return real(trial, values)
+t.valley = valley
+t.run(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 5, 9])
+def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}).returncode == 9
+    assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
+
+
+def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / f"{JOURNAL}.lock").touch()
+    assert len(run(tmp_path)) == 9
+
+
+def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
+    run(tmp_path)
+    journal = tmp_path / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], b"#### not json\n", *lines[1:]]))
+    with pytest.raises(UserError, match=r"journal.log is damaged"):
+        run(tmp_path)
+
+
+def test_the_best_trial_is_the_lowest_complete_one(tmp_path: Path) -> None:
+    space = search_space(SPACE, RECIPE)
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path)
+    best = best_trial(trials)
+    assert best.state == TrialState.COMPLETE
+    assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
+
+
+def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
+    recipe = RECIPE.with_values({"optim.lr": 0.5, "train.batch_size": 48})
+    space = search_space(SPACE, recipe)
+    assert space["optim.lr"].to_internal_repr(0.5) == 0.5
+    assert 48 in space["train.batch_size"].choices
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ({"optim.rate": {"low": 1, "high": 2}}, "there is no optim.rate; the keys are model.name"),
+        ({"optim.lr": {"low": 1e-1, "high": 1e-3}}, "optim.lr: low 0.1 is not below high 0.001"),
+        ({"optim.lr": {"low": 1e-1}}, "optim.lr: 'high'"),
+        ({"optim.lr": [1, 2]}, r"optim.lr: say \{low"),
+        ({"optim.lr": {"low": "a", "high": "b"}}, "optim.lr"),
+    ],
+)
+def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        search_space(space, RECIPE)
