@@ -14,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check pytest test-slow e2e ui bench clean
+.PHONY: help install sample repro test check pytest test-slow ui bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ repro: sample  ## run the DAG (what changed of it), then say what came out
 	@dvc repro
 	@mien status
 
-test: install check pytest e2e  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+test: install check pytest  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
 
 check: install  ## lint, format, types, import contracts
 	ruff check .
@@ -43,14 +43,11 @@ check: install  ## lint, format, types, import contracts
 	mypy
 	lint-imports
 
-pytest: install  ## the tests but the slow ones
+pytest: install  ## the tests, with the DAG end to end on a small sample, but the slow ones
 	pytest -m 'not slow'
 
 test-slow: install  ## the slow tests
 	pytest -m slow --timeout=3600
-
-e2e: install  ## the whole DAG on a small sample, in a fresh clone of what is here
-	$(BIN)/python -m tests.end_to_end
 
 ui: install  ## open the MLflow UI on the tracking store
 	@mien ui --port $(PORT)

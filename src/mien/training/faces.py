@@ -59,8 +59,8 @@ class FaceDataset(Dataset[Batch]):
         face = np.asarray(self.faces.pixels[self.faces.rows[i]])
         if self.augmentation is not None:
             face = self.augmentation(face)
-        pixels = torch.from_numpy(np.ascontiguousarray(face.transpose(2, 0, 1)))
-        return pixels, torch.tensor(int(self.faces.labels[i]))
+        pixels = np.array(face.transpose(2, 0, 1), order="C")  # a copy: the memory map is read-only
+        return torch.from_numpy(pixels), torch.tensor(int(self.faces.labels[i]))
 
 
 class EpochSampler(DistributedSampler[Batch]):

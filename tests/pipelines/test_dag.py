@@ -1,0 +1,169 @@
+"""The DAG end to end: `dvc repro` on a small drawn sample, in a repository of its own, with the real configuration shrunk."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SHRUNK = {
+    "conf/train/short.yaml": {"epochs": 4, "batch_size": 32},
+    "conf/tune/quick.yaml": {"trials": 3, "epochs": 2},
+    "conf/evaluate/standard.yaml": {"bootstrap": 200},
+    "conf/register/auto.yaml": {"bootstrap": 200},
+    "conf/split/grouped.yaml": {"min_per_class": 1},
+}
+STAGES = ["ingest", "crop", "split", "tune", "train", "evaluate", "register"]
+
+
+class Workspace:
+    """A checkout of mien with a small sample, and what a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **{k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}",
+            "OMP_NUM_THREADS": "2",
+        }
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def edit(self, file: str, **values: Any) -> None:
+        """Set keys of a YAML file."""
+        path = self.folder / file
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc repro` would run because something that they depend on changed."""
+        status = json.loads(self.run("dvc", "status", "--json").stdout)
+        return {name for name, why in status.items() if why != ["always changed"]}
+
+    def report(self, name: str) -> Any:
+        """One of the JSON reports."""
+        return json.loads((self.folder / f"reports/{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A fresh repository with what stands in this one, after its first `dvc repro`."""
+    folder = tmp_path_factory.mktemp("dag") / "mien"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and name not in ("dvc.lock", "data.dvc"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    here = Workspace(folder)
+    for command in ("git init -q -b main", "git add -A"):
+        here.run(*command.split())
+    here.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "start")
+    from mien.sources.sample import draw_sample
+
+    draw_sample(folder / "data/sample", photos=150)
+    for file, values in SHRUNK.items():
+        here.edit(file, **values)
+    here.run("dvc", "repro")
+    return here
+
+
+def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
+    lock = yaml.safe_load((workspace.folder / "dvc.lock").read_text())
+    assert list(lock["stages"]) == STAGES
+    for stage in lock["stages"].values():
+        assert all((workspace.folder / out["path"]).exists() for out in stage.get("outs", []))
+    assert not (workspace.folder / "build/.partial").glob("*/*") or not list(
+        (workspace.folder / "build/.partial").glob("*")
+    )
+
+
+def test_the_numbers_hang_together(workspace: Workspace) -> None:
+    ingest, crop, split = (workspace.report(name) for name in ("ingest", "crop", "split"))
+    assert crop["faces"] == split["faces"]
+    assert crop["faces"] + sum(sum(c.values()) for c in crop["dropped"].values()) >= ingest["faces"]
+    metrics = workspace.report("metrics")
+    assert metrics["n"] == split["parts"]["test"]["faces"]
+    assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
+    assert workspace.report("register")["model"] == "mien-sample"
+    assert len(workspace.report("tune")["trials"]) == 3
+
+
+def test_the_report_and_pictures_are_there(workspace: Workspace) -> None:
+    for name in ("report.html", "train/curves.png", "tune/history.png", "crop/contact_happy.png"):
+        assert (workspace.folder / "reports" / name).stat().st_size > 5000
+
+
+def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
+    def files() -> dict[Path, bytes]:
+        reports = sorted((workspace.folder / "reports").glob("*.json"))
+        return {f: f.read_bytes() for f in [workspace.folder / "dvc.lock", *reports]}
+
+    before = files()
+    assert workspace.stale() == set()
+    workspace.run("dvc", "repro")
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "expected"),
+    [
+        ("conf/optim/adamw.yaml", {"lr": 0.001}, {"tune", "train"}),
+        ("conf/optim/adam.yaml", {"lr": 0.5}, set()),
+        ("conf/crop/grey48.yaml", {"margin": 0.1}, {"crop"}),
+        ("conf/crop/rgb64.yaml", {"margin": 0.1}, set()),
+        ("conf/evaluate/standard.yaml", {"bins": 10}, {"evaluate"}),
+        ("conf/tune/quick.yaml", {"trials": 4}, {"tune"}),
+        ("conf/data/sample.yaml", {"title": "another"}, {"ingest", "crop", "tune", "train", "register"}),
+    ],
+)
+def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
+    workspace: Workspace, file: str, values: dict[str, Any], expected: set[str]
+) -> None:
+    original = (workspace.folder / file).read_text()
+    workspace.edit(file, **values)
+    try:
+        assert workspace.stale() == expected
+    finally:
+        (workspace.folder / file).write_text(original)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("src/mien/evaluation/metrics.py", {"evaluate", "register"}),
+        ("src/mien/search/space.py", {"tune"}),
+        ("src/mien/predict/predictor.py", set()),
+        ("README.md", set()),
+        ("pipelines/split.py", {"split"}),
+    ],
+)
+def test_an_edit_of_a_module_makes_stale_what_imports_it(workspace: Workspace, file: str, expected: set[str]) -> None:
+    path = workspace.folder / file
+    original = path.read_text()
+    path.write_text(original + "\n# changed\n")
+    try:
+        assert workspace.stale() == expected
+    finally:
+        path.write_text(original)
+
+
+def test_a_changed_choice_is_refused_before_any_work_where_it_does_not_exist(workspace: Workspace) -> None:
+    original = (workspace.folder / "params.yaml").read_text()
+    workspace.edit("params.yaml", model="resnet99")
+    try:
+        done = workspace.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert "resnet99" in done.stderr + done.stdout
+    finally:
+        (workspace.folder / "params.yaml").write_text(original)
