@@ -13,7 +13,8 @@ from PIL import Image
 # Pillow's own would warn on stderr far below it.
 Image.MAX_IMAGE_PIXELS = None
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+# Pillow opens MPO as JPEG and has no format of that name to open.
+FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 ORIENTATION: Final = 0x0112  # EXIF tag; 5 to 8 turn the photo on its side
 END_MARKS: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 REDUCED: Final = {
