@@ -1,0 +1,64 @@
+"""Stage register: a version in the MLflow registry, and the gate's decision on it.
+
+python -m pipelines.register data=sample register=auto
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines.compose import Config, compose, run_stage
+from pipelines.outs import Outs
+from pipelines.state import main_checkout, state_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mien.faces.packed import PackedFaces
+
+EXPERIMENT: Final = "DVC_EXP_BASELINE_REV"  # DVC sets it for the stages of `dvc exp run`, in place or in a copy
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Register what the training left, let the gate decide, and write reports/register.json.
+
+    When nothing changed this finds the version and its decision and leaves: torch is not even imported.
+    """
+    from mien.registry.candidate import Candidate
+    from mien.registry.register import Evidence, register
+    from mien.tracking.publish import publish_evaluation, publish_training
+    from mien.tracking.store import use_store
+
+    config = compose("register", argv)
+    root = Path.cwd()
+    use_store(root)
+    candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
+    evidence = Evidence(Path("reports/predictions.csv"), lambda spec, test: _cut(config, spec, test))
+    in_main_checkout = main_checkout() == root.resolve()
+    done = register(candidate, evidence, config.register, decides=in_main_checkout and EXPERIMENT not in os.environ)
+    if done.fresh:  # the store may be new, and the stages before came out of DVC's cache
+        publish_training(root)
+        publish_evaluation(root)
+    with Outs("register") as outs:
+        text = json.dumps(done.report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        outs.path("reports/register.json").write_text(text, encoding="utf-8")
+    report = done.report
+    print(
+        f"register: {report['model']} version {report['version']}: {report['outcome']}. {' '.join(report['reasons'])}"
+    )
+
+
+def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":
+    """Test faces as a model's spec asks for them, cut anew from the raw photos where the packed ones differ."""
+    from mien.registry.recut import FaceCutter
+    from mien.sources.catalogue import get_source
+
+    def photos() -> Any:
+        return get_source(config.data.source).photos(Path(config.data.path), state_folder() / "unpacked")
+
+    return FaceCutter(Path("build/crop"), Path("build/ingest/faces.parquet"), photos)(spec, test)
+
+
+if __name__ == "__main__":
+    run_stage(main)

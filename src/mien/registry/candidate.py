@@ -1,0 +1,81 @@
+"""What a training and its evaluation left behind, as something to register."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import mien
+from mien.errors import UserError
+
+PACKAGE: Final = Path(mien.__file__).resolve().parent
+# The code that turns a photo into a probability: a change in it makes another model of the same weights.
+SERVING: Final = ("expressions.py", "faces", "models", "registry/served.py")
+WEIGHTS: Final = "model.safetensors"
+SPEC: Final = "model.json"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The folders and files that make a version of a registered model."""
+
+    model: Path  # model.safetensors, model.json, lineage.json
+    temperature_file: Path
+    split: Path  # train.parquet, val.parquet, test.parquet
+
+    @cached_property
+    def lineage(self) -> dict[str, Any]:
+        """What the training says of itself."""
+        return _read(self.model / "lineage.json")
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """How faces are cut for the network: size, colour, margin, square, apply_exif_rotation, classes."""
+        return _read(self.model / SPEC)
+
+    @cached_property
+    def temperature(self) -> float:
+        """By which logits are divided."""
+        return float(_read(self.temperature_file)["temperature"])
+
+    @property
+    def name(self) -> str:
+        """Of the registered model."""
+        return registered_name(self.lineage["data"])
+
+    @cached_property
+    def identity(self) -> str:
+        """The digest of weights, description, temperature and serving code: equal identity, equal answers."""
+        digest = hashlib.sha256()
+        for file in (self.model / WEIGHTS, self.model / SPEC):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(repr(self.temperature).encode())
+        for source in _sources():
+            digest.update(f"{source.relative_to(PACKAGE).as_posix()}\0".encode() + source.read_bytes())
+        return digest.hexdigest()[:32]
+
+
+def registered_name(data: str) -> str:
+    """A data set's registered model: one each, so that a champion only meets candidates for the same task."""
+    return f"mien-{data}"
+
+
+def cut_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two models take faces that were cut in the same way."""
+    keys = ("size", "colour", "margin", "square", "apply_exif_rotation")
+    return all(one[key] == other[key] for key in keys)
+
+
+def _sources() -> list[Path]:
+    paths = [PACKAGE / name for name in SERVING]
+    return sorted(f for p in paths for f in ([p] if p.is_file() else p.rglob("*.py")) if "__pycache__" not in f.parts)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise UserError(f"{file} is missing; run `dvc repro` up to evaluate before a model is registered.")
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,142 @@
+"""The gate: whether evidence lets a candidate become champion. Pure: numbers in, a decision with reasons out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.registry.settings import RegisterConfig
+
+if TYPE_CHECKING:
+    from mien.evaluation.bootstrap import Interval
+
+PROMOTED: Final = "promoted"
+CHALLENGER: Final = "challenger"  # lost the test, or waits for a person
+REFUSED: Final = "refused"  # could not be compared honestly
+CANDIDATE: Final = "candidate"  # registered by an experiment, which decides nothing
+UNCHANGED: Final = "unchanged"  # the champion itself
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A model on the test set; intervals at level 1 - 2 alpha, so that each end is a one-sided bound."""
+
+    n: int
+    photos: int
+    majority_share: float
+    accuracy: "Interval"
+    unweighted_average_recall: "Interval"
+    ece: "Interval"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a candidate, why, and the numbers behind it (JSON-able)."""
+
+    outcome: str
+    reasons: list[str]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def decide(
+    candidate: Scores,
+    champion: Scores | None,
+    difference: Mapping[str, "Interval"] | None,
+    settings: RegisterConfig,
+) -> Decision:
+    """Promote the candidate or leave it challenger.
+
+    Without a champion it must beat the share of the largest class and be calibrated. Against one, the lower
+    bound of the paired difference in accuracy must be above 0, the unweighted average recall must not be
+    lower, and the calibration error must not be higher beyond noise.
+
+    Args:
+        candidate: its scores.
+        champion: the champion's on the same faces, or None.
+        difference: candidate minus champion from `paired_bootstrap`, at level 1 - 2 alpha; None without one.
+        settings: alpha, max_ece and approve.
+    """
+    if champion is None or difference is None:
+        checks = _first(candidate, settings)
+    else:
+        checks = _against(candidate, difference, settings)
+    reasons = [sentence for _, sentence in checks]
+    outcome = PROMOTED if all(passed for passed, _ in checks) else CHALLENGER
+    if outcome == PROMOTED and settings.approve == "manual":
+        outcome = CHALLENGER
+        reasons.append("The gate would promote it, and approve is manual: a person decides, with `mien promote`.")
+    return Decision(outcome, reasons, _numbers(candidate, champion, difference, settings))
+
+
+def refuse(reason: str, candidate: Scores, settings: RegisterConfig) -> Decision:
+    """A comparison that would not be honest: the candidate waits for a person."""
+    way_out = "`mien promote` lets a person decide."
+    return Decision(REFUSED, [reason, way_out], _numbers(candidate, None, None, settings))
+
+
+def _first(candidate: Scores, settings: RegisterConfig) -> list[tuple[bool, str]]:
+    accuracy, ece = candidate.accuracy, candidate.ece
+    beats = accuracy.low > candidate.majority_share
+    calibrated = ece.value <= settings.max_ece
+    return [
+        (True, f"There is no champion yet; tested on {candidate.n} faces of {candidate.photos} photos."),
+        (
+            beats,
+            f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "
+            f"{'above' if beats else 'not above'} the largest class's share of {candidate.majority_share:.3f}.",
+        ),
+        (
+            calibrated,
+            f"Expected calibration error {ece.value:.3f}: {'within' if calibrated else 'above'} "
+            f"max_ece of {settings.max_ece:g}.",
+        ),
+    ]
+
+
+def _against(
+    candidate: Scores, difference: Mapping[str, "Interval"], settings: RegisterConfig
+) -> list[tuple[bool, str]]:
+    accuracy = difference["accuracy"]
+    recall = difference["unweighted_average_recall"]
+    ece = difference["ece"]
+    better, no_worse, calibrated = accuracy.low > 0, recall.value >= 0, not ece.low > 0
+    return [
+        (True, f"Compared with the champion on the same {candidate.n} faces of {candidate.photos} photos."),
+        (
+            better,
+            f"Accuracy changes by {_points(accuracy)}: with {_level(settings)} confidence "
+            f"{'it is better' if better else 'it may not be better'}.",
+        ),
+        (
+            no_worse,
+            f"Unweighted average recall changes by {_points(recall)}: {'not worse' if no_worse else 'worse'}.",
+        ),
+        (
+            calibrated,
+            f"Expected calibration error changes by {_points(ece)}: "
+            f"{'not worse' if calibrated else 'worse'} beyond noise.",
+        ),
+    ]
+
+
+def _points(interval: "Interval") -> str:
+    """A difference in percentage points with its interval."""
+    value, low, high = (f"{100 * end:+.1f}" for end in (interval.value, interval.low, interval.high))
+    return f"{value} points ({low} to {high})"
+
+
+def _level(settings: RegisterConfig) -> str:
+    return f"{100 * (1 - settings.alpha):g} %"
+
+
+def _numbers(
+    candidate: Scores,
+    champion: Scores | None,
+    difference: Mapping[str, "Interval"] | None,
+    settings: RegisterConfig,
+) -> dict[str, Any]:
+    return {
+        "level": 1 - 2 * settings.alpha,
+        "candidate": asdict(candidate),
+        "champion": asdict(champion) if champion else None,
+        "difference": {name: asdict(value) for name, value in difference.items()} if difference else None,
+    }

@@ -1,0 +1,191 @@
+"""Log a model with all that serves it, and register it as a version, once per identity."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlparse
+
+from mien.registry.candidate import PACKAGE, SPEC, WEIGHTS, Candidate
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+    from mlflow.tracking import MlflowClient
+
+IDENTITY: Final = "mien.identity"
+MODEL: Final = "model"
+TRAINED_ON: Final = "trained_on.parquet"
+REQUIRES: Final = ("mlflow", "torch", "numpy", "pandas", "opencv-python-headless", "pillow", "safetensors")
+
+
+def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
+    """The newest version of this identity whose files are still there, or None."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
+    for version in sorted(found, key=lambda v: -int(v.version)):
+        if files_there(client, name, version.version):
+            return version
+    return None
+
+
+def files_there(client: "MlflowClient", name: str, version: str | int) -> bool:
+    """Whether a version's files exist, where that is a folder of this machine; on a server they are taken to."""
+    place = urlparse(client.get_model_version_download_uri(name, str(version)))
+    return place.scheme not in ("", "file") or Path(unquote(place.path)).is_dir()
+
+
+def register_version(
+    client: "MlflowClient",
+    candidate: Candidate,
+    run: "Run",
+    tags: Mapping[str, str],
+    check: Callable[[Path], None],
+) -> "ModelVersion":
+    """The candidate's version: found by its identity, or logged and registered.
+
+    `check` sees the folder of the model as it will be served, and raises if it must not go up.
+
+    Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
+    """
+    if version := find_version(client, candidate.name, candidate.identity):
+        return version
+    _ensure_registered_model(client, candidate)
+    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, check)
+    return client.create_model_version(
+        candidate.name,
+        f"models:/{logged.model_id}",
+        run_id=run.info.run_id,
+        tags={IDENTITY: candidate.identity, **tags},
+        description=run.info.run_name,
+        model_id=logged.model_id,
+    )
+
+
+def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None) -> None:
+    """Write the candidate as an MLflow model: served.py, package, weights, signature, example, requirements."""
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory() as scratch:
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            mlflow_model=mlflow_model,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={MODEL: str(_stage(candidate, Path(scratch) / MODEL))},
+            code_paths=[str(_package(Path(scratch) / PACKAGE.name))],
+            signature=served_signature(),
+            input_example=example_images(),
+            pip_requirements=requirements(),
+        )
+
+
+def requirements() -> list[str]:
+    """What serves the model, pinned to what is installed; a local build such as +cpu is the same version."""
+    return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES]
+
+
+def served_signature() -> "ModelSignature":
+    """Bytes of an image in; a label and a probability per expression out, in the order of EXPRESSIONS."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    from mien.expressions import EXPRESSIONS
+
+    probabilities = (ColSpec(DataType.double, expression) for expression in EXPRESSIONS)
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),
+    )
+
+
+def example_images() -> Any:
+    """Two rows of input: shaded squares as PNG files, of no person."""
+    import cv2
+    import numpy as np
+    import pandas as pd
+
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    squares = [np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64))]
+    return pd.DataFrame({"image": [cv2.imencode(".png", square)[1].tobytes() for square in squares]})
+
+
+def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(
+            candidate.name, description=f"Facial expressions, learnt from {candidate.lineage['title']}."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedModel | None":
+    """A model of this identity that was logged whole and not yet registered."""
+    from mlflow.entities import LoggedModelStatus
+
+    found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
+    for logged in found:
+        place = urlparse(logged.artifact_location)
+        there = place.scheme not in ("", "file") or Path(unquote(place.path)).is_dir()
+        if logged.status == LoggedModelStatus.READY and there:
+            return logged
+    return None
+
+
+def _log(client: "MlflowClient", candidate: Candidate, run: "Run", check: Callable[[Path], None]) -> "LoggedModel":
+    """Log the model under its run; it becomes READY last, when all its files are up."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(
+        run.info.experiment_id,
+        name=candidate.lineage["model"],
+        source_run_id=run.info.run_id,
+        tags={IDENTITY: candidate.identity},
+        model_type="facial-expression classifier",
+    )
+    model = Model(
+        artifact_path=logged.artifact_location,
+        run_id=run.info.run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / MODEL
+        save_served(candidate, folder, model)
+        check(folder)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _stage(candidate: Candidate, folder: Path) -> Path:
+    """Weights, description, temperature, lineage, and the digests of the photos that were learnt from."""
+    folder.mkdir()
+    for name in (WEIGHTS, SPEC, "lineage.json"):
+        shutil.copyfile(candidate.model / name, folder / name)
+    (folder / "serving.json").write_text(json.dumps({"temperature": candidate.temperature}), encoding="utf-8")
+    trained_on(candidate).to_parquet(folder / TRAINED_ON, index=False)
+    return folder
+
+
+def trained_on(candidate: Candidate) -> Any:
+    """Faces that the model was fitted or chosen with: photo_digest, face_digest, part (train or val)."""
+    import pandas as pd
+
+    parts = [
+        pd.read_parquet(candidate.split / f"{part}.parquet", columns=["photo_digest", "face_digest"]).assign(part=part)
+        for part in ("train", "val")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _package(copy: Path) -> Path:
+    """The package as it is now, without what Python caches beside it."""
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    return copy

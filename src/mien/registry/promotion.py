@@ -1,0 +1,157 @@
+"""Who is champion: promotion and rollback by alias, with a history from which every step can be taken back."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.errors import UserError
+from mien.registry.events import (
+    BY_HAND,
+    PROMOTED,
+    ROLLED_BACK,
+    Event,
+    append_event,
+    champions,
+    events_of,
+    new_event,
+    read_model,
+    reigning,
+)
+from mien.tracking.run import first_line
+from mien.tracking.store import URI, connect, store_lock
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import RegisteredModel
+    from mlflow.tracking import MlflowClient
+
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+PREVIOUS: Final = "previous"
+PENDING: Final = "mien.pending"
+
+
+def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
+    """Make a version champion, the challenger where none is given; returns what was done as a sentence.
+
+    Raises:
+        UserError: no such model or version, no challenger, or no store.
+    """
+    with registry(name) as client:
+        model = settle(client, name)
+        chosen = version if version is not None else alias_of(model, CHALLENGER)
+        if chosen is None:
+            raise UserError(f"{name} has no challenger; say which version to promote, of {_versions(client, name)}.")
+        _check_version(client, name, chosen)
+        before = alias_of(model, CHAMPION)
+        if before == chosen:
+            return f"{name} version {chosen} is champion already."
+        move(client, name, new_event(PROMOTED, chosen, before, by=by, reasons=[reason]))
+        return f"{name} version {chosen} is champion now" + (f", in place of version {before}." if before else ".")
+
+
+def rollback(name: str, *, by: str, reason: str) -> str:
+    """Bring back the champion before this one, from the history; returns what was done as a sentence.
+
+    Raises:
+        UserError: no such model, no champion before this one, or no store.
+    """
+    with registry(name) as client:
+        model = settle(client, name)
+        there = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+        before = alias_of(model, CHAMPION)
+        earlier = [v for v in champions(events_of(model))[:-1] if v in there and v != before]
+        if not earlier:
+            raise UserError(f"{name} has had no champion before this one: there is nothing to roll back to.")
+        move(client, name, new_event(ROLLED_BACK, earlier[-1], before, by=by, reasons=[reason]))
+        return f"{name} is back at version {earlier[-1]}" + (f"; version {before} stepped down." if before else ".")
+
+
+def history(name: str) -> list[dict[str, Any]]:
+    """The model's events, oldest first: at, action, version, from_version, by, reasons, decision.
+
+    Raises:
+        UserError: no such model, or no store.
+    """
+    with registry(name) as client:
+        return events_of(settle(client, name))
+
+
+@contextmanager
+def registry(name: str) -> Iterator["MlflowClient"]:
+    """A client, one writer at a time; a store that fails ends in a sentence.
+
+    Raises:
+        UserError: the store cannot be reached or written.
+    """
+    from mlflow.exceptions import MlflowException
+
+    uri = os.environ.get(URI, "")
+    try:
+        client = connect()
+        with store_lock(uri, "registry"):
+            yield client
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"the registry of {name} at {uri} failed ({first_line(error)}); "
+            f"see that the store runs and that {URI} is right, then run the same command again."
+        ) from error
+
+
+def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
+    """Finish what a killed move began, and enter into the history what a person moved in the MLflow UI."""
+    model = read_model(client, name)
+    if pending := model.tags.get(PENDING):
+        _carry_out(client, name, json.loads(pending))
+        model = read_model(client, name)
+    known, actual = reigning(events_of(model)), alias_of(model, CHAMPION)
+    if known != actual:
+        reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
+        append_event(client, name, new_event(BY_HAND, actual, known, by="unknown", reasons=reasons))
+        model = read_model(client, name)
+    return model
+
+
+def move(client: "MlflowClient", name: str, event: Event) -> None:
+    """Change the champion: the intention is written first, so that a killed move is finished by the next call."""
+    client.set_registered_model_tag(name, PENDING, json.dumps(event))
+    _carry_out(client, name, event)
+
+
+def alias_of(model: "RegisteredModel", alias: str) -> int | None:
+    """The version that carries an alias, or None."""
+    version = model.aliases.get(alias)
+    return None if version is None else int(version)
+
+
+def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
+    """Every step may be repeated."""
+    append_event(client, name, event)
+    model = read_model(client, name)
+    stack = champions(events_of(model))
+    client.set_registered_model_alias(name, CHAMPION, str(event["version"]))
+    below = next((v for v in reversed(stack[:-1]) if v is not None), None)
+    if below is not None and below != event["version"]:
+        client.set_registered_model_alias(name, PREVIOUS, str(below))
+    elif PREVIOUS in model.aliases:
+        client.delete_registered_model_alias(name, PREVIOUS)
+    if alias_of(model, CHALLENGER) == event["version"]:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    client.delete_registered_model_tag(name, PENDING)
+
+
+def _check_version(client: "MlflowClient", name: str, version: int) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_model_version(name, str(version))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UserError(f"{name} has no version {version}; its versions are {_versions(client, name)}.") from error
+
+
+def _versions(client: "MlflowClient", name: str) -> str:
+    numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
+    return ", ".join(map(str, numbers)) or "none"

@@ -1,0 +1,161 @@
+"""Register a candidate, let the gate decide once, and carry the decision out; a rerun changes nothing.
+
+The decision is written to the version before it is carried out, so that a kill in between costs nothing: the
+next run finds it and goes on.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.registry import gate
+from mien.registry.candidate import Candidate
+from mien.registry.events import append_event, events_of, new_event
+from mien.registry.log_model import find_version, register_version
+from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
+from mien.registry.settings import RegisterConfig
+from mien.tracking.files import training_identity
+from mien.tracking.runs import obtain_run, set_tags
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+    from mien.registry.champion import Cutter
+
+DECISION: Final = "mien.decision."
+DONE: Final = "mien.carried_out."
+BY_GATE: Final = "gate"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The report for `reports/register.json`, and whether the version was registered just now."""
+
+    report: dict[str, Any]
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where the candidate's answers are, and how test faces are cut for a champion."""
+
+    predictions: Path
+    cut: "Cutter"
+
+
+def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig, *, decides: bool) -> Registered:
+    """Register the candidate and, where `decides`, let the gate judge it.
+
+    Raises:
+        UserError: a file is missing, or the store cannot be reached or written.
+    """
+    identity = candidate.identity
+    with registry(candidate.name) as client:
+        version = find_version(client, candidate.name, identity)
+        fresh = version is None
+        if version is None:
+            version = _register(client, candidate, evidence)
+        if not decides:
+            reasons = ["Experiments register candidates and decide nothing; `dvc repro` in the main checkout does."]
+            return Registered(_report(client, candidate, version, gate.Decision(gate.CANDIDATE, reasons)), fresh)
+        settle(client, candidate.name)
+        key = decision_key(candidate, settings)
+        decision = _stored(version, key)
+        if decision is None:
+            from mien.registry.judge import judge
+
+            decision = judge(client, candidate, version, evidence, settings)
+            client.set_model_version_tag(candidate.name, version.version, DECISION + key, json.dumps(asdict(decision)))
+        if DONE + key not in version.tags:
+            _carry_out(client, version, decision, key)
+        return Registered(_report(client, candidate, version, decision), fresh)
+
+
+def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
+    """What a decision depends on: who, on which test set, by which rules."""
+    text = json.dumps([candidate.identity, candidate.lineage["split_digest"], asdict(settings)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def decisions_on(client: "MlflowClient", name: str, split_digest: str) -> int:
+    """How often a test set has decided about a version of this model."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    stored = [json.loads(v) for m in versions for k, v in m.tags.items() if k.startswith(DECISION)]
+    return sum(
+        d["outcome"] in (gate.PROMOTED, gate.CHALLENGER) and d["numbers"].get("split_digest") == split_digest
+        for d in stored
+    )
+
+
+def _register(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":
+    from mien.registry.verify import AnswersAsEvaluated
+
+    lineage = candidate.lineage
+    run = obtain_run(client, training_identity(lineage))
+    tags = {
+        "mien.digest": lineage["digest"],
+        "mien.data_digest": str(lineage["data_digest"]),
+        "mien.split_digest": str(lineage["split_digest"]),
+    }
+    check = AnswersAsEvaluated(candidate, evidence.predictions, evidence.cut)
+    return register_version(client, candidate, run, tags, check)
+
+
+def _stored(version: "ModelVersion", key: str) -> gate.Decision | None:
+    text = version.tags.get(DECISION + key)
+    return None if text is None else gate.Decision(**json.loads(text))
+
+
+def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.Decision, key: str) -> None:
+    """Set the aliases and write the history; every step may be repeated after a kill."""
+    name, number = version.name, int(version.version)
+    model = settle(client, name)
+    champion = alias_of(model, CHAMPION)
+    told = any(event["decision"] == key for event in events_of(model))
+    if decision.outcome == gate.PROMOTED and not told:
+        move(client, name, new_event("promoted", number, champion, by=BY_GATE, reasons=decision.reasons, decision=key))
+    if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
+        client.set_registered_model_alias(name, CHALLENGER, version.version)
+        if not told:
+            event = new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
+            append_event(client, name, event)
+    if version.run_id:
+        set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
+    client.update_model_version(name, version.version, description="\n".join(decision.reasons))
+    client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
+    client.set_model_version_tag(name, version.version, DONE + key, "true")
+
+
+def _report(
+    client: "MlflowClient", candidate: Candidate, version: "ModelVersion", decision: gate.Decision
+) -> dict[str, Any]:
+    lineage = candidate.lineage
+    report: dict[str, Any] = without_nan(
+        {
+            "model": candidate.name,
+            "version": int(version.version),
+            "outcome": decision.outcome,
+            "reasons": decision.reasons,
+            "champion": alias_of(client.get_registered_model(candidate.name), CHAMPION),
+            "identity": candidate.identity,
+            "data": lineage["data"],
+            "data_digest": lineage["data_digest"],
+            "split_digest": lineage["split_digest"],
+            "numbers": decision.numbers,
+        }
+    )
+    return report
+
+
+def without_nan(value: Any) -> Any:
+    """JSON knows no NaN: a bound that does not exist is null; other numbers keep six digits."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
