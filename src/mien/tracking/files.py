@@ -41,13 +41,14 @@ EVALUATION: Final = {
 def publish_training_files(client: "MlflowClient", root: Path) -> str:
     """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
     lineage = read_lineage(root)
-    run = obtain_run(client, training_identity(lineage))
+    identity = training_identity(lineage)
+    run = obtain_run(client, identity)
     run_id = run.info.run_id
     params = send_params(client, run_id, training_params(lineage))
     metrics = MetricHistory(client, run_id).send(read_history(root / "build/train/history.csv"))
     _send_data(client, run, lineage)
     files = send_files(client, run, root, TRAINING)
-    set_tags(client, run_id, {**_missing(run, git_facts(root)), **lock_facts(root)})
+    set_tags(client, run_id, {**identity.tags, **_missing(run, git_facts(root)), **lock_facts(root)})
     if run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED")
     return f"{params} parameters, {metrics} metrics, {files} files"
