@@ -33,3 +33,19 @@ def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFr
             "leaked": False,
         }
     )
+
+
+LINEAGE = {
+    "digest": "ab" * 32,
+    "data": "faces",
+    "title": "Faces",
+    "drawn": False,
+    "model": "residual",
+    "data_digest": "cd" * 32,
+    "split_digest": "ef" * 32,
+    "choices": {"data": "faces", "model": "residual"},
+    "config": {"optim": {"name": "adamw", "lr": 0.001}, "tune": {"space": {"optim.lr": {"low": 0.0001}}}},
+    "search": {"trials": 12, "overruled": {"optim.lr": {"config": 0.001, "search": 0.0031}}},
+    "precision": "32",
+    "parameters": 2_760_000,
+}

@@ -147,7 +147,7 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     slices, accuracy = evaluation.slices.slices, evaluation.whole.intervals.overall["accuracy"]
     groups = [part.group for part in slices]
     breaks = np.cumsum([0] + [1.9 if a != b else 1.0 for a, b in pairwise(groups)])
-    with drawing(theme, 10, 1.9 + 0.42 * (breaks[-1] + 1)) as figure:
+    with drawing(theme, 8.6, 1.9 + 0.42 * (breaks[-1] + 1)) as figure:
         axes = figure.add_subplot()
         if accuracy.known:
             axes.axvspan(accuracy.low, accuracy.high, color=theme.grid, linewidth=0)

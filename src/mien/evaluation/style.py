@@ -30,11 +30,11 @@ class Theme:
     third: str
 
     def on(self, shade: float) -> str:
-        """The colour of text on a shade (0 to 1) of the ramp: white or near black, whichever is clearer."""
+        """The colour of text on a shade (0 to 1) of the ramp: white or black, whichever is clearer."""
         red, green, blue, _ = self.ramp(shade)
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2.1
-        return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.055 else "#10131a"
+        return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
 
     @property
     def ramp(self) -> LinearSegmentedColormap:

@@ -1,0 +1,101 @@
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mien.errors import UserError
+from mien.evaluation.evaluate import evaluate_logits, evaluate_model
+from mien.evaluation.metrics import measure
+from mien.evaluation.settings import EvaluateConfig
+from mien.faces.packed import PackedFaces
+from mien.models.saved import ModelSpec
+from tests.evaluation.drawing import drawn, index_of
+
+CONFIG = EvaluateConfig(bootstrap=200)
+
+
+def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_set():
+    val_labels, val_logits = drawn(400, 1)
+    labels, logits = drawn(300, 2)
+    found = evaluate_logits(4 * val_logits, val_labels, 4 * logits, index_of(labels), CONFIG)
+    assert found.temperature.value > 2
+    assert found.temperature.faces == 400
+    expected = measure(labels, found.probabilities, CONFIG.bins)
+    for name, one in found.whole.intervals.overall.items():
+        assert one.value == pytest.approx(expected[name]), name
+    assert found.before["ece"] == pytest.approx(measure(labels, found.uncalibrated)["ece"])
+    assert found.whole.intervals.overall["ece"].value < found.before["ece"]
+    assert (found.whole.faces, found.whole.photos) == (300, 150)
+
+
+def test_calibration_changes_no_prediction():
+    val_labels, val_logits = drawn(200, 1)
+    labels, logits = drawn(200, 2)
+    found = evaluate_logits(9 * val_logits, val_labels, 9 * logits, index_of(labels), CONFIG)
+    assert (found.predicted == logits.argmax(axis=1)).all()
+
+
+def test_the_leak_free_part_leaves_out_leaked_faces_alone():
+    labels, logits = drawn(200, 2)
+    index = index_of(labels)
+    index["leaked"] = logits.argmax(axis=1) == labels  # what leaked is right, the rest is wrong
+    found = evaluate_logits(logits, labels, logits, index, CONFIG)
+    assert found.leak_free is not None
+    assert found.leak_free.faces == (~index["leaked"]).sum()
+    assert found.leak_free.intervals.overall["accuracy"].value == 0
+    assert found.whole.intervals.overall["accuracy"].value > 0.3
+
+
+def test_nothing_leaked_no_leak_free_part_and_all_leaked_an_empty_one():
+    labels, logits = drawn(50, 2)
+    index = index_of(labels)
+    assert evaluate_logits(logits, labels, logits, index, CONFIG).leak_free is None
+    empty = evaluate_logits(logits, labels, logits, index.assign(leaked=True), CONFIG).leak_free
+    assert empty is not None
+    assert empty.faces == 0
+    assert np.isnan(empty.intervals.overall["accuracy"].value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "logits", "per_photo"),
+    [
+        (np.arange(7), 9 * np.eye(7), 2),  # perfect, one face a class
+        (np.zeros(5, int), np.eye(7)[[1, 1, 1, 1, 1]], 1),  # never right, six classes absent
+        (np.arange(7), np.zeros((7, 7)), 1),  # constant
+        (np.arange(7), 9 * np.eye(7), 7),  # one photo
+        (np.array([3]), 800.0 * np.eye(7)[[3]], 1),  # one face, probability 1
+    ],
+)
+def test_extremes_are_measured_without_a_warning(labels, logits, per_photo):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate_logits(logits, labels, logits, index_of(labels, per_photo=per_photo), CONFIG)
+    assert np.isfinite([one.value for one in found.whole.intervals.overall.values()]).all()
+
+
+def packed(n: int) -> PackedFaces:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 48, 48, 1), dtype=np.uint8)
+    return PackedFaces(pixels, pd.DataFrame(), {})
+
+
+def test_a_network_is_run_on_the_rows_that_the_indexes_name():
+    spec = ModelSpec({"name": "cnn48"}, 48, "grey")
+    faces = packed(30)
+    index = index_of(np.arange(30) % 7)
+    val, test = index.iloc[:10], index.iloc[[29, 12, 17]]
+    torch.manual_seed(0)
+    model = spec.build()
+    found = evaluate_model(model, faces, val, test, CONFIG)
+    alone = evaluate_model(model, replace(faces, pixels=faces.pixels.copy()), val, test.iloc[[1]], CONFIG)
+    assert found.index["face_id"].tolist() == ["f29", "f12", "f17"]
+    assert found.uncalibrated[1] == pytest.approx(alone.uncalibrated[0], abs=1e-5)
+    assert np.ptp(found.uncalibrated, axis=0).max() > 0
+
+
+def test_an_empty_part_is_named():
+    index = index_of(np.arange(3))
+    with pytest.raises(UserError, match="the test set is empty"):
+        evaluate_model(torch.nn.Identity(), packed(3), index, index.iloc[:0], CONFIG)

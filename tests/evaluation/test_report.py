@@ -1,0 +1,183 @@
+import re
+import shutil
+import subprocess
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.evaluation.evaluate import Evaluation, evaluate_logits
+from mien.evaluation.metrics import MEASURES
+from mien.evaluation.report import (
+    Background,
+    between,
+    class_counts,
+    number,
+    percent,
+    quarantine_counts,
+    render_report,
+    verdict,
+)
+from mien.evaluation.settings import EvaluateConfig
+from mien.expressions import EXPRESSIONS
+from tests.evaluation.drawing import LINEAGE, index_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICTURES = dict.fromkeys(("confusion", "confusion_by_class", "reliability", "per_class", "slices"), b"\x89PNG")
+QUARANTINE = pd.DataFrame(
+    {
+        "reason": ["low_confidence"] * 1234 + ["photo_missing"],
+        "label": ["sad"] * 1233 + ["", "happy"],
+    }
+)
+
+
+class Page(HTMLParser):
+    """Tags that stay open, addresses, and the text outside of style."""
+
+    VOID = ("meta", "img", "source", "br", "link", "input")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        self.addresses += [given[name] for name in ("src", "href", "srcset", "action", "poster") if name in given]
+        if tag == "img":
+            self.images.append(given)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def render(evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE, **lineage) -> str:
+    splits = {name: class_counts(evaluation.index["label"]) for name in ("train", "val", "test")}
+    background = Background({**LINEAGE, **lineage}, splits, quarantine)
+    return render_report(evaluation, background, PICTURES, PICTURES, pixels)
+
+
+def test_the_page_is_well_formed_and_asks_the_network_for_nothing(evaluation, pixels):
+    html = render(evaluation, pixels)
+    page = Page(html)
+    assert page.open == []
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not re.search(r"url\(|@import|<script|<link|https?://", html)
+
+
+def test_every_image_says_what_it_shows(evaluation, pixels):
+    images = Page(render(evaluation, pixels)).images
+    assert all(image["alt"] for image in images)
+    assert len(images) == len(PICTURES) + sum(len(pair.rows) for pair in evaluation.confused)
+
+
+def test_all_numbers_stand_on_the_page(evaluation, pixels):
+    text = Page(render(evaluation, pixels)).text.replace("\N{NO-BREAK SPACE}", " ")
+    overall = evaluation.whole.intervals.overall
+    assert "120 faces in 60 photos" in text
+    assert f"{100 * overall['accuracy'].value:.1f} %" in text
+    assert f"95 % interval {100 * overall['accuracy'].low:.1f} to {100 * overall['accuracy'].high:.1f} %" in text
+    assert f"{100 * evaluation.whole.majority_share:.1f} %" in text
+    for name in set(MEASURES) - {"accuracy"}:
+        assert f"{overall[name].value:.3f}" in text, name
+        assert between(overall[name]) in text, name
+    for name, value in evaluation.before.items():
+        assert f"{value:.3f}" in text, name
+    for name in EXPRESSIONS:
+        scores = evaluation.whole.scores[name]
+        assert f"{name} {scores.support} {scores.precision:.3f} {scores.recall:.3f} {scores.f1:.3f}" in text
+    for one in evaluation.slices.slices:
+        assert one.name in text
+    assert "low confidence" in text
+    assert "1,234" in text
+    for value in (LINEAGE["data_digest"], LINEAGE["split_digest"], LINEAGE["digest"]):
+        assert value in text
+    assert "optim.lr 0.001 0.0031" in text
+    assert "10 of 120 test faces have a copy" in text
+
+
+def test_names_from_the_data_cannot_become_markup(evaluation, pixels):
+    html = render(evaluation, pixels, title="<script>alert(1)</script>")
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_drawn_faces_are_said_to_be_drawn(evaluation, pixels):
+    assert "drawn, not photographed" in render(evaluation, pixels, drawn=True)
+    assert "drawn, not photographed" not in render(evaluation, pixels, drawn=False)
+
+
+def test_without_a_search_and_without_a_quarantine(evaluation, pixels):
+    nothing = {"trials": 0, "overruled": {}}
+    text = Page(render(evaluation, pixels, QUARANTINE.iloc[:0], search=nothing)).text
+    assert "No search" in text
+    assert "the quarantine is empty" in text
+
+
+def test_a_perfect_model_on_one_photo_is_reported_with_reserve():
+    labels = np.arange(7)
+    index = index_of(labels, per_photo=7).assign(confidence=np.nan)
+    one = evaluate_logits(9 * np.eye(7), labels, 9 * np.eye(7), index, EvaluateConfig(bootstrap=100))
+    text = Page(render(one, np.zeros((7, 48, 48, 1), np.uint8))).text
+    assert "7 faces in 1 photo." in text
+    assert "no interval" in text
+    assert "No test face is predicted wrong" in text
+    assert "too few to say" in text
+    assert "No slices by detector confidence: the data set gives no detector confidence." in text
+
+
+@pytest.mark.parametrize(("right", "says"), [(90, "is better"), (12, "is not shown to be better"), (0, "is worse")])
+def test_the_verdict_weighs_the_model_against_the_most_frequent_answer(right, says):
+    labels = np.repeat(np.arange(7), 13)[:90]
+    predicted = np.where(np.arange(90) % 90 < right, labels, (labels + 1) % 7)
+    one = evaluate_logits(
+        np.eye(7)[predicted], labels, np.eye(7)[predicted], index_of(labels), EvaluateConfig(bootstrap=200)
+    )
+    assert says in verdict(one)
+
+
+def test_numbers_that_do_not_exist_are_dashes():
+    assert percent(float("nan")) == number(float("nan")) == "–"
+    assert percent(0.5803) == "58.0\N{NO-BREAK SPACE}%"
+
+
+def test_quarantine_is_counted_by_reason_and_class():
+    counts = quarantine_counts(QUARANTINE)
+    assert counts.index.tolist() == ["low_confidence", "photo_missing"]
+    assert counts.loc["low_confidence", ["sad", "unknown", "all"]].tolist() == [1233, 1, 1234]
+    assert counts.loc["photo_missing", "happy"] == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_lays_the_page_out_within_a_phones_width(evaluation, pixels, tmp_path: Path):
+    """The page itself never scrolls sideways: wide tables and figures scroll within themselves."""
+    page = escape(render(evaluation, pixels), quote=True)
+    loaded = "document.title = this.contentDocument.documentElement.scrollWidth"
+    frame = f'<iframe srcdoc="{page}" style="width: 390px; height: 800px; border: 0" onload="{loaded}"></iframe>'
+    (tmp_path / "phone.html").write_text(frame, encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'phone.html'}"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    title = re.search(r"<title>(\d+)</title>", shown)
+    assert title is not None, shown[:200]
+    assert 300 < int(title[1]) <= 390

@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from mien.evaluation import tables
+from mien.evaluation.evaluate import evaluate_logits
+from mien.evaluation.metrics import MEASURES
+from mien.evaluation.settings import EvaluateConfig
+from mien.expressions import EXPRESSIONS
+from tests.evaluation.drawing import LINEAGE, drawn, index_of
+
+CONFIG = EvaluateConfig(bootstrap=200)
+
+
+def test_metrics_hold_every_number_with_its_interval_and_what_it_was_measured_on(evaluation):
+    found = json.loads(json.dumps(tables.metrics(evaluation, LINEAGE), allow_nan=False))
+    assert {key: found[key] for key in tables.IDENTITY} == {key: LINEAGE[key] for key in tables.IDENTITY}
+    for name in MEASURES:
+        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
+    assert set(found["per_class"]) == set(EXPRESSIONS)
+    assert sum(one["support"] for one in found["per_class"].values()) == found["n"] == 120
+    assert set(found["uncalibrated"]) == {"nll", "brier", "ece"}
+    assert found["leak_free"]["n"] == 110
+    assert set(found["leak_free"]) >= {*MEASURES, "n", "photos", "majority_share", "per_class"}
+
+
+def test_what_does_not_exist_is_null_and_the_json_valid():
+    logits = np.eye(7)[[0, 0, 1]]
+    one_photo = evaluate_logits(logits, [0, 1, 1], logits, index_of(np.array([0, 1, 1]), per_photo=3), CONFIG)
+    found = json.loads(json.dumps(tables.metrics(one_photo, LINEAGE), allow_nan=False))
+    assert found["accuracy"] == {"value": pytest.approx(2 / 3, abs=1e-6), "low": None, "high": None}
+    assert found["per_class"]["fear"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert found["leak_free"] is None
+
+
+def test_predictions_have_a_row_a_face(evaluation):
+    table = tables.predictions(evaluation)
+    assert list(table.columns) == [
+        *("face_id", "image", "label", "predicted", "correct", "leaked", "group", "face_size", "confidence"),
+        *(f"p_{name}" for name in EXPRESSIONS),
+    ]
+    probabilities = table[[f"p_{name}" for name in EXPRESSIONS]].to_numpy()
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert table["predicted"].tolist() == [EXPRESSIONS[k] for k in probabilities.argmax(axis=1)]
+    assert (table["correct"] == (table["label"] == table["predicted"])).all()
+    assert table["label"].tolist() == [EXPRESSIONS[k] for k in evaluation.index["label"]]
+
+
+def test_confusion_has_the_columns_of_dvcs_template(evaluation):
+    table = tables.confusion(evaluation)
+    assert list(table.columns) == ["actual", "predicted"]
+    assert len(table) == 120
+
+
+def test_temperature_is_kept_in_full():
+    labels, logits = drawn(200)
+    one = evaluate_logits(3 * logits, labels, logits, index_of(labels), CONFIG)
+    assert tables.temperature(one)["temperature"] == one.temperature.value
+    assert tables.temperature(one)["fitted_on"] == 200

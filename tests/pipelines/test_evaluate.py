@@ -1,0 +1,99 @@
+"""The stage evaluate on a small workspace with a real network of random weights."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mien.errors import UserError
+from mien.expressions import EXPRESSIONS
+from mien.models.saved import ModelSpec, save_model
+from pipelines import evaluate
+from tests.evaluation.drawing import LINEAGE, index_of
+
+ARGUMENTS = ["evaluate=standard", "evaluate.bootstrap=100"]
+OUTS = (
+    "build/evaluate/temperature.json",
+    "reports/metrics.json",
+    "reports/predictions.csv",
+    "reports/confusion.csv",
+    "reports/report.html",
+    *(f"reports/evaluate/{name}.png" for name in ("confusion", "confusion_by_class", "confused", "per_class")),
+    *(f"reports/evaluate/{name}.png" for name in ("reliability", "slices")),
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What ingest to train leave behind, and the current folder."""
+    for stage in ("crop", "split", "train"):
+        (tmp_path / "build" / stage).mkdir(parents=True)
+    index = index_of(np.arange(84) % 7)
+    _write_crop(tmp_path / "build/crop", index)
+    for name, rows in (("train", slice(0, 42)), ("val", slice(42, 63)), ("test", slice(63, 84))):
+        index.iloc[rows].reset_index(drop=True).to_parquet(tmp_path / f"build/split/{name}.parquet")
+    (tmp_path / "build/split/split.json").write_text(json.dumps({"digest": LINEAGE["split_digest"]}))
+    torch.manual_seed(0)
+    spec = ModelSpec({"name": "cnn48"}, 48, "grey")
+    save_model(spec.build(), spec, tmp_path / "build/train")
+    (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _write_crop(folder: Path, index: pd.DataFrame) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (len(index), 48, 48, 1), dtype=np.uint8)
+    np.save(folder / "faces.npy", pixels)
+    index.to_parquet(folder / "index.parquet")
+    (folder / "crop.json").write_text(json.dumps({"n": len(index), "digest": LINEAGE["data_digest"]}))
+    columns = ["where", "face_id", "image", "label", "reason", "detail"]
+    rows = [["a.jpg", "x", "a.jpg", "fear", "photo_missing", "a.jpg is not there"]]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "quarantine.csv", index=False)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The outs that were there when the tracking store was called; the store has its own tests."""
+    calls: list[list[str]] = []
+
+    def record(root: Path) -> None:
+        calls.append([name for name in OUTS if (root / name).is_file()])
+
+    monkeypatch.setattr("mien.tracking.publish.publish_evaluation", record)
+    return calls
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in OUTS}
+
+
+def test_the_stage_writes_its_outs_twice_the_same_and_publishes_at_last(workspace, published, capsys):
+    evaluate.main(ARGUMENTS)
+    first = digests(workspace)
+    evaluate.main(ARGUMENTS)
+    assert digests(workspace) == first
+    assert published == [list(OUTS)] * 2
+    metrics = json.loads((workspace / "reports/metrics.json").read_text())
+    predictions = pd.read_csv(workspace / "reports/predictions.csv")
+    assert metrics["n"] == len(predictions) == 21
+    assert metrics["accuracy"]["value"] == pytest.approx(predictions["correct"].mean(), abs=1e-6)
+    assert set(pd.read_csv(workspace / "reports/confusion.csv")["actual"]) == set(EXPRESSIONS)
+    assert predictions["face_id"].tolist() == [f"f{i}" for i in range(63, 84)]
+    report = (workspace / "reports/report.html").read_text(encoding="utf-8")
+    assert "photo missing" in report
+    assert str(workspace) not in report
+    assert f"accuracy {metrics['accuracy']['value']:.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("file", "says"), [("build/split/split.json", "split"), ("build/crop/crop.json", "faces")])
+def test_a_network_of_another_split_or_other_faces_is_not_measured(workspace, published, file, says):
+    other = {**json.loads((workspace / file).read_text()), "digest": "00" * 32}
+    (workspace / file).write_text(json.dumps(other))
+    with pytest.raises(UserError, match=f"was trained with {says} .* 000000000000"):
+        evaluate.main(ARGUMENTS)
+    assert not (workspace / "reports").exists()
+    assert published == []
