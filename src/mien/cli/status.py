@@ -1,0 +1,164 @@
+"""`mien status`: what the last run of the DAG came to, from the files it wrote; nothing heavy is imported."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from mien.cli.output import console
+from mien.cli.workspace import PARAMS, find_root, read_yaml
+from mien.errors import UserError
+
+# A line of the summary: its name ("" goes on with the one above) and rich text.
+Line = tuple[str, str]
+
+OUTCOMES: Final = {
+    "promoted": "[bold green]promoted to champion[/]",
+    "challenger": "[bold yellow]not promoted[/]: it stays challenger",
+    "refused": "[bold yellow]not compared[/]: a person decides",
+    "candidate": "[bold]candidate[/] of an experiment: only `dvc repro` or a person promotes",
+    "unchanged": "[bold]is the champion[/]",
+}
+COLUMN: Final = 16
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make the command known."""
+    app.command()(status)
+
+
+def status() -> None:
+    """Say what the last `dvc repro` came to: accuracy, promotion, search, where to look next."""
+    root = find_root()
+    metrics = _read(root / "reports/metrics.json")
+    if metrics is None:
+        raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
+    lineage = _read(root / "build/train/lineage.json")
+    register = _read(root / "reports/register.json")
+    tune = _read(root / "reports/tune.json")
+    sections = [
+        _evaluation(metrics, lineage),
+        _promotion(register, metrics),
+        _search(tune, metrics),
+        _next(root, metrics, register),
+    ]
+    _print(_title(metrics, lineage), sections)
+
+
+def _title(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> str:
+    belongs = lineage is not None and lineage.get("split_digest") == metrics["split_digest"]
+    named = lineage["run"] if lineage and belongs else f"{metrics['data']} · {metrics['model']}"
+    return f"[bold]mien[/] · {named}"
+
+
+def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
+    accuracy = metrics["accuracy"]
+    yield "test accuracy", f"[bold]{_score(accuracy)}[/]  on {metrics['n']:,} faces of {metrics['photos']:,} photos"
+    yield "", f"[dim]always saying the most frequent expression scores {metrics['majority_share']:.3f}[/]"
+    yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
+    yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
+    if part := metrics.get("leak_free"):
+        yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
+    if lineage and lineage.get("drawn"):
+        yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"
+
+
+def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
+    if register is None:
+        yield "registry", "nothing is registered yet (no reports/register.json); `dvc repro` does it"
+        return
+    outcome = OUTCOMES.get(register["outcome"], register["outcome"])
+    yield "registry", f"{register['model']} version {register['version']} {outcome}"
+    if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
+        yield "", "[yellow]That was decided on another test set than the numbers above; run `dvc repro`.[/]"
+    for reason in register["reasons"]:
+        yield "", f"[dim]{_plain(reason)}[/]"
+    if register["champion"] not in (None, register["version"]):
+        yield "", f"champion is version {register['champion']}"
+
+
+def _search(tune: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
+    if tune is None:
+        yield "search", "unknown (no reports/tune.json)"
+        return
+    trials = len(tune["trials"])
+    if not trials:
+        yield "search", "none (tune: none): the configuration's own values were used"
+        return
+    overruled = tune["overruled"]
+    if not overruled:
+        yield "search", f"{trials} trials; none beat the configuration's own values"
+        return
+    yield "search", f"{trials} trials; the search overruled the configuration:"
+    for key, value in overruled.items():
+        yield "", f"{key}: {_value(value['config'])} → [bold]{_value(value['search'])}[/]"
+
+
+def _next(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
+    report = root / "reports/report.html"
+    missing = "" if report.exists() else " [yellow](missing; `dvc checkout` or `dvc repro` brings it)[/]"
+    yield "look next", f"reports/report.html{missing}  where it is right, and where it fails"
+    yield "", "make ui                   runs, figures and the registry in a browser"
+    if register and register["champion"] is not None:
+        yield "", "mien predict PHOTO...     the champion at work"
+    else:
+        yield "", "mien promote              makes a version champion by hand"
+    chosen = read_yaml(root / PARAMS).get("data") if (root / PARAMS).is_file() else None
+    if chosen and not _is_about(root, chosen, metrics["data"]):
+        yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"
+
+
+def _is_about(root: Path, choice: str, data: str) -> bool:
+    file = root / "conf" / "data" / f"{choice}.yaml"
+    return (read_yaml(file).get("name", choice) if file.is_file() else choice) == data
+
+
+def _score(interval: dict[str, float | None]) -> str:
+    """A number and its 95 % interval."""
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "unknown"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text whose brackets are no markup."""
+    return text.replace("[", r"\[")
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A report, or None where there is none.
+
+    Raises:
+        UserError: the file is no JSON.
+    """
+    if not file.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is no JSON ({error}); `dvc repro` writes it anew.") from error
+    return content
+
+
+def _print(title: str, sections: list[Iterator[Line]]) -> None:
+    """Each line's name in a column of its own, sections apart by an empty line."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(min_width=COLUMN, style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for section in sections:
+        grid.add_row("", "")
+        for name, text in section:
+            grid.add_row(f"  {name}", text)
+    out = console()
+    out.print(f"\n{title}")
+    out.print(grid)
+    out.print()

@@ -1,0 +1,59 @@
+"""Photo files to predictions: faces of several photos share a batch, and a photo that fails stops no other."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mien.faces.decode import UnreadablePhoto
+from mien.faces.geometry import Box
+from mien.predict.predictor import FacePrediction, Predictor, describe
+
+PHOTOS_A_BATCH: Final = 32
+
+
+@dataclass
+class PhotoPrediction:
+    """What a photo gave: at least one face, or a sentence that says why there is none."""
+
+    file: Path
+    faces: list[FacePrediction] = field(default_factory=list)
+    problem: str = ""
+
+
+def predict_files(predictor: Predictor, files: Iterable[Path], *, cropped: bool) -> Iterator[PhotoPrediction]:
+    """One prediction for each file, in their order; with `cropped` each photo is taken as one face already."""
+    waiting = iter(files)
+    while some := list(islice(waiting, PHOTOS_A_BATCH)):
+        found = [_find(predictor, file, cropped) for file in some]
+        probabilities = predictor.predict_faces(np.concatenate([faces for _, _, faces in found]))
+        start = 0
+        for prediction, boxes, _ in found:
+            prediction.faces = describe(boxes, probabilities[start : start + len(boxes)])
+            start += len(boxes)
+            yield prediction
+
+
+def _find(predictor: Predictor, file: Path, cropped: bool) -> tuple[PhotoPrediction, list[Box], np.ndarray]:
+    """A photo's boxes and faces, before any expression is predicted."""
+    none = predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), [])
+    try:
+        photo = predictor.decode(file.read_bytes())
+    except UnreadablePhoto as error:
+        return PhotoPrediction(file, problem=f"{file}: cannot be used: {error.detail}."), [], none
+    except OSError as error:
+        return PhotoPrediction(file, problem=f"{file}: cannot be read: {error.strerror}."), [], none
+    boxes, faces = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
+    problem = "" if boxes else f"{file}: {_no_face(predictor, photo)}"
+    return PhotoPrediction(file, problem=problem), boxes, faces
+
+
+def _no_face(predictor: Predictor, photo: np.ndarray) -> str:
+    side = predictor.detector.smallest(*photo.shape[:2])
+    return (
+        f"no face found ({predictor.detector.name}, at least {side} x {side} pixels); "
+        "try --cropped if the photo is a face already."
+    )

@@ -1,0 +1,133 @@
+"""Photo in, expressions out: detect, cut as in training, one batch through the network, calibrated probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import cv2
+import numpy as np
+
+from mien.expressions import EXPRESSIONS
+from mien.faces.cut import cut_face
+from mien.faces.decode import decode_photo
+from mien.faces.geometry import Box, face_box
+from mien.models.inference import predict_logits, softmax
+from mien.predict.detect import Detector, HaarDetector
+from mien.predict.loaded import LoadedModel, load_folder
+
+MAX_MEGAPIXELS: Final = 100.0
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """One face of a photo."""
+
+    box: Box  # as the detector found it, in pixels of the photo
+    label: str  # the most probable expression
+    probabilities: dict[str, float]  # of each expression, in the order of EXPRESSIONS; they add up to 1
+
+
+class Predictor:
+    """A model behind a face detector.
+
+    Faces are cut by the very functions that cut the training's faces, so a face with the same box gives the
+    same pixels, whoever asks: command line, web page, video.
+    """
+
+    def __init__(self, model: LoadedModel, detector: Detector | None = None) -> None:
+        self.model = model
+        self.detector = detector or HaarDetector()
+
+    @classmethod
+    def from_folder(cls, folder: Path, temperature: float | None = None, detector: Detector | None = None) -> Self:
+        """A predictor from the train stage's folder, or from a registered model's files.
+
+        Raises:
+            UserError: no model is there, or it cannot be read.
+        """
+        return cls(load_folder(folder, temperature=temperature), detector)
+
+    @classmethod
+    def from_uri(cls, uri: str, detector: Detector | None = None) -> Self:
+        """A predictor from `models:/NAME@ALIAS` or `models:/NAME/VERSION`, in the tracking store that is set.
+
+        It runs the registered weights with this version's code; `served.py` runs them with the code they were
+        registered with.
+
+        Raises:
+            NoSuchModel: there is no such model, alias or version.
+            UserError: the store cannot be reached, or the model's files cannot be read.
+        """
+        from mien.predict.registered import load_registered
+
+        return cls(load_registered(uri), detector)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """A photo's pixels as the network wants them: (H, W, 3) uint8 RGB, or (H, W, 1) for a grey network.
+
+        The EXIF rotation is applied: people's photos are meant as viewers show them.
+
+        Raises:
+            UnreadablePhoto: no image, broken off, or above 100 megapixels.
+        """
+        return decode_photo(
+            data, colour=self.model.spec.colour, max_megapixels=MAX_MEGAPIXELS, apply_exif_rotation=True
+        )
+
+    def predict_photo(self, photo: np.ndarray) -> list[FacePrediction]:
+        """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
+        boxes, faces = self.find_faces(photo)
+        return describe(boxes, self.predict_faces(faces))
+
+    def find_faces(self, photo: np.ndarray) -> tuple[list[Box], np.ndarray]:
+        """The detected boxes, and their faces as the network takes them, (N, size, size, C) uint8."""
+        boxes = self.detector.detect(photo)
+        return boxes, self.cut(photo, boxes)
+
+    def whole_face(self, photo: np.ndarray) -> tuple[list[Box], np.ndarray]:
+        """As `find_faces`, for a photo that is one face already."""
+        box = Box(0, 0, photo.shape[1], photo.shape[0])
+        face = cut_face(self._in_colour(photo), box, self.model.spec.size)
+        return [box], face[None]
+
+    def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
+        """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
+
+        Raises:
+            BoxOutside: nothing of a box lies in the photo.
+        """
+        spec = self.model.spec
+        height, width = photo.shape[:2]
+        pixels = self._in_colour(photo)
+        placed = [face_box(box, height, width, margin=spec.margin, square=spec.square) for box in boxes]
+        faces = [cut_face(pixels, box, spec.size) for box in placed]
+        return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
+
+    def predict_faces(self, faces: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (N, 7) float64 in the order of EXPRESSIONS.
+
+        `faces` are (N, size, size, C) uint8, as `cut` gives them.
+        """
+        spec = self.model.spec
+        expected = (spec.size, spec.size, spec.channels)
+        if faces.shape[1:] != expected or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
+        return softmax(predict_logits(self.model.network, faces), self.model.temperature or 1.0)
+
+    def _in_colour(self, photo: np.ndarray) -> np.ndarray:
+        """The photo with as many channels as the network takes."""
+        channels = photo.shape[2]
+        if channels == self.model.spec.channels:
+            return photo
+        if channels == 3:
+            return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
+        return np.repeat(photo, 3, axis=2)
+
+
+def describe(boxes: Sequence[Box], probabilities: np.ndarray) -> list[FacePrediction]:
+    """A prediction for each box, from its row of probabilities (N, 7)."""
+    return [
+        FacePrediction(box, EXPRESSIONS[int(row.argmax())], dict(zip(EXPRESSIONS, row.tolist(), strict=True)))
+        for box, row in zip(boxes, probabilities, strict=True)
+    ]

@@ -1,0 +1,77 @@
+"""A registered model's files: found by alias or version, and loaded without MLflow's serving around them."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mien.errors import UserError
+from mien.predict.loaded import LoadedModel, load_folder
+from mien.tracking.run import first_line
+from mien.tracking.store import URI, connect, database_file
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
+
+
+class NoSuchModel(UserError):
+    """The registry holds no such model, alias or version."""
+
+
+def load_registered(uri: str) -> LoadedModel:
+    """The model of `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the tracking store that is set.
+
+    Raises:
+        NoSuchModel: there is none.
+        UserError: the URI has another form, the store cannot be reached, or the files cannot be read.
+    """
+    parts = FORM.fullmatch(uri)
+    if parts is None:
+        raise UserError(f"{uri!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
+    store = os.environ.get(URI, "")
+    if (file := database_file(store)) and not file.exists():
+        raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
+    client = connect()
+    version = _find(client, uri, parts["name"], parts["alias"], parts["version"])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _fetch(client, version, scratch)
+        return load_folder(folder, name=version.name, version=int(version.version))
+
+
+def _find(client: "MlflowClient", uri: str, name: str, alias: str | None, number: str | None) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, str(number))
+    except MlflowException as error:
+        if error.error_code in GONE:
+            raise NoSuchModel(f"there is no {uri} yet ({first_line(error)}).") from error
+        raise _unreachable(client, error) from error
+    except OSError as error:
+        raise _unreachable(client, error) from error
+
+
+def _fetch(client: "MlflowClient", version: "ModelVersion", to: str) -> Path:
+    """The version's files: where they lie on this machine, or copied from the server into `to`."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        place = client.get_model_version_download_uri(version.name, version.version)
+        return Path(download_artifacts(place, dst_path=to, tracking_uri=client.tracking_uri))
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"the files of {version.name} version {version.version} cannot be read ({first_line(error)}); "
+            "`dvc repro` registers the model anew."
+        ) from error
+
+
+def _unreachable(client: "MlflowClient", error: Exception) -> UserError:
+    return UserError(f"the registry at {client.tracking_uri} failed ({first_line(error)}); see that {URI} is right.")
