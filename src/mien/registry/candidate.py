@@ -13,7 +13,14 @@ from mien.errors import UserError
 
 PACKAGE: Final = Path(mien.__file__).resolve().parent
 # The code that turns a photo into a probability: a change in it makes another model of the same weights.
-SERVING: Final = ("expressions.py", "faces", "models", "registry/served.py")
+SERVING: Final = (
+    "expressions.py",
+    "faces/cut.py",
+    "faces/decode.py",
+    "faces/geometry.py",
+    "models",
+    "registry/served.py",
+)
 WEIGHTS: Final = "model.safetensors"
 SPEC: Final = "model.json"
 

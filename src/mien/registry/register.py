@@ -116,7 +116,7 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     name, number = version.name, int(version.version)
     model = settle(client, name)
     champion = alias_of(model, CHAMPION)
-    told = any(event["decision"] == key for event in events_of(model))
+    told = any((event["decision"], event["version"]) == (key, number) for event in events_of(model))
     if decision.outcome == gate.PROMOTED and not told:
         move(client, name, new_event("promoted", number, champion, by=BY_GATE, reasons=decision.reasons, decision=key))
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):

@@ -1,0 +1,37 @@
+"""Two models of one split, one clearly better than the other, trained once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mien.faces.settings import CropConfig
+from mien.registry.settings import RegisterConfig
+from tests.registry.workspace import prepare, train
+from tests.stores import checkout, closed_port, hanging_server, no_store
+
+__all__ = ["checkout", "closed_port", "hanging_server", "no_store"]
+
+
+@pytest.fixture(scope="session")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a model that is better than chance."""
+    root = tmp_path_factory.mktemp("weak") / "workspace"
+    prepare(root, CropConfig(size=24, colour="grey", workers=1))
+    train(root, steps=8)
+    return root
+
+
+@pytest.fixture(scope="session")
+def strong(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same faces and split, with a much better model."""
+    root = tmp_path_factory.mktemp("strong") / "workspace"
+    shutil.copytree(weak, root)
+    train(root, steps=40, seed=1)
+    return root
+
+
+@pytest.fixture
+def rules() -> RegisterConfig:
+    """A gate that decides by itself, with few resamples."""
+    return RegisterConfig(bootstrap=300)

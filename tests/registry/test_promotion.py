@@ -1,0 +1,193 @@
+"""Aliases and the history behind them, on a real registry."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from mien.errors import UserError
+from mien.registry import promotion
+from mien.registry.events import append_event, champions, new_event, rolled_back
+from mien.tracking.store import URI, connect
+
+NAME = "mien-tiny"
+
+
+@pytest.fixture
+def client(checkout: Path) -> MlflowClient:
+    """A registry with three versions and no champion."""
+    client = connect()
+    client.create_registered_model(NAME)
+    for _ in range(3):
+        client.create_model_version(NAME, (checkout / "mlruns").as_uri())
+    return client
+
+
+def aliases(client: MlflowClient) -> dict[str, int]:
+    return {alias: int(version) for alias, version in client.get_registered_model(NAME).aliases.items()}
+
+
+def promote(version: int | None) -> str:
+    return promotion.promote(NAME, version, by="ada", reason="why not")
+
+
+def rollback() -> str:
+    return promotion.rollback(NAME, by="ada", reason="it failed")
+
+
+def actions() -> list[tuple[str, int | None]]:
+    return [(event["action"], event["version"]) for event in promotion.history(NAME)]
+
+
+def test_promotions_and_rollbacks_walk_the_history(client: MlflowClient) -> None:
+    assert promote(1) == "mien-tiny version 1 is champion now."
+    assert promote(2) == "mien-tiny version 2 is champion now, in place of version 1."
+    promote(3)
+    assert aliases(client) == {"champion": 3, "previous": 2}
+    assert rollback() == "mien-tiny is back at version 2; version 3 stepped down."
+    assert aliases(client) == {"champion": 2, "previous": 1}
+    rollback()
+    assert aliases(client) == {"champion": 1}
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        rollback()
+    assert actions() == [("promoted", v) for v in (1, 2, 3)] + [("rolled back", v) for v in (2, 1)]
+
+
+def test_an_event_says_who_when_and_why(client: MlflowClient) -> None:
+    promote(2)
+    (event,) = promotion.history(NAME)
+    assert (event["by"], event["reasons"], event["from_version"]) == ("ada", ["why not"], None)
+    assert event["at"].startswith("20")
+
+
+def test_promoting_the_champion_again_is_no_event(client: MlflowClient) -> None:
+    promote(2)
+    assert promote(2) == "mien-tiny version 2 is champion already."
+    assert len(actions()) == 1
+
+
+def test_without_a_version_the_challenger_is_promoted(client: MlflowClient) -> None:
+    client.set_registered_model_alias(NAME, "challenger", "3")
+    promote(None)
+    assert aliases(client) == {"champion": 3}
+    with pytest.raises(UserError, match=r"no challenger.* of 1, 2, 3"):
+        promote(None)
+
+
+def test_a_move_in_the_ui_is_noticed_and_can_be_taken_back(client: MlflowClient) -> None:
+    promote(1)
+    promote(2)
+    client.set_registered_model_alias(NAME, "champion", "3")
+    assert actions()[-1] == ("moved by hand", 3)
+    assert len(actions()) == 3  # noticed once
+    rollback()
+    assert aliases(client) == {"champion": 2, "previous": 1}
+
+
+def test_an_alias_deleted_in_the_ui_is_noticed_and_can_be_taken_back(client: MlflowClient) -> None:
+    promote(1)
+    promote(2)
+    client.delete_registered_model_alias(NAME, "champion")
+    assert rollback() == "mien-tiny is back at version 2."
+    assert aliases(client) == {"champion": 2, "previous": 1}
+
+
+def test_aliases_moved_in_the_ui_do_not_mislead_a_rollback(client: MlflowClient) -> None:
+    promote(1)
+    promote(2)
+    client.set_registered_model_alias(NAME, "previous", "3")
+    assert rollback() == "mien-tiny is back at version 1; version 2 stepped down."
+
+
+def test_a_rollback_skips_a_version_that_was_deleted(client: MlflowClient) -> None:
+    for version in (1, 2, 3):
+        promote(version)
+    client.delete_model_version(NAME, "2")
+    assert rollback() == "mien-tiny is back at version 1; version 3 stepped down."
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "set_registered_model_tag",
+        "set_registered_model_alias",
+        "delete_registered_model_alias",
+        "delete_registered_model_tag",
+    ],
+)
+@pytest.mark.parametrize("times", [0, 1])
+def test_a_killed_promotion_is_finished_by_the_next_look(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, step: str, times: int
+) -> None:
+    promote(1)
+    client.set_registered_model_alias(NAME, "challenger", "2")
+    real = getattr(MlflowClient, step)
+    calls: list[int] = []
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) > times:
+            raise Killed
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, killed)
+        with contextlib.suppress(Killed):
+            promote(2)
+    began = not (step == "set_registered_model_tag" and times == 0)
+    expected = [("promoted", 1), ("promoted", 2)] if began else [("promoted", 1)]
+    assert actions() == expected
+    assert aliases(client) == ({"champion": 2, "previous": 1} if began else {"champion": 1, "challenger": 2})
+
+
+def test_two_writers_of_one_number_both_find_room(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = new_event("promoted", 1, None, by="me", reasons=[])
+    other = json.dumps(new_event("promoted", 2, None, by="other", reasons=[]))
+    real = MlflowClient.set_registered_model_tag
+    race = [other]
+
+    def overwritten(self: MlflowClient, name: str, key: str, value: str) -> None:
+        real(self, name, key, value)
+        if race:
+            real(self, name, key, race.pop())
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", overwritten)
+    append_event(client, NAME, mine)
+    assert [v for k, v in sorted(client.get_registered_model(NAME).tags.items()) if k.startswith("mien.event")] == [
+        other,
+        json.dumps(mine, sort_keys=True),
+    ]
+
+
+def test_unknown_names_and_versions_are_named(client: MlflowClient) -> None:
+    with pytest.raises(UserError, match=r"no registered model 'mien-nobody' .*mien-tiny"):
+        promotion.history("mien-nobody")
+    with pytest.raises(UserError, match="no version 9; its versions are 1, 2, 3"):
+        promote(9)
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        rollback()
+
+
+def test_a_dead_server_ends_in_a_sentence(closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URI, closed_port)
+    with pytest.raises(UserError, match=rf"the registry of {NAME} at {closed_port} failed \(Connection refused\)"):
+        promotion.history(NAME)
+
+
+def test_champions_and_who_was_rolled_back() -> None:
+    def event(action: str, version: int | None, before: int | None) -> dict[str, object]:
+        return {"action": action, "version": version, "from_version": before}
+
+    events = [event("promoted", 1, None), event("promoted", 2, 1), event("challenger", 3, 2)]
+    assert champions(events) == [1, 2]
+    events.append(event("rolled back", 1, 2))
+    assert champions(events) == [1]
+    assert rolled_back(events, 2)
+    assert not rolled_back(events, 1)
+    events.append(event("promoted", 2, 1))
+    assert not rolled_back(events, 2)

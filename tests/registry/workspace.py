@@ -1,0 +1,142 @@
+"""A workspace as the DAG leaves it before `register`, made of real parts with a tiny network."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from mien.evaluation import tables
+from mien.evaluation.evaluate import evaluate_model
+from mien.evaluation.settings import EvaluateConfig
+from mien.expressions import EXPRESSIONS
+from mien.faces.crop import crop_faces
+from mien.faces.packed import open_faces
+from mien.faces.settings import CropConfig, SplitConfig
+from mien.faces.split import split_faces
+from mien.models.saved import ModelSpec, save_model
+from mien.models.settings import ModelConfig
+from mien.registry.candidate import Candidate
+from mien.registry.recut import FaceCutter
+from mien.registry.register import Evidence
+from mien.sources.photos import FolderPhotos
+from mien.sources.table import faces_table
+
+SIDE = 40  # of a face in its photo
+NETWORK = ModelConfig("resnet", width=4, dropout=0.0)
+
+
+def draw_photos(folder: Path, n: int = 150) -> pd.DataFrame:
+    """Photos of two faces each; the expression is the height of a bar, and one face in ten lies about it."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    rows: dict[str, list[Any]] = {
+        key: [] for key in ("face_id", "image", "top", "left", "right", "bottom", "confidence", "label")
+    }
+    for photo in range(n):
+        pixels = random.integers(0, 90, (SIDE + 20, 2 * SIDE + 20, 3), dtype=np.uint8)
+        for face in range(2):
+            label, left = int(random.integers(0, 7)), 5 + face * (SIDE + 8)
+            shown = label if random.random() > 0.1 else int(random.integers(0, 7))
+            pixels[10 + shown * 5 : 15 + shown * 5, left : left + SIDE] += 120
+            values = (f"p{photo}-{face}", f"p{photo}.png", 10, left, left + SIDE, 10 + SIDE, 50.0, label)
+            for key, value in zip(rows, values, strict=True):
+                rows[key].append(value)
+        cv2.imwrite(str(folder / f"p{photo}.png"), pixels)
+    return faces_table(rows)
+
+
+def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
+    """Ingest, crop and split: data/, build/ingest, build/crop, build/split."""
+    table = draw_photos(root / "data/tiny")
+    for folder in ("ingest", "crop", "split", "train", "evaluate"):
+        (root / "build" / folder).mkdir(parents=True)
+    (root / "reports").mkdir()
+    table.to_parquet(root / "build/ingest/faces.parquet")
+    crop_faces(table, FolderPhotos(root / "data/tiny"), crop, root / "build/crop", progress=False)
+    config = SplitConfig(train=0.5, val=0.2, test=0.3, seed=seed, near_duplicates=False)
+    split = split_faces(open_faces(root / "build/crop"), config)
+    for part, index in split.parts.items():
+        index.to_parquet(root / "build/split" / f"{part}.parquet")
+    (root / "build/split/split.json").write_text(json.dumps({"digest": split.digest}))
+
+
+def train(root: Path, steps: int, seed: int = 0) -> None:
+    """Fit a network for so many steps and evaluate it: build/train, build/evaluate, reports."""
+    packed = open_faces(root / "build/crop")
+    parts = {name: pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("train", "val", "test")}
+    torch.manual_seed(seed)
+    cut = {key: packed.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
+    spec = ModelSpec(dataclasses.asdict(NETWORK), **cut)
+    model = spec.build()
+    pixels = torch.from_numpy(packed.pixels[parts["train"]["row"].to_numpy()]).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(parts["train"]["label"].to_numpy().astype(np.int64))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(pixels), labels).backward()
+        optimizer.step()
+    save_model(model.eval(), spec, root / "build/train")
+    evaluation = evaluate_model(model, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
+    _write(root, evaluation, packed.spec["digest"], f"{steps}-{seed}")
+
+
+def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
+    split = json.loads((root / "build/split/split.json").read_text())["digest"]
+    lineage = {
+        "digest": digest,
+        "run": "tiny · resnet4 · 24 px",
+        "data": "tiny",
+        "title": "bars",
+        "drawn": True,
+        "model": "resnet4",
+        "choices": {"data": "tiny"},
+        "config": {"data": {"path": "data/tiny"}, "optim": {"lr": 0.01}},
+        "search": {"trials": 0, "overruled": {}},
+        "data_digest": data_digest,
+        "split_digest": split,
+        "precision": "32",
+        "parameters": 1,
+    }
+    (root / "build/train/lineage.json").write_text(json.dumps(lineage))
+    (root / "build/train/history.csv").write_text("epoch,val_loss\n0,1.5\n1,1.25\n")
+    (root / "build/evaluate/temperature.json").write_text(json.dumps(tables.temperature(evaluation)))
+    (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, lineage)))
+    tables.predictions(evaluation).to_csv(root / "reports/predictions.csv", index=False)
+
+
+def copied(workspace: Path, root: Path) -> Path:
+    """The workspace's files in another folder, whose store stays its own."""
+    for folder in ("data", "build", "reports"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        shutil.copytree(workspace / folder, root / folder)
+    return root
+
+
+def candidate_of(root: Path) -> Candidate:
+    """What `register` takes from a workspace."""
+    return Candidate(root / "build/train", root / "build/evaluate/temperature.json", root / "build/split")
+
+
+def evidence_of(root: Path) -> Evidence:
+    """The evidence beside it."""
+    cutter = FaceCutter(
+        root / "build/crop", root / "build/ingest/faces.parquet", lambda: FolderPhotos(root / "data/tiny")
+    )
+    return Evidence(root / "reports/predictions.csv", cutter)
+
+
+def photos_of(root: Path, n: int) -> tuple[pd.DataFrame, list[str]]:
+    """The first n packed test faces as PNG bytes, and what the evaluation predicted for them."""
+    from mien.registry.champion import as_png
+
+    test = pd.read_parquet(root / "build/split/test.parquet").head(n)
+    predicted = pd.read_csv(root / "reports/predictions.csv").head(n)["predicted"].tolist()
+    pixels = open_faces(root / "build/crop").pixels[test["row"].to_numpy()]
+    assert set(predicted) <= set(EXPRESSIONS)
+    return pd.DataFrame({"image": [as_png(face) for face in pixels]}), predicted

@@ -1,0 +1,163 @@
+"""Runs brought level with files, once."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from mien.errors import UserError
+from mien.tracking import publish
+from mien.tracking.publish import publish_evaluation, publish_search, publish_training, sync
+from mien.tracking.run import RunLogger
+from mien.tracking.runs import RunIdentity, find_run
+from mien.tracking.store import URI, connect
+from tests.stores import with_store
+
+
+def run_of(digest: str = "d1") -> Run:
+    run = find_run(connect(), "tiny", digest)
+    assert run is not None
+    return run
+
+
+def artifacts(client: MlflowClient, run: Run, folder: str) -> list[str]:
+    return sorted(file.path for file in client.list_artifacts(run.info.run_id, folder))
+
+
+def test_a_training_is_published_with_its_configuration_epochs_data_and_files(trained: Path) -> None:
+    publish_training(trained)
+    run = run_of()
+    assert (run.info.run_name, run.info.status) == ("tiny · resnet4 · 24 px grey", "FINISHED")
+    assert run.data.params["optim.lr"] == "0.01"
+    assert run.data.params["search.optim.lr"] == "0.003"
+    assert run.data.params["choice.optim"] == "adam"
+    assert run.data.metrics == {"val_loss": 1.25, "val_accuracy": 0.4}
+    assert run.data.tags["mien.data_digest"] == "a" * 64
+    assert len(run.data.tags["mien.dvc_lock"]) == 16
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("tiny", "a" * 36)
+    assert artifacts(connect(), run, "training") == [
+        "training/curves.png",
+        "training/history.csv",
+        "training/lineage.json",
+    ]
+
+
+def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) -> None:
+    publish_evaluation(trained)
+    run = run_of()
+    assert run.data.metrics == {
+        "test/n": 90.0,
+        "test/majority_share": 0.2,
+        "test/accuracy": 0.6,
+        "test/accuracy_low": 0.5,
+        "test/accuracy_high": 0.7,
+        "test/uncalibrated/ece": 0.2,
+        "test/per_class/angry/recall": 0.5,
+        "test/per_class/angry/support": 12.0,
+        "test/per_class/fear/support": 0.0,
+        "test_leak_free/n": 80.0,
+        "test_leak_free/accuracy": 0.55,
+        "test_leak_free/accuracy_low": 0.4,
+        "test_leak_free/accuracy_high": 0.7,
+    }
+    assert artifacts(connect(), run, "evaluation") == [
+        "evaluation/confusion.png",
+        "evaluation/metrics.json",
+        "evaluation/report.html",
+    ]
+
+
+def test_trials_are_children_of_the_training(trained: Path) -> None:
+    publish_search(trained)
+    publish_training(trained)
+    parent = run_of()
+    trials = [run_of(f"d1-trial-{number}") for number in (0, 1)]
+    assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1"]
+    assert [trial.info.status for trial in trials] == ["FINISHED", "KILLED"]
+    assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {parent.info.run_id}
+    history = connect().get_metric_history(trials[0].info.run_id, "val_loss")
+    assert [(metric.step, metric.value) for metric in history] == [(0, 1.5), (1, 1.2)]
+    assert trials[0].data.metrics["best_val_loss"] == 1.2
+
+
+def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
+    first = sync(trained)
+    assert "search: 2 trials, 1 files" in first
+    assert "training: 7 parameters, 3 metrics, 3 files" in first
+    assert "evaluation: 13 metrics, 3 files" in first
+    second = sync(trained)
+    assert "search: 0 trials, 0 files" in second
+    assert "training: 0 parameters, 0 metrics, 0 files" in second
+    assert "evaluation: 0 metrics, 0 files" in second
+    run = run_of()
+    assert len(connect().get_metric_history(run.info.run_id, "val_loss")) == 2
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_sync_sends_what_the_live_logger_did_not(trained: Path) -> None:
+    logger = RunLogger(trained, RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), close_within=60)
+    logger.metrics(0, {"val_loss": 1.5})
+    logger.close("KILLED")
+    sync(trained)
+    run = run_of()
+    assert [m.step for m in connect().get_metric_history(run.info.run_id, "val_loss")] == [0, 1]
+    assert run.info.status == "FINISHED"
+
+
+def test_changed_files_are_sent_again(trained: Path) -> None:
+    sync(trained)
+    (trained / "reports/report.html").write_text("<p>another</p>")
+    assert "evaluation: 0 metrics, 3 files" in sync(trained)
+    local = connect().download_artifacts(run_of().info.run_id, "evaluation/report.html")
+    assert Path(local).read_text() == "<p>another</p>"
+
+
+def test_sync_without_a_training_says_so(checkout: Path) -> None:
+    with pytest.raises(UserError, match="nothing to send"):
+        sync(checkout)
+
+
+def test_sync_to_a_dead_server_names_it(trained: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URI, closed_port)
+    with pytest.raises(UserError, match=rf"{closed_port} failed \(Connection refused\)"):
+        sync(trained)
+
+
+@pytest.mark.parametrize("kind", ["closed_port", "hanging_server"])
+@pytest.mark.parametrize("name", ["publish_search", "publish_training", "publish_evaluation"])
+def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
+    trained: Path,
+    kind: str,
+    name: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(URI, request.getfixturevalue(kind))
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        getattr(publish, name)(trained, within=1.0)
+    assert time.monotonic() - start < 10
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
+    assert "`mien sync` sends" in warning
+
+
+def test_a_damaged_file_is_one_warning(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (trained / "build/train/history.csv").write_text("epoch,val_loss\n0,not a number\n")
+    with caplog.at_level(logging.WARNING):
+        publish_training(trained)
+    assert "not a number" in caplog.text
+
+
+def test_an_empty_store_is_filled_again(trained: Path, tmp_path: Path) -> None:
+    before = sync(trained).split(" is level", 1)[1]
+    other = with_store(tmp_path / "another machine")
+    for folder in ("build", "reports"):
+        shutil.copytree(trained / folder, other / folder)
+    assert sync(other).split(" is level", 1)[1] == before
+    assert run_of().data.metrics["test/n"] == 90
