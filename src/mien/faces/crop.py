@@ -13,7 +13,7 @@ from mien.errors import UserError
 from mien.faces.crop_counts import CropCounts, count_crops
 from mien.faces.crop_index import CropIndex
 from mien.faces.in_order import cores, map_in_order
-from mien.faces.packed import INDEX, PIXELS, SPEC, FaceWriter
+from mien.faces.packed import INDEX, PIXELS, SPEC, FaceWriter, faces_digest
 from mien.faces.photo_faces import PhotoFaces, photo_faces
 from mien.faces.selection import select_faces
 from mien.faces.settings import CropConfig
@@ -49,11 +49,10 @@ def crop_faces(
     shape = (config.size, config.size, CHANNELS[config.colour])
     with FaceWriter(out / PIXELS, shape) as writer:
         for photo in _photos_in_order(selected, photos, config, progress):
-            for _, _, face in photo.kept:
+            for face in photo.faces:
                 writer.append(face)
             cut.note(photo)
-        index = cut.index()
-        digest = writer.digest(index["label"], index["face_id"])
+    index = cut.index()
     found = [] if problems is None else [problems]
     quarantine = pd.concat([*found, left_out, cut.quarantine()], ignore_index=True)
     if index.empty:
@@ -64,7 +63,7 @@ def crop_faces(
         )
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
-    spec = {key: getattr(config, key) for key in SPEC_KEYS} | {"n": len(index), "digest": digest}
+    spec = {key: getattr(config, key) for key in SPEC_KEYS} | {"n": len(index), "digest": faces_digest(index)}
     (out / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
     return count_crops(index, quarantine, cut.clamped, cut.reduced)
 
@@ -74,7 +73,9 @@ def _photos_in_order(
 ) -> Iterator[PhotoFaces]:
     """What each photo gave, in the order in which the table first names the photos."""
     boxes = selected[BOX].to_numpy()
-    rows = [(str(image), np.asarray(at)) for image, at in selected.groupby("image", sort=False).indices.items()]
+    codes, images = pd.factorize(selected["image"])
+    ends = np.cumsum(np.bincount(codes))
+    rows = list(zip(images, np.split(np.argsort(codes, kind="stable"), ends[:-1]), strict=True))
     tasks = [rows[i : i + PHOTOS_PER_TASK] for i in range(0, len(rows), PHOTOS_PER_TASK)]
 
     def work(task: list[tuple[str, np.ndarray]]) -> list[PhotoFaces]:

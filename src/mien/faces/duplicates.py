@@ -1,24 +1,24 @@
 """Which faces belong together: of one photo, pixel-identical, or nearly so.
 
-Near duplicates are pairs of faces whose 16 x 16 grey thumbnails correlate at least `similarity`. Thumbnails of
-mean 0 and length 1 correlate c where their Euclidean distance is sqrt(2 - 2c), and a projection never
-lengthens a distance. So a k-d tree (Bentley, 1975) over their first principal components finds every such pair
-among few candidates (the lower-bounding search of Faloutsos et al., 1994), without comparing all with all.
+Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
+those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
+correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box. Every pair
+is compared, in blocks of one matrix product each: at these thresholds a k-d tree is slower, and finds no more.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 import pandas as pd
 
+from mien.faces.alignment import aligned_correlations, grey_thumbnail
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
 
 THUMBNAIL: Final = 16  # pixels
-COMPONENTS: Final = 12  # more take longer to search, fewer leave more candidates to compare
-CHUNK: Final = 65_536  # pairs compared at a time: 128 MiB
+CANDIDATE: Final = 0.88  # correlation of thumbnails below which two crops of one photo are hardly ever met
+BLOCK: Final = 16_000_000  # correlations computed at a time: 64 MB
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ def group_faces(packed: PackedFaces, config: SplitConfig) -> Groups:
     near = np.empty((0, 2), np.int64)
     if config.near_duplicates:
         unique = np.flatnonzero((firsts[2] == np.arange(len(index))) & ~constant)
-        near = unique[near_pairs(thumbnails[unique], config.similarity)]
+        pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, config.similarity))
+        alike = correlation >= config.similarity
+        doubtful = unique[pairs[~alike]]
+        alike[~alike] = aligned_correlations(packed.pixels, doubtful) >= config.aligned_similarity
+        near = unique[pairs[alike]]
     here = np.arange(len(index))
     links = [np.stack([here, first], axis=1) for first in firsts]
     return Groups(_components(np.concatenate([*links, near]), len(index)), near, constant)
@@ -64,8 +68,7 @@ def normalised_thumbnails(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     small = np.empty((len(faces), THUMBNAIL * THUMBNAIL), np.float32)
     for row, face in enumerate(faces):
-        grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) if face.shape[2] == 3 else face
-        small[row] = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
+        small[row] = grey_thumbnail(face, THUMBNAIL).ravel()
     small -= small.mean(axis=1, keepdims=True)
     length = np.linalg.norm(small, axis=1)
     constant = length < 1e-3
@@ -74,28 +77,22 @@ def normalised_thumbnails(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return small, constant
 
 
-def near_pairs(thumbnails: np.ndarray, similarity: float) -> np.ndarray:
-    """Every pair of rows that correlate at least `similarity`, (P, 2) int64, smaller row first, sorted.
+def correlated_pairs(thumbnails: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of rows that correlate `at_least`: (P, 2) int64, smaller row first, sorted, and (P,) float32.
 
-    `thumbnails` (N, 256) float32 are of mean 0 and length 1.
+    `thumbnails` (N, 256) float32 are of mean 0 and length 1, so that a product is a correlation.
     """
-    from scipy.spatial import cKDTree
-
-    if len(thumbnails) < 2:
-        return np.empty((0, 2), np.int64)
-    _, components = np.linalg.eigh(thumbnails.T @ thumbnails)
-    projected = thumbnails @ components[:, -COMPONENTS:]
-    distance = np.sqrt(2 - 2 * similarity) + 1e-3  # float32 rounding must not lose a pair
-    pairs = cKDTree(projected).query_pairs(distance, output_type="ndarray").astype(np.int64)
-    least = similarity - 1e-6  # identical thumbnails must reach a similarity of 1 in spite of rounding
-    alike = [_correlation(thumbnails, pairs[i : i + CHUNK]) >= least for i in range(0, len(pairs), CHUNK)]
-    kept: np.ndarray = np.sort(pairs[np.concatenate(alike)] if alike else pairs, axis=1)
-    return np.unique(kept, axis=0)
-
-
-def _correlation(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    products: np.ndarray = np.einsum("ij,ij->i", thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])
-    return products
+    n = len(thumbnails)
+    block = max(BLOCK // max(n, 1), 1)
+    pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    for start in range(0, n, block):
+        products = thumbnails[start : start + block] @ thumbnails[start:].T
+        # rounding must not lose identical thumbnails where 1 is asked for
+        a, b = np.nonzero(products >= at_least - 1e-6)
+        a, b = a[a < b], b[a < b]
+        pairs.append(np.stack([a, b], axis=1) + start)
+        correlations.append(products[a, b] + np.float32(1e-6))
+    return np.concatenate(pairs), np.concatenate(correlations)
 
 
 def _components(links: np.ndarray, n: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,14 +50,20 @@ def open_faces(folder: Path) -> PackedFaces:
     return PackedFaces(pixels, index, spec)
 
 
+def faces_digest(index: pd.DataFrame) -> str:
+    """SHA-256, in hex, over every face's digest, label and id: the identity of the data as it is learnt from."""
+    digest = hashlib.sha256()
+    for column in ("face_digest", "label", "face_id"):
+        digest.update("\n".join(index[column].astype(str)).encode())
+    return digest.hexdigest()
+
+
 class FaceWriter:
     """Writes faces one after the other into an .npy file whose length is known only at the end."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self.n = 0
         self._shape = shape
-        self._digest = hashlib.sha256()
-        self._path = path
         self._file = path.open("wb")
         self._header()
 
@@ -77,17 +82,8 @@ class FaceWriter:
         """One face, (H, W, C) uint8."""
         if face.shape != self._shape or face.dtype != np.uint8:
             raise ValueError(f"a face must be {self._shape} uint8, not {face.shape} {face.dtype}")
-        data = face.tobytes()
-        self._digest.update(data)
-        self._file.write(data)
+        self._file.write(face.data)
         self.n += 1
-
-    def digest(self, labels: Iterable[int], face_ids: Iterable[str]) -> str:
-        """SHA-256 over all pixels, labels and face ids, in hex: the identity of the data set as it is learnt from."""
-        whole = self._digest.copy()
-        whole.update(bytes(labels))
-        whole.update("\n".join(face_ids).encode())
-        return whole.hexdigest()
 
     def _header(self) -> None:
         """NumPy pads its header for a longer first axis, so that one of any length takes the same room."""

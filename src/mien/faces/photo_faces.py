@@ -21,7 +21,8 @@ class PhotoFaces:
 
     digest: bytes = b""  # of the photo's bytes
     reduced: int = 1  # the photo was decoded at 1/reduced of its size
-    kept: list[tuple[int, Box, np.ndarray]] = field(default_factory=list)  # row, box in the photo, face
+    kept: list[tuple[int, Box, bytes]] = field(default_factory=list)  # row, box in the photo, digest of the face
+    faces: list[np.ndarray] = field(default_factory=list)  # of `kept`, (size, size, C) uint8
     dropped: list[tuple[int, str, str]] = field(default_factory=list)  # row, reason, sentence
     clamped: int = 0  # faces whose box left the photo in part
 
@@ -39,7 +40,7 @@ def photo_faces(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, 
     found = PhotoFaces()
     try:
         data = photos.read(image)
-        found.digest = hashlib.sha256(data).digest()[:DIGEST_BYTES]
+        found.digest = short_digest(data)
         header = read_header(data, max_megapixels=config.max_megapixels, apply_exif_rotation=config.apply_exif_rotation)
         placed = _place(found, rows, boxes, header, config)
         if placed:
@@ -81,7 +82,14 @@ def _cut(
         apply_exif_rotation=config.apply_exif_rotation,
     )
     for row, box in placed:
-        found.kept.append((row, box, cut_face(photo, reduced_box(box, found.reduced), config.size)))
+        face = cut_face(photo, reduced_box(box, found.reduced), config.size)
+        found.faces.append(face)
+        found.kept.append((row, box, short_digest(face.tobytes())))
+
+
+def short_digest(data: bytes) -> bytes:
+    """The first 16 bytes of the SHA-256."""
+    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
 
 
 def _undropped(found: PhotoFaces, rows: list[int]) -> list[int]:

@@ -45,6 +45,7 @@ class SplitConfig:
     seed: int = 42
     near_duplicates: bool = True
     similarity: float = 0.98  # correlation of 16 x 16 grey thumbnails from which two crops are one photo
+    aligned_similarity: float = 0.95  # the same of two crops laid over each other at the best shift and scale
     min_per_class: int = 2  # faces of each class that every part must hold
     keep_official: bool = True  # a split that the data set brings is kept
 
@@ -53,7 +54,8 @@ class SplitConfig:
         shares = (self.train, self.val, self.test)
         if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
             raise ValueError(f"train, val and test must be above 0 and add up to 1, not {shares}")
-        if not 0.5 <= self.similarity <= 1:
-            raise ValueError(f"similarity is a correlation from 0.5 to 1, not {self.similarity}")
+        for key in ("similarity", "aligned_similarity"):
+            if not 0.5 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} is a correlation from 0.5 to 1, not {getattr(self, key)}")
         if self.min_per_class < 1:
             raise ValueError(f"min_per_class must be at least 1, not {self.min_per_class}")
