@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mien.expressions import N_EXPRESSIONS
+from mien.models.inference import softmax
 
 
 def drawn(n: int, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
@@ -12,6 +13,14 @@ def drawn(n: int, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.nda
     labels = generator.integers(0, N_EXPRESSIONS, n)
     logits = generator.normal(size=(n, N_EXPRESSIONS))
     logits[np.arange(n), labels] += skill
+    return labels, logits
+
+
+def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from the very probabilities that the logits give."""
+    generator = np.random.default_rng(seed)
+    logits = 2 * generator.normal(size=(n, 7))
+    labels = (softmax(logits).cumsum(axis=1) > generator.uniform(size=(n, 1))).argmax(axis=1)
     return labels, logits
 
 

@@ -6,15 +6,7 @@ from sklearn.metrics import log_loss
 from mien.errors import UserError
 from mien.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
 from mien.models.inference import softmax
-from tests.evaluation.drawing import drawn
-
-
-def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from the very probabilities that the logits give."""
-    generator = np.random.default_rng(seed)
-    logits = 2 * generator.normal(size=(n, 7))
-    labels = (softmax(logits).cumsum(axis=1) > generator.uniform(size=(n, 1))).argmax(axis=1)
-    return labels, logits
+from tests.evaluation.drawing import calibrated, drawn
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5])

@@ -11,6 +11,7 @@ from mien.evaluation.evaluate import evaluate_logits, evaluate_model
 from mien.evaluation.metrics import measure
 from mien.evaluation.settings import EvaluateConfig
 from mien.faces.packed import PackedFaces
+from mien.models.inference import softmax
 from mien.models.saved import ModelSpec
 from tests.evaluation.drawing import drawn, index_of
 
@@ -23,6 +24,8 @@ def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_se
     found = evaluate_logits(4 * val_logits, val_labels, 4 * logits, index_of(labels), CONFIG)
     assert found.temperature.value > 2
     assert found.temperature.faces == 400
+    assert found.probabilities == pytest.approx(softmax(4 * logits, found.temperature.value))
+    assert found.uncalibrated == pytest.approx(softmax(4 * logits))
     expected = measure(labels, found.probabilities, CONFIG.bins)
     for name, one in found.whole.intervals.overall.items():
         assert one.value == pytest.approx(expected[name]), name
