@@ -65,17 +65,17 @@ def _place_single(part: np.ndarray, counts: np.ndarray, lacking: np.ndarray, rng
     single = counts.sum(axis=1) == 1
     for label in range(N_EXPRESSIONS):
         waiting = rng.permutation(np.flatnonzero(single & (counts[:, label] > 0)))
-        part[waiting] = np.repeat(np.arange(len(lacking)), _whole_shares(lacking[:, label], len(waiting)))
+        part[waiting] = np.repeat(np.arange(len(lacking)), _whole_shares(lacking[:, label], len(waiting), rng))
 
 
-def _whole_shares(lacking: np.ndarray, n: int) -> np.ndarray:
-    """`n` shared out in whole numbers as near to `lacking` as they go (largest remainders)."""
+def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` shared out in whole numbers as near to `lacking` as they go (largest remainders, ties drawn)."""
     need = np.clip(lacking, 0, None)
     if need.sum() == 0:
         need = np.ones_like(lacking)
     exact = need * (n / need.sum())
     whole: np.ndarray = np.floor(exact).astype(np.int64)
-    rest = np.argsort(-(exact - whole), kind="stable")[: n - whole.sum()]
+    rest = np.lexsort((rng.random(len(exact)), -(exact - whole).round(9)))[: n - whole.sum()]
     whole[rest] += 1
     return whole
 

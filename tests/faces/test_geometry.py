@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.faces.cut import cut_face
+from mien.faces.geometry import Box, BoxOutside, face_box, reduced_box, reduction
+from mien.sources.table import WHOLE_PHOTO
+from tests.photosets import picture
+
+SIDES = st.integers(1, 300)
+EDGES = st.tuples(st.integers(-200, 400), st.integers(-200, 400)).filter(lambda pair: pair[0] < pair[1])
+
+
+@given(EDGES, EDGES, SIDES, SIDES, st.floats(0, 2), st.booleans())
+def test_a_box_lies_in_the_photo_or_is_outside(
+    rows: tuple[int, int], columns: tuple[int, int], height: int, width: int, margin: float, square: bool
+) -> None:
+    given_box = (rows[0], columns[0], columns[1], rows[1])
+    overlaps = rows[0] < height and rows[1] > 0 and columns[0] < width and columns[1] > 0
+    if not overlaps:
+        with pytest.raises(BoxOutside):
+            face_box(given_box, height, width, margin=margin, square=square)
+        return
+    box = face_box(given_box, height, width, margin=margin, square=square)
+    assert 0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width
+    inside = (max(rows[0], 0), max(columns[0], 0), min(columns[1], width), min(rows[1], height))
+    assert box.top <= inside[0] and box.left <= inside[1] and box.right >= inside[2] and box.bottom >= inside[3]
+    if margin == 0 and not square:
+        assert box == inside
+
+
+def test_margin_is_a_share_of_each_side() -> None:
+    assert face_box((40, 40, 60, 80), 200, 200, margin=0.25, square=False) == (30, 35, 65, 90)
+
+
+def test_square_widens_the_shorter_side_about_its_centre() -> None:
+    assert face_box((40, 40, 60, 80), 200, 200, margin=0, square=True) == (40, 30, 70, 80)
+
+
+def test_square_moves_into_the_photo_where_it_fits() -> None:
+    assert face_box((40, 0, 20, 80), 200, 200, margin=0, square=True) == (40, 0, 40, 80)
+    assert face_box((40, 180, 200, 80), 200, 200, margin=0, square=True) == (40, 160, 200, 80)
+
+
+def test_the_whole_photo_stays_whole() -> None:
+    assert face_box(WHOLE_PHOTO, 48, 40, margin=0.5, square=True) == (0, 0, 40, 48)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=5), st.integers(16, 512))
+def test_reduction_leaves_every_face_its_pixels(sides: list[int], size: int) -> None:
+    boxes = [Box(3, 5, 5 + side, 3 + side + 7) for side in sides]
+    by = reduction(boxes, size)
+    assert by == 1 or min(sides) // by >= size
+    assert by == 8 or min(sides) // (2 * by) < size
+    for box in boxes:
+        small = reduced_box(box, by)
+        assert all(abs(edge - full / by) <= 0.5 for edge, full in zip(small, box, strict=True))
+
+
+def test_what_is_cut_is_the_box_and_not_its_mirror() -> None:
+    photo = np.zeros((60, 100, 3), np.uint8)
+    photo[10:40, 50:90] = (255, 0, 0)
+    face = cut_face(photo, Box(top=10, left=50, right=90, bottom=40), 16)
+    assert face.shape == (16, 16, 3)
+    assert (face == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("size", [16, 64, 100])
+def test_a_cut_face_keeps_size_and_channels(size: int) -> None:
+    photo = picture(90, 120)
+    assert cut_face(photo, Box(5, 5, 70, 70), size).shape == (size, size, 3)
+    assert cut_face(photo[..., :1], Box(5, 5, 70, 70), size).shape == (size, size, 1)
+
+
+def test_shrinking_averages_and_does_not_alias() -> None:
+    stripes = np.zeros((128, 128, 1), np.uint8)
+    stripes[:, ::2] = 254
+    assert set(np.unique(cut_face(stripes, Box(0, 0, 128, 128), 32))) == {127}

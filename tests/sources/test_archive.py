@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import py7zr
+import pytest
+
+from mien.errors import UserError
+from mien.sources.archive import list_files, unpack
+from mien.sources.volumes import find_volumes
+from tests.photosets import photo, split_archive, write_archive
+
+PHOTOS = {f"{i}.jpg": photo(seed=i) for i in range(4)}
+VOLUME = 2000
+
+
+def volumes_of(folder: Path) -> list[Path]:
+    files = write_archive(folder, PHOTOS, VOLUME)
+    assert len(files) >= 4
+    return files
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_missing_volume_is_named(tmp_path: Path, number: int) -> None:
+    volumes_of(tmp_path)[number - 1].unlink()
+    with pytest.raises(UserError, match=rf"origin\.7z\.00{number} is missing"):
+        find_volumes(tmp_path / "origin.7z")
+
+
+def test_a_missing_last_volume_is_named_with_the_count(tmp_path: Path) -> None:
+    files = volumes_of(tmp_path)
+    files[-1].unlink()
+    expected = rf"{len(files)} volumes are expected, origin\.7z\.00{len(files)} is missing"
+    with pytest.raises(UserError, match=expected):
+        find_volumes(tmp_path / "origin.7z")
+
+
+@pytest.mark.parametrize("which", [1, -1])
+def test_a_truncated_volume_is_named_with_its_size(tmp_path: Path, which: int) -> None:
+    file = volumes_of(tmp_path)[which]
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{file.name} has {size - 100:,} bytes where .*{size:,}"):
+        find_volumes(tmp_path / "origin.7z")
+
+
+def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "origin.7z.001").write_bytes(b"<html>404 not found</html>" * 4)
+    with pytest.raises(UserError, match=r"origin\.7z\.001 does not start as a 7z archive"):
+        find_volumes(tmp_path / "origin.7z")
+
+
+@pytest.mark.parametrize("name", ["../outside.jpg", "/tmp/outside.jpg", "origin/../../outside.jpg", "C:/outside.jpg"])
+def test_a_member_outside_its_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
+        archive._writestr(b"x", name)  # `writestr` would refuse the name
+    volumes = find_volumes(tmp_path / "origin.7z")
+    assert volumes
+    with pytest.raises(UserError, match=r"outside.jpg' would be written outside its folder"):
+        unpack(volumes, tmp_path / "unpacked")
+    assert not (tmp_path / "outside.jpg").exists()
+
+
+def test_a_link_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to("/etc/passwd")
+    with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
+        archive.write(tmp_path / "link.jpg", "origin/link.jpg")
+    volumes = find_volumes(tmp_path / "origin.7z")
+    assert volumes
+    with pytest.raises(UserError, match=r"'origin/link\.jpg' is a link"):
+        list_files(volumes)
+
+
+def test_a_damaged_photo_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
+    whole = tmp_path / "origin.7z"
+    with py7zr.SevenZipFile(whole, "w", filters=[{"id": py7zr.FILTER_COPY}]) as archive:
+        for name, data in PHOTOS.items():
+            archive.writestr(data, f"origin/{name}")
+    content = bytearray(whole.read_bytes())
+    content[100] ^= 0xFF
+    whole.write_bytes(content)
+    volumes = find_volumes(whole)
+    assert volumes
+    with pytest.raises(UserError, match=r"member 'origin/0\.jpg' is damaged"):
+        unpack(volumes, tmp_path / "unpacked")
+    assert list((tmp_path / "unpacked").iterdir()) == []
+
+
+def test_a_damaged_file_list_is_one_sentence(tmp_path: Path) -> None:
+    (whole,) = write_archive(tmp_path, PHOTOS)
+    content = bytearray(whole.read_bytes())
+    content[-3] ^= 0xFF
+    whole.write_bytes(content)
+    volumes = find_volumes(whole)
+    assert volumes
+    with pytest.raises(UserError, match=r"origin.7z in .* is damaged"):
+        list_files(volumes)
+
+
+def test_an_encrypted_archive_is_said_to_be_so(tmp_path: Path) -> None:
+    with py7zr.SevenZipFile(tmp_path / "origin.7z", "w", password="secret") as archive:
+        archive.writestr(b"x", "origin/a.jpg")
+    volumes = find_volumes(tmp_path / "origin.7z")
+    assert volumes
+    with pytest.raises(UserError, match=r"encrypted"):
+        list_files(volumes)
+
+
+def test_unpacking_happens_once_and_again_for_another_archive(tmp_path: Path) -> None:
+    first = find_volumes((volumes_of(tmp_path / "one"), tmp_path / "one" / "origin.7z")[1])
+    assert first
+    folder = unpack(first, tmp_path / "unpacked")
+    (folder / "seen").touch()
+    assert (unpack(first, tmp_path / "unpacked") / "seen").exists()
+    write_archive(tmp_path / "two", {**PHOTOS, "0.jpg": photo(seed=9)}, VOLUME)
+    second = find_volumes(tmp_path / "two" / "origin.7z")
+    assert second
+    other = unpack(second, tmp_path / "unpacked")
+    assert other != folder
+    assert (other / "origin" / "0.jpg").read_bytes() == photo(seed=9)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    volumes = find_volumes((volumes_of(tmp_path), tmp_path / "origin.7z")[1])
+    assert volumes
+    folder = unpack(volumes, tmp_path / "unpacked")
+    left = folder.with_name(f"{folder.name}.{2**22 - 1}.partial")
+    folder.rename(left)
+    assert unpack(volumes, tmp_path / "unpacked") == folder
+    assert not left.exists()
+
+
+def test_an_archive_larger_than_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    volumes = find_volumes((volumes_of(tmp_path), tmp_path / "origin.7z")[1])
+    assert volumes
+    with pytest.raises(UserError, match=r"10 free"):
+        unpack(volumes, tmp_path / "unpacked")
+
+
+def test_split_archive_of_the_test_helper_is_lossless(tmp_path: Path) -> None:
+    (whole,) = write_archive(tmp_path, PHOTOS)
+    content = whole.read_bytes()
+    assert b"".join(file.read_bytes() for file in split_archive(whole, 1000)) == content

@@ -1,0 +1,114 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mien.errors import UserError
+from mien.sources.catalogue import get_source
+from mien.sources.expw import ExpW
+from mien.sources.photos import PhotoMissing
+from tests.photosets import photo, write_archive, write_labels, write_photos
+
+ROW = "a.jpg 0 10 20 60 70 55.5 3"
+PHOTOS = {"a.jpg": photo(seed=1), "b.jpg": photo(seed=2), "c.jpg": photo(seed=3)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_labels(tmp_path, [ROW, "b.jpg 0 0 0 30 30 20 6", "b.jpg 1 5 5 40 40 99 0"])
+    return tmp_path
+
+
+@pytest.mark.parametrize("volume", [None, 0, 1500])
+def test_a_folder_an_archive_and_volumes_give_the_same(folder: Path, tmp_path: Path, volume: int | None) -> None:
+    if volume is None:
+        write_photos(folder, PHOTOS)
+    else:
+        volumes = write_archive(folder, PHOTOS, volume)
+        assert (len(volumes) > 2) == bool(volume)
+        (folder / "origin.7z.001.md5").write_text("a stray file that is no volume")
+    ingested = ExpW().ingest(folder)
+    assert ingested.faces["face_id"].tolist() == ["a.jpg:0", "b.jpg:0", "b.jpg:1"]
+    assert ingested.faces[["top", "left", "right", "bottom", "label"]].iloc[0].tolist() == [10, 20, 60, 70, 3]
+    assert ingested.faces["confidence"].tolist() == [55.5, 20, 99]
+    assert ingested.problems.empty
+    assert ingested.unlabelled_photos == 1
+    photos = ExpW().photos(folder, tmp_path / "unpacked")
+    assert {name: photos.read(name) for name in PHOTOS} == PHOTOS
+    with pytest.raises(PhotoMissing, match=r"z.jpg"):
+        photos.read("z.jpg")
+    with pytest.raises(PhotoMissing, match=r"leads out"):
+        photos.read("../label.lst")
+
+
+def test_the_publishers_own_folders_are_found(tmp_path: Path) -> None:
+    write_labels(tmp_path / "label", [ROW])
+    write_archive(tmp_path / "image", PHOTOS, 2000)
+    assert len(ExpW().ingest(tmp_path).faces) == 1
+
+
+def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
+    rows = [
+        ROW,
+        "a.jpg 0",
+        ROW,
+        "a.jpg 0 11 20 60 70 55.5 3",
+        "gone.jpg 0 1 2 30 40 50 5",
+        "b.jpg 0 1 2 30 40 50 9",
+        "b.jpg 1 1 30 2 40 50 1",
+        "b.jpg 2 1 2 2 40 50 1",
+    ]
+    write_labels(tmp_path, rows)
+    write_photos(tmp_path, PHOTOS)
+    problems = ExpW().ingest(tmp_path).problems
+    found = dict(zip(problems["where"], problems["reason"], strict=True))
+    assert found == {
+        "label.lst:2": "malformed_row",
+        "label.lst:3": "duplicate_row",
+        "label.lst:4": "duplicate_face_id",
+        "label.lst:5": "missing_photo",
+        "label.lst:6": "unknown_label",
+        "label.lst:7": "swapped_box",
+        "label.lst:8": "empty_box",
+    }
+    by_line = problems.set_index("where")
+    assert by_line.loc["label.lst:5", ["face_id", "image", "label"]].tolist() == ["gone.jpg:0", "gone.jpg", "surprise"]
+    assert "line 1" in by_line.loc["label.lst:3", "detail"]
+
+
+def test_byte_order_mark_line_ends_and_blank_lines_are_tolerated(tmp_path: Path) -> None:
+    write_photos(tmp_path, PHOTOS)
+    latin = "\u00e9.jpg 0 1 2 30 40 50 0".encode("latin-1")
+    (tmp_path / "label.lst").write_bytes(b"\xef\xbb\xbf" + ROW.encode() + b"\r\n\r\n  \n" + latin + b"\n")
+    ingested = ExpW().ingest(tmp_path)
+    assert ingested.faces["image"].tolist() == ["a.jpg"]
+    assert ingested.problems["where"].tolist() == ["label.lst:4"]
+    assert "UTF-8" in ingested.problems["detail"][0]
+
+
+def test_no_usable_row_names_the_first_problem(tmp_path: Path) -> None:
+    write_labels(tmp_path, ["a.jpg 0 1 2"])
+    write_photos(tmp_path, PHOTOS)
+    with pytest.raises(UserError, match=r"no usable row \(1 were set aside; the first: label.lst:1: 4 fields"):
+        ExpW().ingest(tmp_path)
+
+
+def test_missing_labels_and_missing_photos_say_what_belongs_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"label.lst is missing"):
+        ExpW().ingest(tmp_path)
+    write_labels(tmp_path, [ROW])
+    with pytest.raises(UserError, match=r"neither origin/ nor origin.7z nor origin.7z.001"):
+        ExpW().ingest(tmp_path)
+
+
+def test_an_unknown_source_names_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"'imagenet' is unknown; the sources are .*expw"):
+        get_source("imagenet")
+
+
+@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
+def test_the_real_part_of_expw() -> None:
+    ingested = ExpW().ingest(Path(os.environ["MIEN_REAL_DATA"]) / "expw")
+    assert (len(ingested.faces), ingested.faces["image"].nunique()) == (2754, 2641)
+    assert (ingested.faces["confidence"] > 30).sum() == 2282
+    assert ingested.problems.empty and ingested.unlabelled_photos == 0
