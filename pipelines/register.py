@@ -43,10 +43,14 @@ def main(argv: list[str] | None = None) -> None:
     with Outs("register") as outs:
         text = json.dumps(done.report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         outs.path("reports/register.json").write_text(text, encoding="utf-8")
-    report = done.report
-    print(
-        f"register: {report['model']} version {report['version']}: {report['outcome']}. {' '.join(report['reasons'])}"
-    )
+    print(_summary(done.report))
+
+
+def _summary(report: dict[str, Any]) -> str:
+    lines = [f"register: {report['model']} version {report['version']}: {report['outcome']}", *report["reasons"]]
+    if report["outcome"] == "promoted" and report["champion"] != report["version"]:
+        lines.append(f"That was then; champion is version {report['champion']} now: see `mien history`.")
+    return "\n  ".join(lines)
 
 
 def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":

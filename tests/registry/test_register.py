@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from mien.errors import UserError
 from mien.faces.settings import CropConfig
 from mien.registry import promotion
 from mien.registry import register as register_module
-from mien.registry.register import register
+from mien.registry.glance import glance
+from mien.registry.register import decision_key, register
 from mien.registry.settings import RegisterConfig
 from mien.tracking.store import URI, connect
 from tests.registry.workspace import candidate_of, evidence_of, prepare, train
@@ -55,9 +59,48 @@ def test_a_rerun_changes_nothing_and_reports_the_same(
     before = registered(weak, rules)
     monkeypatch.setattr(register_module, "_register", None)
     monkeypatch.setattr(register_module, "_carry_out", None)
-    assert registered(weak, rules) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(register_module, "glance", lambda *_: None)
+        assert registered(weak, rules) == before  # the long way, as with a server
+    monkeypatch.setattr(register_module, "registry", None)
+    assert registered(weak, rules) == before  # at a glance
+    monkeypatch.undo()
     assert versions() == [1]
     assert len(promotion.history(NAME)) == 1
+
+
+def test_an_idle_rerun_imports_neither_torch_nor_mlflow(
+    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+) -> None:
+    registered(weak, rules)
+    script = tmp_path / "idle.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mien.registry.candidate import Candidate\n"
+        "from mien.registry.register import register\n"
+        "from mien.registry.settings import RegisterConfig\n"
+        "root = Path(sys.argv[1])\n"
+        "candidate = Candidate(root / 'build/train', root / 'build/evaluate/temperature.json', root / 'build/split')\n"
+        "print(register(candidate, None, RegisterConfig(bootstrap=300), decides=True).report['outcome'])\n"
+        "print({'torch', 'mlflow', 'pandas'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, str(script), str(weak)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["promoted", "set()"]
+
+
+def test_what_a_person_moved_since_is_seen_at_a_glance(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+) -> None:
+    registered(weak, rules)
+    registered(strong, rules, decides=False)
+    connect().set_registered_model_alias(NAME, "champion", "2")
+    assert registered(weak, rules)["champion"] == 2
+    assert [event["action"] for event in promotion.history(NAME)] == ["promoted", "moved by hand"]
+    seen = candidate_of(weak).identity, decision_key(candidate_of(weak), rules)
+    assert glance(os.environ[URI], NAME, *seen) is not None
+    connect().delete_model_version(NAME, "1")
+    assert glance(os.environ[URI], NAME, *seen) is None
 
 
 def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Path, rules: RegisterConfig) -> None:

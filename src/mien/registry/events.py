@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PREFIX: Final = "mien.event."
+PENDING: Final = "mien.pending"  # a move that was begun
 PROMOTED: Final = "promoted"
 ROLLED_BACK: Final = "rolled back"
 BY_HAND: Final = "moved by hand"

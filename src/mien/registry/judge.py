@@ -11,11 +11,11 @@ from mien.registry import gate
 from mien.registry.candidate import Candidate, cut_alike
 from mien.registry.champion import NoComparison, fetch_champion
 from mien.registry.events import events_of, read_model, rolled_back
-from mien.registry.log_model import IDENTITY
 from mien.registry.promotion import CHAMPION, alias_of
 from mien.registry.register import Evidence, decisions_on
 from mien.registry.scores import TestSet, difference, normalised, read_test_set, score
 from mien.registry.settings import RegisterConfig
+from mien.registry.tags import IDENTITY
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
 from mien.registry.candidate import PACKAGE, SPEC, WEIGHTS, Candidate
+from mien.registry.tags import IDENTITY
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
-IDENTITY: Final = "mien.identity"
 MODEL: Final = "model"
 TRAINED_ON: Final = "trained_on.parquet"
 REQUIRES: Final = ("mlflow", "torch", "numpy", "pandas", "opencv-python-headless", "pillow", "safetensors")

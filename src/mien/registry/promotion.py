@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.errors import UserError
 from mien.registry.events import (
     BY_HAND,
+    PENDING,
     PROMOTED,
     ROLLED_BACK,
     Event,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
-PENDING: Final = "mien.pending"
 
 
 def promote(name: str, version: int | None, *, by: str, reason: str) -> str:

@@ -7,6 +7,7 @@ next run finds it and goes on.
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.registry import gate
 from mien.registry.candidate import Candidate
-from mien.registry.events import append_event, events_of, new_event
+from mien.registry.events import append_event, events_of, new_event, read_model
+from mien.registry.glance import glance
 from mien.registry.log_model import find_version, register_version
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.settings import RegisterConfig
+from mien.registry.tags import DECISION, DONE
 from mien.tracking.files import training_identity
 from mien.tracking.runs import obtain_run, set_tags
+from mien.tracking.store import URI
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -27,8 +31,6 @@ if TYPE_CHECKING:
 
     from mien.registry.champion import Cutter
 
-DECISION: Final = "mien.decision."
-DONE: Final = "mien.carried_out."
 BY_GATE: Final = "gate"
 
 
@@ -54,26 +56,24 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
     Raises:
         UserError: a file is missing, or the store cannot be reached or written.
     """
-    identity = candidate.identity
+    key = decision_key(candidate, settings)
+    if decides and (seen := glance(os.environ.get(URI, ""), candidate.name, candidate.identity, key)):
+        return Registered(_report(candidate, seen.version, seen.decision, seen.champion), fresh=False)
     with registry(candidate.name) as client:
-        version = find_version(client, candidate.name, identity)
+        version = find_version(client, candidate.name, candidate.identity)
         fresh = version is None
         if version is None:
             version = _register(client, candidate, evidence)
-        if not decides:
-            reasons = ["Experiments register candidates and decide nothing; `dvc repro` in the main checkout does."]
-            return Registered(_report(client, candidate, version, gate.Decision(gate.CANDIDATE, reasons)), fresh)
         settle(client, candidate.name)
-        key = decision_key(candidate, settings)
-        decision = _stored(version, key)
-        if decision is None:
-            from mien.registry.judge import judge
-
-            decision = judge(client, candidate, version, evidence, settings)
-            client.set_model_version_tag(candidate.name, version.version, DECISION + key, json.dumps(asdict(decision)))
-        if DONE + key not in version.tags:
-            _carry_out(client, version, decision, key)
-        return Registered(_report(client, candidate, version, decision), fresh)
+        if decides:
+            decision = _stored(version, key) or _decide(client, candidate, version, evidence, settings, key)
+            if DONE + key not in version.tags:
+                _carry_out(client, version, decision, key)
+        else:
+            reasons = ["Experiments register candidates and decide nothing; `dvc repro` in the main checkout does."]
+            decision = gate.Decision(gate.CANDIDATE, reasons)
+        champion = alias_of(read_model(client, candidate.name), CHAMPION)
+        return Registered(_report(candidate, int(version.version), decision, champion), fresh)
 
 
 def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
@@ -106,6 +106,21 @@ def _register(client: "MlflowClient", candidate: Candidate, evidence: Evidence) 
     return register_version(client, candidate, run, tags, check)
 
 
+def _decide(
+    client: "MlflowClient",
+    candidate: Candidate,
+    version: "ModelVersion",
+    evidence: Evidence,
+    settings: RegisterConfig,
+    key: str,
+) -> gate.Decision:
+    from mien.registry.judge import judge
+
+    decision = judge(client, candidate, version, evidence, settings)
+    client.set_model_version_tag(candidate.name, version.version, DECISION + key, json.dumps(asdict(decision)))
+    return decision
+
+
 def _stored(version: "ModelVersion", key: str) -> gate.Decision | None:
     text = version.tags.get(DECISION + key)
     return None if text is None else gate.Decision(**json.loads(text))
@@ -131,21 +146,19 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 
 
-def _report(
-    client: "MlflowClient", candidate: Candidate, version: "ModelVersion", decision: gate.Decision
-) -> dict[str, Any]:
-    lineage = candidate.lineage
+def _report(candidate: Candidate, version: int, decision: gate.Decision, champion: int | None) -> dict[str, Any]:
+    """What `reports/register.json` holds: the decision as it was made, and who is champion now."""
     report: dict[str, Any] = without_nan(
         {
             "model": candidate.name,
-            "version": int(version.version),
+            "version": version,
             "outcome": decision.outcome,
             "reasons": decision.reasons,
-            "champion": alias_of(client.get_registered_model(candidate.name), CHAMPION),
+            "champion": champion,
             "identity": candidate.identity,
-            "data": lineage["data"],
-            "data_digest": lineage["data_digest"],
-            "split_digest": lineage["split_digest"],
+            "data": candidate.lineage["data"],
+            "data_digest": candidate.lineage["data_digest"],
+            "split_digest": candidate.lineage["split_digest"],
             "numbers": decision.numbers,
         }
     )
