@@ -61,7 +61,8 @@ def _newest_version(database: sqlite3.Connection, name: str, identity: str) -> i
         database,
         "SELECT v.version, v.storage_location FROM model_versions v"
         " JOIN model_version_tags t ON t.name = v.name AND t.version = v.version"
-        " WHERE v.name = ? AND v.status = 'READY' AND v.current_stage != 'Deleted_Internal' AND t.key = ? AND t.value = ? ORDER BY v.version DESC",
+        " WHERE v.name = ? AND t.key = ? AND t.value = ?"
+        " AND v.status = 'READY' AND v.current_stage != 'Deleted_Internal' ORDER BY v.version DESC",
         name,
         IDENTITY,
         identity,
