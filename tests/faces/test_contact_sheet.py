@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from mien.expressions import EXPRESSIONS
+from mien.faces.contact_sheet import COLUMNS, GAP, MOST, TITLE, contact_sheet, write_contact_sheets
+from mien.faces.packed import PackedFaces
+
+STEP = 16 + GAP
+
+
+def test_every_class_has_a_readable_sheet_with_its_own_faces(tmp_path: Path) -> None:
+    labels = np.array([0] * 130 + [3] * 7, np.int8)
+    pixels = np.repeat(np.arange(137, dtype=np.uint8), 16 * 16).reshape(137, 16, 16, 1)
+    written = write_contact_sheets(PackedFaces(pixels, pd.DataFrame({"label": labels}), {}), tmp_path)
+    assert [path.name for path in written] == [f"contact_{name}.png" for name in EXPRESSIONS]
+    angry, happy = (np.asarray(Image.open(written[i])) for i in (0, 3))
+    assert angry.shape == (TITLE + MOST // COLUMNS * STEP + GAP, COLUMNS * STEP + GAP, 3)
+    shown = [angry[TITLE + p // COLUMNS * STEP + 5, GAP + p % COLUMNS * STEP + 5, 0] for p in range(MOST)]
+    assert shown[0] == 0 and shown[-1] == 129 and (np.diff(shown) > 0).all()
+    assert [happy[TITLE + 5, GAP + p * STEP + 5, 0] for p in range(7)] == list(range(130, 137))
+    assert (happy[:TITLE] < 128).any()  # the title
+    assert (np.asarray(Image.open(written[1]))[:TITLE] < 128).any()  # "disgust: no faces"
+
+
+def test_rgb_stays_rgb() -> None:
+    red = np.zeros((1, 16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    sheet = np.asarray(contact_sheet(red, np.array([0]), "happy"))
+    assert sheet[TITLE + 5, GAP + 5].tolist() == [255, 0, 0]

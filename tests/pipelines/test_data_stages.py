@@ -1,0 +1,80 @@
+"""ingest, crop and split as DVC runs them, one after the other, on a small data set in a folder of its own."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mien.errors import UserError
+from mien.faces.packed import open_faces
+from pipelines import crop, ingest, split
+from tests.photosets import photo, write_archive, write_labels
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`data/expw` with 70 photos in volumes, some rows that cannot be used, and nothing else."""
+    photos = {f"{i}.jpg": photo(seed=i) for i in range(70)}
+    rows = [f"{i}.jpg 0 10 20 60 70 {25 if i % 10 == 9 else 80} {i % 7}" for i in range(70)]
+    photos["broken.jpg"] = photos["0.jpg"][:-200]
+    photos["nobody.jpg"] = photos["1.jpg"]
+    write_labels(
+        tmp_path / "data" / "expw", [*rows, "broken.jpg 0 1 2 30 40 50 0", "0.jpg 1 2 3", "5.jpg 3 0 0 9 9 50 8"]
+    )
+    write_archive(tmp_path / "data" / "expw", photos, 50_000)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_all(size: int = 16) -> None:
+    ingest.main(["data=expw"])
+    crop.main(["data=expw", "crop=rgb64", f"crop.size={size}"])
+    split.main(["split=grouped"])
+
+
+def test_from_archives_to_parts(workspace: Path) -> None:
+    run_all()
+    report = json.loads((workspace / "reports/ingest.json").read_text())
+    assert (report["faces"], report["photos"], report["unlabelled_photos"]) == (71, 71, 1)
+    assert report["problems"] == {"malformed_row": 1, "unknown_label": 1}
+    assert pd.read_csv("build/ingest/classes.csv")["faces"].tolist() == [11, *[10] * 6]
+    counts = json.loads((workspace / "reports/crop.json").read_text())
+    reasons = {reason: sum(classes.values()) for reason, classes in counts["dropped"].items()}
+    assert reasons == {"low_confidence": 7, "malformed_row": 1, "truncated": 1, "unknown_label": 1}
+    quarantine = pd.read_csv("build/crop/quarantine.csv")
+    assert len(quarantine) == counts["dropped_total"] == 10
+    assert set(quarantine["where"]) >= {"label.lst:72", "label.lst:73", "broken.jpg"}
+    packed = open_faces(workspace / "build/crop")
+    assert packed.pixels.shape == (63, 16, 16, 3)
+    parts = [pd.read_parquet(f"build/split/{name}.parquet") for name in ("train", "val", "test")]
+    assert sorted(pd.concat(parts)["row"]) == list(range(63))
+    about = json.loads((workspace / "build/split/split.json").read_text())
+    assert about["data_digest"] == packed.spec["digest"]
+    assert json.loads((workspace / "reports/split.json").read_text())["overlap"]["train_and_test"] == 0
+    assert len(list((workspace / "reports/crop").glob("contact_*.png"))) == 7
+
+
+def test_a_second_run_writes_the_same_bytes(workspace: Path) -> None:
+    def everything() -> dict[str, bytes]:
+        files = [f for folder in ("build", "reports") for f in (workspace / folder).rglob("*") if f.is_file()]
+        return {str(f): f.read_bytes() for f in files}
+
+    run_all()
+    first = everything()
+    run_all()
+    assert everything() == first and len(first) > 15
+
+
+def test_a_stage_that_fails_leaves_no_outs(workspace: Path) -> None:
+    ingest.main(["data=expw"])
+    with pytest.raises(UserError, match="min_confidence 500"):
+        crop.main(["data=expw", "crop=rgb64", "crop.min_confidence=500"])
+    assert not (workspace / "build/crop").exists() and not (workspace / "reports/crop.json").exists()
+
+
+def test_too_few_faces_of_a_class_stop_the_split(workspace: Path) -> None:
+    ingest.main(["data=expw"])
+    crop.main(["data=expw", "crop=rgb64", "crop.size=16", "crop.max_rows=12"])
+    with pytest.raises(UserError, match=r"class \w+ has \d faces in \d groups"):
+        split.main(["split=grouped"])
