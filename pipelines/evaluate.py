@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from mien.evaluation.evaluate import evaluate_model
+    from mien.evaluation.report import between
     from mien.faces.packed import open_faces
     from mien.models.saved import load_model
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         _write(evaluation, _background(lineage, parts), pixels, outs)
     accuracy = evaluation.whole.intervals.overall["accuracy"]
     print(
-        f"evaluate: accuracy {accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f}) on "
+        f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
         f"{evaluation.whole.faces:,} faces of {evaluation.whole.photos:,} photos; see reports/report.html"
     )
     from mien.tracking.publish import publish_evaluation

@@ -145,7 +145,7 @@ def test_a_perfect_model_on_one_photo_is_reported_with_reserve():
     assert "No slices by detector confidence: the data set gives no detector confidence." in text
 
 
-@pytest.mark.parametrize(("right", "says"), [(90, "is better"), (12, "is not shown to be better"), (0, "is worse")])
+@pytest.mark.parametrize(("right", "says"), [(90, "is better"), (16, "is not shown to be better"), (0, "is worse")])
 def test_the_verdict_weighs_the_model_against_the_most_frequent_answer(right, says):
     labels = np.repeat(np.arange(7), 13)[:90]
     predicted = np.where(np.arange(90) % 90 < right, labels, (labels + 1) % 7)
