@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +72,17 @@ def test_a_cut_face_keeps_size_and_channels(size: int) -> None:
     photo = picture(90, 120)
     assert cut_face(photo, Box(5, 5, 70, 70), size).shape == (size, size, 3)
     assert cut_face(photo[..., :1], Box(5, 5, 70, 70), size).shape == (size, size, 1)
+
+
+@pytest.mark.parametrize("by", [2, 4])
+def test_a_reduced_photo_gives_the_same_face_to_less_than_a_pixel(by: int) -> None:
+    photo = picture(400, 400, blur=20)
+    small = cv2.resize(photo, (400 // by, 400 // by), interpolation=cv2.INTER_AREA)
+    for offset in range(by):
+        box = Box(101 + offset, 53, 53 + 150, 101 + offset + 151)
+        size = 150 // by - 5
+        moved = np.abs(cut_face(photo, box, size).astype(int) - cut_face(small, box, size, by))
+        assert moved.mean() < 0.6 and moved.max() <= 4
 
 
 def test_shrinking_averages_and_does_not_alias() -> None:

@@ -21,6 +21,11 @@ class Box(NamedTuple):
         """In pixels."""
         return min(self.bottom - self.top, self.right - self.left)
 
+    @property
+    def longer_side(self) -> int:
+        """In pixels."""
+        return max(self.bottom - self.top, self.right - self.left)
+
 
 class BoxOutside(Exception):
     """A box of which nothing lies in its photo."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.faces.cut import cut_face
 from mien.faces.decode import PhotoHeader, UnreadablePhoto, decode_pixels, read_header
-from mien.faces.geometry import Box, BoxOutside, face_box, reduced_box, reduction
+from mien.faces.geometry import Box, BoxOutside, face_box, reduction
 from mien.faces.settings import CropConfig
 from mien.sources.photos import PhotoMissing, Photos
 
@@ -82,7 +82,7 @@ def _cut(
         apply_exif_rotation=config.apply_exif_rotation,
     )
     for row, box in placed:
-        face = cut_face(photo, reduced_box(box, found.reduced), config.size)
+        face = cut_face(photo, box, config.size, found.reduced)
         found.faces.append(face)
         found.kept.append((row, box, short_digest(face.tobytes())))
 
