@@ -139,7 +139,7 @@ def test_rest_and_python_answer_alike(checkout: Path, strong: Path, rules: Regis
     answers = pd.DataFrame(rest)[list(EXPRESSIONS)].to_numpy()
     np.testing.assert_allclose(answers, python[list(EXPRESSIONS)].to_numpy(), atol=1e-6)
     assert failure.value.code == 400
-    assert "row 1: the image cannot be read" in failure.value.read().decode()
+    assert "row 1: the image cannot be read" in json.load(failure.value)["message"]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from mien.errors import UserError
@@ -26,6 +27,10 @@ IMAGE: Final = "image"
 LABEL: Final = "label"
 TEMPERATURE: Final = "serving.json"
 MAX_MEGAPIXELS: Final = 100.0
+
+
+class UnreadableImage(MlflowException, UserError):
+    """A row without a readable image: MLflow's server hands its sentence on with the status 400."""
 
 
 class ServedModel(PythonModel):
@@ -49,7 +54,7 @@ class ServedModel(PythonModel):
             params: none.
 
         Raises:
-            UserError: an image cannot be read; the row is named.
+            UnreadableImage: an image cannot be read; the row is named.
         """
         images = list(model_input[IMAGE])
         faces = np.stack([self._face(row, image) for row, image in enumerate(images)]) if images else self._none()
@@ -62,7 +67,10 @@ class ServedModel(PythonModel):
     def _face(self, row: int, image: Any) -> np.ndarray:
         """One image as the network takes it: (size, size, C) uint8."""
         if not isinstance(image, bytes | bytearray):
-            raise UserError(f"row {row}: {IMAGE} must be the bytes of an image file, not {type(image).__name__}.")
+            given = type(image).__name__
+            raise UnreadableImage.invalid_parameter_value(f"row {row}: {IMAGE} must be a file's bytes, not {given}.")
+                f"row {row}: {IMAGE} must be an image file's bytes, not {kind}."
+            )
         try:
             photo = decode_photo(
                 bytes(image),
@@ -71,7 +79,9 @@ class ServedModel(PythonModel):
                 apply_exif_rotation=self._spec.apply_exif_rotation,
             )
         except UnreadablePhoto as error:
-            raise UserError(f"row {row}: the image cannot be read: {error.detail}.") from error
+            raise UnreadableImage.invalid_parameter_value(
+                f"row {row}: the image cannot be read: {error.detail}."
+            ) from error
         return cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._spec.size)
 
     def _none(self) -> np.ndarray:
