@@ -69,8 +69,6 @@ class ServedModel(PythonModel):
         if not isinstance(image, bytes | bytearray):
             given = type(image).__name__
             raise UnreadableImage.invalid_parameter_value(f"row {row}: {IMAGE} must be a file's bytes, not {given}.")
-                f"row {row}: {IMAGE} must be an image file's bytes, not {kind}."
-            )
         try:
             photo = decode_photo(
                 bytes(image),
