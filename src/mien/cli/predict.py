@@ -13,6 +13,7 @@ from mien.cli.workspace import find_root, registered_model
 from mien.errors import UserError
 
 if TYPE_CHECKING:
+    from mien.predict.loaded import LoadedModel
     from mien.predict.photos import PhotoPrediction
     from mien.predict.predictor import Predictor
 
@@ -62,34 +63,40 @@ def predict(
 
 def _load(model: str | None, data: str | None) -> "Predictor":
     """The predictor that was asked for; without one the command ends with a sentence."""
-    from mien.predict.predictor import Predictor
-    from mien.predict.registered import NoSuchModel
+    from mien.predict.registered import NoSuchModel, load_registered
     from mien.tracking.store import use_store
 
     root = find_root()
     try:
         use_store(root)
         uri = model or f"models:/{registered_model(root, data)}@champion"
-        is_uri = ":/" in uri
-        predictor = Predictor.from_uri(uri) if is_uri else Predictor.from_folder(Path(uri))
+        loaded = load_registered(uri) if ":/" in uri else _load_files(Path(uri))
     except NoSuchModel as error:
         say(f"mien: {error} `make repro` trains and promotes one; --model FOLDER takes one from files.")
         raise typer.Exit(NO_MODEL) from error
     except UserError as error:
         say(f"mien: {error}")
         raise typer.Exit(NO_MODEL) from error
-    _warn(predictor)
-    return predictor
+    _warn(loaded)
+    from mien.predict.predictor import Predictor
+
+    return Predictor(loaded)
 
 
-def _warn(predictor: "Predictor") -> None:
+def _load_files(folder: Path) -> "LoadedModel":
+    from mien.predict.loaded import load_folder
+
+    return load_folder(folder)
+
+
+def _warn(model: "LoadedModel") -> None:
     """What a person must know before believing an answer."""
-    if predictor.model.drawn:
+    if model.drawn:
         say(
-            f"mien: WARNING: this model learnt from drawings ({predictor.model.title or 'drawn sample'}); "
+            f"mien: WARNING: this model learnt from drawings ({model.title or 'drawn sample'}); "
             "on a photograph its answers mean nothing."
         )
-    if predictor.model.temperature is None:
+    if model.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
 
 

@@ -20,7 +20,9 @@ def sample(
     from mien.sources.sample import draw_sample
 
     to = folder or find_root() / "data" / "sample"
-    if to.is_dir() and any(to.iterdir()):
+    if to.is_dir() and not any(to.iterdir()):
+        to.rmdir()  # whoever made the folder first meant it to be filled
+    if to.exists():
         typer.echo(f"{to} is there already; nothing was drawn.")
         return
     draw_sample(to)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
-from mien.predict.loaded import LoadedModel, load_folder
 from mien.tracking.run import first_line
 from mien.tracking.store import URI, connect, database_file
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
+
+    from mien.predict.loaded import LoadedModel
 
 FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
@@ -23,7 +24,7 @@ class NoSuchModel(UserError):
     """The registry holds no such model, alias or version."""
 
 
-def load_registered(uri: str) -> LoadedModel:
+def load_registered(uri: str) -> "LoadedModel":
     """The model of `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the tracking store that is set.
 
     Raises:
@@ -38,6 +39,8 @@ def load_registered(uri: str) -> LoadedModel:
         raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
     client = connect()
     version = _find(client, uri, parts["name"], parts["alias"], parts["version"])
+    from mien.predict.loaded import load_folder  # brings torch: a model that is missing is told without waiting for it
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = _fetch(client, version, scratch)
         return load_folder(folder, name=version.name, version=int(version.version))

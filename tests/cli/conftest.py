@@ -1,0 +1,54 @@
+"""The command in a folder of its own, in this process or, where that matters, as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli.main import app
+from mien.tracking.store import URI
+from tests.predict.conftest import finished, photo_file, strong, two_champions, weak
+from tests.stores import checkout, closed_port, no_store
+
+__all__ = ["checkout", "closed_port", "finished", "no_store", "photo_file", "strong", "two_champions", "weak"]
+
+Command = Callable[..., "Done"]
+
+
+class Done:
+    """What a command came to."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def mien(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs the command in this process, plain and 80 columns wide."""
+    for name in ("COLUMNS", "FORCE_COLOR", "MIEN_USER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path) -> Done:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Command:
+    """Runs the command as a person does; outside of any checkout unless told."""
+
+    def run(*arguments: str | Path, cwd: Path = tmp_path) -> Done:
+        command = [str(Path(sys.executable).with_name("mien")), *(str(argument) for argument in arguments)]
+        environment = {key: value for key, value in os.environ.items() if key not in (URI, "FORCE_COLOR")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,53 @@
+"""The command as a whole: it starts fast, helps, and never shows a traceback for what a user can mend."""
+
+import subprocess
+import sys
+
+import pytest
+
+import mien as package
+from tests.cli.conftest import Command
+
+HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml")
+COMMANDS = ("predict", "status", "promote", "rollback", "history", "sync", "ui", "preset", "sample")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["promote", "--help"]])
+def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from mien.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_help_names_every_command(mien: Command) -> None:
+    assert mien().out.split() == mien("--help").out.split()
+    for command in COMMANDS:
+        assert f"│ {command} " in mien("--help").out
+        assert mien(command, "--help").code == 0
+
+
+def test_version(mien: Command) -> None:
+    assert mien("--version").out == f"mien {package.__version__}\n"
+
+
+def test_wrong_usage_is_code_2(mien: Command) -> None:
+    for arguments in (
+        ["nonsense"],
+        ["predict"],
+        ["promote", "first"],
+        ["promote", "0"],
+        ["predict", "a.jpg", "--what"],
+    ):
+        assert mien(*arguments).code == 2
+
+
+def test_the_installed_command_says_what_is_wrong_in_one_sentence(process: Command) -> None:
+    done = process("status")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("mien: there is no reports/metrics.json")
+    assert done.err.count("\n") == 1

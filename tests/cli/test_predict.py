@@ -1,0 +1,145 @@
+"""`mien predict`, as a process where exit codes and streams matter."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.expressions import EXPRESSIONS
+from tests.cli.conftest import Command
+from tests.predict.conftest import write_model
+
+WARNING = "WARNING: this model learnt from drawings"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "build")
+
+
+def test_json_is_all_that_stands_on_stdout(process: Command, tmp_path: Path, photo_file: Path) -> None:
+    model = write_model(tmp_path / "drawn", drawn=True)
+    done = process("predict", photo_file, "--json", "--model", model)
+    assert done.code == 0
+    ((face),) = json.loads(done.out)
+    assert set(face) == {"file", "face", "box", "label", "probabilities", "model", "version"}
+    assert (face["file"], face["face"], face["version"]) == (str(photo_file), 1, None)
+    top, left, right, bottom = face["box"]
+    assert 0 <= top < bottom and 0 <= left < right
+    assert list(face["probabilities"]) == list(EXPRESSIONS)
+    assert sum(face["probabilities"].values()) == pytest.approx(1)
+    assert face["label"] == max(face["probabilities"], key=face["probabilities"].get)
+    assert WARNING in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_some_photos_fail_and_each_says_why(process: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
+    plain, broken = tmp_path / "plain.png", tmp_path / "broken.jpg"
+    cv2.imwrite(str(plain), np.full((200, 200), 90, np.uint8))
+    broken.write_bytes(photo_file.read_bytes()[:900])
+    done = process("predict", plain, photo_file, broken, "gone.jpg", "--model", model)
+    assert done.code == 1
+    assert "portrait.jpg" in done.out
+    assert "1 face in 1 photo" in done.out
+    problems = [line.split(" (")[0].split(": ", 1) for line in done.err.splitlines()]
+    assert sorted((Path(file).name, problem) for file, problem in problems) == [
+        ("broken.jpg", "cannot be used: the JPEG file breaks off"),
+        ("gone.jpg", "there is no such file."),
+        ("plain.png", "no face found"),
+    ]
+    assert "Traceback" not in done.err
+
+
+def test_no_champion_yet(process: Command, photo_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("data: sample\n")
+    done = process("predict", photo_file)
+    assert (done.code, done.out) == (2, "")
+    assert "there is no models:/mien-sample@champion yet" in done.err
+    assert "make repro" in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_the_champion_of_the_data_set_that_params_choose(
+    process: Command, two_champions: Path, photo_file: Path
+) -> None:
+    done = process("predict", photo_file, "--json", cwd=two_champions)
+    ((face),) = json.loads(done.out)
+    assert (done.code, face["model"], face["version"]) == (0, "mien-tiny", 2)
+    assert done.err == f"mien: {WARNING} (bars); on a photograph its answers mean nothing.\n"
+
+
+def test_a_model_by_its_version_and_by_another_data_set(mien: Command, two_champions: Path, photo_file: Path) -> None:
+    done = mien("predict", photo_file, "--json", "--model", "models:/mien-tiny/1")
+    assert json.loads(done.out)[0]["version"] == 1
+    other = mien("predict", photo_file, "--data", "other")
+    assert other.code == 2
+    assert "models:/mien-other@champion" in other.err
+
+
+def test_a_data_set_is_called_as_its_config_says(mien: Command, two_champions: Path, photo_file: Path) -> None:
+    (two_champions / "conf/data").mkdir(parents=True)
+    (two_champions / "conf/data/half.yaml").write_text("name: tiny\nsource: expw\n")
+    assert json.loads(mien("predict", photo_file, "--json", "--data", "half").out)[0]["model"] == "mien-tiny"
+
+
+def test_without_params_the_sentence_says_what_to_say(
+    mien: Command, photo_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = mien("predict", photo_file)
+    assert done.code == 2
+    assert "no params.yaml here or above" in done.err
+    assert "--data NAME" in done.err
+
+
+def test_a_wrong_model_is_code_2(mien: Command, photo_file: Path, tmp_path: Path) -> None:
+    done = mien("predict", photo_file, "--model", tmp_path / "nowhere")
+    assert (done.code, done.out) == (2, "")
+    assert "there is no such folder" in done.err
+
+
+def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "album" / "inner"
+    folder.mkdir(parents=True)
+    for name in ("b.jpg", "a.JPG", ".hidden.jpg", "notes.txt"):
+        shutil.copy(photo_file, folder / name)
+    (tmp_path / "nothing").mkdir()
+    arguments = ["predict", tmp_path / "album", folder / "b.*", tmp_path / "nothing", "*.none", "--json"]
+    done = mien(*arguments, "--model", model)
+    assert [Path(face["file"]).name for face in json.loads(done.out)] == ["a.JPG", "b.jpg"]
+    assert done.code == 1
+    assert f"{tmp_path / 'nothing'}: no photo in this folder" in done.err
+    assert "*.none: no file matches." in done.err
+
+
+def test_cropped(mien: Command, model: Path, tmp_path: Path) -> None:
+    face = tmp_path / "face.png"
+    cv2.imwrite(str(face), np.random.default_rng(0).integers(0, 255, (48, 40), np.uint8))
+    assert mien("predict", face, "--model", model).code == 1
+    done = mien("predict", face, "--model", model, "--cropped", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)[0]["box"] == [0, 0, 40, 48]
+
+
+def test_the_table_fits_80_columns_and_shows_what_json_says(mien: Command, model: Path, photo_file: Path) -> None:
+    face = json.loads(mien("predict", photo_file, "--json", "--model", model).out)[0]
+    out = mien("predict", photo_file, "--model", model).out
+    lines = out.splitlines()
+    assert max(len(line) for line in lines if str(photo_file) not in line) <= 80
+    assert "\x1b" not in out
+    (row,) = [line for line in lines if face["label"] in line]
+    assert f"{face['probabilities'][face['label']]:.0%}" in row
+    assert row.split()[-4:] == [str(edge) for edge in face["box"]]
+
+
+def test_without_a_temperature_it_says_that_it_is_not_calibrated(
+    mien: Command, photo_file: Path, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "raw", temperature=None)
+    done = mien("predict", photo_file, "--model", model)
+    assert done.code == 0
+    assert "not calibrated" in done.err

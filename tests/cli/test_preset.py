@@ -1,0 +1,91 @@
+"""`mien preset` on the project's own presets and configuration."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Command
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = """\
+# Which file of each group is used.
+data: sample  # drawn
+crop: grey48
+
+# the network
+model: resnet16
+mine: 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the project's conf/ and a params.yaml that somebody has worked in; entered at a folder below."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
+    return tmp_path
+
+
+def test_the_presets_are_listed_with_what_they_are(mien: Command, here: Path) -> None:
+    out = mien("preset").out
+    for file in (ROOT / "conf/preset").glob("*.yaml"):
+        assert file.stem in out
+        first = file.read_text().splitlines()[0].removeprefix("# ")
+        assert first in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_one_in_force_is_marked(mien: Command, here: Path) -> None:
+    assert not [line for line in mien("preset").out.splitlines() if line.strip().startswith("* ")]
+    mien("preset", "sample")
+    (marked,) = [line for line in mien("preset").out.splitlines() if line.strip().startswith("* ")]
+    assert "sample" in marked
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "conf/preset").glob("*.yaml")))
+def test_every_preset_can_be_applied(mien: Command, here: Path, name: str) -> None:
+    assert mien("preset", name).code == 0
+    chosen = yaml.safe_load((here / "params.yaml").read_text())
+    assert chosen.pop("mine") == 3
+    assert chosen == yaml.safe_load((ROOT / f"conf/preset/{name}.yaml").read_text())
+
+
+def test_comments_and_order_stay_and_the_changes_are_told(mien: Command, here: Path) -> None:
+    out = mien("preset", "expw-vgg64").out
+    assert "data      sample → expw" in out
+    assert "optim     (none) → adam" in out
+    assert "dvc repro" in out
+    text = (here / "params.yaml").read_text()
+    kept = ["# Which file of each group is used.", "data: expw # drawn", "# the network", "model: vgg64", "mine: 3"]
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert [line for line in lines if line in kept] == kept
+    assert not list(here.glob("*.partial"))
+
+
+def test_applied_twice_it_changes_nothing(mien: Command, here: Path) -> None:
+    mien("preset", "expw")
+    before = (here / "params.yaml").read_text()
+    assert "already" in mien("preset", "expw").out
+    assert (here / "params.yaml").read_text() == before
+
+
+def test_without_params_they_are_written(mien: Command, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    (here / "params.yaml").unlink()
+    assert mien("preset", "sample").code == 0
+    assert yaml.safe_load((here / "params.yaml").read_text())["data"] == "sample"
+
+
+def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path) -> None:
+    (here / "conf/preset/mine.yaml").write_text("# mine\nmodel: gone\n")
+    for name, reason in (("nope", "the presets are expw-cnn48"), ("mine", "there is no conf/model/gone.yaml")):
+        done = mien("preset", name)
+        assert (done.code, done.out) == (1, "")
+        assert reason in done.err
+    assert (here / "params.yaml").read_text() == PARAMS
+    (here / "params.yaml").write_text("data: [sample\n")
+    assert "params.yaml, line 2: this is no YAML" in mien("preset", "expw").err

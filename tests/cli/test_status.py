@@ -1,0 +1,84 @@
+"""`mien status` on what the stages really wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Command
+
+TUNE: dict[str, Any] = {
+    "trials": [{"number": 0}, {"number": 1}],
+    "overruled": {"optim.lr": {"config": 0.001, "search": 0.0034567}},
+}
+
+
+@pytest.fixture
+def reports(two_champions: Path) -> Path:
+    """The reports of a whole run in the checkout that was entered: of a real evaluation and a real promotion."""
+    (two_champions / "reports/tune.json").write_text(json.dumps(TUNE))
+    (two_champions / "reports/report.html").write_text("<html>")
+    return two_champions / "reports"
+
+
+def test_it_says_the_numbers_the_promotion_and_where_to_look(mien: Command, reports: Path) -> None:
+    done = mien("status")
+    assert (done.code, done.err) == (0, "")
+    metrics = json.loads((reports / "metrics.json").read_text())
+    accuracy = metrics["accuracy"]
+    said = " ".join(done.out.split())
+    assert f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in said
+    assert f"on {metrics['n']} faces of {metrics['photos']} photos" in said
+    assert "mien-tiny version 2 promoted to champion" in said
+    for reason in json.loads((reports / "register.json").read_text())["reasons"]:
+        assert reason in said
+    assert "optim.lr: 0.001 → 0.00346" in said
+    assert "drawings" in said
+    for where in ("reports/report.html", "make ui", "mien predict PHOTO"):
+        assert where in said
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "\x1b" not in done.out
+    assert "missing" not in said
+
+
+def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:
+    for name in ("register.json", "tune.json", "report.html"):
+        (reports / name).unlink()
+    said = " ".join(mien("status").out.split())
+    assert "nothing is registered yet" in said
+    assert "no reports/tune.json" in said
+    assert "missing; `dvc checkout` or `dvc repro` brings it" in said
+    (reports / "metrics.json").unlink()
+    done = mien("status")
+    assert done.code == 1
+    assert "run `make repro`" in done.err
+
+
+def test_numbers_of_two_runs_are_told_apart(mien: Command, reports: Path) -> None:
+    metrics = json.loads((reports / "metrics.json").read_text())
+    metrics["split_digest"] = "another"
+    (reports / "metrics.json").write_text(json.dumps(metrics))
+    (reports.parent / "params.yaml").write_text("data: expw\n")
+    said = " ".join(mien("status").out.split())
+    assert "decided on another test set" in said
+    assert "params.yaml now chooses data: expw" in said
+
+
+@pytest.mark.parametrize(
+    ("tune", "expected"),
+    [
+        ({"trials": [], "overruled": {}}, "none (tune: none)"),
+        ({"trials": [{}] * 3, "overruled": {}}, "3 trials; none beat the configuration's own values"),
+    ],
+)
+def test_a_search_that_overruled_nothing(mien: Command, reports: Path, tune: dict[str, Any], expected: str) -> None:
+    (reports / "tune.json").write_text(json.dumps(tune))
+    assert expected in " ".join(mien("status").out.split())
+
+
+def test_a_broken_report_is_named(mien: Command, reports: Path) -> None:
+    (reports / "register.json").write_text("{")
+    done = mien("status")
+    assert done.code == 1
+    assert "register.json is no JSON" in done.err

@@ -1,0 +1,111 @@
+"""Models and drawn photos to predict on."""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mien.faces.geometry import Box
+from mien.models.saved import ModelSpec, save_model
+from mien.models.settings import ModelConfig
+from mien.predict.detect import HaarDetector
+from mien.registry.settings import RegisterConfig
+from mien.sources.drawing.photo import draw_photo
+from mien.tracking.store import URI
+from tests.registry.conftest import strong, weak
+from tests.registry.test_register import registered
+from tests.registry.workspace import copied
+from tests.stores import checkout, closed_port, no_store, with_store
+
+__all__ = ["checkout", "closed_port", "no_store", "strong", "weak"]
+
+
+def write_model(folder: Path, *, drawn: bool = False, temperature: float | None = 2.0, **spec: Any) -> Path:
+    """A small network with the weights it is born with, in folders as the stages train and evaluate leave them."""
+    torch.manual_seed(0)
+    cut = {"size": 32, "colour": "grey", **spec}
+    description = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), **cut)
+    train, evaluate = folder / "train", folder / "evaluate"
+    for each in (train, evaluate):
+        each.mkdir(parents=True)
+    save_model(description.build(), description, train)
+    (train / "lineage.json").write_text(json.dumps({"title": "drawn sample", "drawn": drawn}))
+    if temperature is not None:
+        (evaluate / "temperature.json").write_text(json.dumps({"temperature": temperature}))
+    return train
+
+
+def jpeg(photo: np.ndarray, quality: int = 95) -> bytes:
+    """A photo (H, W, 3) RGB or (H, W) grey as a JPEG file."""
+    pixels = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR) if photo.ndim == 3 else photo
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    down = min(one.bottom, other.bottom) - max(one.top, other.top)
+    across = min(one.right, other.right) - max(one.left, other.left)
+    shared = max(down, 0) * max(across, 0)
+    areas = [(box.bottom - box.top) * (box.right - box.left) for box in (one, other)]
+    return shared / (sum(areas) - shared)
+
+
+@functools.cache
+def portraits(n: int = 20) -> list[tuple[np.ndarray, Box]]:
+    """Drawn photos (H, W, 3) RGB of one person each, and where the face was drawn."""
+    drawn = [draw_photo(np.random.default_rng([3, number]), [number % 7]) for number in range(n)]
+    return [(photo, Box(face.box[0], face.box[1], face.box[3], face.box[2])) for photo, (face,) in drawn]
+
+
+@functools.cache
+def portrait() -> tuple[np.ndarray, Box]:
+    """The first drawn photo in which the cascade finds the one face that is there, and nothing else."""
+    detector = HaarDetector()
+    for photo, box in portraits():
+        found = detector.detect(photo)
+        if len(found) == 1 and overlap(found[0], box) > 0.4:
+            return photo, box
+    pytest.fail("the cascade finds none of the drawn faces")
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    """A photo with a face that the cascade finds."""
+    file = tmp_path / "portrait.jpg"
+    file.write_bytes(jpeg(portrait()[0]))
+    return file
+
+
+@pytest.fixture(scope="session")
+def finished(weak: Path, strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout as the DAG leaves it, where version 2 of mien-tiny took the place of version 1."""
+    given = os.environ.pop(URI, None)
+    root = with_store(tmp_path_factory.mktemp("finished") / "checkout")
+    assert registered(weak, RegisterConfig(bootstrap=100))["champion"] == 1
+    report = registered(strong, RegisterConfig(bootstrap=100))
+    assert report["champion"] == 2
+    copied(strong, root)
+    (root / "reports/register.json").write_text(json.dumps(report))
+    (root / "params.yaml").write_text("data: tiny\n")
+    os.environ.pop(URI)
+    if given:
+        os.environ[URI] = given
+    return root
+
+
+@pytest.fixture
+def two_champions(checkout: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that checkout, entered; the registered models' files are those of the first."""
+    copied(finished, checkout)
+    shutil.copy(finished / "mlruns/mlflow.db", checkout / "mlruns/mlflow.db")
+    shutil.copy(finished / "params.yaml", checkout)
+    monkeypatch.chdir(checkout)
+    return checkout

@@ -1,0 +1,93 @@
+"""Files of every kind, several in a batch, and those that fail beside those that do not."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.expressions import EXPRESSIONS
+from mien.predict import photos as photos_module
+from mien.predict.photos import predict_files
+from mien.predict.predictor import Predictor
+from tests.predict.conftest import jpeg, overlap, portrait, portraits, write_model
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    return Predictor.from_folder(write_model(tmp_path / "build"))
+
+
+def _pillow(photo: np.ndarray, mode: str, form: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(photo).convert(mode).save(file, form)
+    return file.getvalue()
+
+
+def test_photos_of_every_kind_give_the_face(predictor: Predictor, tmp_path: Path) -> None:
+    photo, box = portrait()
+    bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
+    kinds = {
+        "grey.jpg": jpeg(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)),
+        "cmyk.jpg": _pillow(photo, "CMYK", "JPEG"),
+        "alpha.png": _pillow(photo, "RGBA", "PNG"),
+        "palette.gif": _pillow(photo, "P", "GIF"),
+        "sixteen.png": cv2.imencode(".png", bgr.astype(np.uint16) * 257)[1].tobytes(),
+        "tiff.tif": cv2.imencode(".tif", bgr)[1].tobytes(),
+        "webp.webp": cv2.imencode(".webp", bgr)[1].tobytes(),
+    }
+    for name, data in kinds.items():
+        (tmp_path / name).write_bytes(data)
+    found = list(predict_files(predictor, [tmp_path / name for name in kinds], cropped=False))
+    assert [p.file.name for p in found] == list(kinds)
+    assert {p.file.name: p.problem for p in found if p.problem} == {}
+    assert all(any(overlap(face.box, box) > 0.4 for face in p.faces) for p in found)
+
+
+def test_a_photo_that_fails_stops_no_other(predictor: Predictor, tmp_path: Path, photo_file: Path) -> None:
+    whole = photo_file.read_bytes()
+    bad = {"empty.jpg": b"", "text.jpg": b"hello", "cut.jpg": whole[: len(whole) // 2]}
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    plain = tmp_path / "plain.jpg"
+    plain.write_bytes(jpeg(np.full((300, 300, 3), 128, np.uint8)))
+    files = [tmp_path / "empty.jpg", photo_file, tmp_path / "text.jpg", tmp_path / "cut.jpg", plain, tmp_path / "gone"]
+    found = list(predict_files(predictor, files, cropped=False))
+    assert [len(p.faces) for p in found] == [0, 1, 0, 0, 0, 0]
+    problems = [p.problem for p in found]
+    assert "empty.jpg: cannot be used: the file has 0 bytes." in problems[0]
+    assert problems[1] == ""
+    assert "no image of a known format (5 bytes)" in problems[2]
+    assert "breaks off" in problems[3]
+    assert problems[4] == (
+        f"{plain}: no face found (Haar cascade, at least 40 x 40 pixels); try --cropped if the photo is a face already."
+    )
+    assert problems[5] == f"{tmp_path / 'gone'}: cannot be read: No such file or directory."
+
+
+def test_a_batch_answers_as_one_photo_after_the_other(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for number, (photo, _) in enumerate(portraits(8)):
+        files.append(tmp_path / f"{number}.jpg")
+        files[-1].write_bytes(jpeg(photo))
+    monkeypatch.setattr(photos_module, "PHOTOS_A_BATCH", 3)
+    together = list(predict_files(predictor, files, cropped=False))
+    alone = [next(predict_files(predictor, [file], cropped=False)) for file in files]
+    assert [(p.file, [f.box for f in p.faces]) for p in together] == [(p.file, [f.box for f in p.faces]) for p in alone]
+    for one, other in zip(together, alone, strict=True):
+        for a, b in zip(one.faces, other.faces, strict=True):
+            np.testing.assert_allclose(list(a.probabilities.values()), list(b.probabilities.values()), atol=1e-6)
+
+
+def test_cropped_takes_the_whole_photo_as_the_face(predictor: Predictor, tmp_path: Path) -> None:
+    """A face of the network's own size goes in unchanged."""
+    face = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+    (tmp_path / "face.png").write_bytes(cv2.imencode(".png", face)[1].tobytes())
+    ((prediction,),) = [p.faces for p in predict_files(predictor, [tmp_path / "face.png"], cropped=True)]
+    assert prediction.box == (0, 0, 32, 32)
+    expected = predictor.predict_faces(face[None, ..., None])[0]
+    np.testing.assert_allclose([prediction.probabilities[name] for name in EXPRESSIONS], expected)
