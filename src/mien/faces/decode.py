@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mien.faces.jpeg_size import jpeg_size
+
 # The limit on a photo's size is `max_megapixels` below, checked for every photo before it is decoded;
 # Pillow's own would warn on stderr far below it.
 Image.MAX_IMAGE_PIXELS = None
@@ -73,17 +75,25 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
     """
     if not data:
         raise UnreadablePhoto("empty_file", "the file has 0 bytes")
+    size = None if apply_exif_rotation else jpeg_size(data)
+    if size and data.endswith(END_MARKS["JPEG"]):
+        _refuse_too_large(*size, max_megapixels)
+        return PhotoHeader("JPEG", *size)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         rotation = image.getexif().get(ORIENTATION, 1) if apply_exif_rotation else 1
     except PILLOW_ERRORS as error:
         raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
     width, height = image.size if rotation not in (5, 6, 7, 8) else image.size[::-1]
-    if width * height > max_megapixels * 1e6:
-        raise UnreadablePhoto("too_large", f"{width} x {height} pixels are more than {max_megapixels:g} megapixels")
+    _refuse_too_large(height, width, max_megapixels)
     header = PhotoHeader(image.format or "", height, width)
     _check_whole(data, header.format, image)
     return header
+
+
+def _refuse_too_large(height: int, width: int, max_megapixels: float) -> None:
+    if width * height > max_megapixels * 1e6:
+        raise UnreadablePhoto("too_large", f"{width} x {height} pixels are more than {max_megapixels:g} megapixels")
 
 
 def _check_whole(data: bytes, form: str, image: Image.Image) -> None:

@@ -64,7 +64,7 @@ class FaceWriter:
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self.n = 0
         self._shape = shape
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=1 << 20)
         self._header()
 
     def __enter__(self) -> Self:
