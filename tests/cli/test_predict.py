@@ -53,6 +53,14 @@ def test_some_photos_fail_and_each_says_why(process: Command, model: Path, photo
     assert "Traceback" not in done.err
 
 
+def test_libjpeg_says_nothing_on_stderr(process: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
+    """Bytes too many before the end mark do no harm, and libjpeg remarks on them."""
+    whole = photo_file.read_bytes()
+    (tmp_path / "odd.jpg").write_bytes(whole[:-2] + bytes(9) + whole[-2:])
+    done = process("predict", "odd.jpg", "--model", model, "--cropped")
+    assert (done.code, done.err) == (0, "")
+
+
 def test_no_champion_yet(process: Command, photo_file: Path, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("data: sample\n")
     done = process("predict", photo_file)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.output import say
+from mien.cli.output import say, without_libraries_on_stderr
 from mien.cli.photo_files import find_photos
 from mien.cli.prediction_table import print_predictions
 from mien.cli.workspace import find_root, registered_model
@@ -107,7 +107,8 @@ def _predict(predictor: "Predictor", files: list[Path], cropped: bool) -> "list[
 
     found = predict_files(predictor, files, cropped=cropped)
     # A bar on a terminal only (None), and only where one has to wait.
-    return list(tqdm(found, total=len(files), unit="photo", leave=False, disable=None if len(files) > 8 else True))
+    with without_libraries_on_stderr():
+        return list(tqdm(found, total=len(files), unit="photo", leave=False, disable=None if len(files) > 8 else True))
 
 
 def _as_json(predictions: "list[PhotoPrediction]", about: dict[str, Any]) -> list[dict[str, Any]]:
