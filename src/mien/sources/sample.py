@@ -1,15 +1,12 @@
 """The embedded sample: an ExpW-shaped data set that mien draws itself.
 
-    python -m mien.sources.sample data/sample
-
-draws it where it is missing. Its labels follow the shares, its detections and its faults the kinds
-that ExpW has (Zhang et al., 2016); a photo is a function of the seed and of its own number alone, so
-that neither the number of processes nor the number of photos changes it.
+`mien sample` draws it where it is missing. Its detections and its faults are of the kinds that ExpW
+has (Zhang et al., 2016); a photo is a function of the seed and of its own number alone, so that
+neither the number of processes nor the number of photos changes it.
 """
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -164,20 +161,3 @@ def _near_copy(file: DrawnFile, rng: np.random.Generator) -> DrawnFile:
 def _jpeg(image: Image, quality: int) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Draw the sample into the folder named, unless it is there."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 1:
-        print("usage: python -m mien.sources.sample FOLDER", file=sys.stderr)
-        return 2
-    folder = Path(arguments[0])
-    if not folder.exists():
-        print(f"drawing the sample data set into {folder}")
-        draw_sample(folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -32,8 +32,8 @@ def brow(person: Person, u: Units, side: float) -> Points:
 def eye(person: Person, u: Units, side: float) -> Points:
     """Eight points around an eye's opening; the first five are the upper lid, from the nose outwards."""
     x, half = person.eye_x, 0.185 * person.eye_size
-    upper = (0.088 + 0.065 * u[5] - 0.035 * u[7] - 0.022 * u[6] - 0.05 * u[43] - 0.02 * u[9]) * person.eye_size
-    lower = (0.054 + 0.012 * u[5] - 0.030 * u[7] - 0.042 * u[6] - 0.02 * u[9]) * person.eye_size
+    upper = (0.088 + 0.075 * u[5] - 0.035 * u[7] - 0.022 * u[6] - 0.05 * u[43] - 0.02 * u[9]) * person.eye_size
+    lower = (0.054 + 0.012 * u[5] - 0.030 * u[7] - 0.055 * u[6] - 0.02 * u[9]) * person.eye_size
     droop = 0.04 * u[1] * (1 - u[2])
     along = [
         (-half, 0.02), (-0.5 * half, -0.8 * upper), (0.0, -upper), (0.55 * half, -0.72 * upper + droop),
@@ -52,26 +52,29 @@ class Mouth:
     lower: float
     upper_lip: float
     lower_lip: float
+    roundness: float
 
     def edge(self, middle: float, thickness: float, shares: tuple[float, ...]) -> list[tuple[float, float]]:
         """Points of a lip's edge at these shares of the way from the middle to the right corner."""
-        y = [middle + thickness * (1 - f * f) + (self.corner_y - middle) * f * f * (1.3 - 0.3 * f) for f in shares]
+        bent = [f * f * (1.3 - 0.3 * f + self.roundness * (f * f - 1.3 + 0.3 * f)) for f in shares]
+        y = [middle + thickness * (1 - b) + (self.corner_y - middle) * b for b in bent]
         return [(f * self.corner_x, v) for f, v in zip(shares, y, strict=True)]
 
 
 def mouth(person: Person, u: Units) -> Mouth:
     """The mouth as the action units shape it."""
     y = person.nose_length + 0.37
-    gap = 0.11 * u[25] + 0.30 * u[26]
+    gap = 0.11 * u[25] + 0.06 * u[25] * u[12] + 0.30 * u[26]
     upper = y - 0.06 * u[9] * (1 - u[12]) - 0.25 * gap - 0.03 * u[17] + 0.03 * u[12]
     tight = (1 - 0.6 * u[23]) * (1 - 0.25 * u[20])
     return Mouth(
-        corner_x=person.mouth_width * (1 + 0.30 * u[12] + 0.34 * u[20] - 0.12 * u[23] - 0.20 * u[26] + 0.05 * u[15]),
-        corner_y=y - person.mouth_slope - 0.16 * u[12] + 0.12 * u[15] + 0.05 * u[20] + 0.10 * u[26] - 0.02 * u[17],
+        corner_x=person.mouth_width * (1 + 0.30 * u[12] + 0.34 * u[20] - 0.12 * u[23] - 0.36 * u[26] + 0.05 * u[15]),
+        corner_y=y - person.mouth_slope - 0.19 * u[12] + 0.12 * u[15] + 0.10 * u[20] + 0.10 * u[26] - 0.02 * u[17],
         upper=upper,
         lower=upper + gap + 0.05 * u[16] * (0.4 + u[25]),
         upper_lip=person.lips * 0.85 * tight * (1 - 0.2 * u[12]),
         lower_lip=person.lips * tight * (1 + 0.3 * u[16] + 0.25 * u[17]),
+        roundness=u[26] * (1 - u[12]),
     )
 
 

@@ -62,7 +62,7 @@ def _sphere(shape: tuple[int, int], pose: Pose, light: Light) -> Image:
     u, v = u / length, v / length
     facing = u * light.x + v * light.y + np.sqrt(1 - u * u - v * v) * light.z
     level = NEUTRAL * (light.ambient + light.strength * np.maximum(0, facing))
-    small = np.rint(level.clip(30, 190)).astype(np.uint8)
+    small = np.rint(level.clip(30, 146)).astype(np.uint8)
     return _larger(small, 4, shape)
 
 

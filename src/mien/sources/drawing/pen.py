@@ -4,6 +4,7 @@ Coordinates are rounded to sixteenths of a pixel before OpenCV sees them, curves
 order (no matrix product, whose last bit depends on the processor), and colours are whole numbers.
 """
 
+from functools import cache
 from typing import Final, TypeAlias
 
 import cv2
@@ -29,40 +30,38 @@ def fixed(points: Points) -> NDArray[np.int32]:
     return np.rint(points * (1 << SHIFT)).astype(np.int32)
 
 
-def _weights() -> list[NDArray[np.float64]]:
-    t = np.arange(STEPS)[:, None] / STEPS
-    return [
-        (2 * t * t - t - t * t * t) / 2,
-        (2 - 5 * t * t + 3 * t * t * t) / 2,
-        (t + 4 * t * t - 3 * t * t * t) / 2,
-        (t * t * t - t * t) / 2,
-    ]
+def _weights() -> NDArray[np.float64]:
+    """How much each of four neighbouring control points counts, (1, STEPS, 4, 1)."""
+    t = np.arange(STEPS) / STEPS
+    t2, t3 = t * t, t * t * t
+    return np.stack([2 * t2 - t - t3, 2 - 5 * t2 + 3 * t3, t + 4 * t2 - 3 * t3, t3 - t2], axis=1)[None, :, :, None] / 2
 
 
 _WEIGHTS: Final = _weights()
 
 
+_D: Final = 0.7071
+_CIRCLE: Final = np.array([(1, 0), (_D, _D), (0, 1), (-_D, _D), (-1, 0), (-_D, -_D), (0, -1), (_D, -_D)])
+
+
+@cache
+def _neighbours(n: int) -> NDArray[np.intp]:
+    """Of each of n points the one before, itself, and the two after, (n, 1, 4), around the end."""
+    return (np.arange(n)[:, None, None] + np.arange(-1, 3)) % n
+
+
 def curve(points: object, closed: bool = True) -> Points:
-    """A Catmull-Rom spline through (N, 2) control points: (STEPS * N, 2), or 1 point more where it is open."""
+    """A Catmull-Rom spline through (N, 2) control points: (STEPS * N, 2), open ones end in the last point."""
     p = np.asarray(points, dtype=np.float64)
-    if closed:
-        before, after, last = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
-    else:
-        ends = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-        before, p, after, last = ends[:-3], ends[1:-2], ends[2:-1], ends[3:]
-    parts = zip(_WEIGHTS, (before, p, after, last), strict=True)
-    spline = np.zeros((len(p), STEPS, 2))
-    for weight, q in parts:
-        spline += weight[None] * q[:, None]
-    path: Points = spline.reshape(-1, 2)
-    return path if closed else np.concatenate([path, after[-1:]])
+    if not closed:  # mirrored at both ends, which gives the ends a direction
+        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    path: Points = (_WEIGHTS * p[_neighbours(len(p))]).sum(axis=2).reshape(-1, 2)
+    return path if closed else path[STEPS : 1 - 2 * STEPS]
 
 
 def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
     """Eight control points of an ellipse around (x, y), for `curve`."""
-    d = 0.7071
-    unit = np.array([(1, 0), (d, d), (0, 1), (-d, d), (-1, 0), (-d, -d), (0, -1), (d, -d)])
-    points: Points = unit * (rx, ry) + (x, y)
+    points: Points = _CIRCLE * (rx, ry) + (x, y)
     return points
 
 

@@ -18,8 +18,8 @@ from mien.sources.drawing.scene import draw_scene
 
 Box: TypeAlias = tuple[int, int, int, int]
 
-BOX_SIDE: Final = 2.2  # units; from the middle of the forehead to the chin
-BOX_DOWN: Final = 0.25  # units from the head's origin down to the middle of the box
+BOX_SIDE: Final = 2.32  # units; from the middle of the forehead to the chin
+BOX_DOWN: Final = 0.21  # units from the head's origin down to the middle of the box
 FINER: Final = 2  # people are drawn so many times larger than the photo
 
 
@@ -56,7 +56,7 @@ def draw_photo(
 def _layout(rng: np.random.Generator, n: int, over_edge: bool) -> tuple[int, int, list[Pose]]:
     """Height and width of the photo and a pose for each of n heads."""
     unit = rng.uniform(30, 62) if n == 1 else rng.uniform(27, 38)
-    slot = unit * rng.uniform(2.7, 3.6)
+    slot = unit * (rng.uniform(2.8, 5.2) if n == 1 else rng.uniform(2.7, 3.6))
     width = min(420, max(160, round(n * slot)))
     height = max(160, round(unit * rng.uniform(3.4, 5.0)))
     poses = []
@@ -76,7 +76,7 @@ def _layout(rng: np.random.Generator, n: int, over_edge: bool) -> tuple[int, int
 def _draw_light(rng: np.random.Generator) -> Light:
     x, y = rng.uniform(-0.75, 0.75), rng.uniform(-0.6, 0.05)
     strength = rng.uniform(0.25, 0.75)
-    ambient = rng.uniform(0.88, 1.08) - 0.72 * strength
+    ambient = rng.uniform(0.92, 1.06) - 0.7 * strength
     z = round(float(np.sqrt(max(0.1, 1 - x * x - y * y))), 4)
     return Light(x, y, z, strength, ambient, rng.uniform(-1, 1.4))
 
@@ -116,7 +116,7 @@ def _camera(image: Image, blur: float, rng: np.random.Generator) -> Image:
     """Focus, exposure, white balance and noise; one photo in sixteen is grey."""
     if blur > 0.25:
         cv2.GaussianBlur(image, (5, 5), 0.4 + 0.9 * blur, dst=image)
-    exposure, contrast = rng.uniform(-14, 14), rng.uniform(0.85, 1.12)
+    exposure, contrast = rng.uniform(-10, 12), rng.uniform(0.88, 1.1)
     balance = rng.uniform(0.95, 1.05, 3)
     levels = np.arange(256)
     curves = [np.rint((levels - 128) * contrast * b + 128 + exposure).clip(0, 255) for b in balance]

@@ -6,6 +6,7 @@ face. The eyes are near y = -0.1, the mouth near y = 0.8, the chin near y = 1.4.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -31,17 +32,23 @@ class Pose:
         Without a depth the points lie on the front of an ellipsoid, so that they move with the head's
         angles; a depth in units puts them all into one plane.
         """
-        x, y = points[:, 0], points[:, 1]
+        x, y = points.T
         if depth is None:
             u, v = x / 1.12, (y - 0.1) / 1.9
             z = 0.9 * np.sqrt(np.maximum(0.05, 1 - u * u - v * v))
         else:
-            z = np.full_like(x, depth)
-        (sin_yaw, cos_yaw), (sin_tilt, cos_tilt), (sin_roll, cos_roll) = map(_angle, (self.yaw, self.tilt, self.roll))
+            z = depth
+        (sin_yaw, cos_yaw), (sin_tilt, cos_tilt), (sin_roll, cos_roll) = self._angles
         x, z = x * cos_yaw + z * sin_yaw, z * cos_yaw - x * sin_yaw
         y = y * cos_tilt + z * sin_tilt
-        x, y = x * cos_roll - y * sin_roll, x * sin_roll + y * cos_roll
-        return np.stack([self.x + self.unit * x, self.y + self.unit * y], axis=1)
+        placed = np.empty_like(points)
+        placed[:, 0] = self.x + self.unit * (x * cos_roll - y * sin_roll)
+        placed[:, 1] = self.y + self.unit * (x * sin_roll + y * cos_roll)
+        return placed
+
+    @cached_property
+    def _angles(self) -> list[tuple[float, float]]:
+        return [_angle(degrees) for degrees in (self.yaw, self.tilt, self.roll)]
 
 
 def _angle(degrees: float) -> tuple[float, float]:
