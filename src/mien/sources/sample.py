@@ -61,8 +61,8 @@ class DrawnFile:
     def rows(self) -> Iterator[str]:
         """Lines of label.lst: name, number of the face, top, left, right, bottom, confidence, label."""
         for i, face in enumerate(self.faces):
-            top, left, bottom, right = (face.box[k] for k in (0, 1, 3, 2))
-            yield f"{self.name} {i} {top} {left} {right} {bottom} {face.confidence:g} {face.label}\n"
+            box = " ".join(str(edge) for edge in face.box)
+            yield f"{self.name} {i} {box} {face.confidence:g} {face.label}\n"
 
 
 def draw_sample(folder: Path, *, photos: int = PHOTOS, seed: int = 7, workers: int = 0) -> None:
