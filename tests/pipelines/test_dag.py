@@ -1,4 +1,4 @@
-"""The DAG end to end: `dvc repro` on a small drawn sample, in a repository of its own, with the real configuration shrunk."""
+"""The DAG end to end: `dvc repro` on a small sample in a repository of its own, with the real configuration shrunk."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Workspace:
             **{k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
         }
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

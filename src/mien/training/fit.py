@@ -61,6 +61,8 @@ def fit(
     """
     _quiet()
     keep_freed_memory()
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
     hardware = choose_hardware(recipe.train)
     torch.manual_seed(recipe.train.seed)
     task = _task(spec, recipe, train, hardware)

@@ -73,6 +73,7 @@ class TrainConfig:
     memory_format: str = "auto"
     accelerator: str = "auto"  # auto, cpu or gpu
     workers: int = 0  # loader processes; 0: in the training process
+    threads: int = 0  # of the processor; 0: PyTorch's own choice. Another number changes results in their last bits
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -81,7 +82,8 @@ class TrainConfig:
         _one_of("accelerator", self.accelerator, ("auto", "cpu", "gpu"))
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError(f"epochs ({self.epochs}) must be at least 1, batch_size ({self.batch_size}) at least 2")
-        if self.patience < 0 or self.workers < 0:
-            raise ValueError(f"patience ({self.patience}) and workers ({self.workers}) must not be negative")
+        for key in ("patience", "workers", "threads"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
         if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema < 1:
             raise ValueError("label_smoothing and ema must be from 0 to below 1")
