@@ -13,6 +13,7 @@ from mien.errors import UserError
 from mien.faces.crop_counts import CropCounts, count_crops
 from mien.faces.crop_index import CropIndex
 from mien.faces.in_order import cores, map_in_order
+from mien.faces.jpeg import left_over_bytes_unmentioned
 from mien.faces.packed import INDEX, PIXELS, SPEC, FaceWriter, faces_digest
 from mien.faces.photo_faces import PhotoFaces, photo_faces
 from mien.faces.selection import select_faces
@@ -86,7 +87,10 @@ def _photos_in_order(
         return found
 
     # `disable=None`: quiet where stderr is no terminal
-    with tqdm(total=len(images), unit=" photos", desc="crop", disable=None if progress else True) as bar:
+    with (
+        tqdm(total=len(images), unit=" photos", desc="crop", disable=None if progress else True) as bar,
+        left_over_bytes_unmentioned(),
+    ):
         for done in map_in_order(work, starts, config.workers or cores()):
             yield from done
             bar.update(len(done))

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mien.faces.jpeg_size import jpeg_size
+from mien.faces.jpeg import JpegFrame, cut_below, jpeg_frame
 
 # The limit on a photo's size is `max_megapixels` below, checked for every photo before it is decoded;
 # Pillow's own would warn on stderr far below it.
@@ -45,6 +45,7 @@ class PhotoHeader:
     format: str
     height: int
     width: int
+    frame: JpegFrame | None = None  # of a JPEG that will not be rotated
 
     @property
     def is_jpeg(self) -> bool:
@@ -75,10 +76,10 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
     """
     if not data:
         raise UnreadablePhoto("empty_file", "the file has 0 bytes")
-    size = None if apply_exif_rotation else jpeg_size(data)
-    if size and data.endswith(END_MARKS["JPEG"]):
-        _refuse_too_large(*size, max_megapixels)
-        return PhotoHeader("JPEG", *size)
+    frame = None if apply_exif_rotation else jpeg_frame(data)
+    if frame and data.endswith(END_MARKS["JPEG"]):  # a fifth of the time that Pillow takes
+        _refuse_too_large(frame.height, frame.width, max_megapixels)
+        return PhotoHeader("JPEG", frame.height, frame.width, frame)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         rotation = image.getexif().get(ORIENTATION, 1) if apply_exif_rotation else 1
@@ -111,9 +112,15 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
 
 
 def decode_pixels(
-    data: bytes, header: PhotoHeader, *, colour: str, reduce: int = 1, apply_exif_rotation: bool
+    data: bytes,
+    header: PhotoHeader,
+    *,
+    colour: str,
+    reduce: int = 1,
+    apply_exif_rotation: bool,
+    down_to: int | None = None,
 ) -> np.ndarray:
-    """As `decode_photo`, for a photo whose header has been read.
+    """As `decode_photo`, for a photo whose header has been read; rows from `down_to` on may be missing.
 
     Raises:
         UnreadablePhoto: `undecodable`.
@@ -121,11 +128,14 @@ def decode_pixels(
     flags = REDUCED[reduce] | (cv2.IMREAD_COLOR_RGB if colour == "rgb" else 0)
     if not apply_exif_rotation:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    content, height = (
+        (data, header.height) if header.frame is None or down_to is None else cut_below(data, header.frame, down_to)
+    )
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({error.err})") from error
-    expected = (-(-header.height // reduce), -(-header.width // reduce))
+    expected = (-(-height // reduce), -(-header.width // reduce))
     if pixels is None or pixels.shape[:2] != expected:
         raise UnreadablePhoto("undecodable", f"this kind of {header.format} file cannot be decoded")
     return pixels.reshape(*expected, -1)

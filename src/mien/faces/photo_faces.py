@@ -80,6 +80,7 @@ def _cut(
         colour=config.colour,
         reduce=found.reduced,
         apply_exif_rotation=config.apply_exif_rotation,
+        down_to=max(box.bottom for _, box in placed),
     )
     for row, box in placed:
         face = cut_face(photo, box, config.size, found.reduced)
