@@ -56,6 +56,7 @@ def _title(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> str:
 def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
     accuracy = metrics["accuracy"]
     yield "test accuracy", f"[bold]{_score(accuracy)}[/]  on {metrics['n']:,} faces of {metrics['photos']:,} photos"
+    yield "", "[dim]in brackets: 95 % intervals, with photos resampled[/]"
     yield "", f"[dim]always saying the most frequent expression scores {metrics['majority_share']:.3f}[/]"
     yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
     yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
@@ -99,12 +100,12 @@ def _search(tune: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Li
 def _next(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
     report = root / "reports/report.html"
     missing = "" if report.exists() else " [yellow](missing; `dvc checkout` or `dvc repro` brings it)[/]"
-    yield "look next", f"reports/report.html{missing}  where it is right, and where it fails"
-    yield "", "make ui                   runs, figures and the registry in a browser"
+    yield "look next", f"reports/report.html    where it is right, and where it fails{missing}"
+    yield "", "make ui                runs, figures and registry in a browser"
     if register and register["champion"] is not None:
-        yield "", "mien predict PHOTO...     the champion at work"
+        yield "", "mien predict PHOTO...  the champion at work"
     else:
-        yield "", "mien promote              makes a version champion by hand"
+        yield "", "mien promote           makes a version champion by hand"
     chosen = read_yaml(root / PARAMS).get("data") if (root / PARAMS).is_file() else None
     if chosen and not _is_about(root, chosen, metrics["data"]):
         yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"

@@ -31,8 +31,8 @@ class HaarDetector:
     """A cascade of boosted Haar-like features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
 
     Of OpenCV's four frontal cascades and the usual settings this one found the most faces in group photos for
-    the fewest false ones; `haarcascade_frontalface_default` also finds faces in dogs. It misses faces in
-    profile or turned by more than some 15 degrees.
+    the fewest other places; `haarcascade_frontalface_default` also finds faces in dogs. Faces in profile and
+    tilted heads are often missed.
 
     A photo is searched at most `longest` pixels long, because the time grows with the number of pixels.
     """
