@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.checkout import main_checkout
 from pipelines.compose import Config, compose, run_stage
 from pipelines.outs import Outs
-from pipelines.state import main_checkout, state_folder
+from pipelines.state import state_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     use_store(root)
     candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
     evidence = Evidence(Path("reports/predictions.csv"), lambda spec, test: _cut(config, spec, test))
-    in_main_checkout = main_checkout() == root.resolve()
+    in_main_checkout = main_checkout(root) == root.resolve()
     done = register(candidate, evidence, config.register, decides=in_main_checkout and EXPERIMENT not in os.environ)
     if done.fresh:  # the store may be new, and the stages before came out of DVC's cache
         publish_training(root)

@@ -12,26 +12,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from mien.checkout import main_checkout
 from mien.errors import UserError
-
-DVC_COPIES: Final = (".dvc", "tmp", "exps")
-
-
-def main_checkout(root: Path | None = None) -> Path:
-    """The checkout a person works in, also from one of the copies in which DVC runs queued experiments."""
-    here = (root or Path.cwd()).resolve()
-    parts = here.parts
-    for i in range(len(parts) - len(DVC_COPIES) + 1):
-        if parts[i : i + len(DVC_COPIES)] == DVC_COPIES:
-            return Path(*parts[:i])
-    return here
 
 
 def state_folder(root: Path | None = None) -> Path:
     """`.mien/` of the main checkout, created where it is missing."""
-    folder = main_checkout(root) / ".mien"
+    folder = main_checkout(root or Path.cwd()) / ".mien"
     folder.mkdir(exist_ok=True)
     return folder
 

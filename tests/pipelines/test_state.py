@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import UserError
-from pipelines.state import code_digest, digest, kept_state, main_checkout
+from pipelines.state import code_digest, digest, kept_state
 
 HOLD = """
 import sys, time
@@ -55,13 +55,6 @@ def test_state_outlives_an_error(tmp_path: Path) -> None:
         (folder / "journal.log").touch()
         raise OSError("full")
     assert (folder / "journal.log").exists()
-
-
-def test_a_queued_experiment_uses_the_main_checkout(tmp_path: Path) -> None:
-    copy = tmp_path / ".dvc/tmp/exps/tmpabc"
-    copy.mkdir(parents=True)
-    assert main_checkout(copy) == tmp_path
-    assert main_checkout(tmp_path) == tmp_path
 
 
 def test_digests_follow_content(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import UserError
-from mien.tracking.store import URI, connect, find_experiment, main_checkout, use_store
+from mien.tracking.store import URI, connect, find_experiment, use_store
 
 
 def test_the_default_store_lies_in_the_checkout(tmp_path: Path, no_store: None) -> None:
@@ -22,12 +22,6 @@ def test_the_default_store_lies_in_the_checkout(tmp_path: Path, no_store: None) 
 def test_an_address_that_a_person_set_wins(tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URI, "http://mlflow.example:5000")
     assert use_store(tmp_path) == "http://mlflow.example:5000"
-
-
-def test_a_copy_in_which_dvc_runs_an_experiment_tracks_into_the_main_checkout(tmp_path: Path) -> None:
-    for copy in (".dvc/tmp/exps/standalone/tmpx1", ".dvc/tmp/exps/tmpabc"):
-        assert main_checkout(tmp_path / copy) == tmp_path
-    assert main_checkout(tmp_path / "src") == tmp_path / "src"
 
 
 def test_two_processes_create_the_store_at_once_over_a_half_made_one(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def _first(candidate: Scores, settings: RegisterConfig) -> list[tuple[bool, str]
     beats = accuracy.low > candidate.majority_share
     calibrated = ece.value <= settings.max_ece
     return [
-        (True, f"There is no champion yet; tested on {candidate.n} faces of {candidate.photos} photos."),
+        (True, f"There was no champion yet; tested on {candidate.n} faces of {candidate.photos} photos."),
         (
             beats,
             f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "

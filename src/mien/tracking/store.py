@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from mien.checkout import main_checkout
 from mien.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,15 +34,6 @@ ENVIRONMENT: Final = {
 LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
 
 _ours: set[str] = set()
-
-
-def main_checkout(root: Path) -> Path:
-    """The checkout a person works in, also where root is a copy in which DVC runs a queued experiment."""
-    here = root.resolve()
-    for folder in (here, *here.parents):
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parents[2]
-    return here
 
 
 def use_store(root: Path) -> str:
