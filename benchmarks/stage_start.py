@@ -1,6 +1,6 @@
 """How long a stage takes before it touches data: imports and configuration, beside a bare `import torch`.
 
-    python benchmarks/stage_start.py [RUNS]
+    python -m benchmarks.stage_start [RUNS]
 
 Each stage's process composes the stage's configuration and imports every module that the stage's file names,
 early or late; a bare `import torch` runs in turn with it, so that a noisy machine disturbs both.
