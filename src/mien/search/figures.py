@@ -19,19 +19,25 @@ def draw_search(trials: list[FrozenTrial], folder: Path) -> None:
     study = optuna.create_study()
     study.add_trials([_loose(trial) for trial in trials])
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    with warnings.catch_warnings(), plt.style.context("default"):
+    module = optuna.visualization.matplotlib
+    plots: dict[str, tuple[Callable[..., object], str]] = {
+        "history": (module.plot_optimization_history, f"Search: the best of {len(trials)} trials, one after the other"),
+        "parallel": (
+            module.plot_parallel_coordinate,
+            f"Search: what the {len(complete)} complete trials had in common",
+        ),
+    }
+    if len(complete) > 1:
+        plots["importance"] = (module.plot_param_importances, "Search: what the validation loss depended on")
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna marks its matplotlib plots as experimental
-        plots: dict[str, Callable[[optuna.Study], object]] = {
-            "history": optuna.visualization.matplotlib.plot_optimization_history,
-            "parallel": optuna.visualization.matplotlib.plot_parallel_coordinate,
-        }
-        if len(complete) > 1:
-            plots["importance"] = optuna.visualization.matplotlib.plot_param_importances
-        for name, plot in plots.items():
-            plot(study)
+        for name, (plot, title) in plots.items():
+            plot(study, target_name="validation loss")
             figure = plt.gcf()
+            for axes in figure.axes:
+                axes.set_title("")
+            figure.axes[0].set_title(title, loc="left", fontsize=13)
             figure.set_size_inches(10, 5.5)
-            figure.suptitle(f"Search over {len(trials)} trials (validation loss, lower is better)")
             figure.savefig(folder / f"{name}.png", dpi=100, bbox_inches="tight", metadata={"Software": None})
             plt.close(figure)
 
