@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     When nothing changed this finds the version and its decision and leaves: torch is not even imported.
     """
     from mien.registry.candidate import Candidate
-    from mien.registry.register import Evidence, register
+    from mien.registry.evidence import Evidence
+    from mien.registry.register import register
     from mien.tracking.publish import publish_evaluation, publish_training
     from mien.tracking.store import use_store
 

@@ -22,8 +22,8 @@ from mien.faces.split import split_faces
 from mien.models.saved import ModelSpec, save_model
 from mien.models.settings import ModelConfig
 from mien.registry.candidate import Candidate
+from mien.registry.evidence import Evidence
 from mien.registry.recut import FaceCutter
-from mien.registry.register import Evidence
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
 

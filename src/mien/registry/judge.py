@@ -11,8 +11,8 @@ from mien.registry import gate
 from mien.registry.candidate import Candidate, cut_alike
 from mien.registry.champion import NoComparison, fetch_champion
 from mien.registry.events import events_of, read_model, rolled_back
+from mien.registry.evidence import Evidence, decisions_on
 from mien.registry.promotion import CHAMPION, alias_of
-from mien.registry.register import Evidence, decisions_on
 from mien.registry.scores import TestSet, difference, normalised, read_test_set, score
 from mien.registry.settings import RegisterConfig
 from mien.registry.tags import IDENTITY

@@ -10,12 +10,12 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.registry import gate
 from mien.registry.candidate import Candidate
 from mien.registry.events import append_event, events_of, new_event, read_model
+from mien.registry.evidence import Evidence
 from mien.registry.glance import glance
 from mien.registry.log_model import find_version, register_version
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-    from mien.registry.champion import Cutter
 
 BY_GATE: Final = "gate"
 
@@ -40,14 +39,6 @@ class Registered:
 
     report: dict[str, Any]
     fresh: bool
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Where the candidate's answers are, and how test faces are cut for a champion."""
-
-    predictions: Path
-    cut: "Cutter"
 
 
 def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig, *, decides: bool) -> Registered:
@@ -80,16 +71,6 @@ def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
     """What a decision depends on: who, on which test set, by which rules."""
     text = json.dumps([candidate.identity, candidate.lineage["split_digest"], asdict(settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def decisions_on(client: "MlflowClient", name: str, split_digest: str) -> int:
-    """How often a test set has decided about a version of this model."""
-    versions = client.search_model_versions(f"name = '{name}'")
-    stored = [json.loads(v) for m in versions for k, v in m.tags.items() if k.startswith(DECISION)]
-    return sum(
-        d["outcome"] in (gate.PROMOTED, gate.CHALLENGER) and d["numbers"].get("split_digest") == split_digest
-        for d in stored
-    )
 
 
 def _register(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":
