@@ -1,6 +1,6 @@
 """What limits a data set: cross-validated accuracy by groups of photos, with all training faces and with fewer.
 
-    python -m benchmarks.grouped_kfold [--folds 5] [--shares 0.25 0.5 1.0] [--out kfold.csv]
+    python -m benchmarks.grouped_kfold [--folds 5] [--shares 0.25 0.5 1.0] [--epochs 30] [--out kfold.csv]
 
 Run it where `dvc repro` has run: it takes build/crop, the groups of build/split (so that no photo and no duplicate
 stands in two folds) and the recipe of build/train. Each fold is the test set once; a seventh of
@@ -64,9 +64,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.25, 0.5, 1.0])
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's own")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     faces, recipe = open_faces(BUILD / "crop"), recipe_of_training()
+    if arguments.epochs:
+        recipe = recipe.with_values({"train.epochs": arguments.epochs})
     table = pd.concat([pd.read_parquet(BUILD / f"split/{name}.parquet") for name in ("train", "val", "test")])
     outer = StratifiedGroupKFold(arguments.folds, shuffle=True, random_state=0)
     folds = list(outer.split(table, table["label"], table["group"]))
