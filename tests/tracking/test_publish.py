@@ -47,6 +47,15 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
     ]
 
 
+def test_a_closing_logger_publishes_what_the_stage_wrote(trained: Path) -> None:
+    logger = RunLogger(trained, RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), close_within=60)
+    logger.close(publish=True)
+    run = run_of()
+    assert run.info.status == "FINISHED"
+    assert len(artifacts(connect(), run, "training")) == 3
+    assert "training: 0 parameters, 0 metrics, 0 files" in sync(trained)
+
+
 def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) -> None:
     publish_evaluation(trained)
     run = run_of()
@@ -54,16 +63,16 @@ def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) ->
         "test/n": 90.0,
         "test/majority_share": 0.2,
         "test/accuracy": 0.6,
-        "test/accuracy_low": 0.5,
-        "test/accuracy_high": 0.7,
+        "test/interval/accuracy_low": 0.5,
+        "test/interval/accuracy_high": 0.7,
         "test/uncalibrated/ece": 0.2,
         "test/per_class/angry/recall": 0.5,
         "test/per_class/angry/support": 12.0,
         "test/per_class/fear/support": 0.0,
         "test_leak_free/n": 80.0,
         "test_leak_free/accuracy": 0.55,
-        "test_leak_free/accuracy_low": 0.4,
-        "test_leak_free/accuracy_high": 0.7,
+        "test_leak_free/interval/accuracy_low": 0.4,
+        "test_leak_free/interval/accuracy_high": 0.7,
     }
     assert artifacts(connect(), run, "evaluation") == [
         "evaluation/confusion.png",

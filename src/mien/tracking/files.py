@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.tracking.facts import git_facts, lock_facts
+from mien.tracking.notes import TEST, TRAINING, evaluation_note, set_note, training_note
 from mien.tracking.runs import (
     MetricHistory,
     RunIdentity,
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-TRAINING: Final = {
+TRAINING_FILES: Final = {
     "training": ("build/train/history.csv", "build/train/lineage.json", "reports/train.json", "reports/train/*.png"),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
 }
-EVALUATION: Final = {
+EVALUATION_FILES: Final = {
     "evaluation": (
         "reports/report.html",
         "reports/metrics.json",
@@ -47,8 +48,9 @@ def publish_training_files(client: "MlflowClient", root: Path) -> str:
     params = send_params(client, run_id, training_params(lineage))
     metrics = MetricHistory(client, run_id).send(read_history(root / "build/train/history.csv"))
     _send_data(client, run, lineage)
-    files = send_files(client, run, root, TRAINING)
+    files = send_files(client, run, root, TRAINING_FILES)
     set_tags(client, run_id, {**identity.tags, **_missing(run, git_facts(root)), **lock_facts(root)})
+    set_note(client, run_id, TRAINING, training_note(lineage))
     if run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED")
     return f"{params} parameters, {metrics} metrics, {files} files"
@@ -59,8 +61,9 @@ def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     run = obtain_run(client, training_identity(read_lineage(root)))
     report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
     metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
-    files = send_files(client, run, root, EVALUATION)
+    files = send_files(client, run, root, EVALUATION_FILES)
     set_tags(client, run.info.run_id, lock_facts(root))
+    set_note(client, run.info.run_id, TEST, evaluation_note(report))
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, "FINISHED")
     return f"{metrics} metrics, {files} files"
@@ -100,13 +103,17 @@ def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """The test set's numbers with their intervals, under `test/`, and of its leak-free part beside it."""
+    """The test set's numbers under `test/`, their intervals below, and of its leak-free part beside it.
+
+    MLflow makes a group of charts of each path: with the ends of the intervals among the numbers, none is found.
+    """
     flat: dict[str, float] = {}
     for prefix, part in (("test", report), ("test_leak_free", report.get("leak_free") or {})):
         for key, value in flatten(part).items():
             if key.startswith("leak_free.") or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            name = key.removesuffix(".value").replace(".low", "_low").replace(".high", "_high")
+            measure, _, end = key.rpartition(".")
+            name = f"interval.{measure}_{end}" if end in ("low", "high") else key.removesuffix(".value")
             flat[f"{prefix}/{name.replace('.', '/')}"] = float(value)
     return flat
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from mien.checkout import main_checkout
 from mien.errors import UserError
+from mien.tracking.notes import NOTE
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -32,6 +33,13 @@ ENVIRONMENT: Final = {
 }
 # They print tracebacks and retries of failures that mien tells in one sentence.
 LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
+
+# Without it MLflow 3 shows the menus of language models: traces, sessions, judges.
+KIND: Final = "mlflow.experimentKind"
+EXPERIMENT_NOTE: Final = (
+    "Facial expressions, data set **{name}**: one run per configuration, data and code; the trials of its search are "
+    "its children. The champion is the registered model `mien-{name}`."
+)
 
 _ours: set[str] = set()
 
@@ -87,10 +95,11 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
+        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), KIND: "custom_model_development"}
         file = database_file(client.tracking_uri)
         place = (file.parent / "artifacts" / name).as_uri() if file else None
         try:
-            return client.get_experiment(client.create_experiment(name, artifact_location=place))
+            return client.get_experiment(client.create_experiment(name, artifact_location=place, tags=tags))
         except MlflowException as error:
             experiment = client.get_experiment_by_name(name)  # another process was first
             if experiment is None:

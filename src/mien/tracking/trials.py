@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.tracking.files import send_files
+from mien.tracking.notes import SEARCH, search_note, set_note
 from mien.tracking.runs import DIGEST, PARENT, MetricHistory, RunIdentity, obtain_run, send_params, trial_digest
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-SEARCH: Final = {"search": ("reports/tune.json", "build/tune/best.yaml", "reports/tune/*.png")}
+SEARCH_FILES: Final = {"search": ("reports/tune.json", "build/tune/best.yaml", "reports/tune/*.png")}
 STATUS: Final = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  # Optuna's to MLflow's
 
 
@@ -24,7 +25,8 @@ def publish_trials(client: "MlflowClient", root: Path) -> str:
     parent = obtain_run(client, RunIdentity(report["data"], report["run"], report["digest"]))
     there = _children(client, parent)
     sent = [_send_trial(client, report, trial) for trial in report["trials"] if _wanted(report, trial, there)]
-    files = send_files(client, parent, root, SEARCH)
+    files = send_files(client, parent, root, SEARCH_FILES)
+    set_note(client, parent.info.run_id, SEARCH, search_note(report))
     if parent.info.status == "RUNNING":
         client.set_terminated(parent.info.run_id, "FINISHED")
     return f"{len(sent)} trials, {files} files"

@@ -1,0 +1,56 @@
+"""Descriptions for people, in a real store."""
+
+import json
+from pathlib import Path
+
+from mien.tracking.notes import NOTE, with_section
+from mien.tracking.publish import sync
+from mien.tracking.runs import find_run
+from mien.tracking.store import connect, find_experiment
+
+
+def note() -> str:
+    run = find_run(connect(), "tiny", "d1")
+    assert run is not None
+    return str(run.data.tags[NOTE])
+
+
+def test_a_run_says_what_it_is_with_its_accuracy_first(trained: Path) -> None:
+    sync(trained)
+    assert [line for line in note().splitlines() if line.startswith("### ")] == [
+        "### Test set",
+        "### Training",
+        "### Search",
+    ]
+    assert "**Accuracy 60.0 % (50.0 to 70.0)**, 95 % interval, on 90 faces" in note()
+    assert "accuracy 55.0 % (40.0 to 70.0)" in note()
+    assert "`optim.lr`: 0.003 from the search, in place of 0.01" in note()
+    assert "2 trials (the child runs), 1 of them stopped early." in note()
+
+
+def test_a_later_sync_renews_its_sections_and_keeps_what_a_person_wrote(trained: Path) -> None:
+    sync(trained)
+    before = note()
+    run = find_run(connect(), "tiny", "d1")
+    assert run is not None
+    connect().set_tag(run.info.run_id, NOTE, f"Ada: keep this one.\n\n{before}\n\n### Ours\nmore")
+    sync(trained)
+    assert note() == f"Ada: keep this one.\n\n{before}\n\n### Ours\nmore"
+    metrics = json.loads((trained / "reports/metrics.json").read_text())
+    metrics["accuracy"]["value"] = 0.65
+    (trained / "reports/metrics.json").write_text(json.dumps(metrics))
+    sync(trained)
+    assert note().startswith("Ada: keep this one.") and "**Accuracy 65.0 %" in note() and note().endswith("more")
+
+
+def test_sections_have_one_order_whoever_writes_first() -> None:
+    one = with_section(with_section("", "Search", "s"), "Registered", "r")
+    other = with_section(with_section("", "Registered", "r"), "Search", "s")
+    assert one == other == "### Registered\nr\n\n### Search\ns"
+    assert with_section(one, "Search", "s") == one
+
+
+def test_an_experiment_says_what_it_is_and_shows_the_menus_of_training(checkout: Path) -> None:
+    tags = find_experiment(connect(), "tiny").tags
+    assert "mien-tiny" in tags[NOTE]
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
