@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import UserError
+from mien.registry.describe import HISTORY, history_text
+from mien.tracking.notes import with_section
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -76,9 +78,19 @@ def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) ->
         events = {k: v for k, v in read_model(client, name).tags.items() if k.startswith(PREFIX)}
         text = json.dumps(event, sort_keys=True)
         if text in events.values():
-            return
+            break
         number = 1 + max((int(key.removeprefix(PREFIX)) for key in events), default=0)
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
+    _tell(client, name)
+
+
+def _tell(client: "MlflowClient", name: str) -> None:
+    """Show the history to people, in a section of the model's description."""
+    model = read_model(client, name)
+    before = model.description or ""
+    after = with_section(before, HISTORY, history_text(events_of(model)))
+    if after != before:
+        client.update_registered_model(name, description=after)
 
 
 def champions(events: Sequence[Event]) -> list[int | None]:

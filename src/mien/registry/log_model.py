@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
 from mien.registry.candidate import PACKAGE, SPEC, WEIGHTS, Candidate
+from mien.registry.describe import model_text
 from mien.registry.tags import IDENTITY
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> No
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(
-            candidate.name, description=f"Facial expressions, learnt from {candidate.lineage['title']}."
-        )
+        client.create_registered_model(candidate.name, description=model_text(candidate.name, candidate.lineage))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.registry import gate
 from mien.registry.candidate import Candidate
+from mien.registry.describe import version_text
 from mien.registry.events import append_event, events_of, new_event, read_model
 from mien.registry.evidence import Evidence
 from mien.registry.glance import glance
@@ -22,6 +23,7 @@ from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, regist
 from mien.registry.settings import RegisterConfig
 from mien.registry.tags import DECISION, DONE
 from mien.tracking.files import training_identity
+from mien.tracking.notes import REGISTERED, set_note
 from mien.tracking.runs import obtain_run, set_tags
 from mien.tracking.store import URI
 
@@ -120,9 +122,13 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
         if not told:
             event = new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
             append_event(client, name, event)
+    run = ""
     if version.run_id:
         set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
-    client.update_model_version(name, version.version, description="\n".join(decision.reasons))
+        verdict = "\n".join(f"- {reason}" for reason in decision.reasons)
+        set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}**\n\n{verdict}")
+        run = client.get_run(version.run_id).info.run_name
+    client.update_model_version(name, version.version, description=version_text(run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 
