@@ -4,6 +4,10 @@ A stage names its groups in `STAGE_GROUPS`, `dvc.yaml` passes it exactly these c
 exactly these files, and a test holds the two together.
 """
 
+import dataclasses
+import errno
+import math
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -34,6 +38,16 @@ SCHEMAS: Final = {
     "tune": ("mien.search.settings", "TuneConfig"),
     "evaluate": ("mien.evaluation.settings", "EvaluateConfig"),
     "register": ("mien.registry.settings", "RegisterConfig"),
+}
+
+# What a disk may refuse, and what a person can do about it.
+REFUSED: Final = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "allow yourself to read and write there",
+    errno.EPERM: "allow yourself to read and write there",
+    errno.EXDEV: "let build/ and reports/ lie on one disk",
 }
 
 STAGE_GROUPS: Final = {
@@ -93,6 +107,8 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
             composed = hydra.compose("config", overrides=[*unused, *arguments])
     except HydraException as error:
         raise UserError(f"{stage}: {_first_line(error)} Known keys stand in {_files(choices, conf)}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{stage}: one of {_files(choices, conf)} is not UTF-8 text.") from error
     except YAMLError as error:
         broken = " ".join(str(error).split())
         raise UserError(f"{stage}: a file of conf/ is no YAML: {broken}.") from error
@@ -101,6 +117,8 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
 
 def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
     """The file chosen in each of the stage's groups, with a sentence for one that does not exist."""
+    if removed := [a for a in arguments if a.startswith("~")]:
+        raise UserError(f"{stage} needs all its groups and keys, and {removed[0]} takes one away.")
     given = dict(a.split("=", 1) for a in arguments if "=" in a and "." not in a.split("=", 1)[0])
     if unknown := sorted(set(given) - set(STAGE_GROUPS[stage])):
         raise UserError(f"{stage} has no group {unknown[0]!r}; its groups are {', '.join(STAGE_GROUPS[stage])}.")
@@ -125,10 +143,22 @@ def _checked(group: str, choice: str, node: Any, conf: Path) -> Any:
     schema = OmegaConf.structured(getattr(import_module(module), name))
     file = f"conf/{group}/{choice}.yaml"
     try:
-        return OmegaConf.to_object(OmegaConf.merge(schema, node))
+        settings = OmegaConf.to_object(OmegaConf.merge(schema, node))
+        _refuse_odd_numbers(settings)
+        return settings
     except (OmegaConfBaseException, ValueError) as error:
         known = ", ".join(str(key) for key in schema)
         raise UserError(f"{file}: {_first_line(error)} The keys of {group} are {known}.") from error
+
+
+def _refuse_odd_numbers(settings: Any) -> None:
+    """What holds in every group: YAML also knows .nan and .inf, and no random generator takes a seed below 0."""
+    for key in (field.name for field in dataclasses.fields(settings)):
+        value = getattr(settings, key)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{key} must be a finite number, not {value}")
+        if key.endswith("seed") and not 0 <= value < 2**32:
+            raise ValueError(f"{key} must be from 0 to 4294967295, not {value}")
 
 
 def _files(choices: dict[str, str], conf: Path) -> str:
@@ -145,3 +175,8 @@ def run_stage(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(f"mien: {error}")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        where = error.filename2 or error.filename or Path.cwd()
+        sys.exit(f"mien: {where}: {os.strerror(error.errno).lower()}; {REFUSED[error.errno]}, then run again.")

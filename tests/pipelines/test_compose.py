@@ -1,5 +1,7 @@
 """Configuration: exactly the stage's groups, strictly checked, each mistake told in one sentence."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import yaml
 
 from mien.errors import UserError
-from pipelines.compose import CONF, SCHEMAS, STAGE_GROUPS, compose
+from pipelines.compose import CONF, SCHEMAS, STAGE_GROUPS, compose, run_stage
 
 TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
 
@@ -57,6 +59,11 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("train", [*TRAIN, "optim.lr=-1"], r"conf/optim/adamw.yaml: lr must be above 0"),
         ("train", [*TRAIN, "train.precision=fp8"], r"precision must be one of auto, 32, bf16"),
         ("train", [*TRAIN, "optim.lr"], r"optim.lr"),
+        ("train", [*TRAIN, "~optim"], r"train needs all its groups and keys, and ~optim takes one away"),
+        ("train", [*TRAIN, "optim.lr=nan"], r"conf/optim/adamw.yaml: lr must be a finite number, not nan"),
+        ("crop", ["data=sample", "crop=rgb64", "crop.min_confidence=nan"], r"min_confidence must be a finite number"),
+        ("train", [*TRAIN, "train.seed=-1"], r"conf/train/short.yaml: seed must be from 0 to 4294967295, not -1"),
+        ("split", ["split=grouped", "split.seed=4294967296"], r"seed must be from 0 to 4294967295, not 4294967296"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], says: str) -> None:
@@ -75,8 +82,48 @@ def test_a_wrong_key_in_a_file_names_the_file(tmp_path: Path) -> None:
         compose("train", TRAIN, conf)
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"lr: [1,\n", b"lr: 1\nlr: 2\n", b"title: caf\xe9\n"])
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
     conf = shutil.copytree(CONF, tmp_path / "conf")
-    (conf / "optim/adamw.yaml").write_text("lr: [1,\n")
+    (conf / "optim/adamw.yaml").write_bytes(content)
     with pytest.raises(UserError, match=r"optim/adamw.yaml"):
         compose("train", TRAIN, conf)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (errno.ENOSPC, "build/crop: no space left on device; make room there, then run again."),
+        (errno.EROFS, "build/crop: read-only file system; mount it writable, then run again."),
+        (errno.EACCES, "build/crop: permission denied; allow yourself to read and write there, then run again."),
+    ],
+)
+def test_what_a_disk_refuses_is_told_in_one_sentence(code: int, says: str) -> None:
+    def refused() -> None:
+        raise OSError(code, os.strerror(code), "build/crop")
+
+    with pytest.raises(SystemExit, match=says):
+        run_stage(refused)
+
+
+def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.outs import Outs
+
+    monkeypatch.chdir(tmp_path)
+
+    def write() -> None:
+        with Outs("crop") as outs:
+            outs.path("reports/crop.json").write_text("{}")
+            Path("/dev/full").write_text("too much")
+
+    with pytest.raises(SystemExit, match=r"mien: .*: no space left on device; make room there"):
+        run_stage(write)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_an_error_that_no_disk_refused_keeps_its_traceback() -> None:
+    def broken() -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    with pytest.raises(ConnectionResetError):
+        run_stage(broken)
