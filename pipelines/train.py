@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     import yaml
 
     from mien.tracking.files import training_identity, training_params
-    from mien.tracking.publish import publish_training
+    from mien.tracking.publish import WITHIN
     from mien.tracking.run import RunLogger
     from mien.training.hardware import choose_hardware
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
     inputs = _with_best(inputs, best["values"])
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).precision)
-    logger = RunLogger(Path.cwd(), training_identity(lineage))
+    logger = RunLogger(Path.cwd(), training_identity(lineage), close_within=WITHIN)
     logger.params(training_params(lineage))
     status = "FAILED"
     try:
@@ -41,8 +41,7 @@ def main(argv: list[str] | None = None) -> None:
             _write(inputs, lineage, fitted)
         status = "FINISHED"
     finally:
-        logger.close(status)
-    publish_training(Path.cwd())
+        logger.close(status, publish=status == "FINISHED")
 
 
 def _with_best(inputs: Inputs, values: dict[str, Any]) -> Inputs:

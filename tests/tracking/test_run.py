@@ -2,11 +2,18 @@
 
 import http.server
 import logging
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow.entities import Run
 
@@ -53,14 +60,17 @@ def steps(run: Run, key: str) -> list[int]:
 
 
 def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path) -> None:
+    ballast = b"x" * 500_000_000
     run = logged(checkout, range(5))
+    memory = psutil.Process().memory_info().rss / 1e6
+    del ballast
     assert (run.info.run_name, run.info.status) == (IDENTITY.name, "FINISHED")
     assert run.data.params == {"optim.lr": "0.01"}
     assert steps(run, "val_loss") == [0, 1, 2, 3, 4]
     assert run.data.metrics["val_loss"] == 1.6
     assert run.data.tags["mien.kind"] == "training"
     assert run.data.tags["mien.cores"].isdigit()
-    assert run.data.metrics["system/process_memory_megabytes"] > 1
+    assert run.data.metrics["system/process_memory_megabytes"] == pytest.approx(memory, abs=200)
 
 
 def test_a_resumed_training_goes_on_in_its_run_without_duplicates(checkout: Path) -> None:
@@ -105,20 +115,72 @@ def test_a_broken_server_neither_stops_nor_delays_a_training(
     assert "mien sync" in warnings[0]
 
 
-def test_a_store_that_breaks_in_the_middle_warns_once(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    def broken(*args: object, **kwargs: object) -> None:
-        raise MlflowException("disk full\nand a long trace")
-
+def test_a_store_that_breaks_in_the_middle_warns_once(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         logger = RunLogger(checkout, IDENTITY, close_within=30)
-        monkeypatch.setattr(MlflowClient, "log_batch", broken)
-        for epoch in range(5):
+        logger.metrics(0, {"val_loss": 1.0})
+        wait_until(lambda: (run := find_run(connect(), "tiny", "d1")) is not None and bool(run.data.metrics))
+        with closing(sqlite3.connect(checkout / "mlruns/mlflow.db")) as database:
+            database.execute("DROP TABLE runs")
+        for epoch in range(1, 5):
             logger.metrics(epoch, {"val_loss": 1.0})
         logger.close()
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
-    assert "(disk full)" in warning
+    assert "no such table: runs" in warning
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    ("child", "epochs", "reason"),
+    [
+        ((sys.executable, "-c", "import time; time.sleep(60)"), 5000, "does not keep up"),  # more than a pipe holds
+        ((sys.executable, "-c", "raise SystemExit(3)"), 10, "has ended|code 3"),
+        (("/no/such/python",), 10, "No such file"),
+    ],
+)
+def test_a_broken_process_neither_stops_nor_delays_a_training(
+    checkout: Path,
+    child: tuple[str, ...],
+    epochs: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("mien.tracking.run.CHILD", child)
+    start = time.monotonic()
+    logger = RunLogger(checkout, IDENTITY, close_within=20)
+    for epoch in range(epochs):
+        logger.metrics(epoch, {"val_loss": 1.0})
+    logger.close()
+    assert time.monotonic() - start < 10
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
+    assert re.search(reason, warning)
+
+
+def test_a_killed_training_leaves_a_run_to_resume_and_no_process(checkout: Path) -> None:
+    script = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        import psutil
+        from mien.tracking.run import RunLogger
+        from mien.tracking.runs import RunIdentity
+        logger = RunLogger(Path(sys.argv[1]), RunIdentity("tiny", "killed", "d1"))
+        logger.metrics(0, {"val_loss": 1.0})
+        print(psutil.Process().children()[0].pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", script, str(checkout)], stdout=subprocess.PIPE, check=False)
+    assert done.returncode == -signal.SIGKILL
+    child = int(done.stdout)
+    wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    run = find_run(connect(), "tiny", "d1")
+    assert run is not None
+    assert run.info.status == "RUNNING"
+    assert steps(run, "val_loss") == [0]
+
+
+def wait_until(happened: Callable[[], bool], within: float = 60.0) -> None:
+    end = time.monotonic() + within
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)

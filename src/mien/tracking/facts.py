@@ -15,13 +15,12 @@ WRITTEN: Final = (":!reports", ":!dvc.lock", ":!data.dvc")
 
 
 def run_facts(root: Path) -> dict[str, str]:
-    """Tags on the code, the machine and the versions of a run; takes some milliseconds for git."""
+    """Tags on the code, the machine and the versions of a run, but for its GPU; some milliseconds for git."""
     return {
         **git_facts(root),
         **lock_facts(root),
         "mien.cpu": cpu_name(),
         "mien.cores": str(os.cpu_count()),
-        "mien.gpu": gpu_name(),
         "mien.python": platform.python_version(),
         **{f"mien.{name}": _version(name) for name in PACKAGES},
     }
@@ -55,9 +54,21 @@ def cpu_name() -> str:
 def gpu_name() -> str:
     """The accelerator that a training of this process can use; `none` where torch is not even loaded."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return "none"
-    return str(torch.cuda.get_device_name(0))
+    try:
+        if torch is None or not torch.cuda.is_available():
+            return "none"
+        return str(torch.cuda.get_device_name(0))
+    except RuntimeError:  # a broken driver is no reason to lose a training on the processor
+        return "unknown"
+
+
+def gpu_megabytes() -> float | None:
+    """The accelerator's memory in use; None where this process does not use it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return float(total - free) / 1e6
 
 
 def _version(package: str) -> str:
