@@ -124,11 +124,29 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
     [
         ({"optim.rate": {"low": 1, "high": 2}}, "there is no optim.rate; the keys are model.name"),
         ({"optim.lr": {"low": 1e-1, "high": 1e-3}}, "optim.lr: low 0.1 is not below high 0.001"),
-        ({"optim.lr": {"low": 1e-1}}, "optim.lr: 'high'"),
+        ({"optim.lr": {"low": 1e-1}}, r"optim.lr: say \{low"),
         ({"optim.lr": [1, 2]}, r"optim.lr: say \{low"),
-        ({"optim.lr": {"low": "a", "high": "b"}}, "optim.lr"),
+        ({"optim.lr": {"low": "a", "high": "b"}}, "optim.lr: low 'a' and high 'b' must be two numbers"),
+        ({"optim.lr": {"low": float("nan"), "high": 1}}, "optim.lr: low nan and high 1 must be two numbers"),
+        ({"optim.lr": {"low": -1, "high": 1}}, "optim.lr: lr must be above 0, not -1.0"),
+        ({"optim.lr": {"low": 0, "high": 1, "log": True}}, "optim.lr: with log every value must be above 0"),
+        ({"optim.lr": {"choices": 3}}, r"optim.lr: choices must be a list such as \[1, 2\], not 3"),
+        ({"optim.lr": {"choices": []}}, "optim.lr: choices must be a list"),
+        ({"optim.lr": {"choices": ["a"]}}, "optim.lr: choice 'a' is no value like the configuration's own 0.001"),
+        ({"optim.lr": {"choices": [1], "low": 1, "high": 2}}, r"optim.lr: say \{low"),
+        ({"optim.schedule": {"choices": ["cosine", "step"]}}, "schedule must be one of .*, not 'step'"),
+        ({"train.class_weights": {"low": 0, "high": 1}}, "class_weights: its values, such as False, have no range"),
+        ({"train.batch_size": {"low": 1, "high": 64}}, r"batch_size: .*batch_size \(1\) at least 2"),
+        ({"model.dropout": {"low": 0, "high": 1}}, "model.dropout: dropout is a probability .*, not 1.0"),
     ],
 )
 def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         search_space(space, RECIPE)
+
+
+@pytest.mark.parametrize("key", ["startup_trials", "prune_after"])
+def test_negative_counts_are_refused_by_name(key: str) -> None:
+    values: dict[str, Any] = {key: -1}
+    with pytest.raises(ValueError, match=f"{key} must not be negative, as -1 is"):
+        TuneConfig(**values)

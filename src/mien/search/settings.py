@@ -19,7 +19,9 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse a search without a space."""
-        if self.trials < 0 or self.epochs < 1 or self.workers < 1:
-            raise ValueError("trials must not be negative, epochs and workers at least 1")
+        for key, least in (("trials", 0), ("startup_trials", 0), ("prune_after", 0), ("epochs", 1), ("workers", 1)):
+            if (value := getattr(self, key)) < least:
+                must = "not be negative" if least == 0 else f"be at least {least}"
+                raise ValueError(f"{key} must {must}, as {value} is{' not' if least else ''}")
         if self.trials and not self.space:
             raise ValueError("space is empty: name at least one key to search, such as optim.lr")

@@ -1,5 +1,6 @@
 """What a search may change, and in which range."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
     since they are the search's first trial.
 
     Raises:
-        UserError: a key that the recipe has not, or an entry that is no range; the key is named.
+        UserError: a key that the recipe has not, or an entry that is no range, or holds values that the
+            recipe refuses; the key is named.
     """
     return {key: _distribution(key, entry, recipe) for key, entry in sorted(entries.items())}
 
@@ -33,22 +35,37 @@ def _distribution(key: str, entry: Any, recipe: Recipe) -> BaseDistribution:
         own = recipe.value(key)
     except KeyError as error:
         raise UserError(f"conf/tune: space: {error.args[0]}.") from error
-    if not isinstance(entry, Mapping) or not set(entry) <= {"low", "high", "log", "choices"}:
+    if not isinstance(entry, Mapping) or set(entry) not in ({"choices"}, {"low", "high"}, {"low", "high", "log"}):
         raise UserError(f"conf/tune: space: {key}: say {{low: ..., high: ..., log: ...}} or {{choices: [...]}}.")
-    if "choices" in entry:
-        choices = list(entry["choices"])
-        return CategoricalDistribution(choices if own in choices else [*choices, own])
-    return _range(key, entry, own)
-
-
-def _range(key: str, entry: Mapping[str, Any], own: Any) -> BaseDistribution:
     try:
-        low, high = min(entry["low"], own), max(entry["high"], own)
-        if entry["low"] >= entry["high"]:
-            raise ValueError(f"low {entry['low']} is not below high {entry['high']}")
-        log = bool(entry.get("log", False))
-        if isinstance(own, int):
-            return IntDistribution(int(low), int(high), log=log)
-        return FloatDistribution(float(low), float(high), log=log)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"conf/tune: space: {key}: {error}; say low and high, two numbers in that order.") from error
+        distribution = _choices(entry["choices"], own) if "choices" in entry else _range(entry, own)
+        ends = entry["choices"] if "choices" in entry else (entry["low"], entry["high"])
+        for value in ends:  # a trial must not meet what the configuration refuses
+            recipe.with_values({key: type(own)(value)})
+    except (TypeError, ValueError) as error:
+        raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
+    return distribution
+
+
+def _choices(choices: Any, own: Any) -> CategoricalDistribution:
+    if not isinstance(choices, list) or not choices:
+        raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
+    kinds = (int, float) if isinstance(own, float) else (type(own),)
+    if wrong := [c for c in choices if not isinstance(c, kinds)]:
+        raise ValueError(f"choice {wrong[0]!r} is no value like the configuration's own {own!r}")
+    return CategoricalDistribution(choices if own in choices else [*choices, own])
+
+
+def _range(entry: Mapping[str, Any], own: Any) -> BaseDistribution:
+    low, high, log = entry["low"], entry["high"], entry.get("log", False)
+    if isinstance(own, bool | str):
+        raise ValueError(f"its values, such as {own!r}, have no range; say {{choices: [...]}}")
+    if not all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high)):
+        raise ValueError(f"low {low!r} and high {high!r} must be two numbers")
+    if not low < high:
+        raise ValueError(f"low {low} is not below high {high}")
+    if log and min(low, own) <= 0:
+        raise ValueError(f"with log every value must be above 0, and the lowest is {min(low, own)}")
+    if isinstance(own, int):
+        return IntDistribution(int(min(low, own)), int(max(high, own)), log=bool(log))
+    return FloatDistribution(float(min(low, own)), float(max(high, own)), log=bool(log))
