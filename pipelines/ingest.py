@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> None:
         counts.to_csv(build / "classes.csv", index=False)
         outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
+    if absent := [label for label, faces in report["classes"].items() if not faces]:
+        print(f"  No face is labelled {', '.join(absent)}: a model cannot learn that.")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,15 @@ def test_from_archives_to_parts(workspace: Path) -> None:
     assert len(list((workspace / "reports/crop").glob("contact_*.png"))) == 7
 
 
+def test_a_class_that_no_row_has_is_said_to_be_absent(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ingest.main(["data=expw"])
+    assert "No face is labelled" not in capsys.readouterr().out
+    labels = workspace / "data/expw/label.lst"
+    labels.write_text("".join(r for r in labels.read_text().splitlines(keepends=True) if r.split()[-1] not in "12"))
+    ingest.main(["data=expw"])
+    assert "No face is labelled disgust, fear: a model cannot learn that." in capsys.readouterr().out
+
+
 def test_a_second_run_writes_the_same_bytes(workspace: Path) -> None:
     def everything() -> dict[str, bytes]:
         files = [f for folder in ("build", "reports") for f in (workspace / folder).rglob("*") if f.is_file()]

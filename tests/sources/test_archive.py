@@ -42,6 +42,15 @@ def test_a_truncated_volume_is_named_with_its_size(tmp_path: Path, which: int) -
         find_volumes(tmp_path / "origin.7z")
 
 
+def test_a_single_volume_that_is_cut_short_is_not_taken_for_the_first_of_hundreds(tmp_path: Path) -> None:
+    (file,) = write_archive(tmp_path, PHOTOS, 1_000_000)
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:100])
+    says = rf"{file.name} has 100 bytes where .* {size:,}: it is cut short, or the volumes from origin\.7z\.002 on"
+    with pytest.raises(UserError, match=says):
+        find_volumes(tmp_path / "origin.7z")
+
+
 def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "origin.7z.001").write_bytes(b"<html>404 not found</html>" * 4)
     with pytest.raises(UserError, match=r"origin\.7z\.001 does not start as a 7z archive"):

@@ -93,6 +93,15 @@ def test_no_usable_row_names_the_first_problem(tmp_path: Path) -> None:
         ExpW().ingest(tmp_path)
 
 
+def test_an_empty_label_file_and_a_missing_folder_are_called_so(tmp_path: Path) -> None:
+    write_labels(tmp_path, [])
+    write_photos(tmp_path, PHOTOS)
+    with pytest.raises(UserError, match=r"label.lst is empty"):
+        ExpW().ingest(tmp_path)
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+        ExpW().ingest(tmp_path / "nowhere")
+
+
 def test_missing_labels_and_missing_photos_say_what_belongs_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"label.lst is missing"):
         ExpW().ingest(tmp_path)

@@ -35,12 +35,16 @@ class ExpW:
             UserError: label file, photos or a volume is missing, an archive is unsafe or damaged, or no row
                 can be used.
         """
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
         labels = _find_labels(folder)
         present = _photo_names(_find_photos(folder))
         faces, problems = _read_rows(labels, present)
         if not faces:
-            first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
-            raise UserError(f"{labels} has no usable row ({len(problems)} were set aside{first}).")
+            if not problems:
+                raise UserError(f"{labels} is empty; it needs a row for each face.")
+            first = f"the first: {problems[0]['where']}: {problems[0]['detail']}"
+            raise UserError(f"{labels} has no usable row ({len(problems)} were set aside; {first}).")
         columns: dict[str, list[object]] = {
             name: [f.get(name) for f in faces] for name in FACES_DTYPES if name in faces[0]
         }

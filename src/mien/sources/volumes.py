@@ -78,6 +78,11 @@ def _check_sizes(files: list[Path], expected: int) -> None:
             )
     count = -(-expected // volume)
     last = expected - volume * (len(files) - 1)
+    if len(files) == 1 and sizes[0] < expected:
+        raise UserError(
+            f"{files[0]} has {sizes[0]:,} bytes where its header announces an archive of {expected:,}: it is cut "
+            f"short, or the volumes from {files[0].stem}.002 on are missing; download what is missing."
+        )
     if count > len(files) and sizes[-1] == volume:
         raise UserError(
             f"{files[0].with_suffix('')} has {len(files)} volumes of {volume:,} bytes where its header announces "
