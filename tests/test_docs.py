@@ -1,0 +1,32 @@
+"""What the pages say exists: links, commands, presets, make targets."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_make_target_and_command_exists(page: Path) -> None:
+    from mien.cli.main import app
+
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= targets
+    commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    assert set(re.findall(r"`mien ([a-z]+)", text)) <= commands
+
+
+def test_the_readme_lists_every_reference_preset() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{p.stem}`" in readme for p in (ROOT / "conf/preset").glob("expw-*.yaml"))
