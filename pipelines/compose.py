@@ -176,6 +176,9 @@ def run_stage(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(f"mien: {error}")
     except OSError as error:
+        missing = str(error.filename or error)  # pyarrow gives its name as the message
+        if isinstance(error, FileNotFoundError) and missing.startswith("build/"):
+            sys.exit(f"mien: {missing} is missing; `dvc repro` runs the stage that makes it.")
         if error.errno not in REFUSED:
             raise
         where = error.filename2 or error.filename or Path.cwd()

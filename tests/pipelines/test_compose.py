@@ -106,6 +106,14 @@ def test_what_a_disk_refuses_is_told_in_one_sentence(code: int, says: str) -> No
         run_stage(refused)
 
 
+def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import crop
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro` runs the stage that makes"):
+        run_stage(lambda: crop.main(["data=sample", "crop=grey48"]))
+
+
 def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.outs import Outs
 
