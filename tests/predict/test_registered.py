@@ -52,6 +52,13 @@ def test_looking_creates_no_store(tmp_path: Path, no_store: None) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.db").write_text("garbage, and enough of it to be looked at" * 10)
+    monkeypatch.setenv(URI, f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(UserError, match=r"the registry at sqlite:.* failed \(.*file is not a database"):
+        Predictor.from_uri(CHAMPION)
+
+
 def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, weak: Path) -> None:
     registered(weak, RegisterConfig(bootstrap=100))
     (weights,) = checkout.rglob("model.safetensors")

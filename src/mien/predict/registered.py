@@ -37,13 +37,22 @@ def load_registered(uri: str) -> "LoadedModel":
     store = os.environ.get(URI, "")
     if (file := database_file(store)) and not file.exists():
         raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
-    client = connect()
+    client = _connected(store)
     version = _find(client, uri, parts["name"], parts["alias"], parts["version"])
     from mien.predict.loaded import load_folder  # brings torch: a model that is missing is told without waiting for it
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = _fetch(client, version, scratch)
         return load_folder(folder, name=version.name, version=int(version.version))
+
+
+def _connected(store: str) -> "MlflowClient":
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return connect()
+    except (SQLAlchemyError, OSError) as error:  # such as a file that is no database
+        raise UserError(f"the registry at {store} failed ({first_line(error)}); see that {URI} is right.") from error
 
 
 def _find(client: "MlflowClient", uri: str, name: str, alias: str | None, number: str | None) -> "ModelVersion":

@@ -86,13 +86,14 @@ def registry(name: str) -> Iterator["MlflowClient"]:
         UserError: the store cannot be reached or written.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
 
     uri = os.environ.get(URI, "")
     try:
         client = connect()
         with store_lock(uri, "registry"):
             yield client
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise UserError(
             f"the registry of {name} at {uri} failed ({first_line(error)}); "
             f"see that the store runs and that {URI} is right, then run the same command again."
