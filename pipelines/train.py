@@ -31,17 +31,18 @@ def main(argv: list[str] | None = None) -> None:
     best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
     inputs = _with_best(inputs, best["values"])
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).precision)
-    logger = RunLogger(Path.cwd(), training_identity(lineage), close_within=WITHIN)
-    logger.params(training_params(lineage))
-    status = "FAILED"
-    try:
-        key = digest(lineage["digest"], lineage["precision"], best["values"])
-        with kept_state("train", key, lineage) as folder:
+    key = digest(lineage["digest"], lineage["precision"], best["values"])
+    # The state is taken first: who is refused it must not end the run of the process that holds it.
+    with kept_state("train", key, lineage) as folder:
+        logger = RunLogger(Path.cwd(), training_identity(lineage), close_within=WITHIN)
+        logger.params(training_params(lineage))
+        status = "FAILED"
+        try:
             fitted = _fit(inputs, folder, logger.metrics)
             _write(inputs, lineage, fitted)
-        status = "FINISHED"
-    finally:
-        logger.close(status, publish=status == "FINISHED")
+            status = "FINISHED"
+        finally:
+            logger.close(status, publish=status == "FINISHED")
 
 
 def _with_best(inputs: Inputs, values: dict[str, Any]) -> Inputs:

@@ -1,10 +1,13 @@
 """The DAG end to end: `dvc repro` on a small sample in a repository of its own, with the real configuration shrunk."""
 
+import fcntl
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +170,23 @@ def test_a_changed_choice_is_refused_before_any_work_where_it_does_not_exist(wor
         assert "resnet99" in done.stderr + done.stdout
     finally:
         (workspace.folder / "params.yaml").write_text(original)
+
+
+def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(workspace: Workspace) -> None:
+    """As after a kill of dvc alone: its stage goes on, and the next `dvc repro` starts a second one."""
+
+    def statuses() -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(workspace.folder / "mlruns/mlflow.db")) as store:
+            return store.execute("select run_uuid, status from runs order by run_uuid").fetchall()
+
+    workspace.run("dvc", "repro")
+    before = statuses()
+    choices = yaml.safe_load((workspace.folder / "params.yaml").read_text())
+    arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train")]
+    with ExitStack() as held:
+        for lock in (workspace.folder / ".mien/train").glob("*.lock"):
+            fcntl.flock(held.enter_context(lock.open("a+")), fcntl.LOCK_EX)
+        done = workspace.run("python", "-m", "pipelines.train", *arguments, check=False)
+    assert done.returncode == 1
+    assert "is still at this very work" in done.stderr
+    assert statuses() == before
