@@ -125,8 +125,8 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     run = ""
     if version.run_id:
         set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
-        verdict = "\n".join(f"- {reason}" for reason in decision.reasons)
-        set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}**\n\n{verdict}")
+        # The page of a run shows six lines; the reasons stand beside the version.
+        set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}** by the gate.")
         run = client.get_run(version.run_id).info.run_name
     client.update_model_version(name, version.version, description=version_text(run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)

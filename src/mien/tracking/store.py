@@ -34,8 +34,6 @@ ENVIRONMENT: Final = {
 # They print tracebacks and retries of failures that mien tells in one sentence.
 LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
 
-# Without it MLflow 3 shows the menus of language models: traces, sessions, judges.
-KIND: Final = "mlflow.experimentKind"
 EXPERIMENT_NOTE: Final = (
     "Facial expressions, data set **{name}**: one run per configuration, data and code; the trials of its search are "
     "its children. The champion is the registered model `mien-{name}`."
@@ -95,7 +93,7 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), KIND: "custom_model_development"}
+        tags = {NOTE: EXPERIMENT_NOTE.format(name=name)}
         file = database_file(client.tracking_uri)
         place = (file.parent / "artifacts" / name).as_uri() if file else None
         try:
