@@ -72,6 +72,7 @@ def test_ui_serves_the_store_of_the_checkout(tmp_path: Path) -> None:
         os.killpg(server.pid, signal.SIGINT)
         out, _ = server.communicate(timeout=60)
     assert f"open http://127.0.0.1:{port}".encode() in out
+    assert b"`Model training`" in out
 
 
 def _answer(url: str, server: "subprocess.Popen[bytes]") -> bytes:

@@ -39,6 +39,8 @@ def ui(
         connect(uri)  # makes it where it is missing, in one piece
     _check_free(host, port)
     typer.echo(f"MLflow UI on {uri}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
+    # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
+    typer.echo("Choose `Model training` at its top left: it opens on language models, without the model registry.")
     sys.stdout.flush()
     address = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     # MLflow's default of four workers and a job queue takes 2.1 GB; this takes 0.5 GB.
