@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mien.tracking.notes import NOTE, with_section
+from mien.tracking.notes import NOTE, training_note, with_section
 from mien.tracking.publish import sync
 from mien.tracking.runs import find_run
 from mien.tracking.store import connect, find_experiment
@@ -41,6 +41,15 @@ def test_a_later_sync_renews_its_sections_and_keeps_what_a_person_wrote(trained:
     (trained / "reports/metrics.json").write_text(json.dumps(metrics))
     sync(trained)
     assert note().startswith("Ada: keep this one.") and "**Accuracy 65.0 %" in note() and note().endswith("more")
+
+
+def test_a_search_may_overrule_words() -> None:
+    overruled = {"optim.name": {"config": "adam", "search": "sgd"}, "model.width": {"config": 16, "search": 32}}
+    text = training_note(
+        {"model": "m", "parameters": 1, "precision": "32", "data": "d", "search": {"overruled": overruled}}
+    )
+    assert "`optim.name`: sgd from the search, in place of adam" in text
+    assert "`model.width`: 32 from the search, in place of 16" in text
 
 
 def test_sections_have_one_order_whoever_writes_first() -> None:

@@ -67,7 +67,7 @@ def training_note(lineage: Mapping[str, Any]) -> str:
     if lineage.get("drawn"):
         lines.append("Its faces are drawn: the numbers show that the machinery works, and say nothing of people.")
     for key, value in lineage["search"].get("overruled", {}).items():
-        lines.append(f"- `{key}`: {value['search']:.4g} from the search, in place of {value['config']:g}")
+        lines.append(f"- `{key}`: {_short(value['search'])} from the search, in place of {_short(value['config'])}")
     return "\n".join(lines)
 
 
@@ -79,3 +79,8 @@ def search_note(report: Mapping[str, Any]) -> str:
     if best := report.get("best"):
         line += f" The best is trial {best['trial']}: `{report['objective']}` {best['value']:.4f}."
     return line
+
+
+def _short(value: Any) -> str:
+    """A searched value, which need not be a number."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
