@@ -1,6 +1,8 @@
 """`mien sample`."""
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,15 @@ def test_it_draws_where_it_is_missing_and_only_there(
     (tmp_path / "data/sample/mine.txt").write_text("kept")
     assert "nothing was drawn" in mien("sample", "data/sample").out
     assert (tmp_path / "data/sample/mine.txt").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", "from mien.cli.main import main; main()", "sample", str(tmp_path / "file/sample")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -55,6 +55,13 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("crop", ["data=sample", "crop=rgb64", "crop.size=big"], r"conf/crop/rgb64.yaml: Value 'big'.*Integer"),
         ("crop", ["data=sample", "crop=rgb64", "crop.size=4"], r"conf/crop/rgb64.yaml: size must be 16 to 512"),
         ("crop", ["data=sample", "crop=rgb64", "crop.colour=blue"], r"colour must be one of rgb, grey, not 'blue'"),
+        ("ingest", ["data=sample", "data.name=a/b"], r"conf/data/sample.yaml: name must be letters.*not 'a/b'"),
+        (
+            "evaluate",
+            ["evaluate=standard", "evaluate.confused_pairs=-1"],
+            r"confused_pairs \(-1\) must not be negative",
+        ),
+        ("register", ["data=sample", "register=auto", "register.max_ece=-1"], r"max_ece must be above 0"),
         ("split", ["split=grouped", "split.train=0.9"], r"add up to 1, not \(0.9, 0.15, 0.15\)"),
         ("train", [*TRAIN, "optim.lr=-1"], r"conf/optim/adamw.yaml: lr must be above 0"),
         ("train", [*TRAIN, "train.precision=fp8"], r"precision must be one of auto, 32, bf16"),

@@ -27,6 +27,9 @@ class Commands(TyperGroup):
         except UserError as error:
             say(f"mien: {error}")
             raise typer.Exit(1) from error
+        except OSError as error:  # a disk's refusal: full, read-only, forbidden
+            say(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

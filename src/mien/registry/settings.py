@@ -21,3 +21,5 @@ class RegisterConfig:
             raise ValueError(f"alpha must be above 0 and at most 0.5, not {self.alpha}")
         if self.bootstrap < 100:
             raise ValueError(f"bootstrap must be at least 100 resamples, not {self.bootstrap}")
+        if not 0 < self.max_ece <= 1:
+            raise ValueError(f"max_ece must be above 0 and at most 1, not {self.max_ece}")

@@ -1,5 +1,6 @@
 """What `conf/data/*.yaml` may say."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -12,3 +13,8 @@ class DataConfig:
     path: str  # folder, from the repository root
     title: str = ""
     drawn: bool = False  # not photographs: a model that learnt from it says so when it meets one
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be part of a registered model's name and of a folder's."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
