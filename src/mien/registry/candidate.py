@@ -18,6 +18,7 @@ SERVING: Final = (
     "faces/cut.py",
     "faces/decode.py",
     "faces/geometry.py",
+    "faces/jpeg.py",
     "models",
     "registry/served.py",
 )
