@@ -24,7 +24,7 @@ import pandas as pd
 from mien.faces.crop import crop_faces
 from mien.faces.packed import open_faces
 from mien.faces.settings import CropConfig
-from mien.sources.catalogue import get_source
+from mien.sources.expw import ExpW
 from mien.sources.photos import FolderPhotos
 
 GOAL = 2.4
@@ -111,7 +111,7 @@ def peak_memory(label_folder: Path, root: Path, times: int) -> float:
 
 def crop_linked(label_folder: Path, links: Path, times: int) -> float:
     """Crop all copies in this process; its peak resident memory in MB."""
-    faces = get_source("expw").ingest(label_folder).faces
+    faces = ExpW().ingest(label_folder).faces
     copies = [faces.assign(image=f"{i}_" + faces["image"], face_id=f"{i}_" + faces["face_id"]) for i in range(times)]
     with tempfile.TemporaryDirectory() as folder:
         crop_faces(pd.concat(copies, ignore_index=True), FolderPhotos(links), ALL_FACES, Path(folder), progress=False)
@@ -135,7 +135,7 @@ def main() -> None:
     if arguments.linked:
         print(crop_linked(folder, Path(arguments.linked[0]), int(arguments.linked[1])))
         return
-    source = get_source("expw")
+    source = ExpW()
     with tempfile.TemporaryDirectory() as unpacked:
         faces = source.ingest(folder).faces
         photos = source.photos(folder, Path(unpacked))

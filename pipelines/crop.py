@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
 
     faces = pd.read_parquet("build/ingest/faces.parquet")
     problems = pd.read_csv("build/ingest/problems.csv", dtype=str, keep_default_na=False)
-    photos = get_source(config.data.source).photos(Path(config.data.path), state_folder() / "unpacked")
+    photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")
         counts = crop_faces(faces, photos, config.crop, build, problems=problems)

@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     from mien.sources.catalogue import get_source
     from mien.sources.table import Ingested, class_counts
 
-    ingested: Ingested = get_source(config.data.source).ingest(Path(config.data.path))
+    ingested: Ingested = get_source(config.data).ingest(Path(config.data.path))
     counts = class_counts(ingested.faces)
     report: dict[str, Any] = {
         "data": config.data.name,

@@ -61,7 +61,7 @@ def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":
     from mien.sources.catalogue import get_source
 
     def photos() -> Any:
-        return get_source(config.data.source).photos(Path(config.data.path), state_folder() / "unpacked")
+        return get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
 
     return FaceCutter(Path("build/crop"), Path("build/ingest/faces.parquet"), photos)(spec, test)
 

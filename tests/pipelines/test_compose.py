@@ -52,6 +52,7 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("ingest", ["data=sample", "crop=rgb64"], r"ingest has no group 'crop'; its groups are data"),
         ("ingest", ["data=sample", "data.nam=x"], r"data.nam.*conf/data/sample.yaml"),
         ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: Key 'x' not in 'DataConfig'.*name, source"),
+        ("ingest", ["data=sample", "data.options=3"], r"override .data.options.*conf/data/sample.yaml"),
         ("crop", ["data=sample", "crop=rgb64", "crop.size=big"], r"conf/crop/rgb64.yaml: Value 'big'.*Integer"),
         ("crop", ["data=sample", "crop=rgb64", "crop.size=4"], r"conf/crop/rgb64.yaml: size must be 16 to 512"),
         ("crop", ["data=sample", "crop=rgb64", "crop.colour=blue"], r"colour must be one of rgb, grey, not 'blue'"),

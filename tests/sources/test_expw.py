@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from mien.errors import UserError
-from mien.sources.catalogue import get_source
 from mien.sources.expw import ExpW
 from mien.sources.photos import PhotoMissing
 from tests.photosets import photo, write_archive, write_labels, write_photos
@@ -108,11 +107,6 @@ def test_missing_labels_and_missing_photos_say_what_belongs_there(tmp_path: Path
     write_labels(tmp_path, [ROW])
     with pytest.raises(UserError, match=r"neither origin/ nor origin.7z nor origin.7z.001"):
         ExpW().ingest(tmp_path)
-
-
-def test_an_unknown_source_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"'imagenet' is unknown; the sources are .*expw"):
-        get_source("imagenet")
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")

@@ -1,35 +1,45 @@
-"""The sources by the name that `conf/data/*.yaml` uses."""
+"""The sources by the name that `conf/data/*.yaml` uses: a module of this package each."""
 
-from pathlib import Path
-from typing import Final, Protocol
+import dataclasses
+import pkgutil
+from importlib import import_module
+from typing import Any
 
+import mien.sources
 from mien.errors import UserError
-from mien.sources.expw import ExpW
-from mien.sources.photos import Photos
-from mien.sources.table import Ingested
+from mien.sources.protocol import Source
+from mien.sources.settings import DataConfig
 
 
-class Source(Protocol):
-    """Reads one shape of raw data set."""
-
-    def ingest(self, folder: Path) -> Ingested:
-        """The raw data set as a faces table and its problems."""
-        ...
-
-    def photos(self, folder: Path, unpack_to: Path) -> Photos:
-        """The photos that the faces table names; archives are unpacked below `unpack_to`, which the caller keeps."""
-        ...
+def source_names() -> list[str]:
+    """The names of all sources, sorted."""
+    modules = (module.name for module in pkgutil.iter_modules(mien.sources.__path__))
+    return sorted(name for name in modules if source_class(name))
 
 
-SOURCES: Final[dict[str, Source]] = {"expw": ExpW()}
+def source_class(name: str) -> Any:
+    """The class, a dataclass, that reads data sets of the source of that name; None where there is no such source."""
+    if not any(module.name == name for module in pkgutil.iter_modules(mien.sources.__path__)):
+        return None
+    return getattr(import_module(f"mien.sources.{name}"), "SOURCE", None)
 
 
-def get_source(name: str) -> Source:
-    """The source of that name.
+def get_source(data: DataConfig) -> Source:
+    """The source of a data set, with the data set's options.
 
     Raises:
-        UserError: there is none; names those there are.
+        UserError: there is no such source, or it does not take these options; names those there are.
     """
-    if name not in SOURCES:
-        raise UserError(f"source {name!r} is unknown; the sources are {', '.join(sorted(SOURCES))}.")
-    return SOURCES[name]
+    kind = source_class(data.source)
+    if kind is None:
+        raise UserError(f"source {data.source!r} is unknown; the sources are {', '.join(source_names())}.")
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in data.options:
+        if key not in known:
+            takes = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise UserError(f"data set {data.name}: options: {key}: source {data.source} has no such option; {takes}.")
+    try:
+        source: Source = kind(**data.options)
+    except ValueError as error:
+        raise UserError(f"data set {data.name}: options: {error}.") from error
+    return source

@@ -10,13 +10,14 @@ Both are looked for in the data set's folder and in its `label/` and `image/`, a
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mien.errors import UserError
 from mien.expressions import EXPRESSIONS
 from mien.sources.archive import below, list_files, unpack
 from mien.sources.expw_rows import BadRow, parse_row
 from mien.sources.photos import FolderPhotos
+from mien.sources.protocol import Source
 from mien.sources.table import FACES_DTYPES, Ingested, faces_table, problems_table
 from mien.sources.volumes import Volumes, find_volumes
 
@@ -27,6 +28,8 @@ PHOTOS: Final = "origin"
 @dataclass(frozen=True)
 class ExpW:
     """The source `expw`; it reads every data set that has this shape."""
+
+    expects: ClassVar[str] = "label.lst, and the photos in origin/, origin.7z or its volumes origin.7z.001, ..."
 
     def ingest(self, folder: Path) -> Ingested:
         """The faces that `label.lst` names and whose photos are there, and every row that was set aside.
@@ -63,6 +66,9 @@ class ExpW:
         unpacked = unpack(found, unpack_to)
         inner = unpacked / PHOTOS
         return FolderPhotos(inner if inner.is_dir() else unpacked)
+
+
+SOURCE: Final[type[Source]] = ExpW
 
 
 def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
