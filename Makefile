@@ -32,6 +32,7 @@ sample: install  ## draw the embedded sample where it is missing
 	@test -d data/sample || mien sample data/sample
 
 repro: sample  ## run the DAG (what changed of it), then say what came out
+	@mien check
 	@dvc repro
 	@mien status
 

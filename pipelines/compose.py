@@ -4,9 +4,7 @@ A stage names its groups in `STAGE_GROUPS`, `dvc.yaml` passes it exactly these c
 exactly these files, and a test holds the two together.
 """
 
-import dataclasses
 import errno
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.configuration.schemas import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
 from mien.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,19 +25,6 @@ if TYPE_CHECKING:
     from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"
-
-SCHEMAS: Final = {
-    "data": ("mien.sources.settings", "DataConfig"),
-    "crop": ("mien.faces.settings", "CropConfig"),
-    "split": ("mien.faces.settings", "SplitConfig"),
-    "model": ("mien.models.settings", "ModelConfig"),
-    "augment": ("mien.training.settings", "AugmentConfig"),
-    "optim": ("mien.training.settings", "OptimConfig"),
-    "train": ("mien.training.settings", "TrainConfig"),
-    "tune": ("mien.search.settings", "TuneConfig"),
-    "evaluate": ("mien.evaluation.settings", "EvaluateConfig"),
-    "register": ("mien.registry.settings", "RegisterConfig"),
-}
 
 # What a disk may refuse, and what a person can do about it.
 REFUSED: Final = {
@@ -59,6 +45,8 @@ STAGE_GROUPS: Final = {
     "evaluate": ("evaluate",),
     "register": ("data", "register"),
 }
+# They check what all stages together will compose, before they begin.
+FIRST: Final = ("ingest", "crop", "tune")
 
 
 class Config:
@@ -96,23 +84,32 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
     """
     import hydra
     from hydra.errors import HydraException
-    from yaml import YAMLError
+    from omegaconf import OmegaConf
 
     arguments = sys.argv[1:] if argv is None else argv
     groups = STAGE_GROUPS[stage]
     choices = _choices(stage, arguments, conf)
+    for group in groups:
+        read_settings(conf, group, choices[group])
+    if stage in FIRST:
+        _check_the_whole(choices, conf)
     unused = [f"~{group}" for group in SCHEMAS if group not in groups]
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
             composed = hydra.compose("config", overrides=[*unused, *arguments])
     except HydraException as error:
         raise UserError(f"{stage}: {_first_line(error)} Known keys stand in {_files(choices, conf)}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{stage}: one of {_files(choices, conf)} is not UTF-8 text.") from error
-    except YAMLError as error:
-        broken = " ".join(str(error).split())
-        raise UserError(f"{stage}: a file of conf/ is no YAML: {broken}.") from error
-    return Config({g: _checked(g, choices[g], composed[g], conf) for g in groups}, choices)
+    content: Any = OmegaConf.to_container(composed)
+    return Config({g: settings_of(g, content[g], f"conf/{g}/{choices[g]}.yaml") for g in groups}, choices)
+
+
+def _check_the_whole(choices: dict[str, str], conf: Path) -> None:
+    """Tell what a later stage would refuse before an hour of cropping.
+
+    Imported by name: what this reads can stop a stage and never changes what it writes, so no stage depends on it.
+    """
+    check = import_module("mien.configuration.check")
+    check.refuse_mistakes(conf.parent / "params.yaml", conf, choices)
 
 
 def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
@@ -123,42 +120,11 @@ def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
     if unknown := sorted(set(given) - set(STAGE_GROUPS[stage])):
         raise UserError(f"{stage} has no group {unknown[0]!r}; its groups are {', '.join(STAGE_GROUPS[stage])}.")
     for group in STAGE_GROUPS[stage]:
-        known = sorted(p.stem for p in (conf / group).glob("*.yaml"))
         if group not in given:
-            raise UserError(f"{stage} needs {group}=CHOICE; the choices in conf/{group} are {', '.join(known)}.")
-        if given[group] not in known:
-            raise UserError(
-                f"{group}: {given[group]}: there is no conf/{group}/{given[group]}.yaml; "
-                f"the choices are {', '.join(known)}."
-            )
+            known = ", ".join(known_choices(conf, group))
+            raise UserError(f"{stage} needs {group}=CHOICE; the choices in conf/{group} are {known}.")
+        refuse_unknown_choice(conf, group, given[group], stage)
     return {group: given[group] for group in STAGE_GROUPS[stage]}
-
-
-def _checked(group: str, choice: str, node: Any, conf: Path) -> Any:
-    """One group as its dataclass; a key that the schema lacks, or a wrong value, names the file."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    module, name = SCHEMAS[group]
-    schema = OmegaConf.structured(getattr(import_module(module), name))
-    file = f"conf/{group}/{choice}.yaml"
-    try:
-        settings = OmegaConf.to_object(OmegaConf.merge(schema, node))
-        _refuse_odd_numbers(settings)
-        return settings
-    except (OmegaConfBaseException, ValueError) as error:
-        known = ", ".join(str(key) for key in schema)
-        raise UserError(f"{file}: {_first_line(error)} The keys of {group} are {known}.") from error
-
-
-def _refuse_odd_numbers(settings: Any) -> None:
-    """What holds in every group: YAML also knows .nan and .inf, and no random generator takes a seed below 0."""
-    for key in (field.name for field in dataclasses.fields(settings)):
-        value = getattr(settings, key)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{key} must be a finite number, not {value}")
-        if key.endswith("seed") and not 0 <= value < 2**32:
-            raise ValueError(f"{key} must be from 0 to 4294967295, not {value}")
 
 
 def _files(choices: dict[str, str], conf: Path) -> str:

@@ -88,4 +88,4 @@ def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path
         assert reason in done.err
     assert (here / "params.yaml").read_text() == PARAMS
     (here / "params.yaml").write_text("data: [sample\n")
-    assert "params.yaml, line 2: this is no YAML" in mien("preset", "expw").err
+    assert "params.yaml, line 2 is no YAML" in mien("preset", "expw").err

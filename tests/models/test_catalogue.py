@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mien.errors import UserError
-from mien.models.catalogue import build_model, trainable_parameters
+from mien.models.catalogue import MODELS, build_model, trainable_parameters
 from mien.models.inference import predict_logits, softmax
-from mien.models.settings import ModelConfig
+from mien.models.settings import FACES, ModelConfig
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,12 @@ def test_a_network_that_does_not_fit_the_crop_says_what_fits() -> None:
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="cnn48, resnet, vgg64"):
-        build_model(ModelConfig("resnt"), size=48, channels=1)
+    with pytest.raises(ValueError, match="name must be one of cnn48, resnet, vgg64, not 'resnt'"):
+        ModelConfig("resnt")
+
+
+def test_every_network_says_what_faces_it_takes() -> None:
+    assert set(MODELS) == set(FACES)
 
 
 def test_normalisation_is_measured_on_the_training_faces() -> None:

@@ -2,14 +2,14 @@
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from mien.configuration.schemas import SCHEMAS
 from mien.errors import UserError
-from pipelines.compose import CONF, SCHEMAS, STAGE_GROUPS, compose, run_stage
+from pipelines.compose import CONF, STAGE_GROUPS, compose, run_stage
 
 TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
 
@@ -51,16 +51,20 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("ingest", ["data=sampel"], r"no conf/data/sampel.yaml; the choices are expw, sample"),
         ("ingest", ["data=sample", "crop=rgb64"], r"ingest has no group 'crop'; its groups are data"),
         ("ingest", ["data=sample", "data.nam=x"], r"data.nam.*conf/data/sample.yaml"),
-        ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: Key 'x' not in 'DataConfig'.*name, source"),
+        ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: there is no key 'x'; .* name, source"),
+        (
+            "crop",
+            ["data=sample", "crop=rgb64", "crop.size=big"],
+            r"rgb64.yaml: size must be a whole number.*'big'",
+        ),
         ("ingest", ["data=sample", "data.options=3"], r"override .data.options.*conf/data/sample.yaml"),
-        ("crop", ["data=sample", "crop=rgb64", "crop.size=big"], r"conf/crop/rgb64.yaml: Value 'big'.*Integer"),
         ("crop", ["data=sample", "crop=rgb64", "crop.size=4"], r"conf/crop/rgb64.yaml: size must be 16 to 512"),
         ("crop", ["data=sample", "crop=rgb64", "crop.colour=blue"], r"colour must be one of rgb, grey, not 'blue'"),
         ("ingest", ["data=sample", "data.name=a/b"], r"conf/data/sample.yaml: name must be letters.*not 'a/b'"),
         (
             "evaluate",
             ["evaluate=standard", "evaluate.confused_pairs=-1"],
-            r"confused_pairs \(-1\) must not be negative",
+            r"confused_pairs must be at least 0, not -1",
         ),
         ("register", ["data=sample", "register=auto", "register.max_ece=-1"], r"max_ece must be above 0"),
         ("split", ["split=grouped", "split.train=0.9"], r"add up to 1, not \(0.9, 0.15, 0.15\)"),
@@ -78,24 +82,6 @@ def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], say
     with pytest.raises(UserError, match=says) as told:
         compose(stage, arguments)
     assert "\n" not in str(told.value)
-
-
-def test_a_wrong_key_in_a_file_names_the_file(tmp_path: Path) -> None:
-    conf = shutil.copytree(CONF, tmp_path / "conf")
-    with (conf / "optim/adamw.yaml").open("a") as file:
-        file.write("learning_rate: 0.1\n")
-    with pytest.raises(
-        UserError, match=r"conf/optim/adamw.yaml: Key 'learning_rate' not in.*keys of optim are name, lr"
-    ):
-        compose("train", TRAIN, conf)
-
-
-@pytest.mark.parametrize("content", [b"lr: [1,\n", b"lr: 1\nlr: 2\n", b"title: caf\xe9\n"])
-def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
-    conf = shutil.copytree(CONF, tmp_path / "conf")
-    (conf / "optim/adamw.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=r"optim/adamw.yaml"):
-        compose("train", TRAIN, conf)
 
 
 @pytest.mark.parametrize(

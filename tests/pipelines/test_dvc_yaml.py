@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.compose import SCHEMAS, STAGE_GROUPS
+from mien.configuration.schemas import SCHEMAS
+from pipelines.compose import STAGE_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -35,8 +35,8 @@ def preset(name: Annotated[str | None, typer.Argument(help="A preset; without on
 
 def _apply(root: Path, name: str, file: Path) -> None:
     """Write the choices, and say what changed."""
+    _check(root, file)
     chosen, now = read_yaml(file), _choices_now(root)
-    _check(root, file, chosen)
     changed = {group: choice for group, choice in chosen.items() if now.get(group) != choice}
     if not changed:
         typer.echo(f"{PARAMS} holds the choices of {name} already; `dvc repro` runs them.")
@@ -48,10 +48,11 @@ def _apply(root: Path, name: str, file: Path) -> None:
     typer.echo("`dvc repro` is next.")
 
 
-def _check(root: Path, file: Path, chosen: dict[str, Any]) -> None:
-    for group, choice in chosen.items():
-        if not (root / "conf" / group / f"{choice}.yaml").is_file():
-            raise UserError(f"{file}: {group}: {choice}: there is no conf/{group}/{choice}.yaml.")
+def _check(root: Path, file: Path) -> None:
+    from mien.configuration.check import mistakes
+
+    if found := mistakes(file, root / "conf"):
+        raise UserError("\nmien: ".join(found))
 
 
 def _choices_now(root: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+from mien.configuration.plain_yaml import read_plain_yaml
 from mien.errors import UserError
 
 PARAMS: Final = "params.yaml"
@@ -45,16 +46,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """A YAML file's mapping.
 
     Raises:
-        UserError: the file is no YAML, or no mapping.
+        UserError: the file cannot be read, is no YAML, or no mapping.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f", line {place.line + 1}" if place else ""
-        raise UserError(f"{file}{line}: this is no YAML.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} must hold lines of `key: value`.")
-    return content
+    return read_plain_yaml(file, str(file))

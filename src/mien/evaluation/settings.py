@@ -18,10 +18,6 @@ class EvaluateConfig:
         """Refuse numbers that give no interval."""
         if self.bootstrap < 100:
             raise ValueError(f"bootstrap must be at least 100 resamples, not {self.bootstrap}")
-        if self.bins < 2 or self.batch_size < 1:
-            raise ValueError(f"bins ({self.bins}) must be at least 2, batch_size ({self.batch_size}) at least 1")
-        if self.confused_pairs < 0 or self.faces_per_pair < 1:
-            raise ValueError(
-                f"confused_pairs ({self.confused_pairs}) must not be negative, "
-                f"faces_per_pair ({self.faces_per_pair}) at least 1"
-            )
+        for key, least in (("bins", 2), ("batch_size", 1), ("confused_pairs", 0), ("faces_per_pair", 1)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key} must be at least {least}, not {getattr(self, key)}")

@@ -27,8 +27,9 @@ class CropConfig:
             raise ValueError(f"size must be 16 to 512 pixels, not {self.size}")
         if self.colour not in COLOURS:
             raise ValueError(f"colour must be one of {', '.join(COLOURS)}, not {self.colour!r}")
-        if self.max_rows < 0 or self.workers < 0:
-            raise ValueError(f"max_rows ({self.max_rows}) and workers ({self.workers}) must not be negative")
+        for key in ("max_rows", "workers"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
         if not 0 <= self.margin <= 2:
             raise ValueError(f"margin is a share of the box, 0 to 2, not {self.margin}")
         if self.max_megapixels <= 0:

@@ -21,7 +21,6 @@ class TuneConfig:
         """Refuse a search without a space."""
         for key, least in (("trials", 0), ("startup_trials", 0), ("prune_after", 0), ("epochs", 1), ("workers", 1)):
             if (value := getattr(self, key)) < least:
-                must = "not be negative" if least == 0 else f"be at least {least}"
-                raise ValueError(f"{key} must {must}, as {value} is{' not' if least else ''}")
+                raise ValueError(f"{key} must be at least {least}, not {value}")
         if self.trials and not self.space:
             raise ValueError("space is empty: name at least one key to search, such as optim.lr")

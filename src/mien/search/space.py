@@ -50,22 +50,32 @@ def _distribution(key: str, entry: Any, recipe: Recipe) -> BaseDistribution:
 def _choices(choices: Any, own: Any) -> CategoricalDistribution:
     if not isinstance(choices, list) or not choices:
         raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
-    kinds = (int, float) if isinstance(own, float) else (type(own),)
-    if wrong := [c for c in choices if not isinstance(c, kinds)]:
+    if wrong := [c for c in choices if not _alike(c, own)]:
         raise ValueError(f"choice {wrong[0]!r} is no value like the configuration's own {own!r}")
+    if twice := [c for i, c in enumerate(choices) if c in choices[:i]]:
+        raise ValueError(f"choice {twice[0]!r} stands there twice, and should once")
     return CategoricalDistribution(choices if own in choices else [*choices, own])
+
+
+def _alike(value: Any, own: Any) -> bool:
+    """Whether a value is of the kind that the key takes: no boolean for a number, no fraction for a whole one."""
+    if isinstance(own, bool) or isinstance(value, bool):
+        return isinstance(own, bool) and isinstance(value, bool)
+    return isinstance(value, int | float if isinstance(own, float) else type(own))
 
 
 def _range(entry: Mapping[str, Any], own: Any) -> BaseDistribution:
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     if isinstance(own, bool | str):
         raise ValueError(f"its values, such as {own!r}, have no range; say {{choices: [...]}}")
-    if not all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high)):
-        raise ValueError(f"low {low!r} and high {high!r} must be two numbers")
+    if not all(_alike(end, own) and math.isfinite(end) for end in (low, high)):
+        raise ValueError(f"low {low!r} and high {high!r} must be two numbers like the configuration's own {own!r}")
+    if not isinstance(log, bool):
+        raise ValueError(f"log must be true or false, not {log!r}")
     if not low < high:
         raise ValueError(f"low {low} is not below high {high}")
     if log and min(low, own) <= 0:
         raise ValueError(f"with log every value must be above 0, and the lowest is {min(low, own)}")
     if isinstance(own, int):
-        return IntDistribution(int(min(low, own)), int(max(high, own)), log=bool(log))
-    return FloatDistribution(float(min(low, own)), float(max(high, own)), log=bool(log))
+        return IntDistribution(int(min(low, own)), int(max(high, own)), log=log)
+    return FloatDistribution(float(min(low, own)), float(max(high, own)), log=log)

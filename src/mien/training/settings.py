@@ -54,8 +54,11 @@ class OptimConfig:
         _one_of("schedule", self.schedule, SCHEDULES)
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
-        if self.weight_decay < 0 or self.warmup_epochs < 0 or not 0 <= self.momentum < 1:
-            raise ValueError("weight_decay and warmup_epochs must not be negative, momentum from 0 to below 1")
+        for key in ("weight_decay", "warmup_epochs"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be from 0 to below 1, not {self.momentum}")
 
 
 @dataclass
@@ -80,10 +83,12 @@ class TrainConfig:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("memory_format", self.memory_format, MEMORY_FORMATS)
         _one_of("accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ValueError(f"epochs ({self.epochs}) must be at least 1, batch_size ({self.batch_size}) at least 2")
+        for key, least in (("epochs", 1), ("batch_size", 2)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key} must be at least {least}, not {getattr(self, key)}")
         for key in ("patience", "workers", "threads"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
-        if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema < 1:
-            raise ValueError("label_smoothing and ema must be from 0 to below 1")
+        for key in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(f"{key} must be from 0 to below 1, not {getattr(self, key)}")

@@ -1,0 +1,144 @@
+"""The groups of `conf/`, what each may say, and one file's content as checked settings."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from mien.configuration.plain_yaml import Ambiguous, read_plain_yaml
+from mien.errors import UserError
+
+SCHEMAS: Final = {
+    "data": ("mien.sources.settings", "DataConfig"),
+    "crop": ("mien.faces.settings", "CropConfig"),
+    "split": ("mien.faces.settings", "SplitConfig"),
+    "model": ("mien.models.settings", "ModelConfig"),
+    "augment": ("mien.training.settings", "AugmentConfig"),
+    "optim": ("mien.training.settings", "OptimConfig"),
+    "train": ("mien.training.settings", "TrainConfig"),
+    "tune": ("mien.search.settings", "TuneConfig"),
+    "evaluate": ("mien.evaluation.settings", "EvaluateConfig"),
+    "register": ("mien.registry.settings", "RegisterConfig"),
+}
+# The name of a choice stands in commands of dvc.yaml and in paths.
+CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+WANTED: Final = {
+    int: "a whole number in the digits 0 to 9",
+    float: "a number in the digits 0 to 9, such as 0.5",
+    bool: "true or false",
+    str: "text",
+}
+
+
+def known_choices(conf: Path, group: str) -> list[str]:
+    """The choices of a group: the names of its files."""
+    return sorted(file.stem for file in (conf / group).glob("*.yaml"))
+
+
+def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> None:
+    """Raise a UserError unless `conf/GROUP/CHOICE.yaml` exists; `where` says who chose it."""
+    known = ", ".join(known_choices(conf, group))
+    if not isinstance(choice, str):
+        shown = "nothing" if choice is None else f"{choice!r}, which is no text"
+        raise UserError(f"{where}: {group} is {shown}; the choices are {known}.")
+    if isinstance(choice, Ambiguous):
+        raise UserError(f"{where}: {group}: {choice} means true, false or a number to some; the choices are {known}.")
+    if not CHOICE.fullmatch(choice):
+        raise UserError(
+            f"{where}: {group}: {choice!r} is no name of letters, digits, '_', '-' and '.'; the choices are {known}."
+        )
+    if choice not in known_choices(conf, group):
+        raise UserError(f"{where}: {group}: {choice}: there is no conf/{group}/{choice}.yaml; the choices are {known}.")
+
+
+def read_settings(conf: Path, group: str, choice: str) -> Any:
+    """The settings in the file of a choice.
+
+    Raises:
+        UserError: the file cannot be read, lacks a key, or holds what `settings_of` refuses.
+    """
+    name = f"conf/{group}/{choice}.yaml"
+    return settings_of(group, read_plain_yaml(conf / group / f"{choice}.yaml", name), name)
+
+
+def settings_of(group: str, content: Mapping[str, Any], name: str) -> Any:
+    """A group's values as its dataclass.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is of the wrong kind or out of range; the file and
+            the key are named.
+    """
+    module, schema = SCHEMAS[group]
+    kind = getattr(import_module(module), schema)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := [key for key in content if key not in fields]:
+        raise UserError(f"{name}: there is no key {unknown[0]!r}; the keys of {group} are {', '.join(fields)}.")
+    for key, field in fields.items():
+        if key not in content and not field.metadata.get("optional"):
+            raise UserError(f"{name} lacks {key}; {_example(field)}")
+    hints = get_type_hints(kind)
+    try:
+        return kind(**{key: _typed(key, value, hints[key]) for key, value in content.items()})
+    except ValueError as error:
+        raise UserError(f"{name}: {str(error).rstrip('.')}.") from error
+
+
+def refuse_other_kinds(content: Mapping[str, Any], kind: Any) -> None:
+    """Raise ValueError where a plain value is of another kind than that field of the dataclass `kind`."""
+    hints = get_type_hints(kind)
+    for key, value in content.items():
+        if hints.get(key) in WANTED:
+            _typed(key, value, hints[key])
+
+
+def _example(field: dataclasses.Field[Any]) -> str:
+    value = field.default
+    if value is dataclasses.MISSING:
+        return f"it needs a line `{field.name}: ...`."
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return f"it needs a line such as `{field.name}: {shown}`."
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """The value, if it is of its key's kind: no text for a number, no boolean for one either, nothing odd."""
+    if kind is str:
+        return _as_text(key, value)
+    if kind not in WANTED:  # such as a search's space, which is checked where it is used
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{key} must hold lines of its own, `name: value`, not {_shown(value)}")
+        return dict(value)
+    allowed = (int, float) if kind is float else (kind,)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{key} must be {WANTED[kind]}, not {_shown(value)}")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"{key} must be a finite number, not {value}")
+    if key.endswith("seed") and not 0 <= value < 2**32:  # no random generator takes another
+        raise ValueError(f"{key} must be from 0 to 4294967295, not {value}")
+    return float(value) if kind is float else value
+
+
+def _as_text(key: str, value: Any) -> str:
+    if isinstance(value, Ambiguous):
+        raise ValueError(f'{key} must be in quotes to be text for every program: "{value}"')
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # `precision: 32` has one meaning
+    if not isinstance(value, str):
+        raise ValueError(f"{key} must be text, not {_shown(value)}")
+    if "${" in value:
+        raise ValueError(f"{key} must be plain text, as DVC does not see what {value} stands for")
+    return value
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Ambiguous):
+        return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    return f"{value!r}"
