@@ -1,12 +1,7 @@
 """The DAG end to end: `dvc repro` on a small sample in a repository of its own, with the real configuration shrunk."""
 
 import fcntl
-import json
-import os
-import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -14,71 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-SHRUNK = {
-    "conf/train/short.yaml": {"epochs": 4, "batch_size": 32},
-    "conf/tune/quick.yaml": {"trials": 3, "epochs": 2},
-    "conf/evaluate/standard.yaml": {"bootstrap": 200},
-    "conf/register/auto.yaml": {"bootstrap": 200},
-    "conf/split/grouped.yaml": {"min_per_class": 1},
-}
+from tests.pipelines.workspace import Workspace
+
 STAGES = ["ingest", "crop", "split", "tune", "train", "evaluate", "register"]
-
-
-class Workspace:
-    """A checkout of mien with a small sample, and what a user types in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **{k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}",
-            "OMP_NUM_THREADS": "1",
-        }
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done
-
-    def edit(self, file: str, **values: Any) -> None:
-        """Set keys of a YAML file."""
-        path = self.folder / file
-        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
-
-    def stale(self) -> set[str]:
-        """The stages that `dvc repro` would run because something that they depend on changed."""
-        status = json.loads(self.run("dvc", "status", "--json").stdout)
-        return {name for name, why in status.items() if why != ["always changed"]}
-
-    def report(self, name: str) -> Any:
-        """One of the JSON reports."""
-        return json.loads((self.folder / f"reports/{name}.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A fresh repository with what stands in this one, after its first `dvc repro`."""
-    folder = tmp_path_factory.mktemp("dag") / "mien"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and name not in ("dvc.lock", "data.dvc"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    here = Workspace(folder)
-    for command in ("git init -q -b main", "git add -A"):
-        here.run(*command.split())
-    here.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "start")
-    from mien.sources.sample import draw_sample
-
-    draw_sample(folder / "data/sample", photos=150)
-    for file, values in SHRUNK.items():
-        here.edit(file, **values)
-    here.run("dvc", "repro")
-    return here
 
 
 def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:

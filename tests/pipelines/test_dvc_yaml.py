@@ -39,6 +39,7 @@ def imported_by(file: Path) -> set[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        names += [name.rpartition(".")[0] for name in names]  # a package's __init__ runs before its modules
         found |= {source for name in names if (source := source_of(name))}
     return found
 

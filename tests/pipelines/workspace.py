@@ -1,0 +1,92 @@
+"""A checkout of mien in a folder of its own: the real code and configuration, shrunk, on a small drawn sample."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SHRUNK = {
+    "conf/train/short.yaml": {"epochs": 4, "batch_size": 32},
+    "conf/tune/quick.yaml": {"trials": 3, "epochs": 2},
+    "conf/evaluate/standard.yaml": {"bootstrap": 200},
+    "conf/register/auto.yaml": {"bootstrap": 200},
+    "conf/split/grouped.yaml": {"min_per_class": 1},
+}
+
+
+class Workspace:
+    """A checkout of mien with a small sample, and what a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command in the checkout, with its own code and the tracking store that mien chooses."""
+        around = {
+            **{k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{self.folder / 'src'}:{self.folder}",
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
+        done = subprocess.run(command, cwd=self.folder, env=around, capture_output=True, text=True)
+        assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def commit(self, message: str) -> None:
+        """All that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", message)
+
+    def edit(self, file: str, **values: Any) -> None:
+        """Set keys of a YAML file."""
+        path = self.folder / file
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
+
+    @contextmanager
+    def kept(self, *files: str) -> Iterator[None]:
+        """What a block does to these files is undone after it."""
+        before = {self.folder / file: (self.folder / file).read_bytes() for file in files}
+        try:
+            yield
+        finally:
+            for path, content in before.items():
+                path.write_bytes(content)
+
+    def stale(self) -> set[str]:
+        """The stages that `dvc repro` would run because something that they depend on changed."""
+        status = json.loads(self.run("dvc", "status", "--json").stdout)
+        return {name for name, why in status.items() if why != ["always changed"]}
+
+    def report(self, name: str) -> Any:
+        """One of the JSON reports."""
+        return json.loads((self.folder / f"reports/{name}.json").read_text())
+
+
+def new_workspace(folder: Path, photos: int = 150) -> Workspace:
+    """A git and DVC repository with what stands in this one, shrunk, committed, and never run."""
+    from mien.sources.sample import draw_sample
+
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and name not in ("dvc.lock", "data.dvc"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    here = Workspace(folder)
+    draw_sample(folder / "data/sample", photos=photos)
+    (folder / "data.dvc").write_text("outs:\n- path: data/sample\n")
+    for file, values in SHRUNK.items():
+        here.edit(file, **values)
+    here.run("git", "init", "-q", "-b", "main")
+    here.commit("start")
+    return here
