@@ -168,6 +168,11 @@ def test_an_official_split_can_be_ignored() -> None:
     assert split.audit["leaked_test_faces"] == 0
 
 
+def test_an_official_split_without_training_is_refused() -> None:
+    with pytest.raises(UserError, match=r"has test and val and nothing to train on; .*keep_official: false"):
+        split_faces(packed([0, 1] * 10, official=["val", "test"] * 10), PLAIN)
+
+
 def test_an_unknown_official_part_is_refused() -> None:
     with pytest.raises(UserError, match="'dev' is none of train, val, test"):
         split_faces(packed([0] * 4, official=["train", "dev", "test", "val"]), PLAIN)

@@ -84,6 +84,8 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         rotation = image.getexif().get(ORIENTATION, 1) if apply_exif_rotation else 1
     except PILLOW_ERRORS as error:
+        if _is_short_webp(data):
+            raise UnreadablePhoto("truncated", f"the WEBP file breaks off ({len(data):,} bytes)") from error
         raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
     width, height = image.size if rotation not in (5, 6, 7, 8) else image.size[::-1]
     _refuse_too_large(height, width, max_megapixels)
@@ -109,6 +111,11 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
         image.load()
     except PILLOW_ERRORS as error:
         raise UnreadablePhoto("truncated", f"the {form} file breaks off ({len(data):,} bytes: {error})") from error
+
+
+def _is_short_webp(data: bytes) -> bool:
+    """Whether a WebP lacks bytes that its RIFF header announces; Pillow then does not even take it for one."""
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) < int.from_bytes(data[4:8], "little") + 8
 
 
 def decode_pixels(

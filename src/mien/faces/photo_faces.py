@@ -46,7 +46,7 @@ def photo_faces(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, 
         if placed:
             _cut(found, data, header, placed, config)
     except PhotoMissing as error:
-        found.dropped = [(row, "missing_photo", str(error)) for row in rows]
+        found.dropped = [(row, error.reason, str(error)) for row in rows]
     except UnreadablePhoto as error:
         found.dropped += [(row, error.reason, error.detail) for row in _undropped(found, rows)]
     return found

@@ -38,7 +38,8 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
     out by class.
 
     Raises:
-        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`.
+        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, or an
+            official split has no training part.
     """
     index = packed.index
     groups = group_faces(packed, config)
@@ -73,6 +74,11 @@ def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, confi
     if unknown:
         raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
+    if not (part == 0).any():
+        raise UserError(
+            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
+            "share everything out by keep_official: false in conf/split."
+        )
     shares = {0: config.train, 1: config.val, 2: config.test}
     taken = [p for p in (0, 1, 2) if p == 0 or not (part == p).any()]
     if len(taken) > 1:

@@ -4,13 +4,21 @@ import re
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 _SUSPICIOUS: Final = re.compile(r"\.\.|[\\:\0]|^[/.]")  # nothing else can lead out of a folder
 
 
 class PhotoMissing(Exception):
-    """A photo that the faces table names and the data set does not hold."""
+    """A photo that the faces table names and the data set does not hold; `reason` is the quarantine's word for it."""
+
+    reason: ClassVar[str] = "missing_photo"
+
+
+class PhotoForbidden(PhotoMissing):
+    """A photo that is there and may not be read."""
+
+    reason: ClassVar[str] = "unreadable_file"
 
 
 class Photos(Protocol):
@@ -20,7 +28,7 @@ class Photos(Protocol):
         """The photo's bytes as stored.
 
         Raises:
-            PhotoMissing: there is no such photo.
+            PhotoMissing: there is no such photo, or it may not be read (PhotoForbidden).
         """
         ...
 
@@ -41,6 +49,8 @@ class FolderPhotos:
                 return file.readall()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise PhotoMissing(f"{image} is not in {self.root.name}/") from error
+        except PermissionError as error:
+            raise PhotoForbidden(f"{image} may not be read; allow yourself to read it") from error
 
 
 def leaves_folder(name: str) -> bool:

@@ -1,0 +1,134 @@
+"""Class folders: photos that are faces already, sorted into a folder per expression.
+
+    train/angry/1.png  validation/angry/2.png  test/angry/3.png  ...     or     angry/1.png  ...
+
+Parts are optional, in any combination. The folders' names may be spelt as the public copies of FER2013, CK+,
+AffectNet and others spell them (see spelling.py); `class_names` says what others mean.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+import pandas as pd
+
+from mien.errors import UserError
+from mien.expressions import EXPRESSIONS
+from mien.sources.folder_files import Found, files_of_class, left_out, stray
+from mien.sources.folder_layout import ClassFolder, find_layout
+from mien.sources.photos import FolderPhotos
+from mien.sources.protocol import Source
+from mien.sources.same_photo import conflicting_copies
+from mien.sources.spelling import CONTEMPT, checked_class_names
+from mien.sources.table import WHOLE_PHOTO, Ingested, faces_table, problems_table
+
+BOX: Final = ("top", "left", "right", "bottom")
+CONFLICTS: Final = ("quarantine", "keep")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The source `folder`.
+
+    `class_names` maps further names of folders to expressions, or to None to leave a folder out. Photos with
+    the same bytes under two classes are all set aside, or with `conflicting_labels="keep"` used as they are.
+
+    Raises:
+        ValueError: class_names maps to what is no expression, or conflicting_labels is neither word.
+    """
+
+    expects: ClassVar[str] = (
+        "a folder of photos per expression (angry/, happy/, ...), right there or in train/, validation/, test/"
+    )
+
+    class_names: Mapping[str, str | None] = field(default_factory=dict)
+    conflicting_labels: str = "quarantine"
+
+    def __post_init__(self) -> None:
+        """Check both options."""
+        object.__setattr__(self, "class_names", checked_class_names(self.class_names))
+        if self.conflicting_labels not in CONFLICTS:
+            raise ValueError(
+                f"conflicting_labels must be one of {', '.join(CONFLICTS)}, not {self.conflicting_labels!r}"
+            )
+
+    def ingest(self, folder: Path) -> Ingested:
+        """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
+
+        Raises:
+            UserError: the folders are not as `expects` says, or hold no photo.
+        """
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
+        layout = find_layout(folder, self.class_names)
+        _refuse_contempt(layout.classes)
+        of_class = [(where, found) for where in layout.classes for found in files_of_class(where.path, folder)]
+        photos = [(where, found) for where, found in of_class if not found.reason]
+        problems = [_problem(found, folder, where.expression) for where, found in of_class if found.reason]
+        for path in layout.strays:
+            problems += [_problem(found, folder) for found in stray(path, folder)]
+        for path in layout.left_out:
+            problems += [_problem(found, folder) for found in left_out(path, folder)]
+        if self.conflicting_labels == "quarantine":
+            photos, conflicts = _without_conflicts(photos, folder)
+            problems += conflicts
+        if not photos:
+            first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
+            raise UserError(f"{folder} holds no usable photo ({len(problems)} files were set aside{first}).")
+        return Ingested(_faces(photos, folder), problems_table(problems))
+
+    def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
+        """The photos, where they lie."""
+        return FolderPhotos(folder)
+
+
+SOURCE: Final[type[Source]] = Folder
+
+
+def _refuse_contempt(classes: list[ClassFolder]) -> None:
+    if there := [where.path for where in classes if where.expression == CONTEMPT]:
+        raise UserError(
+            f"{there[0]} is no class of {', '.join(EXPRESSIONS)}; leave it out by options: "
+            f"class_names: {{{there[0].name}: null}}."
+        )
+
+
+def _without_conflicts(
+    photos: list[tuple[ClassFolder, Found]], root: Path
+) -> tuple[list[tuple[ClassFolder, Found]], list[dict[str, str]]]:
+    """The photos without those whose bytes stand under several classes, and those as problems."""
+    problems: dict[int, dict[str, str]] = {}
+    for same in conflicting_copies((f.path, f.size, where.expression) for where, f in photos):
+        names = [photos[i][1].path.relative_to(root).as_posix() for i in same]
+        for i in same:
+            where, found = photos[i]
+            others = ", ".join(name for name, j in zip(names, same, strict=True) if j != i)
+            conflict = Found(found.path, 0, "conflicting_labels", f"the same photo as {others}, under another class")
+            problems[i] = _problem(conflict, root, where.expression)
+    return [photo for i, photo in enumerate(photos) if i not in problems], [problems[i] for i in sorted(problems)]
+
+
+def _faces(photos: Iterable[tuple[ClassFolder, Found]], root: Path) -> pd.DataFrame:
+    rows = [(found.path.relative_to(root).as_posix(), where) for where, found in photos]
+    columns: dict[str, list[object]] = {
+        "face_id": [name for name, _ in rows],
+        "image": [name for name, _ in rows],
+        **{side: [value] * len(rows) for side, value in zip(BOX, WHOLE_PHOTO, strict=True)},
+        "label": [EXPRESSIONS.index(where.expression) for _, where in rows],
+        "source_split": [where.part for _, where in rows],
+    }
+    return faces_table(columns)
+
+
+def _problem(found: Found, root: Path, expression: str = "") -> dict[str, str]:
+    name = found.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+    is_face = found.reason in ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
+    return {
+        "where": name,
+        "face_id": name if is_face else "",
+        "image": name if is_face else "",
+        "label": expression,
+        "reason": found.reason,
+        "detail": found.detail,
+    }
