@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.configuration.schemas import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
 from mien.errors import UserError
+from pipelines.lock import at_work
 
 if TYPE_CHECKING:
     from mien.evaluation.settings import EvaluateConfig
@@ -135,10 +136,11 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") + "."
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage as a command: what a user can mend ends in one sentence and exit code 1."""
+def run_stage(stage: str, main: Callable[[], None]) -> None:
+    """Run a stage as a command, alone in its workspace: what a user can mend ends in one sentence and exit code 1."""
     try:
-        main()
+        with at_work(stage):
+            main()
     except UserError as error:
         sys.exit(f"mien: {error}")
     except OSError as error:

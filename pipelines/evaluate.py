@@ -99,4 +99,4 @@ def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarr
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("evaluate", main)

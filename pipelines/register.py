@@ -67,4 +67,4 @@ def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("register", main)

@@ -4,10 +4,8 @@ DVC deletes a stage's outs before it runs, so resumable state lies in `.mien/` o
 by a digest of configuration, data and code.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.checkout import main_checkout
-from mien.errors import UserError
+from pipelines.lock import held
 
 
 def state_folder(root: Path | None = None) -> Path:
@@ -57,26 +55,7 @@ def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None
     """
     folder = state_folder(root) / stage / key
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder.with_suffix(".lock"), stage):
+    with held(folder.with_suffix(".lock"), stage):
         (folder / "about.json").write_text(json.dumps(about, indent=2, sort_keys=True, default=str))
         yield folder
         shutil.rmtree(folder)
-
-
-@contextmanager
-def _held(lock: Path, stage: str) -> Iterator[None]:
-    """An advisory lock, which the system drops when its holder dies, however it dies."""
-    with lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UserError(
-                f"{stage}: process {file.read().strip() or 'unknown'} is still at this very work "
-                "(a killed `dvc` leaves its stage running); wait for it or kill it, then run again."
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

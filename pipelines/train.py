@@ -103,4 +103,4 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: "Fitted") -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("train", main)

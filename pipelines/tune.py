@@ -97,4 +97,4 @@ def _write_best(summary: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("tune", main)

@@ -92,12 +92,16 @@ def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], say
         (errno.EACCES, "build/crop: permission denied; allow yourself to read and write there, then run again."),
     ],
 )
-def test_what_a_disk_refuses_is_told_in_one_sentence(code: int, says: str) -> None:
+def test_what_a_disk_refuses_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
     def refused() -> None:
         raise OSError(code, os.strerror(code), "build/crop")
 
     with pytest.raises(SystemExit, match=says):
-        run_stage(refused)
+        run_stage("crop", refused)
 
 
 def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +109,7 @@ def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro` runs the stage that makes"):
-        run_stage(lambda: crop.main(["data=sample", "crop=grey48"]))
+        run_stage("crop", lambda: crop.main(["data=sample", "crop=grey48"]))
 
 
 def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,13 +123,15 @@ def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch
             Path("/dev/full").write_text("too much")
 
     with pytest.raises(SystemExit, match=r"mien: .*: no space left on device; make room there"):
-        run_stage(write)
+        run_stage("crop", write)
     assert not (tmp_path / "reports").exists()
 
 
-def test_an_error_that_no_disk_refused_keeps_its_traceback() -> None:
+def test_an_error_that_no_disk_refused_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     def broken() -> None:
         raise ConnectionResetError(errno.ECONNRESET, "reset")
 
     with pytest.raises(ConnectionResetError):
-        run_stage(broken)
+        run_stage("crop", broken)

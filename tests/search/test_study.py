@@ -1,5 +1,7 @@
 """The search: begins with the config's own values, repeats itself, and survives kills."""
 
+import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from mien.errors import UserError
@@ -57,8 +60,6 @@ def test_a_search_repeats_itself(tmp_path: Path) -> None:
 
 
 def test_more_trials_continue_the_study(tmp_path: Path) -> None:
-    import dataclasses
-
     few = run(tmp_path / "a", dataclasses.replace(CONFIG, trials=5))
     many = run(tmp_path / "a")
     assert many[:5] == few
@@ -88,6 +89,42 @@ def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int)
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}).returncode == 9
     assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
+
+
+class Killed(BaseException):
+    """The end of the process: nothing after it runs."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, write: int, folder: Path, config: TuneConfig) -> bool:
+    """Run until the journal's n-th write; whether it came so far."""
+    real, writes = JournalFileBackend.append_logs, itertools.count(1)
+
+    def append_logs(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        real(self, logs)
+        if next(writes) == write:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", append_logs)
+        try:
+            run(folder, config)
+        except Killed:
+            return True
+    return False
+
+
+def test_a_search_killed_after_any_write_to_its_journal_and_again_ends_as_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(CONFIG, trials=3, startup_trials=2)
+    undisturbed = run(tmp_path / "undisturbed", config)
+    for write in itertools.count(1):
+        if not killed_at(monkeypatch, write, tmp_path / f"{write}", config):
+            break
+        for again in (1, 2, 3):  # while it takes up what the first kill left
+            killed_at(monkeypatch, again, tmp_path / f"{write}", config)
+        assert run(tmp_path / f"{write}", config) == undisturbed, f"killed after write {write}"
+    assert write > 20
 
 
 def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:

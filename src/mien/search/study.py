@@ -21,6 +21,7 @@ from mien.search.settings import TuneConfig
 from mien.search.space import Space
 
 JOURNAL: Final = "journal.log"
+QUEUED: Final = "fixed_params"  # where Optuna keeps the values of a trial that was enqueued
 ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # Trains with the trial's values, reports each epoch to the trial (which may prune), returns the validation loss.
@@ -47,9 +48,9 @@ def search(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _open(folder / JOURNAL, config)
-    _fail_what_was_killed(study)
-    if not _ended(study):
-        study.enqueue_trial(own, skip_if_exists=True)
+    _take_up_what_was_killed(study, space)
+    if not _ended(study) and not _waiting(study):
+        study.enqueue_trial(own)
     if config.workers == 1:
         _work(study, objective, space, config)
     else:
@@ -86,11 +87,22 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=ENDED)
 
 
-def _fail_what_was_killed(study: optuna.Study) -> None:
+def _waiting(study: optuna.Study) -> list[dict[str, Any]]:
+    """The values of trials that stand in the queue."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return [trial.system_attrs[QUEUED] for trial in waiting]
+
+
+def _take_up_what_was_killed(study: optuna.Study, space: Space) -> None:
+    """Queue the values of trials that a dead process left RUNNING, then fail these; a kill in between changes nothing.
+
+    A trial that was killed while its values were drawn has only some of them: its sampler draws all of them anew.
+    """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        values = trial.system_attrs.get(QUEUED, trial.params)
+        if set(values) == set(space) and values not in _waiting(study):
+            study.enqueue_trial(values)
         study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
 
 
 def _work(study: optuna.Study, objective: Objective, space: dict[str, BaseDistribution], config: TuneConfig) -> None:

@@ -1,0 +1,62 @@
+"""One process at a stage of a workspace: what a killed `dvc` leaves running is not joined by a second one."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.compose import run_stage
+from pipelines.lock import at_work
+from pipelines.outs import Outs
+
+HOLD = """
+import time
+from pipelines.compose import run_stage
+from pipelines.outs import Outs
+def main():
+    with Outs("evaluate") as outs:
+        outs.path("reports/metrics.json").write_text("half")
+        print("held", flush=True)
+        time.sleep(60)
+run_stage("evaluate", main)
+"""
+
+
+@pytest.fixture
+def orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'src'}"}
+    monkeypatch.chdir(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_of_any_stage_is_refused_and_touches_nothing(
+    tmp_path: Path, orphan: subprocess.Popen[str]
+) -> None:
+    def second() -> None:
+        pytest.fail("two writers")
+
+    with pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at this very work"):
+        run_stage("evaluate", second)
+    assert (tmp_path / "build/.partial/evaluate/reports/metrics.json").read_text() == "half"
+    with at_work("train"):  # another stage of the same workspace
+        pass
+    os.kill(orphan.pid, signal.SIGKILL)
+    orphan.wait()
+
+
+def test_the_lock_of_a_killed_stage_holds_nobody_up(tmp_path: Path, orphan: subprocess.Popen[str]) -> None:
+    os.kill(orphan.pid, signal.SIGKILL)
+    orphan.wait()
+
+    def write() -> None:
+        with Outs("evaluate") as outs:
+            outs.path("reports/metrics.json").write_text("whole")
+
+    run_stage("evaluate", write)
+    assert (tmp_path / "reports/metrics.json").read_text() == "whole"
