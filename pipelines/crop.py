@@ -20,10 +20,11 @@ def main(argv: list[str] | None = None) -> None:
 
     faces = pd.read_parquet("build/ingest/faces.parquet")
     problems = pd.read_csv("build/ingest/problems.csv", dtype=str, keep_default_na=False)
+    classes = tuple(pd.read_csv("build/ingest/classes.csv")["label"])
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")
-        counts = crop_faces(faces, photos, config.crop, build, problems=problems)
+        counts = crop_faces(faces, photos, config.crop, build, classes=classes, problems=problems)
         pictures = outs.folder("reports/crop")
         write_contact_sheets(open_faces(build), pictures)
         counts.table().to_csv(pictures / "kept_dropped.csv", index=False)

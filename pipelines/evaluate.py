@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
     pixels = packed.pixels[np.asarray(parts["test"]["row"])]
     with Outs("evaluate") as outs:
-        _write(evaluation, _background(lineage, parts), pixels, outs)
+        _write(evaluation, _background(lineage, parts, len(packed.spec["classes"])), pixels, outs)
     accuracy = evaluation.whole.intervals.overall["accuracy"]
     print(
         f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
@@ -68,13 +68,13 @@ def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
             )
 
 
-def _background(lineage: dict[str, Any], parts: dict[str, Any]) -> "Background":
+def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) -> "Background":
     import pandas as pd
 
     from mien.evaluation.report import Background, class_counts
 
     quarantine = pd.read_csv(FACES / "quarantine.csv", dtype="str", keep_default_na=False)
-    return Background(lineage, {name: class_counts(part["label"]) for name, part in parts.items()}, quarantine)
+    return Background(lineage, {name: class_counts(part["label"], classes) for name, part in parts.items()}, quarantine)
 
 
 def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarray", outs: Outs) -> None:

@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     from mien.sources.table import Ingested, class_counts
 
     ingested: Ingested = get_source(config.data).ingest(Path(config.data.path))
-    counts = class_counts(ingested.faces)
+    counts = class_counts(ingested)
     report: dict[str, Any] = {
         "data": config.data.name,
         "faces": len(ingested.faces),

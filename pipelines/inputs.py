@@ -56,7 +56,7 @@ def read_inputs(config: Config, root: Path | None = None) -> Inputs:
     cut = {key: faces.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
     split = json.loads((base / PARTS / "split.json").read_text(encoding="utf-8"))
     return Inputs(
-        spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), **cut),
+        spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), classes=tuple(faces.spec["classes"]), **cut),
         recipe=recipe,
         train=_part(base, "train", faces.pixels),
         val=_part(base, "val", faces.pixels),

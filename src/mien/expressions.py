@@ -1,10 +1,24 @@
-"""The seven expressions, in the one order that every table, model and report uses.
+"""The expressions, in the one order that every table, model and report uses.
 
-The order is that of FER2013 (Goodfellow et al., 2013) and of ExpW (Zhang et al., 2016), whose
-label files hold the position in this tuple.
+The order of the seven is that of FER2013 (Goodfellow et al., 2013) and of ExpW (Zhang et al., 2016), whose
+label files hold the position in this tuple. FER+ (Barsoum et al., 2016) knows an eighth, which comes last, so that
+a position means the same expression in every data set, and the number of classes says which they are.
 """
 
 from typing import Final
 
 EXPRESSIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+WITH_CONTEMPT: Final = (*EXPRESSIONS, "contempt")
 N_EXPRESSIONS: Final = len(EXPRESSIONS)
+CLASS_SETS: Final = {len(names): names for names in (EXPRESSIONS, WITH_CONTEMPT)}
+
+
+def class_names(n: int) -> tuple[str, ...]:
+    """The names of `n` classes, 7 or 8, in their order.
+
+    Raises:
+        ValueError: no data set has so many.
+    """
+    if n not in CLASS_SETS:
+        raise ValueError(f"{n} classes are none of {' or '.join(map(str, CLASS_SETS))}: {', '.join(WITH_CONTEMPT)}")
+    return CLASS_SETS[n]

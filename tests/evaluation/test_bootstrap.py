@@ -29,7 +29,7 @@ def test_sums_give_what_scikit_learn_gives(drawn_faces):
     for name in MEASURES:
         assert found[name][0] == pytest.approx(expected[name], abs=1e-9), name
     per_class = scores_per_class(labels, probabilities.argmax(axis=1))
-    for name, values in class_measures(total).items():
+    for name, values in class_measures(total, bins).items():
         assert values[0] == pytest.approx([getattr(s, name) for s in per_class.values()], nan_ok=True)
 
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from mien.evaluation.metrics import MEASURES, confusion_counts, majority, measure, scores_per_class
+from mien.evaluation.sums import class_measures, face_sums
 from mien.expressions import EXPRESSIONS
 
 
@@ -83,7 +84,7 @@ def test_majority_names_the_most_frequent_class():
         ([], np.zeros((0, 7)), "at least one face"),
         ([7], certain([0]), "0 to 6"),
         ([0.5], certain([0]), "whole numbers"),
-        ([0], np.zeros((1, 6)), r"\(1, 7\)"),
+        ([0], np.zeros((1, 6)), r"7 or 8 classes, not shape \(1, 6\)"),
         ([0], np.full((1, 7), np.nan), "sum to 1"),
         ([0], np.full((1, 7), 0.5), "sum to 1"),
         ([0], np.array([[2.0, -1, 0, 0, 0, 0, 0]]), "0 or above"),
@@ -92,3 +93,13 @@ def test_majority_names_the_most_frequent_class():
 def test_what_is_no_label_or_no_probability_is_refused(labels, probabilities, says):
     with pytest.raises(ValueError, match=says):
         measure(labels, probabilities)
+
+
+def test_eight_classes_are_measured_as_seven_are() -> None:
+    labels = np.arange(24) % 8
+    found = measure(labels, np.eye(8)[(labels + (labels == 7)) % 8])
+    assert found["accuracy"] == pytest.approx(21 / 24)
+    assert confusion_counts(labels, np.zeros(24, int), 8)[7, 0] == 3
+    assert majority([7, 7, 0], 8) == ("contempt", pytest.approx(2 / 3))
+    sums = face_sums(labels, np.eye(8)[labels], 15).sum(axis=0, keepdims=True)
+    assert class_measures(sums, 15)["recall"].tolist() == [[1.0] * 8]

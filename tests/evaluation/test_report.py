@@ -161,7 +161,7 @@ def test_numbers_that_do_not_exist_are_dashes():
 
 
 def test_quarantine_is_counted_by_reason_and_class():
-    counts = quarantine_counts(QUARANTINE)
+    counts = quarantine_counts(QUARANTINE, EXPRESSIONS)
     assert counts.index.tolist() == ["low_confidence", "photo_missing"]
     assert counts.loc["low_confidence", ["sad", "unknown", "all"]].tolist() == [1233, 1, 1234]
     assert counts.loc["photo_missing", "happy"] == 1

@@ -14,7 +14,9 @@ STEP = 16 + GAP
 def test_every_class_has_a_readable_sheet_with_its_own_faces(tmp_path: Path) -> None:
     labels = np.array([0] * 130 + [3] * 7, np.int8)
     pixels = np.repeat(np.arange(137, dtype=np.uint8), 16 * 16).reshape(137, 16, 16, 1)
-    written = write_contact_sheets(PackedFaces(pixels, pd.DataFrame({"label": labels}), {}), tmp_path)
+    written = write_contact_sheets(
+        PackedFaces(pixels, pd.DataFrame({"label": labels}), {"classes": EXPRESSIONS}), tmp_path
+    )
     assert [path.name for path in written] == [f"contact_{name}.png" for name in EXPRESSIONS]
     angry, happy = (np.asarray(Image.open(written[i])) for i in (0, 3))
     assert angry.shape == (TITLE + MOST // COLUMNS * STEP + GAP, COLUMNS * STEP + GAP, 3)

@@ -42,7 +42,7 @@ def packed(
             "face_digest": [face.tobytes().hex() for face in pixels],
         }
     )
-    return PackedFaces(pixels, index, {"digest": "d"})
+    return PackedFaces(pixels, index, {"digest": "d", "classes": EXPRESSIONS})
 
 
 @settings(max_examples=25, deadline=None)
@@ -198,7 +198,7 @@ def test_the_known_leaks_of_fer2013(monkeypatch: pytest.MonkeyPatch) -> None:
             "face_digest": digests,
         }
     )
-    audit = split_faces(PackedFaces(pixels[..., None], index, {"digest": "d"}), PLAIN).audit
+    audit = split_faces(PackedFaces(pixels[..., None], index, {"digest": "d", "classes": EXPRESSIONS}), PLAIN).audit
     assert audit["constant_faces"] == 12
     assert audit["conflicting_labels"]["identical_pixels_groups"] == 57
     assert (audit["leaked_test_faces"], audit["leaked_val_faces"]) == (314, 280)

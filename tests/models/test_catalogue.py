@@ -14,20 +14,20 @@ from mien.models.settings import FACES, ModelConfig
     ("name", "size", "channels", "parameters"), [("vgg64", 64, 3, 4_967_623), ("cnn48", 48, 1, 2_513_543)]
 )
 def test_reference_networks_have_their_published_sizes(name: str, size: int, channels: int, parameters: int) -> None:
-    model = build_model(ModelConfig(name), size=size, channels=channels)
+    model = build_model(ModelConfig(name), size=size, channels=channels, classes=7)
     assert trainable_parameters(model) == parameters
     assert model(torch.zeros(2, channels, size, size, dtype=torch.uint8)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("size", [16, 48, 64, 97])
 def test_the_residual_net_takes_faces_of_any_size(size: int) -> None:
-    model = build_model(ModelConfig("resnet", width=4), size=size, channels=3)
+    model = build_model(ModelConfig("resnet", width=4), size=size, channels=3, classes=7)
     assert model(torch.zeros(2, 3, size, size)).shape == (2, 7)
 
 
 def test_a_network_that_does_not_fit_the_crop_says_what_fits() -> None:
     with pytest.raises(UserError, match=r"vgg64 takes faces of 64 pixels in rgb.*48 pixels with 1 channel"):
-        build_model(ModelConfig("vgg64"), size=48, channels=1)
+        build_model(ModelConfig("vgg64"), size=48, channels=1, classes=7)
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
@@ -41,7 +41,7 @@ def test_every_network_says_what_faces_it_takes() -> None:
 
 def test_normalisation_is_measured_on_the_training_faces() -> None:
     faces = np.random.default_rng(0).integers(20, 80, (50, 16, 16, 1), dtype=np.uint8)
-    model = build_model(ModelConfig("resnet", width=4), size=16, channels=1)
+    model = build_model(ModelConfig("resnet", width=4), size=16, channels=1, classes=7)
     model.normalise.measure(faces)
     normalised = model.normalise(torch.from_numpy(faces).permute(0, 3, 1, 2))
     assert abs(float(normalised.mean())) < 1e-3
@@ -50,7 +50,7 @@ def test_normalisation_is_measured_on_the_training_faces() -> None:
 
 def test_logits_do_not_depend_on_the_batch() -> None:
     faces = np.random.default_rng(0).integers(0, 255, (11, 32, 32, 3), dtype=np.uint8)
-    model = build_model(ModelConfig("resnet", width=8), size=32, channels=3)
+    model = build_model(ModelConfig("resnet", width=8), size=32, channels=3, classes=7)
     np.testing.assert_allclose(predict_logits(model, faces, 3), predict_logits(model, faces, 11), rtol=1e-4, atol=1e-5)
     assert predict_logits(model, faces[:0]).shape == (0, 7)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mien.errors import UserError
+from mien.expressions import WITH_CONTEMPT
 from mien.models.inference import predict_logits
 from mien.models.saved import ModelSpec
 from mien.training.checkpoints import BEST, LAST
@@ -150,3 +151,14 @@ def test_asking_for_a_gpu_where_there_is_none_is_refused(
 ) -> None:
     with pytest.raises(UserError, match="sees no GPU"):
         fit(spec, recipe.with_values({"train.accelerator": "gpu"}), train, val, tmp_path)
+
+
+def test_a_network_learns_an_eighth_class(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    with_contempt = dataclasses.replace(spec, classes=WITH_CONTEMPT)
+    labels = np.where(train.labels == 6, 7, train.labels)
+    fitted = fit(with_contempt, recipe, dataclasses.replace(train, labels=labels), val, tmp_path)
+    answers = predict_logits(fitted.model, train.pixels[train.rows[labels == 7]])
+    assert answers.shape[1] == 8
+    assert (answers.argmax(1) == 7).mean() > 0.8

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mien.evaluation.checks import Floats, Ints
 from mien.evaluation.sums import class_measures, face_sums, measures
-from mien.expressions import EXPRESSIONS
+from mien.expressions import class_names
 
 LEVEL: Final = 0.95
 _BLOCK: Final = 4_000_000  # weights held at a time, 32 MB
@@ -103,7 +103,7 @@ def bootstrap(
     bins: int = 15,
     level: float = LEVEL,
 ) -> Intervals:
-    """Intervals of every measure for probabilities (N, 7) of faces whose photo is `clusters` (N,).
+    """Intervals of every measure for probabilities (N, classes) of faces whose photo is `clusters` (N,).
 
     Raises ValueError for labels or probabilities that are none, and where a face lacks its cluster.
     """
@@ -117,9 +117,9 @@ def bootstrap(
     }
     ece = overall["ece"]
     overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
-    values, drawn = class_measures(whole), class_measures(totals)
+    values, drawn = class_measures(whole, bins), class_measures(totals, bins)
     per_class = {
         expression: {name: interval(float(values[name][0, k]), drawn[name][:, k], level=level) for name in values}
-        for k, expression in enumerate(EXPRESSIONS)
+        for k, expression in enumerate(class_names(values["recall"].shape[1]))
     }
     return Intervals(overall, per_class)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.checks import Floats, Ints, checked_labels, checked_logits, checked_probabilities
+from mien.evaluation.checks import Floats, Ints, checked_labels, checked_logits, checked_probabilities, classes_of
 from mien.models.inference import softmax
 
 LIMITS: Final = (1e-3, 1e3)
@@ -54,7 +54,7 @@ def _slope(inverse: float, logits: Floats, labels: Ints) -> float:
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
-    """The temperature that minimises the NLL of validation logits (N, 7), by root finding in 1/T.
+    """The temperature that minimises the NLL of validation logits (N, classes), by root finding in 1/T.
 
     Where there is no such minimum, the note says so: with every face right the NLL falls forever as T
     falls, and sharpening on that evidence would be reckless, so T stays 1; with logits that point away from
@@ -63,7 +63,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
     """
     from scipy.optimize import brentq
 
-    truth = checked_labels(labels)
+    truth = checked_labels(labels, classes_of(logits))
     given = checked_logits(logits, len(truth))
     given = given - given.mean(axis=1, keepdims=True)
     flattest, sharpest = (_slope(1 / t, given, truth) for t in reversed(LIMITS))
@@ -88,7 +88,7 @@ def confidence_bin(confidence: Floats, bins: int) -> Ints:
 
 def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> Reliability:
     """Faces, mean confidence and accuracy in each equal-width bin of the predicted class's probability."""
-    truth = checked_labels(labels)
+    truth = checked_labels(labels, classes_of(probabilities))
     given = checked_probabilities(probabilities, len(truth))
     confidence = given.max(axis=1)
     where = confidence_bin(confidence, bins)

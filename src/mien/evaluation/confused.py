@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from mien.evaluation.checks import Floats, Ints
 from mien.evaluation.metrics import confusion_counts
-from mien.expressions import EXPRESSIONS
+from mien.expressions import class_names
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def most_confused(labels: Ints, probabilities: Floats, *, pairs: int, faces: int
     without an error gives none.
     """
     predicted = probabilities.argmax(axis=1)
-    counts = confusion_counts(labels, predicted)
+    counts = confusion_counts(labels, predicted, probabilities.shape[1])
     support = counts.sum(axis=1)
     wrong = [(t, p) for t, p in np.argwhere(counts) if t != p]
     wrong.sort(key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]]))
@@ -51,9 +51,10 @@ def _pair(
 ) -> ConfusedPair:
     rows = np.flatnonzero((labels == true) & (predicted == answer))
     order = rows[np.argsort(-probabilities[rows, answer], kind="stable")][:faces]
+    names = class_names(probabilities.shape[1])
     return ConfusedPair(
-        EXPRESSIONS[true],
-        EXPRESSIONS[answer],
+        names[true],
+        names[answer],
         len(rows),
         float(len(rows) / support),
         order,

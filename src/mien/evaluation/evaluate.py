@@ -20,7 +20,7 @@ from mien.evaluation.confused import ConfusedPair, most_confused
 from mien.evaluation.metrics import CLASS_MEASURES, MEASURES, ClassScores, majority, measure, scores_per_class
 from mien.evaluation.settings import EvaluateConfig
 from mien.evaluation.slices import Slices, slice_accuracy
-from mien.expressions import EXPRESSIONS
+from mien.expressions import class_names
 from mien.models.inference import predict_logits, softmax
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Part:
 class Evaluation:
     """What a model does on N test faces.
 
-    `index` is the test set's (N rows), `uncalibrated` and `probabilities` (N, 7) float64 the model's
+    `index` is the test set's (N rows), `uncalibrated` and `probabilities` (N, classes) float64 the model's
     answers without and with the temperature. `leak_free` holds the faces without a copy in training, and
     is None where no face leaked.
     """
@@ -60,6 +60,11 @@ class Evaluation:
     leak_free: Part | None
     slices: Slices
     confused: tuple[ConfusedPair, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the probabilities' columns."""
+        return class_names(self.probabilities.shape[1])
 
     @property
     def labels(self) -> Ints:
@@ -99,7 +104,7 @@ def evaluate_logits(
     test: pd.DataFrame,
     config: EvaluateConfig,
 ) -> Evaluation:
-    """Fit the temperature on validation logits (M, 7) and measure the test logits (N, 7)."""
+    """Fit the temperature on validation logits (M, classes) and measure the test logits (N, classes)."""
     temperature = fit_temperature(val_logits, val_labels)
     logits = checked_logits(test_logits, len(test))
     index = test.reset_index(drop=True)
@@ -122,17 +127,18 @@ def evaluate_logits(
 
 
 def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) -> Part:
+    classes = probabilities.shape[1]
     if index.empty:
-        return _nothing()
+        return _nothing(class_names(classes))
     labels, clusters = index["label"].to_numpy(), photo_clusters(index)
     intervals = bootstrap(labels, probabilities, clusters, n=config.bootstrap, seed=config.seed, bins=config.bins)
-    scores = scores_per_class(labels, probabilities.argmax(axis=1))
-    return Part(len(index), int(clusters.max()) + 1, *majority(labels), intervals, scores)
+    scores = scores_per_class(labels, probabilities.argmax(axis=1), classes)
+    return Part(len(index), int(clusters.max()) + 1, *majority(labels, classes), intervals, scores)
 
 
-def _nothing() -> Part:
+def _nothing(classes: tuple[str, ...]) -> Part:
     """The leak-free part of a test set of which every face leaked."""
     nan = float("nan")
-    per_class = {name: dict.fromkeys(CLASS_MEASURES, UNKNOWN) for name in EXPRESSIONS}
+    per_class = {name: dict.fromkeys(CLASS_MEASURES, UNKNOWN) for name in classes}
     intervals = Intervals(dict.fromkeys(MEASURES, UNKNOWN), per_class)
-    return Part(0, 0, "", nan, intervals, {name: ClassScores(nan, nan, nan, 0) for name in EXPRESSIONS})
+    return Part(0, 0, "", nan, intervals, {name: ClassScores(nan, nan, nan, 0) for name in classes})

@@ -1,7 +1,6 @@
 """The figures of an evaluation: confusion, calibration, classes and slices."""
 
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,20 +12,17 @@ from mien.evaluation.evaluate import Evaluation
 from mien.evaluation.metrics import CLASS_MEASURES, confusion_counts
 from mien.evaluation.slices import Slice
 from mien.evaluation.style import LIGHT, Theme, drawing, headline, png
-from mien.expressions import EXPRESSIONS, N_EXPRESSIONS
-
-_CLASSES: Final = np.arange(N_EXPRESSIONS)
 
 
-def _cells(axes: Axes, shades: Floats, texts: list[list[str]], theme: Theme) -> None:
+def _cells(axes: Axes, shades: Floats, texts: list[list[str]], names: tuple[str, ...], theme: Theme) -> None:
     """A matrix of shaded cells (0 to 1) with a text in each; the empty ones recede."""
     axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1, aspect="equal")
     for row, column in np.ndindex(shades.shape):
         text, shade = texts[row][column], float(shades[row, column])
         colour = theme.muted if text in ("0", "0 %", "–") else theme.on(shade)
         axes.text(column, row, text, ha="center", va="center", color=colour)
-    axes.set_xticks(_CLASSES, EXPRESSIONS, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(_CLASSES, EXPRESSIONS)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -34,17 +30,19 @@ def _cells(axes: Axes, shades: Floats, texts: list[list[str]], theme: Theme) -> 
 
 def confusion_counts_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     """PNG: how many faces of each class (rows) were predicted as each class (columns)."""
-    counts = confusion_counts(evaluation.labels, evaluation.predicted)
+    counts = confusion_counts(evaluation.labels, evaluation.predicted, len(evaluation.classes))
     with drawing(theme, 6.4, 6.3) as figure:
         axes = figure.add_subplot()
-        _cells(axes, counts / max(1, counts.max()), [[str(n) for n in row] for row in counts], theme)
+        _cells(
+            axes, counts / max(1, counts.max()), [[str(n) for n in row] for row in counts], evaluation.classes, theme
+        )
         headline(axes, "Confusion matrix", f"faces, {counts.sum():,} in all")
         return png(figure)
 
 
 def confusion_shares_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     """PNG: the shares of each class (rows) that were predicted as each class; rows sum to 100 %."""
-    counts = confusion_counts(evaluation.labels, evaluation.predicted)
+    counts = confusion_counts(evaluation.labels, evaluation.predicted, len(evaluation.classes))
     support = counts.sum(axis=1, keepdims=True)
     shares = counts / np.where(support > 0, support, 1)
     texts = [
@@ -53,7 +51,7 @@ def confusion_shares_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> byt
     ]
     with drawing(theme, 6.4, 6.3) as figure:
         axes = figure.add_subplot()
-        _cells(axes, shares, texts, theme)
+        _cells(axes, shares, texts, evaluation.classes, theme)
         headline(axes, "Confusion matrix, by true class", "share of each row; the diagonal is the recall")
         return png(figure)
 
@@ -99,16 +97,17 @@ def _whiskers(intervals: list[Interval]) -> Floats:
 def per_class_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     """PNG: precision, recall and F1 of each class with their intervals."""
     per_class, scores = evaluation.whole.intervals.per_class, evaluation.whole.scores
+    places = np.arange(len(evaluation.classes))
     with drawing(theme, 10, 5.6) as figure:
         axes = figure.add_subplot()
         colours = (theme.first, theme.second, theme.third)
         for k, (name, colour) in enumerate(zip(CLASS_MEASURES, colours, strict=True)):
-            intervals = [per_class[expression][name] for expression in EXPRESSIONS]
+            intervals = [per_class[expression][name] for expression in evaluation.classes]
             heights = np.nan_to_num([i.value for i in intervals])
-            place = _CLASSES + (k - 1) * 0.27
+            place = places + (k - 1) * 0.27
             axes.bar(place, heights, 0.24, color=colour, label="F1" if name == "f1" else name)
             axes.errorbar(place, heights, _whiskers(intervals), fmt="none", ecolor=theme.ink, elinewidth=1.4, capsize=3)
-        axes.set_xticks(_CLASSES, [f"{name}\nn = {scores[name].support}" for name in EXPRESSIONS])
+        axes.set_xticks(places, [f"{name}\nn = {scores[name].support}" for name in evaluation.classes])
         axes.set(ylim=(0, 1.02), ylabel="score")
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=True, axis="y")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.evaluation.calibration import expected_calibration_error
-from mien.evaluation.checks import Ints, checked_labels, checked_probabilities
-from mien.expressions import EXPRESSIONS, N_EXPRESSIONS
+from mien.evaluation.checks import Ints, checked_labels, checked_probabilities, classes_of
+from mien.expressions import N_EXPRESSIONS, class_names
 
 MEASURES: Final = (
     "accuracy",
@@ -38,23 +38,27 @@ class ClassScores:
     support: int
 
 
-def confusion_counts(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> Ints:
-    """(7, 7) int64: rows are true classes, columns predicted ones."""
+def confusion_counts(labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int = N_EXPRESSIONS) -> Ints:
+    """(classes, classes) int64: rows are true classes, columns predicted ones."""
     from sklearn.metrics import confusion_matrix
 
-    counts = confusion_matrix(checked_labels(labels), checked_labels(predicted), labels=range(N_EXPRESSIONS))
+    counts = confusion_matrix(
+        checked_labels(labels, classes), checked_labels(predicted, classes), labels=range(classes)
+    )
     return np.asarray(counts, dtype=np.int64)
 
 
-def scores_per_class(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, ClassScores]:
-    """Precision, recall, F1 and support of each expression, in the order of EXPRESSIONS."""
+def scores_per_class(
+    labels: npt.ArrayLike, predicted: npt.ArrayLike, classes: int = N_EXPRESSIONS
+) -> dict[str, ClassScores]:
+    """Precision, recall, F1 and support of each expression, in the order of the classes."""
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(
-        checked_labels(labels), checked_labels(predicted), labels=range(N_EXPRESSIONS), zero_division=0
+        checked_labels(labels, classes), checked_labels(predicted, classes), labels=range(classes), zero_division=0
     )
     scores = {}
-    for name, precision, recall, f1, support in zip(EXPRESSIONS, *columns, strict=True):
+    for name, precision, recall, f1, support in zip(class_names(classes), *columns, strict=True):
         missing = 0.0 if support else np.nan
         scores[name] = ClassScores(
             float(precision + missing), float(recall + missing), float(f1 + missing), int(support)
@@ -63,17 +67,18 @@ def scores_per_class(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[st
 
 
 def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> dict[str, float]:
-    """All of MEASURES for probabilities (N, 7); the prediction is the most probable class.
+    """All of MEASURES for probabilities (N, classes); the prediction is the most probable class.
 
     NLL is the mean of -ln p(true class) in nats, with p no smaller than float64's epsilon. Brier is the
     multi-class sum (Brier, 1950): mean over faces of the squared distance to the one-hot label, 0 to 2.
     """
     from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
-    truth = checked_labels(labels)
+    classes = classes_of(probabilities)
+    truth = checked_labels(labels, classes)
     given = checked_probabilities(probabilities, len(truth))
     predicted = given.argmax(axis=1)
-    present = [s for s in scores_per_class(truth, predicted).values() if s.support]
+    present = [s for s in scores_per_class(truth, predicted, classes).values() if s.support]
     recall = float(np.mean([s.recall for s in present]))
     return {
         "accuracy": float(accuracy_score(truth, predicted)),
@@ -81,13 +86,13 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15)
         "macro_recall": recall,
         "macro_f1": float(np.mean([s.f1 for s in present])),
         "unweighted_average_recall": recall,
-        "nll": float(log_loss(truth, given, labels=range(N_EXPRESSIONS))),
-        "brier": float(brier_score_loss(truth, given, labels=range(N_EXPRESSIONS), scale_by_half=False)),
+        "nll": float(log_loss(truth, given, labels=range(classes))),
+        "brier": float(brier_score_loss(truth, given, labels=range(classes), scale_by_half=False)),
         "ece": expected_calibration_error(truth, given, bins),
     }
 
 
-def majority(labels: npt.ArrayLike) -> tuple[str, float]:
+def majority(labels: npt.ArrayLike, classes: int = N_EXPRESSIONS) -> tuple[str, float]:
     """The most frequent class and its share: what always answering it would score."""
-    counts = np.bincount(checked_labels(labels), minlength=N_EXPRESSIONS)
-    return EXPRESSIONS[int(counts.argmax())], float(counts.max() / counts.sum())
+    counts = np.bincount(checked_labels(labels, classes), minlength=classes)
+    return class_names(classes)[int(counts.argmax())], float(counts.max() / counts.sum())

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from mien.evaluation.bootstrap import Interval
 from mien.evaluation.evaluate import Evaluation
-from mien.expressions import EXPRESSIONS
+from mien.expressions import N_EXPRESSIONS, class_names
 
 Pictures = Mapping[str, bytes]
 
@@ -62,12 +62,12 @@ def render_report(
         accuracy=evaluation.whole.intervals.overall["accuracy"],
         verdict=verdict(evaluation),
         parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],
-        expressions=EXPRESSIONS,
+        expressions=evaluation.classes,
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: _picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(pixels[row])),
         splits=background.splits,
-        quarantine=quarantine_counts(background.quarantine),
+        quarantine=quarantine_counts(background.quarantine, evaluation.classes),
     )
 
 
@@ -104,17 +104,17 @@ def verdict(evaluation: Evaluation) -> str:
     return f"{guess}, which lies inside the interval: the model is not shown to be better than that."
 
 
-def class_counts(labels: pd.Series) -> pd.Series:
-    """How many of the labels (N,) are each expression, by its name, in the order of EXPRESSIONS."""
-    return pd.Series(np.bincount(labels, minlength=len(EXPRESSIONS)), index=EXPRESSIONS)
+def class_counts(labels: pd.Series, classes: int = N_EXPRESSIONS) -> pd.Series:
+    """How many of the labels (N,) are each expression, by its name, in the order of the classes."""
+    return pd.Series(np.bincount(labels, minlength=classes), index=class_names(classes))
 
 
-def quarantine_counts(quarantine: pd.DataFrame) -> pd.DataFrame:
+def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     """Faces by reason (rows, most frequent first) and class (columns, "unknown" last), and in all."""
     if quarantine.empty:
-        return pd.DataFrame(columns=[*EXPRESSIONS, "unknown", "all"], dtype=np.int64)
-    known = quarantine["label"].where(quarantine["label"].isin(EXPRESSIONS), "unknown")
-    counts = pd.crosstab(quarantine["reason"], known).reindex(columns=[*EXPRESSIONS, "unknown"], fill_value=0)
+        return pd.DataFrame(columns=[*classes, "unknown", "all"], dtype=np.int64)
+    known = quarantine["label"].where(quarantine["label"].isin(classes), "unknown")
+    counts = pd.crosstab(quarantine["reason"], known).reindex(columns=[*classes, "unknown"], fill_value=0)
     counts["all"] = counts.sum(axis=1)
     return counts.sort_values("all", ascending=False, kind="stable")
 

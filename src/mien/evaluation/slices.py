@@ -9,7 +9,7 @@ import pandas as pd
 
 from mien.evaluation.bootstrap import Interval, cluster_sums, interval, photo_clusters, resampled
 from mien.evaluation.checks import Array, Floats, Ints
-from mien.expressions import EXPRESSIONS
+from mien.expressions import WITH_CONTEMPT
 
 TOO_FEW: Final = 20
 THIRDS: Final = ("low", "middle", "high")
@@ -77,7 +77,7 @@ def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[
     """Which faces belong to each (group, name), and why a group was skipped."""
     labels = index["label"].to_numpy()
     groups: dict[str, dict[str, Array]] = {
-        "class": {name: labels == k for k, name in enumerate(EXPRESSIONS) if (labels == k).any()},
+        "class": {name: labels == k for k, name in enumerate(WITH_CONTEMPT) if (labels == k).any()},
         "face size": _by_value(index, "face_size", ("small", "medium", "large"), " px"),
         "detector confidence": _by_value(index, "confidence", THIRDS, ""),
     }

@@ -5,14 +5,13 @@ and Brier scores, and faces, confidence and hits in each bin of confidence. Summ
 a thousand resamples of photos are one product of weights (resamples, photos) and sums (photos, columns).
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from mien.evaluation.calibration import confidence_bin
-from mien.evaluation.checks import Floats, Ints, checked_labels, checked_probabilities
-from mien.expressions import N_EXPRESSIONS
-
-_CELLS = N_EXPRESSIONS**2
+from mien.evaluation.checks import Floats, Ints, checked_labels, checked_probabilities, classes_of
 
 
 def _one_hot(columns: Ints, n_columns: int) -> Floats:
@@ -20,22 +19,28 @@ def _one_hot(columns: Ints, n_columns: int) -> Floats:
 
 
 def face_sums(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int) -> Floats:
-    """Each face's share in the sums, (N, 51 + 3 * bins): confusion cells, NLL, Brier, then the bins."""
-    truth = checked_labels(labels)
+    """Each face's share in the sums, (N, classes**2 + 2 + 3 * bins): confusion cells, NLL, Brier, then the bins."""
+    classes = classes_of(probabilities)
+    truth = checked_labels(labels, classes)
     given = checked_probabilities(probabilities, len(truth))
     predicted, confidence = given.argmax(axis=1), given.max(axis=1)
     epsilon = np.finfo(np.float64).eps
     nll = -np.log(np.clip(given[np.arange(len(truth)), truth], epsilon, 1 - epsilon))
-    brier = ((given - _one_hot(truth, N_EXPRESSIONS)) ** 2).sum(axis=1)
+    brier = ((given - _one_hot(truth, classes)) ** 2).sum(axis=1)
     where = _one_hot(confidence_bin(confidence, bins), bins)
     hit = (predicted == truth).astype(np.float64)
-    cells = _one_hot(truth * N_EXPRESSIONS + predicted, _CELLS)
+    cells = _one_hot(truth * classes + predicted, classes**2)
     return np.column_stack([cells, nll, brier, where, where * confidence[:, None], where * hit[:, None]])
 
 
-def class_measures(sums: Floats) -> dict[str, Floats]:
-    """Precision, recall and F1 per class, each (R, 7), of sums (R, columns); NaN where a class has no face."""
-    cells = sums[:, :_CELLS].reshape(-1, N_EXPRESSIONS, N_EXPRESSIONS)
+def _classes(sums: Floats, bins: int) -> int:
+    return math.isqrt(sums.shape[1] - 2 - 3 * bins)
+
+
+def class_measures(sums: Floats, bins: int) -> dict[str, Floats]:
+    """Precision, recall and F1 per class, each (R, classes), of `face_sums`' sums; NaN where a class has no face."""
+    classes = _classes(sums, bins)
+    cells = sums[:, : classes**2].reshape(-1, classes, classes)
     hits = np.diagonal(cells, axis1=1, axis2=2)
     support, guesses = cells.sum(axis=2), cells.sum(axis=1)
     missing = np.where(support > 0, 0.0, np.nan)
@@ -47,17 +52,18 @@ def class_measures(sums: Floats) -> dict[str, Floats]:
 
 
 def measures(sums: Floats, bins: int) -> dict[str, Floats]:
-    """All of `metrics.MEASURES`, each (R,), of sums (R, 51 + 3 * bins)."""
-    n = sums[:, :_CELLS].sum(axis=1)
-    _, confidence, right = np.split(sums[:, _CELLS + 2 :], [bins, 2 * bins], axis=1)
-    macro = {name: np.nanmean(values, axis=1) for name, values in class_measures(sums).items()}
+    """All of `metrics.MEASURES`, each (R,), of `face_sums`' sums (R, columns)."""
+    cells = _classes(sums, bins) ** 2
+    n = sums[:, :cells].sum(axis=1)
+    _, confidence, right = np.split(sums[:, cells + 2 :], [bins, 2 * bins], axis=1)
+    macro = {name: np.nanmean(values, axis=1) for name, values in class_measures(sums, bins).items()}
     return {
         "accuracy": right.sum(axis=1) / n,
         "macro_precision": macro["precision"],
         "macro_recall": macro["recall"],
         "macro_f1": macro["f1"],
         "unweighted_average_recall": macro["recall"],
-        "nll": sums[:, _CELLS] / n,
-        "brier": sums[:, _CELLS + 1] / n,
+        "nll": sums[:, cells] / n,
+        "brier": sums[:, cells + 1] / n,
         "ece": np.abs(confidence - right).sum(axis=1) / n,
     }

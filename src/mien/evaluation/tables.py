@@ -8,7 +8,6 @@ import pandas as pd
 
 from mien.evaluation.bootstrap import Interval
 from mien.evaluation.evaluate import Evaluation, Part
-from mien.expressions import EXPRESSIONS
 
 IDENTITY: Final = ("data", "model", "data_digest", "split_digest")
 _DIGITS: Final = 6
@@ -73,7 +72,7 @@ def temperature(evaluation: Evaluation) -> dict[str, Any]:
 def predictions(evaluation: Evaluation) -> pd.DataFrame:
     """One row per test face: what it is, what was predicted, and the calibrated probabilities."""
     index = evaluation.index
-    names = np.array(EXPRESSIONS)
+    names = np.array(evaluation.classes)
     table = pd.DataFrame(
         {
             "face_id": index["face_id"],
@@ -84,7 +83,7 @@ def predictions(evaluation: Evaluation) -> pd.DataFrame:
             **{name: index[name] for name in ("leaked", "group", "face_size", "confidence")},
         }
     )
-    for k, name in enumerate(EXPRESSIONS):
+    for k, name in enumerate(evaluation.classes):
         table[f"p_{name}"] = evaluation.probabilities[:, k].round(_DIGITS)
     return table
 

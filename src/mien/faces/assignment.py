@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS, N_EXPRESSIONS
+from mien.expressions import WITH_CONTEMPT
 
 
 def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float
     """
     groups = np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(groups)
-    counts = np.zeros((len(sizes), N_EXPRESSIONS), np.int64)
+    counts = np.zeros((len(sizes), len(WITH_CONTEMPT)), np.int64)
     np.add.at(counts, (groups, labels), 1)
     wanted = _targets(counts.sum(axis=0), np.asarray(shares), least)
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def _place_large(part: np.ndarray, counts: np.ndarray, wanted: np.ndarray, rng: 
 def _place_single(part: np.ndarray, counts: np.ndarray, lacking: np.ndarray, rng: np.random.Generator) -> None:
     """Single faces, class by class, in proportion to what each part still lacks."""
     single = counts.sum(axis=1) == 1
-    for label in range(N_EXPRESSIONS):
+    for label in range(counts.shape[1]):
         waiting = rng.permutation(np.flatnonzero(single & (counts[:, label] > 0)))
         part[waiting] = np.repeat(np.arange(len(lacking)), _whole_shares(lacking[:, label], len(waiting), rng))
 
@@ -86,7 +86,7 @@ def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int, s
         if got[:, label].min() < least:
             groups = int((counts[:, label] > 0).sum())
             raise UserError(
-                f"class {EXPRESSIONS[label]} has {counts[:, label].sum()} faces in {groups} groups that must stay "
+                f"class {WITH_CONTEMPT[label]} has {counts[:, label].sum()} faces in {groups} groups that must stay "
                 f"together, too few to give each of {parts} parts at least {least} (it takes {parts * least} faces in "
                 f"{parts} groups or more); add faces of it, or lower min_per_class or the filter in conf."
             )

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.expressions import EXPRESSIONS
 from mien.faces.packed import PackedFaces
 
 COLUMNS: Final = 10
@@ -24,7 +23,7 @@ def write_contact_sheets(packed: PackedFaces, folder: Path) -> list[Path]:
     """
     labels = packed.index["label"].to_numpy()
     written = []
-    for label, name in enumerate(EXPRESSIONS):
+    for label, name in enumerate(packed.spec["classes"]):
         rows = np.flatnonzero(labels == label)
         path = folder / f"contact_{name}.png"
         contact_sheet(packed.pixels, rows, name).save(path)

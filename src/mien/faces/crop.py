@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from mien.errors import UserError
+from mien.expressions import EXPRESSIONS
 from mien.faces.crop_counts import CropCounts, count_crops
 from mien.faces.crop_index import CropIndex
 from mien.faces.in_order import cores, map_in_order
@@ -33,12 +34,15 @@ def crop_faces(
     config: CropConfig,
     out: Path,
     progress: bool = True,
+    *,
+    classes: tuple[str, ...] = EXPRESSIONS,
     problems: pd.DataFrame | None = None,
 ) -> CropCounts:
     """Cut the faces of a faces table and write faces.npy, index.parquet, quarantine.csv and crop.json into `out`.
 
     Faces stand in the order in which the table first names their photos. Every row that gave no face stands
-    in quarantine.csv with its reason, after the `problems` that the source had found. Memory does not grow
+    in quarantine.csv with its reason, after the `problems` that the source had found.
+    `classes` are the names of the labels 0, 1, ... Memory does not grow
     with the number of photos, except for the table and the index, about 1 kB a face.
 
     Raises:
@@ -64,9 +68,10 @@ def crop_faces(
         )
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
-    spec = {key: getattr(config, key) for key in SPEC_KEYS} | {"n": len(index), "digest": faces_digest(index)}
+    cut_as = {key: getattr(config, key) for key in SPEC_KEYS}
+    spec = cut_as | {"classes": classes, "n": len(index), "digest": faces_digest(index)}
     (out / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
-    return count_crops(index, quarantine, cut.clamped, cut.reduced)
+    return count_crops(index, quarantine, classes, cut.clamped, cut.reduced)
 
 
 def _photos_in_order(

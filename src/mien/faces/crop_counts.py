@@ -5,14 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from mien.expressions import EXPRESSIONS
-
 UNKNOWN = "unknown"  # the class of a row whose label could not be read
 
 
 @dataclass(frozen=True)
 class CropCounts:
-    """Counts by class name, in the order of EXPRESSIONS."""
+    """Counts by class name, in the order of the classes."""
 
     photos: int  # that gave a face
     faces: int
@@ -34,15 +32,19 @@ class CropCounts:
         return pd.DataFrame(rows)
 
 
-def count_crops(index: pd.DataFrame, quarantine: pd.DataFrame, clamped: int, reduced: dict[int, int]) -> CropCounts:
+def count_crops(
+    index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int, reduced: dict[int, int]
+) -> CropCounts:
     """Counts from the index of packed faces and the quarantine."""
     labels = index["label"].value_counts()
-    kept = {name: int(labels.get(i, 0)) for i, name in enumerate(EXPRESSIONS)}
-    dropped = {str(reason): _by_class(rows["label"]) for reason, rows in quarantine.groupby("reason", sort=True)}
+    kept = {name: int(labels.get(i, 0)) for i, name in enumerate(classes)}
+    dropped = {
+        str(reason): _by_class(rows["label"], classes) for reason, rows in quarantine.groupby("reason", sort=True)
+    }
     by = {f"1/{factor}": photos for factor, photos in sorted(reduced.items())}
     return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, by)
 
 
-def _by_class(labels: pd.Series) -> dict[str, int]:
+def _by_class(labels: pd.Series, classes: tuple[str, ...]) -> dict[str, int]:
     counts = labels.replace("", UNKNOWN).value_counts()
-    return {name: int(counts[name]) for name in (*EXPRESSIONS, UNKNOWN) if name in counts}
+    return {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}

@@ -22,7 +22,7 @@ class PackedFaces:
     """Packed faces, opened.
 
     `pixels` is memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1; `index` has a row per face in the
-    same order; `spec` is crop.json: size, colour, margin, square, apply_exif_rotation, n, digest.
+    same order; `spec` is crop.json: size, colour, margin, square, apply_exif_rotation, classes, n, digest.
     """
 
     pixels: np.ndarray

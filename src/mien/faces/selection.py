@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.expressions import WITH_CONTEMPT
 from mien.faces.settings import CropConfig
 from mien.sources.table import problems_table
 
@@ -41,7 +41,7 @@ def dropped_rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.Dat
     rows = zip(faces["face_id"], faces["image"], faces["label"], details, strict=True)
     return problems_table(
         [
-            {"where": i, "face_id": f, "image": i, "label": EXPRESSIONS[label], "reason": reason, "detail": detail}
+            {"where": i, "face_id": f, "image": i, "label": WITH_CONTEMPT[label], "reason": reason, "detail": detail}
             for f, i, label, detail in rows
         ]
     )

@@ -55,7 +55,7 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
     table = index.assign(group=groups.ids, leaked=leaked)
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
-    audit = audit_split(table, part, groups, official, config)
+    audit = audit_split(table, part, groups, official, config, packed.spec["classes"])
     return Split(parts, audit, split_digest(parts, str(packed.spec["digest"])))
 
 

@@ -1,11 +1,11 @@
 """What a split did, what it prevented, and what the data set itself holds twice."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mien.expressions import EXPRESSIONS
 from mien.faces.duplicates import Groups
 from mien.faces.settings import SplitConfig
 
@@ -13,7 +13,12 @@ PART_NAMES = ("train", "val", "test")
 
 
 def audit_split(
-    table: pd.DataFrame, part: np.ndarray, groups: Groups, official: bool, config: SplitConfig
+    table: pd.DataFrame,
+    part: np.ndarray,
+    groups: Groups,
+    official: bool,
+    config: SplitConfig,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     """The audit, ready for JSON.
 
@@ -23,11 +28,12 @@ def audit_split(
         groups: what must stay together.
         official: whether the parts are the data set's own.
         config: shares and seed.
+        classes: names of the labels.
     """
     return {
         "faces": len(table),
         "official_split": official,
-        "parts": {name: _part(table[part == p]) for p, name in enumerate(PART_NAMES)},
+        "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PART_NAMES)},
         "groups": _groups(table["group"]),
         "pairs": _pairs(table, groups),
         "photos_under_several_names": _several_names(table),
@@ -60,13 +66,13 @@ def naive_leaks(table: pd.DataFrame, groups: Groups, config: SplitConfig) -> dic
     return {"test_faces": int(test.sum()), **counts, "test_faces_with_near_duplicate": int((near & test).sum())}
 
 
-def _part(rows: pd.DataFrame) -> dict[str, Any]:
+def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     counts = rows["label"].value_counts()
     return {
         "faces": len(rows),
         "photos": int(rows["image"].nunique()),
         "groups": int(rows["group"].nunique()),
-        "classes": {name: int(counts.get(i, 0)) for i, name in enumerate(EXPRESSIONS)},
+        "classes": {name: int(counts.get(i, 0)) for i, name in enumerate(classes)},
     }
 
 

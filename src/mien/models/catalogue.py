@@ -6,21 +6,20 @@ from typing import Final
 from torch import Tensor, nn
 
 from mien.errors import UserError
-from mien.expressions import N_EXPRESSIONS
 from mien.models.normalise import Normalise
 from mien.models.reference import cnn48, vgg64
 from mien.models.residual import residual_net
 from mien.models.settings import FACES, ModelConfig
 
-MODELS: Final[dict[str, Callable[[ModelConfig, int], nn.Module]]] = {  # from settings and colour channels
-    "resnet": lambda c, channels: residual_net(channels, c.width, c.dropout, N_EXPRESSIONS),
-    "vgg64": lambda c, channels: vgg64(channels, c.dropout, N_EXPRESSIONS),
-    "cnn48": lambda c, channels: cnn48(channels, c.dropout, N_EXPRESSIONS),
+MODELS: Final[dict[str, Callable[[ModelConfig, int, int], nn.Module]]] = {  # from settings, colour channels, classes
+    "resnet": lambda c, channels, classes: residual_net(channels, c.width, c.dropout, classes),
+    "vgg64": lambda c, channels, classes: vgg64(channels, c.dropout, classes),
+    "cnn48": lambda c, channels, classes: cnn48(channels, c.dropout, classes),
 }
 
 
 class Network(nn.Module):
-    """`(B, channels, size, size)` pixels from 0 to 255, uint8 or float, to `(B, 7)` logits."""
+    """`(B, channels, size, size)` pixels from 0 to 255, uint8 or float, to `(B, classes)` logits."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -28,13 +27,13 @@ class Network(nn.Module):
         self.body = body
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits in the order of EXPRESSIONS."""
+        """Logits in the order of the classes."""
         logits: Tensor = self.body(self.normalise(pixels))
         return logits
 
 
-def build_model(config: ModelConfig, *, size: int, channels: int) -> Network:
-    """A network with fresh weights for faces of `size` pixels and so many colour channels.
+def build_model(config: ModelConfig, *, size: int, channels: int, classes: int) -> Network:
+    """A network with fresh weights for faces of `size` pixels, so many colour channels and so many classes.
 
     Raises:
         UserError: it takes other faces than these.
@@ -45,7 +44,7 @@ def build_model(config: ModelConfig, *, size: int, channels: int) -> Network:
             f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
             f"and the crop gives {size} pixels with {channels} channel(s): choose a crop that fits."
         )
-    return Network(MODELS[config.name](config, channels))
+    return Network(MODELS[config.name](config, channels, classes))
 
 
 def trainable_parameters(model: nn.Module) -> int:

@@ -14,13 +14,13 @@ def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -
         batch_size: faces at a time.
 
     Returns:
-        `(N, 7)` float32, classes in the order of EXPRESSIONS.
+        `(N, classes)` float32, in the order of the model's classes.
     """
     model.eval()
     device = next(model.parameters()).device
-    parts = [np.empty((0, 7), dtype=np.float32)]
+    parts = []
     with torch.inference_mode():
-        for start in range(0, len(faces), batch_size):
+        for start in range(0, max(len(faces), 1), batch_size):  # no face at all is an empty batch
             batch = np.ascontiguousarray(faces[start : start + batch_size])
             logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device))
             parts.append(logits.float().cpu().numpy())
@@ -28,7 +28,7 @@ def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities `(N, 7)` float64 of logits divided by a temperature (Guo et al., 2017)."""
+    """Probabilities `(N, classes)` float64 of logits divided by a temperature (Guo et al., 2017)."""
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.expressions import CLASS_SETS, EXPRESSIONS
 from mien.models.catalogue import Network, build_model
 from mien.models.settings import ModelConfig
 
@@ -38,7 +38,9 @@ class ModelSpec:
 
     def build(self) -> Network:
         """The network with fresh weights."""
-        return build_model(ModelConfig(**self.architecture), size=self.size, channels=self.channels)
+        return build_model(
+            ModelConfig(**self.architecture), size=self.size, channels=self.channels, classes=len(self.classes)
+        )
 
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
@@ -51,11 +53,12 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
     """The network in evaluation mode on the CPU, and its description.
 
     Raises:
-        UserError: a file is missing or damaged, or the classes are not this version's.
+        UserError: a file is missing or damaged, or the classes are none that this version knows.
     """
     try:
         fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+        _refuse_other_classes(spec, folder)
         model = spec.build()
         model.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
@@ -67,6 +70,13 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
         raise UserError(
             f"the model in {folder} cannot be read ({reason}); `dvc repro -f train` writes it anew."
         ) from error
-    if spec.classes != EXPRESSIONS:
-        raise UserError(f"the model in {folder} gives {spec.classes}, and this version of mien expects {EXPRESSIONS}.")
     return model.eval(), spec
+
+
+def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
+    known = tuple(CLASS_SETS.values())
+    if spec.classes not in known:
+        expected = " or ".join(", ".join(names) for names in known)
+        raise UserError(
+            f"the model in {folder} gives {', '.join(spec.classes)}; this version of mien expects {expected}."
+        )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.faces.decode import UnreadablePhoto
 from mien.faces.geometry import Box
-from mien.predict.predictor import FacePrediction, Predictor, describe
+from mien.predict.predictor import FacePrediction, Predictor
 
 PHOTOS_A_BATCH: Final = 32
 
@@ -32,7 +32,7 @@ def predict_files(predictor: Predictor, files: Iterable[Path], *, cropped: bool)
         probabilities = predictor.predict_faces(np.concatenate([faces for _, _, faces in found]))
         start = 0
         for prediction, boxes, _ in found:
-            prediction.faces = describe(boxes, probabilities[start : start + len(boxes)])
+            prediction.faces = predictor.describe(boxes, probabilities[start : start + len(boxes)])
             start += len(boxes)
             yield prediction
 

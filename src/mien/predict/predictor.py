@@ -8,7 +8,6 @@ from typing import Final, Self
 import cv2
 import numpy as np
 
-from mien.expressions import EXPRESSIONS
 from mien.faces.cut import cut_face
 from mien.faces.decode import decode_photo
 from mien.faces.geometry import Box, face_box
@@ -25,7 +24,7 @@ class FacePrediction:
 
     box: Box  # as the detector found it, in pixels of the photo
     label: str  # the most probable expression
-    probabilities: dict[str, float]  # of each expression, in the order of EXPRESSIONS; they add up to 1
+    probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
 
 
 class Predictor:
@@ -78,7 +77,7 @@ class Predictor:
     def predict_photo(self, photo: np.ndarray) -> list[FacePrediction]:
         """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
         boxes, faces = self.find_faces(photo)
-        return describe(boxes, self.predict_faces(faces))
+        return self.describe(boxes, self.predict_faces(faces))
 
     def find_faces(self, photo: np.ndarray) -> tuple[list[Box], np.ndarray]:
         """The detected boxes, and their faces as the network takes them, (N, size, size, C) uint8."""
@@ -105,7 +104,7 @@ class Predictor:
         return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
 
     def predict_faces(self, faces: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, 7) float64 in the order of EXPRESSIONS.
+        """Calibrated probabilities (N, classes) float64 in the order of the model's classes.
 
         `faces` are (N, size, size, C) uint8, as `cut` gives them.
         """
@@ -124,10 +123,10 @@ class Predictor:
             return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
         return np.repeat(photo, 3, axis=2)
 
-
-def describe(boxes: Sequence[Box], probabilities: np.ndarray) -> list[FacePrediction]:
-    """A prediction for each box, from its row of probabilities (N, 7)."""
-    return [
-        FacePrediction(box, EXPRESSIONS[int(row.argmax())], dict(zip(EXPRESSIONS, row.tolist(), strict=True)))
-        for box, row in zip(boxes, probabilities, strict=True)
-    ]
+    def describe(self, boxes: Sequence[Box], probabilities: np.ndarray) -> list[FacePrediction]:
+        """A prediction for each box, from its row of probabilities (N, classes)."""
+        names = self.model.spec.classes
+        return [
+            FacePrediction(box, names[int(row.argmax())], dict(zip(names, row.tolist(), strict=True)))
+            for box, row in zip(boxes, probabilities, strict=True)
+        ]

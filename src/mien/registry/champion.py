@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.expressions import EXPRESSIONS
 from mien.faces.packed import PackedFaces
 from mien.registry.candidate import SPEC
 from mien.registry.log_model import MODEL, TRAINED_ON
@@ -54,7 +53,7 @@ class Champion:
         return int(known.sum())
 
     def answers(self, faces: Sequence[np.ndarray]) -> np.ndarray:
-        """Its calibrated probabilities (N, 7) of faces (H, W, C) uint8, from a process of its own.
+        """Its calibrated probabilities (N, classes) of faces (H, W, C) uint8, from a process of its own.
 
         Raises:
             NoComparison: it does not run with what is installed here.
@@ -69,7 +68,7 @@ class Champion:
             if done.returncode:
                 reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise NoComparison(f"The champion, version {self.version}, does not run here: {reason[:300]}.")
-            return pd.read_parquet(answers)[list(EXPRESSIONS)].to_numpy(dtype=np.float64)
+            return np.asarray(pd.read_parquet(answers)[self.spec["classes"]], dtype=np.float64)
 
     @property
     def _model(self) -> Path:

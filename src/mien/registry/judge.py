@@ -77,6 +77,11 @@ def _against(
     scratch: Path,
 ) -> gate.Decision:
     champion = fetch_champion(client, candidate.name, number, scratch)
+    if champion.spec["classes"] != candidate.spec["classes"]:
+        raise NoComparison(
+            f"The champion, version {number}, knows {len(champion.spec['classes'])} classes, and the candidate "
+            f"{len(candidate.spec['classes'])}: they are not compared."
+        )
     if seen := champion.overlap(test.faces, same_cut=cut_alike(champion.spec, candidate.spec)):
         raise NoComparison(
             f"The champion, version {number}, learnt from {seen} of the {len(test.faces)} faces of this test set: "

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -77,7 +77,7 @@ def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None) ->
             python_model=str(Path(__file__).with_name("served.py")),
             artifacts={MODEL: str(_stage(candidate, Path(scratch) / MODEL))},
             code_paths=[str(_package(Path(scratch) / PACKAGE.name))],
-            signature=served_signature(),
+            signature=served_signature(candidate.spec["classes"]),
             input_example=example_images(),
             pip_requirements=requirements(),
         )
@@ -88,14 +88,12 @@ def requirements() -> list[str]:
     return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES]
 
 
-def served_signature() -> "ModelSignature":
-    """Bytes of an image in; a label and a probability per expression out, in the order of EXPRESSIONS."""
+def served_signature(classes: Sequence[str]) -> "ModelSignature":
+    """Bytes of an image in; a label and a probability per class out, in the order of the classes."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    from mien.expressions import EXPRESSIONS
-
-    probabilities = (ColSpec(DataType.double, expression) for expression in EXPRESSIONS)
+    probabilities = (ColSpec(DataType.double, name) for name in classes)
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.binary, "image")]),
         outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),

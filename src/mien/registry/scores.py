@@ -11,7 +11,6 @@ from mien.errors import UserError
 from mien.evaluation.bootstrap import cluster_sums, interval, photo_clusters, resampled
 from mien.evaluation.compare import paired_bootstrap
 from mien.evaluation.sums import face_sums, measures
-from mien.expressions import EXPRESSIONS
 from mien.registry.gate import Scores
 from mien.registry.settings import RegisterConfig
 
@@ -23,7 +22,7 @@ class TestSet:
     """The faces on which models are compared: those of the test set without a copy in training.
 
     `faces` is the split's index of them (row, face_id, label, photo_digest, face_digest, ...), and
-    `probabilities` (N, 7) float64 are the candidate's calibrated answers in the same order.
+    `probabilities` (N, classes) float64 are the candidate's calibrated answers in the same order.
     """
 
     __test__ = False  # no test case of pytest's
@@ -56,7 +55,8 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     if faces.empty:
         raise UserError("every test face has a copy in training, so no model can be judged: choose another split.")
     ordered = answers.set_index("face_id").reindex(faces["face_id"].astype(str))
-    return TestSet(faces, normalised(ordered[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(dtype=np.float64)))
+    given = ordered[[column for column in ordered.columns if column.startswith("p_")]]
+    return TestSet(faces, normalised(given.to_numpy(dtype=np.float64)))
 
 
 def normalised(probabilities: np.ndarray) -> np.ndarray:

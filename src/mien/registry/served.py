@@ -16,7 +16,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
 from mien.faces.cut import cut_face
 from mien.faces.decode import UnreadablePhoto, decode_photo
 from mien.faces.geometry import Box
@@ -59,8 +58,8 @@ class ServedModel(PythonModel):
         images = list(model_input[IMAGE])
         faces = np.stack([self._face(row, image) for row, image in enumerate(images)]) if images else self._none()
         probabilities = softmax(predict_logits(self._network, faces), self._temperature)
-        labels = [EXPRESSIONS[k] for k in probabilities.argmax(axis=1)]
-        table = pd.DataFrame(probabilities, columns=list(EXPRESSIONS), index=model_input.index)
+        labels = [self._spec.classes[k] for k in probabilities.argmax(axis=1)]
+        table = pd.DataFrame(probabilities, columns=list(self._spec.classes), index=model_input.index)
         table.insert(0, LABEL, labels)
         return table
 

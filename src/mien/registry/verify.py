@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
 from mien.registry.candidate import Candidate
 from mien.registry.champion import Cutter, as_png
 from mien.registry.scores import read_test_set
@@ -37,7 +36,7 @@ class AnswersAsEvaluated:
         faces = test.faces.head(FACES)
         images = pd.DataFrame({"image": [as_png(face) for face in self.cut(self.candidate.spec, faces).pixels]})
         served = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
-        answers = served.predict(images)[list(EXPRESSIONS)].to_numpy(dtype=np.float64)
+        answers = served.predict(images)[list(self.candidate.spec["classes"])].to_numpy(dtype=np.float64)
         apart = np.abs(answers - test.probabilities[: len(faces)]).max(axis=1)
         if (worst := int(apart.argmax())) >= 0 and apart[worst] > TOLERANCE:
             raise UserError(

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from mien.expressions import EXPRESSIONS, N_EXPRESSIONS
+from mien.expressions import EXPRESSIONS
 
 # `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.
@@ -17,9 +17,9 @@ FACES_DTYPES: Final = {
     "right": "int32",
     "bottom": "int32",
     "confidence": "float32",  # the face detector's score in the data set's own unit; NaN where it has none
-    "label": "int8",  # position in EXPRESSIONS
+    "label": "int8",  # position in the data set's classes
     "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
-    "votes": "object",  # None, or annotators' votes per expression, a list of 7 floats
+    "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
 }
 WHOLE_PHOTO: Final = (-1, -1, -1, -1)
 PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
@@ -31,12 +31,19 @@ class Ingested:
 
     `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
     `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
-    `unlabelled_photos` counts the photos that lie in the data set and stand in no row.
+    `unlabelled_photos` counts the photos that lie in the data set and stand in no row. `classes` are EXPRESSIONS, or
+    WITH_CONTEMPT where the data set knows it.
     """
 
     faces: pd.DataFrame
     problems: pd.DataFrame
     unlabelled_photos: int = 0
+    classes: tuple[str, ...] = EXPRESSIONS
+
+    def __post_init__(self) -> None:
+        """Refuse labels that no class has."""
+        if not self.faces["label"].between(0, len(self.classes) - 1).all():
+            raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 
 
 def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
@@ -48,8 +55,6 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
     if not table["face_id"].is_unique:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
         raise ValueError(f"face_id {twice!r} stands twice in the faces table; a source must name each face once")
-    if not table["label"].between(0, N_EXPRESSIONS - 1).all():
-        raise ValueError(f"a label is outside 0 to {N_EXPRESSIONS - 1}; a source must set such rows aside")
     return table
 
 
@@ -58,7 +63,8 @@ def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS)).fillna("").astype("str")
 
 
-def class_counts(faces: pd.DataFrame) -> pd.DataFrame:
-    """Columns `label` (an expression's name, in their order) and `faces`, a row per expression."""
-    counts = faces["label"].value_counts()
-    return pd.DataFrame({"label": EXPRESSIONS, "faces": [int(counts.get(i, 0)) for i in range(N_EXPRESSIONS)]})
+def class_counts(ingested: Ingested) -> pd.DataFrame:
+    """Columns `label` (a class's name, in their order) and `faces`, a row per class."""
+    counts = ingested.faces["label"].value_counts()
+    names = ingested.classes
+    return pd.DataFrame({"label": names, "faces": [int(counts.get(i, 0)) for i in range(len(names))]})

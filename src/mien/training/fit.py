@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from torch import Tensor, nn
 
-from mien.expressions import N_EXPRESSIONS
 from mien.models.saved import ModelSpec
 from mien.training.augment import Augmentation
 from mien.training.checkpoints import BestAndLast, checkpoint_to_continue, load_best
@@ -86,16 +85,17 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardw
     return ExpressionTask(
         model,
         recipe.optim,
+        classes=len(spec.classes),
         seed=recipe.train.seed,
         label_smoothing=recipe.train.label_smoothing,
-        class_weights=_class_weights(train.labels) if recipe.train.class_weights else None,
+        class_weights=_class_weights(train.labels, len(spec.classes)) if recipe.train.class_weights else None,
         channels_last=hardware.memory_format == "channels_last",
     )
 
 
-def _class_weights(labels: np.ndarray) -> Tensor:
-    """Weights `(7,)` proportional to the inverse of a class's share, 1 on average over the faces."""
-    counts = np.bincount(labels, minlength=N_EXPRESSIONS)
+def _class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """Weights `(classes,)` proportional to the inverse of a class's share, 1 on average over the faces."""
+    counts = np.bincount(labels, minlength=classes)
     present = np.count_nonzero(counts)
     return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 

@@ -1,4 +1,4 @@
-"""The Lightning task: one network learning the seven expressions."""
+"""The Lightning task: one network learning the expressions."""
 
 from typing import Any
 
@@ -14,7 +14,6 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from mien.expressions import N_EXPRESSIONS
 from mien.training.faces import Batch
 from mien.training.schedule import make_optimizer, make_schedule
 from mien.training.settings import OptimConfig
@@ -28,6 +27,7 @@ class ExpressionTask(pl.LightningModule):
         model: nn.Module,
         optim: OptimConfig,
         *,
+        classes: int,
         seed: int = 0,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
@@ -42,10 +42,10 @@ class ExpressionTask(pl.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.scores = MetricCollection(
             {
-                "val_accuracy": MulticlassAccuracy(N_EXPRESSIONS, average="micro"),
-                "val_macro_precision": MulticlassPrecision(N_EXPRESSIONS, average="macro"),
-                "val_macro_recall": MulticlassRecall(N_EXPRESSIONS, average="macro"),
-                "val_macro_f1": MulticlassF1Score(N_EXPRESSIONS, average="macro"),
+                "val_accuracy": MulticlassAccuracy(classes, average="micro"),
+                "val_macro_precision": MulticlassPrecision(classes, average="macro"),
+                "val_macro_recall": MulticlassRecall(classes, average="macro"),
+                "val_macro_f1": MulticlassF1Score(classes, average="macro"),
             }
         )
 
@@ -58,7 +58,7 @@ class ExpressionTask(pl.LightningModule):
         torch.manual_seed(self.seed + self.global_step)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits `(B, 7)`."""
+        """Logits `(B, classes)`."""
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.model(pixels)
