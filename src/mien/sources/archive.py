@@ -55,7 +55,7 @@ def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     sizes = list_files(volumes)
     unpack_to.mkdir(parents=True, exist_ok=True)
     _refuse_too_large(volumes, sum(sizes.values()), unpack_to)
-    _forget_killed(folder)
+    forget_killed(folder)
     waiting = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     waiting.mkdir()
     try:
@@ -68,7 +68,7 @@ def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     return folder
 
 
-def _forget_killed(folder: Path) -> None:
+def forget_killed(folder: Path) -> None:
     """Remove what processes that are no more had unpacked in part."""
     for partial in folder.parent.glob(f"{folder.name}.*.partial"):
         if not psutil.pid_exists(int(partial.suffixes[-2][1:])):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
 from mien.sources.archive import below, list_files, unpack
-from mien.sources.expw_rows import BadRow, parse_row
+from mien.sources.bad_row import BadRow
+from mien.sources.expw_rows import parse_row
 from mien.sources.photos import FolderPhotos
 from mien.sources.protocol import Source
 from mien.sources.table import FACES_DTYPES, Ingested, faces_table, problems_table
@@ -86,7 +86,7 @@ def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], l
             if row["image"] not in present:
                 raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
         except BadRow as bad:
-            problems.append(_problem(bad, f"{labels.name}:{number}"))
+            problems.append(bad.problem(f"{labels.name}:{number}"))
         else:
             faces.append(row)
     return faces, problems
@@ -100,18 +100,6 @@ def _refuse_twice(row: dict[str, Any], number: int, line: str, first: dict[str, 
     if text == content:
         raise BadRow("duplicate_row", f"the same row as line {before}, which is used", row)
     raise BadRow("duplicate_face_id", f"line {before} names this face already, otherwise, and is used", row)
-
-
-def _problem(bad: BadRow, where: str) -> dict[str, str]:
-    label = bad.row.get("label")
-    return {
-        "where": where,
-        "face_id": str(bad.row.get("face_id", "")),
-        "image": str(bad.row.get("image", "")),
-        "label": "" if label is None else EXPRESSIONS[label],
-        "reason": bad.reason,
-        "detail": bad.detail,
-    }
 
 
 def _find_labels(folder: Path) -> Path:

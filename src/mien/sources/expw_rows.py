@@ -4,20 +4,11 @@ import math
 from typing import Any, Final
 
 from mien.expressions import N_EXPRESSIONS
+from mien.sources.bad_row import BadRow
 from mien.sources.photos import leaves_folder
 
 FIELDS: Final = ("image_name", "face_id_in_image", "top", "left", "right", "bottom", "confidence", "label")
 MAX_PIXEL: Final = 1_000_000  # no photo is that large; keeps boxes far inside int32
-
-
-class BadRow(Exception):
-    """A row that is set aside: a reason in one fixed word, a sentence, and as much of the row as could be read."""
-
-    def __init__(self, reason: str, detail: str, row: dict[str, Any] | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.row = row or {}
 
 
 def parse_row(line: str) -> dict[str, Any]:

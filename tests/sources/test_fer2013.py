@@ -1,0 +1,239 @@
+import gzip
+import io
+import lzma
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import UserError
+from mien.faces.crop import crop_faces
+from mien.faces.packed import open_faces
+from mien.faces.settings import CropConfig
+from mien.sources.catalogue import get_source
+from mien.sources.fer2013 import Fer2013
+from mien.sources.photos import PhotoMissing
+from mien.sources.settings import DataConfig
+from tests.fer_csv import HEADER, face, row, text, unpacked_fer2013, write_csv
+
+USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
+ROWS = [row(i, label=i, usage=usage) for i, usage in enumerate(USAGES)]
+
+
+def targz(data: bytes, name: str = "fer2013/fer2013.csv") -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for member, content in {"fer2013/README": b"read me", name: data}.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "fer2013.csv": bytes,
+    "fer2013.csv.gz": gzip.compress,
+    "fer2013.csv.xz": lzma.compress,
+    "fer2013.tar.gz": targz,
+}
+
+
+def pack(folder: Path, name: str) -> Path:
+    """The csv of ROWS, as the file of that name packs it."""
+    plain = write_csv(folder, ROWS, name="plain")
+    (folder / name).write_bytes(PACKERS[name](plain.read_bytes()))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", PACKERS)
+def test_every_packing_gives_the_same_faces(name: str, tmp_path: Path) -> None:
+    pack(tmp_path, name)
+    source = get_source(DataConfig("fer2013", "fer2013", "data/fer2013"))
+    ingested = source.ingest(tmp_path)
+    faces = ingested.faces
+    assert faces["face_id"].tolist() == ["row-00000", "row-00001", "row-00002", "row-00003"]
+    assert faces["label"].tolist() == [0, 1, 2, 3]
+    assert faces["source_split"].tolist() == ["train", "train", "val", "test"]
+    assert (faces[["top", "left", "right", "bottom"]] == -1).all(axis=None)
+    assert ingested.problems.empty
+    photos = source.photos(tmp_path, tmp_path / "unpacked")
+    assert photos.read("row-00002").endswith(face(2).tobytes())
+
+
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_a_cut_face_has_the_pixels_of_the_csv_bit_for_bit(colour: str, tmp_path: Path) -> None:
+    write_csv(tmp_path / "data", ROWS)
+    faces = Fer2013().ingest(tmp_path / "data").faces
+    photos = Fer2013().photos(tmp_path / "data", tmp_path / "unpacked")
+    crop_faces(faces, photos, CropConfig(size=48, colour=colour), tmp_path, progress=False)
+    packed = open_faces(tmp_path)
+    expected = np.stack([face(i) for i in range(4)])[..., None]
+    np.testing.assert_array_equal(packed.pixels, np.broadcast_to(expected, packed.pixels.shape))
+    assert packed.index["source_split"].tolist() == ["train", "train", "val", "test"]
+
+
+def test_the_second_edition_with_blanks_in_its_header_is_read(tmp_path: Path) -> None:
+    rows = [f"{i},{usage},{text(face(i))}" for i, usage in enumerate(USAGES)]
+    write_csv(tmp_path, rows, header="emotion, Usage, pixels", name="icml_face_data.csv")
+    assert Fer2013().ingest(tmp_path).faces["label"].tolist() == [0, 1, 2, 3]
+    assert Fer2013().photos(tmp_path, tmp_path / "u").read("row-00003").endswith(face(3).tobytes())
+
+
+def test_byte_order_mark_line_ends_quotes_and_blank_lines_are_tolerated(tmp_path: Path) -> None:
+    quoted = [",".join(f'"{part}"' for part in line.split(",")) for line in ROWS]
+    content = "\r\n".join([HEADER, *quoted[:2], "", *quoted[2:]])  # and no line end after the last row
+    (tmp_path / "fer2013.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
+    ingested = Fer2013().ingest(tmp_path)
+    assert ingested.problems.empty
+    assert ingested.faces["face_id"].tolist() == [f"row-0000{i}" for i in range(4)]
+    assert Fer2013().photos(tmp_path, tmp_path / "u").read("row-00001").endswith(face(1).tobytes())
+
+
+def test_unplain_numbers_are_read_as_what_they_are(tmp_path: Path) -> None:
+    write_csv(tmp_path, [f"3,  {text(face(5)).replace(' ', '  ')} ,Training", ROWS[1].replace(" 9 ", " 009 ")])
+    assert Fer2013().ingest(tmp_path).problems.empty
+    photos = Fer2013().photos(tmp_path, tmp_path / "u")
+    assert photos.read("row-00000").endswith(face(5).tobytes())
+    assert photos.read("row-00001").endswith(face(1).tobytes())
+
+
+FIRST, REST = text(face(0)).split(" ", 1)
+BAD = {
+    f"0,{REST},Training": ("wrong_pixel_count", "2,303 pixel values where 48 x 48 = 2,304"),
+    f"0,{FIRST} {REST} 7,Training": ("wrong_pixel_count", "2,305 pixel values"),
+    f"0,256 {REST},Training": ("bad_pixel", "pixel 1 is '256'"),
+    f"0,65537 {REST},Training": ("bad_pixel", "pixel 1 is '65537'"),
+    f"0,4294967297 {REST},Training": ("bad_pixel", "pixel 1 is '4294967297'"),
+    f"0,{'9' * 30} {REST},Training": ("bad_pixel", "pixel 1 is '99999999999999999999'"),
+    f"0,-1 {REST},Training": ("bad_pixel", "pixel 1 is '-1'"),
+    f"0,+1 {REST},Training": ("bad_pixel", "pixel 1 is '+1'"),
+    f"0,1.5 {REST},Training": ("bad_pixel", "pixel 1 is '1.5'"),
+    f"0,{REST} nan,Training": ("bad_pixel", "pixel 2304 is 'nan'"),
+    "0,,Training": ("wrong_pixel_count", "0 pixel values"),
+    f"0,{FIRST} {REST},Testing": ("unknown_usage", "Usage 'Testing' is none of Training, PublicTest, PrivateTest"),
+    f"7,{FIRST} {REST},Training": ("unknown_label", "emotion '7' is not one of 0 to 6"),
+    f"-1,{FIRST} {REST},Training": ("unknown_label", "emotion '-1'"),
+    f"0,{FIRST} {REST}": ("malformed_row", "2 fields where 3 are expected"),
+    f'0,"{FIRST} {REST},Training': ("malformed_row", "quotes that do not match"),
+}
+
+
+@pytest.mark.parametrize(("bad", "reason", "says"), [(row, *why) for row, why in BAD.items()], ids=range(len(BAD)))
+def test_a_row_that_cannot_be_used_is_named_and_set_aside(bad: str, reason: str, says: str, tmp_path: Path) -> None:
+    write_csv(tmp_path, [ROWS[0], bad, ROWS[3]])
+    ingested = Fer2013().ingest(tmp_path)
+    assert ingested.faces["face_id"].tolist() == ["row-00000", "row-00002"]
+    (problem,) = ingested.problems.to_dict("records")
+    assert (problem["where"], problem["face_id"], problem["reason"]) == ("fer2013.csv:3", "row-00001", reason)
+    assert says in problem["detail"]
+
+
+def test_bad_rows_side_by_side_keep_their_lines_and_leave_the_others_alone(tmp_path: Path) -> None:
+    bad = BAD
+    write_csv(tmp_path, [ROWS[0], *bad, ROWS[3]])
+    ingested = Fer2013().ingest(tmp_path)
+    assert ingested.faces["face_id"].tolist() == ["row-00000", f"row-{len(bad) + 1:05d}"]
+    problems = ingested.problems
+    assert problems["where"].tolist() == [f"fer2013.csv:{line}" for line in range(3, 3 + len(bad))]
+    assert problems["face_id"].tolist() == [f"row-{number:05d}" for number in range(1, 1 + len(bad))]
+    for (reason, says), found in zip(bad.values(), problems.to_dict("records"), strict=True):
+        assert (reason, says in found["detail"]) == (found["reason"], True), found
+    photos = Fer2013().photos(tmp_path, tmp_path / "u")
+    assert photos.read(f"row-{len(bad) + 1:05d}").endswith(face(3).tobytes())
+    with pytest.raises(PhotoMissing, match="row-00001 is no usable row"):
+        photos.read("row-00001")
+
+
+@pytest.mark.parametrize("name", [n for n in PACKERS if n != "fer2013.csv"])
+@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
+def test_a_damaged_file_is_refused_in_a_sentence(name: str, damage: str, tmp_path: Path) -> None:
+    file = pack(tmp_path, name)
+    data = bytearray(file.read_bytes())
+    if damage == "truncated":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    file.write_bytes(data)
+    for read in (Fer2013().ingest, lambda folder: Fer2013().photos(folder, tmp_path / "u")):
+        with pytest.raises(UserError, match=rf"{name} is damaged or breaks off \(.*\); download it again"):
+            read(tmp_path)
+    assert not list((tmp_path / "u").glob("*"))
+
+
+def test_a_csv_that_breaks_off_loses_its_last_row_with_a_reason(tmp_path: Path) -> None:
+    file = write_csv(tmp_path, ROWS)
+    file.write_bytes(file.read_bytes()[:-3000])
+    ingested = Fer2013().ingest(tmp_path)
+    assert len(ingested.faces) == 3
+    assert ingested.problems[["where", "reason"]].to_numpy().tolist() == [["fer2013.csv:5", "malformed_row"]]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("emotion,pixels", "which does not name usage once"),
+        ("label,pixels,Usage", "'label,pixels,Usage', which does not name emotion once"),
+        ("emotion,emotion,pixels,Usage", "does not name emotion once"),
+        ("", "is empty; its first line must name the columns"),
+    ],
+)
+def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_path: Path) -> None:
+    write_csv(tmp_path, ROWS, header=header)
+    with pytest.raises(UserError, match=says):
+        Fer2013().ingest(tmp_path)
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no folder .*gone"):
+        Fer2013().ingest(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"holds no FER2013: none of fer2013.csv, fer2013.csv.gz"):
+        Fer2013().ingest(tmp_path)
+    write_csv(tmp_path, [])
+    with pytest.raises(UserError, match=r"a header and no row"):
+        Fer2013().ingest(tmp_path)
+    write_csv(tmp_path, ["0,1 2 3,Training"])
+    with pytest.raises(UserError, match=r"no usable row \(1 were set aside; the first: fer2013.csv:2: 3 pixel values"):
+        Fer2013().ingest(tmp_path)
+    write_csv(tmp_path, ["0" * 5_000_000])
+    with pytest.raises(UserError, match=r"line 2 is longer than 65,536 bytes"):
+        Fer2013().ingest(tmp_path)
+    (tmp_path / "fer2013.csv").unlink()
+    (tmp_path / "fer2013.tar.gz").write_bytes(targz(b"", name="fer2013/other.csv"))
+    with pytest.raises(UserError, match=r"fer2013.tar.gz holds no fer2013.csv"):
+        Fer2013().ingest(tmp_path)
+
+
+def test_two_csvs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    pack(tmp_path, "fer2013.csv")
+    pack(tmp_path, "fer2013.csv.gz")
+    with pytest.raises(UserError, match=r"holds fer2013.csv and fer2013.csv.gz; leave the one"):
+        Fer2013().ingest(tmp_path)
+
+
+def test_the_pixels_are_kept_once_per_file_and_appear_whole(tmp_path: Path) -> None:
+    kept = tmp_path / "u"
+    write_csv(tmp_path, ROWS)
+    first = Fer2013().photos(tmp_path, kept)
+    (first.folder / "witness").touch()
+    assert (Fer2013().photos(tmp_path, kept).folder / "witness").exists()
+    write_csv(tmp_path, ROWS[::-1])
+    other = Fer2013().photos(tmp_path, kept)
+    assert other.folder != first.folder
+    assert other.read("row-00000").endswith(face(3).tobytes())
+    assert not list(kept.glob("*.partial"))
+
+
+@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
+def test_the_real_fer2013(tmp_path: Path) -> None:
+    folder = tmp_path / "fer2013"
+    pixels, labels = unpacked_fer2013(folder)
+    ingested = Fer2013().ingest(folder)
+    counts = ingested.faces["source_split"].value_counts().to_dict()
+    assert counts == {"train": 28709, "val": 3589, "test": 3589}
+    assert ingested.problems.empty
+    np.testing.assert_array_equal(ingested.faces["label"], labels)
+    photos = Fer2013().photos(folder, tmp_path / "unpacked")
+    assert all(photos.read(f"row-{i:05d}").endswith(face.tobytes()) for i, face in enumerate(pixels))
