@@ -24,10 +24,14 @@ from mien.models.settings import ModelConfig
 from mien.registry.candidate import Candidate
 from mien.registry.evidence import Evidence
 from mien.registry.recut import FaceCutter
+from mien.registry.register import register
+from mien.registry.settings import RegisterConfig
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
+from mien.tracking.store import connect
 
 SIDE = 40  # of a face in its photo
+NAME = "mien-tiny"
 NETWORK = ModelConfig("resnet", width=4, dropout=0.0)
 
 
@@ -129,6 +133,21 @@ def evidence_of(root: Path) -> Evidence:
         root / "build/crop", root / "build/ingest/faces.parquet", lambda: FolderPhotos(root / "data/tiny")
     )
     return Evidence(root / "reports/predictions.csv", cutter)
+
+
+def registered(root: Path, rules: RegisterConfig, *, decides: bool = True) -> dict[str, Any]:
+    """The report on the workspace's candidate once it is registered."""
+    return register(candidate_of(root), evidence_of(root), rules, decides=decides).report
+
+
+def aliases() -> dict[str, int]:
+    """The aliases of the registered model in the store in use, and their versions."""
+    return {alias: int(version) for alias, version in connect().get_registered_model(NAME).aliases.items()}
+
+
+def versions() -> list[int]:
+    """The versions of the registered model in the store in use."""
+    return sorted(int(v.version) for v in connect().search_model_versions(f"name = '{NAME}'"))
 
 
 def photos_of(root: Path, n: int) -> tuple[pd.DataFrame, list[str]]:

@@ -63,7 +63,10 @@ def decide(
     outcome = PROMOTED if all(passed for passed, _ in checks) else CHALLENGER
     if outcome == PROMOTED and settings.approve == "manual":
         outcome = CHALLENGER
-        reasons.append("The gate would promote it, and approve is manual: a person decides, with `mien promote`.")
+        reasons.append(
+            "The gate would promote it, and approve is manual: a person decides, "
+            "with `mien promote` or in the MLflow UI."
+        )
     return Decision(outcome, reasons, _numbers(candidate, champion, difference, settings))
 
 

@@ -109,7 +109,9 @@ def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     known, actual = reigning(events_of(model)), alias_of(model, CHAMPION)
     if known != actual:
         reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
-        append_event(client, name, new_event(BY_HAND, actual, known, by="unknown", reasons=reasons))
+        event = new_event(BY_HAND, actual, known, by="unknown", reasons=reasons)
+        _level(client, name, [*events_of(model), event])  # first: a kill before the event has all of it done again
+        append_event(client, name, event)
         model = read_model(client, name)
     return model
 
@@ -129,17 +131,22 @@ def alias_of(model: "RegisteredModel", alias: str) -> int | None:
 def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
     """Every step may be repeated."""
     append_event(client, name, event)
-    model = read_model(client, name)
-    stack = champions(events_of(model))
     client.set_registered_model_alias(name, CHAMPION, str(event["version"]))
-    below = next((v for v in reversed(stack[:-1]) if v is not None), None)
-    if below is not None and below != event["version"]:
+    _level(client, name, events_of(read_model(client, name)))
+    client.delete_registered_model_tag(name, PENDING)
+
+
+def _level(client: "MlflowClient", name: str, events: list[Event]) -> None:
+    """Set the other aliases by the history: `previous` below the champion, and no champion that is a challenger too."""
+    model = read_model(client, name)
+    *stack, champion = champions(events)
+    below = next((v for v in reversed(stack) if v is not None), None)
+    if below is not None and below != champion:
         client.set_registered_model_alias(name, PREVIOUS, str(below))
     elif PREVIOUS in model.aliases:
         client.delete_registered_model_alias(name, PREVIOUS)
-    if alias_of(model, CHALLENGER) == event["version"]:
+    if champion is not None and alias_of(model, CHALLENGER) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
-    client.delete_registered_model_tag(name, PENDING)
 
 
 def _check_version(client: "MlflowClient", name: str, version: int) -> None:

@@ -1,0 +1,115 @@
+"""What the gate decides about a candidate, on a real store with real models."""
+
+import json
+import shutil
+from pathlib import Path
+
+from mien.faces.settings import CropConfig
+from mien.registry import promotion
+from mien.registry.settings import RegisterConfig
+from tests.registry.workspace import NAME, aliases, prepare, registered, train, versions
+
+
+def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+) -> None:
+    first = registered(weak, rules)
+    assert (first["outcome"], first["version"], first["champion"]) == ("promoted", 1, 1)
+    second = registered(strong, rules)
+    assert (second["outcome"], second["version"], second["champion"]) == ("promoted", 2, 2)
+    assert aliases() == {"champion": 2, "previous": 1}
+    assert second["numbers"]["against"] == 1
+    assert second["numbers"]["decisions_on_this_test_set"] == 2
+    assert second["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
+    json.dumps(second, allow_nan=False)
+    promotion.rollback(NAME, by="ada", reason="complaints")
+    assert registered(strong, rules)["champion"] == 1
+
+
+def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Path, rules: RegisterConfig) -> None:
+    registered(strong, rules)
+    report = registered(weak, rules)
+    assert report["outcome"] == "challenger"
+    assert aliases() == {"champion": 1, "challenger": 2}
+    assert "may not be better" in " ".join(report["reasons"])
+
+
+def test_the_same_weights_as_the_champion_are_no_news(
+    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+) -> None:
+    registered(weak, rules)
+    again = tmp_path / "again"
+    shutil.copytree(weak, again)
+    spec = json.loads((again / "build/train/model.json").read_text())
+    (again / "build/train/model.json").write_text(json.dumps(spec))  # other bytes, the same model
+    report = registered(again, rules)
+    assert (report["outcome"], report["version"], report["champion"]) == ("unchanged", 2, 1)
+    assert aliases() == {"champion": 1}
+
+
+def test_an_experiment_registers_and_decides_nothing(checkout: Path, weak: Path, rules: RegisterConfig) -> None:
+    report = registered(weak, rules, decides=False)
+    assert (report["outcome"], report["champion"]) == ("candidate", None)
+    assert aliases() == {}
+    assert registered(weak, rules)["outcome"] == "promoted"
+    assert versions() == [1]
+
+
+def test_a_rolled_back_version_is_not_promoted_again_by_itself(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+) -> None:
+    registered(weak, rules)
+    registered(strong, rules, decides=False)
+    promotion.promote(NAME, 2, by="ada", reason="a try")
+    promotion.rollback(NAME, by="ada", reason="complaints")
+    report = registered(strong, rules)
+    assert (report["outcome"], report["champion"]) == ("challenger", 1)
+    assert "rolled this version back" in " ".join(report["reasons"])
+
+
+def test_a_champion_that_learnt_from_the_test_set_is_not_compared(
+    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+) -> None:
+    registered(weak, rules)
+    other = tmp_path / "other"
+    prepare(other, CropConfig(size=24, colour="grey", workers=1), seed=7)
+    train(other, steps=30)
+    report = registered(other, rules)
+    assert report["outcome"] == "refused"
+    assert "faces of this test set" in report["reasons"][0]
+    assert aliases() == {"champion": 1, "challenger": 2}
+    assert report["numbers"]["decisions_on_this_test_set"] == 0
+
+
+def test_a_champion_of_another_crop_meets_faces_cut_for_it(
+    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+) -> None:
+    """The champion's accuracy through the registry is the one that its own evaluation found."""
+    first = registered(weak, rules)
+    other = tmp_path / "other"
+    prepare(other, CropConfig(size=32, colour="rgb", margin=0.05, workers=1))
+    for part in ("train", "val", "test"):
+        wanted = _faces(weak, part)
+        assert _faces(other, part) == wanted
+    train(other, steps=40)
+    report = registered(other, rules)
+    assert report["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
+
+
+def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(
+    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+) -> None:
+    registered(weak, rules)
+    other = tmp_path / "other"
+    prepare(other, CropConfig(size=32, colour="rgb", workers=1))
+    train(other, steps=8)
+    shutil.rmtree(other / "data")
+    report = registered(other, rules)
+    assert report["outcome"] == "refused"
+    assert "raw photos" in report["reasons"][0]
+
+
+def _faces(workspace: Path, part: str) -> list[str]:
+    import pandas as pd
+
+    return list(pd.read_parquet(workspace / f"build/split/{part}.parquet")["face_id"])
