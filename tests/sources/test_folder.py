@@ -98,6 +98,15 @@ def test_class_names_say_what_other_folders_mean(tmp_path: Path) -> None:
     assert problems(ingested) == {"contempt/4.jpg": "left_out"}
 
 
+def test_a_folder_of_contempt_makes_eight_classes(tmp_path: Path) -> None:
+    put(tmp_path, ["train/happy/1.jpg", "test/Contempt/2.jpg", "test/neutral/3.jpg"])
+    ingested = Folder().ingest(tmp_path)
+    assert ingested.classes == (*EXPRESSIONS, "contempt")
+    assert sorted(ingested.faces["label"]) == [3, 6, 7]
+    left_out = Folder(class_names={"contempt": None}).ingest(tmp_path)
+    assert left_out.classes == EXPRESSIONS and sorted(left_out.faces["label"]) == [3, 6]
+
+
 def test_a_part_can_be_left_out(tmp_path: Path) -> None:
     put(tmp_path, ["train/happy/1.jpg", "test/2.jpg", "test/3.jpg"])
     ingested = Folder(class_names={"test": None}).ingest(tmp_path)

@@ -14,13 +14,13 @@ from typing import ClassVar, Final
 import pandas as pd
 
 from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
 from mien.sources.folder_files import Found, files_of_class, left_out, stray
 from mien.sources.folder_layout import ClassFolder, find_layout
 from mien.sources.photos import FolderPhotos
 from mien.sources.protocol import Source
 from mien.sources.same_photo import conflicting_copies
-from mien.sources.spelling import CONTEMPT, checked_class_names
+from mien.sources.spelling import checked_class_names
 from mien.sources.table import WHOLE_PHOTO, Ingested, faces_table, problems_table
 
 BOX: Final = ("top", "left", "right", "bottom")
@@ -56,13 +56,14 @@ class Folder:
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
 
+        The classes are eight where there is a folder for contempt, else seven.
+
         Raises:
             UserError: the folders are not as `expects` says, or hold no photo.
         """
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
         layout = find_layout(folder, self.class_names)
-        _refuse_contempt(layout.classes)
         of_class = [(where, found) for where in layout.classes for found in files_of_class(where.path, folder)]
         photos = [(where, found) for where, found in of_class if not found.reason]
         problems = [_problem(found, folder, where.expression) for where, found in of_class if found.reason]
@@ -76,7 +77,9 @@ class Folder:
         if not photos:
             first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
             raise UserError(f"{folder} holds no usable photo ({len(problems)} files were set aside{first}).")
-        return Ingested(_faces(photos, folder), problems_table(problems))
+        known = {where.expression for where in layout.classes}
+        classes = EXPRESSIONS if known <= set(EXPRESSIONS) else WITH_CONTEMPT
+        return Ingested(_faces(photos, folder), problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""
@@ -84,14 +87,6 @@ class Folder:
 
 
 SOURCE: Final[type[Source]] = Folder
-
-
-def _refuse_contempt(classes: list[ClassFolder]) -> None:
-    if there := [where.path for where in classes if where.expression == CONTEMPT]:
-        raise UserError(
-            f"{there[0]} is no class of {', '.join(EXPRESSIONS)}; leave it out by options: "
-            f"class_names: {{{there[0].name}: null}}."
-        )
 
 
 def _without_conflicts(
@@ -115,7 +110,7 @@ def _faces(photos: Iterable[tuple[ClassFolder, Found]], root: Path) -> pd.DataFr
         "face_id": [name for name, _ in rows],
         "image": [name for name, _ in rows],
         **{side: [value] * len(rows) for side, value in zip(BOX, WHOLE_PHOTO, strict=True)},
-        "label": [EXPRESSIONS.index(where.expression) for _, where in rows],
+        "label": [WITH_CONTEMPT.index(where.expression) for _, where in rows],
         "source_split": [where.part for _, where in rows],
     }
     return faces_table(columns)

@@ -5,11 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-from mien.expressions import EXPRESSIONS
+from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
 
-CONTEMPT: Final = "contempt"
 SPELLINGS: Final = {
-    **{name: name for name in (*EXPRESSIONS, CONTEMPT)},
+    **{name: name for name in WITH_CONTEMPT},
     "anger": "angry",
     "disgusted": "disgust",
     "fearful": "fear",
@@ -62,7 +61,7 @@ def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str 
         expression = None if name is None else expression_spelt(str(name))
         if name is not None and expression is None:
             raise ValueError(
-                f"class_names: {folder}: {name!r} is no expression; say one of {', '.join(EXPRESSIONS)} or {CONTEMPT}, "
+                f"class_names: {folder}: {name!r} is no expression; say one of {', '.join(WITH_CONTEMPT)}, "
                 "or null to leave the folder out"
             )
         checked[plain(str(folder))] = expression
