@@ -14,12 +14,15 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from mien.errors import UserError
+from mien.models.saved import ModelSpec
 from mien.models.settings import ModelConfig
 from mien.search.settings import TuneConfig
 from mien.search.space import search_space
 from mien.search.study import JOURNAL, best_trial, search
+from mien.search.trial import ShortTraining
 from mien.training.recipe import Recipe
 from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from tests.training.conftest import bars
 
 SPACE = {
     "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -187,3 +190,19 @@ def test_negative_counts_are_refused_by_name(key: str) -> None:
     values: dict[str, Any] = {key: -1}
     with pytest.raises(ValueError, match=f"{key} must be at least 0, not -1"):
         TuneConfig(**values)
+
+
+def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> None:
+    """The config's own first; without that the same trial would be asked for without end."""
+    recipe = RECIPE.with_values({"optim.lr": 1e30, "model.width": 4, "train.batch_size": 16, "train.precision": "32"})
+    spec = ModelSpec(dataclasses.asdict(recipe.model), size=24, colour="grey")
+    space = search_space({"optim.lr": {"low": 1e-3, "high": 1e-2}}, recipe.with_values({"optim.lr": 5e-3}))
+    short = ShortTraining(spec, recipe, bars(32, 0), bars(16, 1), epochs=1)
+    trials = search(
+        lambda trial, values: short(trial, {"optim.lr": 1e30} if trial.number == 0 else values),
+        space,
+        {"optim.lr": 5e-3},
+        dataclasses.replace(CONFIG, trials=2),
+        tmp_path,
+    )
+    assert [trial.state for trial in trials] == [TrialState.PRUNED, TrialState.COMPLETE]

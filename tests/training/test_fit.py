@@ -162,3 +162,13 @@ def test_a_network_learns_an_eighth_class(
     answers = predict_logits(fitted.model, train.pixels[train.rows[labels == 7]])
     assert answers.shape[1] == 8
     assert (answers.argmax(1) == 7).mean() > 0.8
+
+
+def test_a_training_that_diverges_says_so_and_keeps_no_broken_checkpoint(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    wild = recipe.with_values({"optim.lr": 1e30, "optim.schedule": "constant"})
+    for _ in range(2):  # the same command again ends alike
+        with pytest.raises(UserError, match=r"diverged: \w+_loss is nan in epoch 1, .*lower optim.lr"):
+            fit(spec, wild, train, val, tmp_path)
+    assert not (tmp_path / LAST).exists()

@@ -1,12 +1,19 @@
-"""The truth about a training: one row of numbers per epoch."""
+"""The truth about a training: one row of numbers per epoch, each of them a number."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 
+from mien.errors import UserError
+
 EpochListener = Callable[[int, Mapping[str, float]], None]
+
+
+class Diverged(UserError):
+    """A loss became infinite or no number at all; the checkpoints are those of the epochs before."""
 
 
 class History(pl.Callback):
@@ -21,7 +28,11 @@ class History(pl.Callback):
         self._verbose = verbose
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch; training and validation of it are both done here."""
+        """Add the epoch; training and validation of it are both done here.
+
+        Raises:
+            Diverged: a loss of this epoch is not finite. Checkpoints are written after the callbacks, so none has it.
+        """
         metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         metrics["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         epoch = trainer.current_epoch
@@ -30,6 +41,12 @@ class History(pl.Callback):
             print(_line(epoch, trainer.max_epochs or 0, metrics), file=sys.stderr, flush=True)
         if self._listener is not None:
             self._listener(epoch, metrics)
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(metrics[name]):
+                raise Diverged(
+                    f"the training diverged: {name} is {metrics[name]} in epoch {epoch + 1}, at a learning rate of "
+                    f"{metrics['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or say train.precision: 32."
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
