@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
         build = outs.folder("build/split")
         for name, rows in split.parts.items():
             rows.to_parquet(build / f"{name}.parquet", index=False)
+        split.left_out.to_csv(build / "left_out.csv", index=False)
         (build / "split.json").write_text(json.dumps(about, indent=2) + "\n")
         outs.path("reports/split.json").write_text(json.dumps(split.audit, indent=2) + "\n")
     naive = split.audit["naive_row_split"]
@@ -31,6 +32,9 @@ def main(argv: list[str] | None = None) -> None:
         f"split: {', '.join(f'{len(rows):,} {name}' for name, rows in split.parts.items())}; a random split of rows "
         f"would have leaked {naive['test_faces_sharing_group']:,} of {naive['test_faces']:,} test faces"
     )
+    if cleaned := split.audit["clean_training"]:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in cleaned["reasons"].items())
+        print(f"  Left out of training: {why}; see build/split/left_out.csv.")
 
 
 if __name__ == "__main__":

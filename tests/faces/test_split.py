@@ -1,7 +1,3 @@
-import os
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,29 +172,3 @@ def test_an_official_split_without_training_is_refused() -> None:
 def test_an_unknown_official_part_is_refused() -> None:
     with pytest.raises(UserError, match="'dev' is none of train, val, test"):
         split_faces(packed([0] * 4, official=["train", "dev", "test", "val"]), PLAIN)
-
-
-@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
-def test_the_known_leaks_of_fer2013(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(os.environ["MIEN_REAL_DATA"]) / "fer2013"
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    import restore
-
-    pixels, labels, usages = restore.load(folder)
-    ids = [str(i) for i in range(len(pixels))]
-    parts = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-    digests = [face.tobytes().hex() for face in pixels]
-    index = pd.DataFrame(
-        {
-            "face_id": ids,
-            "image": ids,
-            "label": labels.astype(np.int8),
-            "source_split": [parts[usage] for usage in usages],
-            "photo_digest": ids,
-            "face_digest": digests,
-        }
-    )
-    audit = split_faces(PackedFaces(pixels[..., None], index, {"digest": "d", "classes": EXPRESSIONS}), PLAIN).audit
-    assert audit["constant_faces"] == 12
-    assert audit["conflicting_labels"]["identical_pixels_groups"] == 57
-    assert (audit["leaked_test_faces"], audit["leaked_val_faces"]) == (314, 280)

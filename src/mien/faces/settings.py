@@ -49,6 +49,7 @@ class SplitConfig:
     aligned_similarity: float = 0.95  # the same of two crops laid over each other at the best shift and scale
     min_per_class: int = 2  # faces of each class that every part must hold
     keep_official: bool = True  # a split that the data set brings is kept
+    clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
 
     def __post_init__(self) -> None:
         """Refuse shares that are no shares."""

@@ -9,12 +9,14 @@ import pandas as pd
 
 from mien.errors import UserError
 from mien.faces.assignment import assign_groups
+from mien.faces.clean import count_left_out, left_out_of_training, none_left_out
 from mien.faces.duplicates import group_faces
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
-from mien.faces.split_audit import audit_split
+from mien.faces.split_audit import audit_split, identical_pixels
 
 PARTS: Final = ("train", "val", "test")
+NO_PART: Final = -1
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Split:
     """The parts, and what is to be known of them.
 
     `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
-    group lies in an earlier part as well, which only a data set's own split can bring about).
+    group lies in an earlier part as well, which only a data set's own split can bring about). `left_out` has
+    `face_id, image, label, reason, detail` of training faces in no part, which `clean_training` left out.
     """
 
     parts: dict[str, pd.DataFrame]
+    left_out: pd.DataFrame
     audit: dict[str, Any]
     digest: str
 
@@ -37,9 +41,11 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
     its training part; rows without an official part then count as training. Otherwise whole groups are shared
     out by class.
 
+    Afterwards `clean_training` leaves faces out of the training part.
+
     Raises:
-        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, or an
-            official split has no training part.
+        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, an
+            official split has no training part, or nothing is left of it when it is cleaned.
     """
     index = packed.index
     groups = group_faces(packed, config)
@@ -50,13 +56,19 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
     else:
         shares = (config.train, config.val, config.test)
         part = assign_groups(groups.ids, labels, shares, config.min_per_class, config.seed)
+    given = part.copy()
+    left_out = left_out_of_training(index, part, groups.constant) if config.clean_training else none_left_out(index)
+    part[left_out.index] = NO_PART
     leaked = _leaked(part, groups.ids)
     if leaked.any() and not official:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
     table = index.assign(group=groups.ids, leaked=leaked)
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
-    audit = audit_split(table, part, groups, official, config, packed.spec["classes"])
-    return Split(parts, audit, split_digest(parts, str(packed.spec["digest"])))
+    classes = packed.spec["classes"]
+    audit = audit_split(table, part, groups, official, config, classes)
+    audit["identical_pixels"] = identical_pixels(index, given)
+    audit["clean_training"] = count_left_out(left_out, index, classes) if config.clean_training else None
+    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, str(packed.spec["digest"])))
 
 
 def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
@@ -93,6 +105,6 @@ def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, confi
 def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
     first = np.full(groups.max() + 1, len(PARTS))
-    np.minimum.at(first, groups, part)
+    np.minimum.at(first, groups, np.where(part == NO_PART, len(PARTS), part))
     leaked: np.ndarray = first[groups] < part
     return leaked

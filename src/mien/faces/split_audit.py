@@ -46,6 +46,24 @@ def audit_split(
     }
 
 
+def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
+    """How often the very same pixels occur, and on both sides of a split, near copies and photos apart.
+
+    `part` (N,) is 0, 1, 2 for train, val, test, before any face is left out.
+    """
+    digests = index["face_digest"]
+    groups = index.groupby("face_digest")["label"].agg(["size", "nunique"])
+    held = [digests[part == p] for p in range(len(PART_NAMES))]
+    in_train, in_val = (held[2].isin(held[p]).to_numpy() for p in (0, 1))
+    return {
+        "groups": int((groups["size"] > 1).sum()),
+        "groups_with_conflicting_labels": int((groups["nunique"] > 1).sum()),
+        "test_faces_also_in_train": int(in_train.sum()),
+        "test_faces_also_in_train_or_val": int((in_train | in_val).sum()),
+        "val_faces_also_in_train": int(held[1].isin(held[0]).sum()),
+    }
+
+
 def naive_leaks(table: pd.DataFrame, groups: Groups, config: SplitConfig) -> dict[str, int]:
     """What a random split of rows with the same shares and seed would have leaked from train into test.
 
