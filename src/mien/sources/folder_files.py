@@ -73,14 +73,16 @@ def _found(path: Path, root: Path) -> Found:
     name = path.relative_to(root).as_posix()
     if not _is_text(name) or leaves_folder(name):
         return Found(path, 0, "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        return Found(path, 0, "link_outside", "a link that leads out of the data set; put the photo itself there")
-    if not path.exists():
-        return Found(path, 0, "missing_photo", "a link that leads nowhere")
-    if path.is_dir():
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        if not path.resolve().is_relative_to(root.resolve()):
+            return Found(path, 0, "link_outside", "a link that leads out of the data set; put the photo itself there")
+        if not path.exists():
+            return Found(path, 0, "missing_photo", "a link that leads nowhere")
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         n = sum(not inner.is_dir() for inner in path.rglob("*"))
         return Found(path, 0, "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
-    status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         return Found(path, 0, "not_a_photo", "no plain file")
     if is_hidden(path):

@@ -1,0 +1,61 @@
+"""FER2013 written out as class folders is FER2013."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.class_folders import write_class_folders
+from mien.errors import UserError
+from mien.faces.crop import crop_faces
+from mien.faces.packed import open_faces
+from mien.faces.settings import CropConfig
+from mien.sources.fer2013 import Fer2013
+from mien.sources.folder import Folder
+from mien.sources.protocol import Source
+from tests.fer_csv import row, unpacked_fer2013, write_csv
+
+USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
+
+
+def cropped(source: Source, folder: Path, out: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """What identifies each packed face, and the pixels, both in the order of the csv's rows."""
+    out.mkdir()
+    config = CropConfig(size=48, colour="grey", workers=1)
+    crop_faces(source.ingest(folder).faces, source.photos(folder, out / "unpacked"), config, out, progress=False)
+    packed = open_faces(out)
+    index = packed.index.assign(name=packed.index["image"].map(lambda image: Path(image).stem))
+    order = index.sort_values("name").index.to_numpy()
+    return index.loc[order, ["name", "label", "source_split"]].reset_index(drop=True), packed.pixels[order]
+
+
+@pytest.mark.parametrize(("form", "farthest"), [("png", 0), ("jpg", 40)])
+def test_the_folders_give_the_faces_of_the_csv(tmp_path: Path, form: str, farthest: int) -> None:
+    write_csv(tmp_path / "csv", [row(i, label=i % 7, usage=USAGES[i % 5]) for i in range(70)])
+    report = write_class_folders(tmp_path / "csv", tmp_path / "folders", form)
+    assert report == {"faces": {"train": 42, "validation": 14, "test": 14}, "problems": {}}
+    index, pixels = cropped(Fer2013(), tmp_path / "csv", tmp_path / "a")
+    written, read_back = cropped(Folder(), tmp_path / "folders", tmp_path / "b")
+    pd.testing.assert_frame_equal(index, written)
+    assert np.abs(pixels.astype(int) - read_back).max() <= farthest
+
+
+def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+    write_csv(tmp_path / "csv", [row(0)])
+    with pytest.raises(UserError, match="is there already; remove it"):
+        write_class_folders(tmp_path / "csv", tmp_path / "csv", "png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["csv"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
+def test_the_whole_of_fer2013_and_its_conflicting_labels(tmp_path: Path) -> None:
+    unpacked_fer2013(tmp_path / "csv")
+    write_class_folders(tmp_path / "csv", tmp_path / "folders", "png")
+    ingested = Folder().ingest(tmp_path / "folders")
+    assert ingested.problems["reason"].value_counts().to_dict() == {"conflicting_labels": 160}  # in 57 groups
+    assert len(ingested.faces) == 35_887 - 160
+    kept = Folder(conflicting_labels="keep").ingest(tmp_path / "folders").faces
+    assert kept["source_split"].value_counts().to_dict() == {"train": 28_709, "val": 3_589, "test": 3_589}
