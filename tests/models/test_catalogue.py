@@ -11,7 +11,13 @@ from mien.models.settings import FACES, ModelConfig
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "channels", "parameters"), [("vgg64", 64, 3, 4_967_623), ("cnn48", 48, 1, 2_513_543)]
+    ("name", "size", "channels", "parameters"),
+    [
+        ("vgg64", 64, 3, 4_967_623),
+        ("cnn48", 48, 1, 2_513_543),
+        ("lenet48", 48, 1, 168_971),
+        ("cnn5x5", 48, 1, 1_375_175),
+    ],
 )
 def test_reference_networks_have_their_published_sizes(name: str, size: int, channels: int, parameters: int) -> None:
     model = build_model(ModelConfig(name), size=size, channels=channels, classes=7)
@@ -31,7 +37,9 @@ def test_a_network_that_does_not_fit_the_crop_says_what_fits() -> None:
 
 
 def test_an_unknown_network_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="name must be one of cnn48, resnet, vgg64, not 'resnt'"):
+    with pytest.raises(
+        ValueError, match="name must be one of cnn48, cnn5x5, lenet48, mobilenetv2, resnet, timm, vgg64, not 'resnt'"
+    ):
         ModelConfig("resnt")
 
 

@@ -12,7 +12,17 @@ class Faces(NamedTuple):
 
 
 # Every network by its name; mien.models.catalogue builds them.
-FACES: Final = {"resnet": Faces(), "vgg64": Faces(64, "rgb"), "cnn48": Faces(48, "grey")}
+FACES: Final = {
+    "resnet": Faces(),
+    "vgg64": Faces(64, "rgb"),
+    "cnn48": Faces(48, "grey"),
+    "lenet48": Faces(48, "grey"),
+    "cnn5x5": Faces(48, "grey"),
+    "mobilenetv2": Faces(),
+    "timm": Faces(),
+}
+# Those with a backbone that can be frozen, and whose weights can come from elsewhere.
+WITH_BACKBONE: Final = ("mobilenetv2", "timm")
 
 
 @dataclass
@@ -22,6 +32,11 @@ class ModelConfig:
     name: str  # a key of FACES
     width: int = field(default=32, metadata={"optional": True})  # channels of the residual net's first stage
     dropout: float = 0.2  # before the last layer
+    # The rest is of those with a backbone.
+    backbone: str = field(default="", metadata={"optional": True})  # of timm: the name of one of its models
+    input_size: int = field(default=0, metadata={"optional": True})  # pixels that it was made for; 0: the crop's
+    weights: str = field(default="none", metadata={"optional": True})  # to begin with: none, imagenet or a file
+    weights_sha256: str = field(default="", metadata={"optional": True})  # the file's digest, in hex
 
     def __post_init__(self) -> None:
         """Refuse a name that no network has, and sizes that make none."""
@@ -31,3 +46,12 @@ class ModelConfig:
             raise ValueError(f"width must be at least 4 channels, not {self.width}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a probability from 0 to below 1, not {self.dropout}")
+        self._refuse_backbone()
+
+    def _refuse_backbone(self) -> None:
+        if self.name not in WITH_BACKBONE and (self.backbone, self.input_size, self.weights) != ("", 0, "none"):
+            raise ValueError(f"backbone, input_size and weights are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
+        if (self.name == "timm") != bool(self.backbone):
+            raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
+        if self.input_size and not 32 <= self.input_size <= 512:
+            raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")

@@ -2,14 +2,11 @@
 
 import os
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mien.training.settings import AugmentConfig
-
-Augment = Callable[[np.ndarray], np.ndarray]
 
 
 class Augmentation:

@@ -12,10 +12,12 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from torch import Tensor, nn
 
+from mien.models.pretrained import load_pretrained
 from mien.models.saved import ModelSpec
 from mien.training.augment import Augmentation
 from mien.training.checkpoints import BestAndLast, checkpoint_to_continue, load_best
 from mien.training.faces import LabelledFaces, training_loader, validation_loader
+from mien.training.freezing import freezing
 from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
 from mien.training.history import EpochListener, History
 from mien.training.recipe import Recipe
@@ -66,7 +68,8 @@ def fit(
     torch.manual_seed(recipe.train.seed)
     task = _task(spec, recipe, train, hardware)
     history = History(listener, verbose=verbose)
-    trainer = _trainer(recipe, hardware, folder, [history, *callbacks])
+    every = [history, *freezing(task.model, recipe.train.freeze_epochs), *callbacks]
+    trainer = _trainer(recipe, hardware, folder, every)
     augmentation = Augmentation(recipe.augment)
     settings = recipe.train
     loader = training_loader(
@@ -79,6 +82,7 @@ def fit(
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardware) -> ExpressionTask:
     model = spec.build()
+    load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels[np.sort(train.rows)])
     if hardware.memory_format == "channels_last":
         to_channels_last(model)

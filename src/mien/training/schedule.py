@@ -5,17 +5,30 @@ from typing import Any
 from torch import nn, optim
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
+from mien.models.catalogue import Network
 from mien.training.settings import OptimConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
     """The configured optimizer; biases and normalisation weights (one dimension) are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    backbone = model.backbone if isinstance(model, Network) else None
+    slow = set(backbone.parameters()) if backbone is not None and config.backbone_lr < 1 else set()
+    groups = _groups([p for p in model.parameters() if p not in slow], config.lr, config.weight_decay)
+    groups += _groups([p for p in model.parameters() if p in slow], config.lr * config.backbone_lr, config.weight_decay)
     if config.name == "sgd":
         return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
     return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr)
+
+
+def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    if not parameters:
+        return []
+    decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    shared = {"lr": lr}
+    return [
+        {"params": decayed, "weight_decay": weight_decay, **shared},
+        {"params": others, "weight_decay": 0.0, **shared},
+    ]
 
 
 def make_schedule(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """What `conf/augment/*.yaml`, `conf/optim/*.yaml` and `conf/train/*.yaml` may say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "plateau")
@@ -47,6 +47,8 @@ class OptimConfig:
     momentum: float = 0.9  # of sgd
     schedule: str = "cosine"
     warmup_epochs: float = 1.0  # linear, before the cosine
+    # The backbone's learning rate as a share of lr, where the network has one that learnt elsewhere.
+    backbone_lr: float = field(default=1.0, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         """Refuse what does not optimize."""
@@ -59,6 +61,8 @@ class OptimConfig:
                 raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be from 0 to below 1, not {self.momentum}")
+        if not 0.01 <= self.backbone_lr <= 1:
+            raise ValueError(f"backbone_lr is a share of lr from 0.01 to 1, not {self.backbone_lr}")
 
 
 @dataclass
@@ -76,6 +80,8 @@ class TrainConfig:
     memory_format: str = "auto"
     accelerator: str = "auto"  # auto, cpu or gpu
     workers: int = 0  # loader processes; 0: in the training process
+    # Epochs at the start in which only the head of a network with a backbone learns.
+    freeze_epochs: int = field(default=0, metadata={"optional": True})
     threads: int = 0  # of the processor; 0: PyTorch's own choice. Another number changes results in their last bits
 
     def __post_init__(self) -> None:
@@ -86,7 +92,7 @@ class TrainConfig:
         for key, least in (("epochs", 1), ("batch_size", 2)):
             if getattr(self, key) < least:
                 raise ValueError(f"{key} must be at least {least}, not {getattr(self, key)}")
-        for key in ("patience", "workers", "threads"):
+        for key in ("patience", "freeze_epochs", "workers", "threads"):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
         for key in ("label_smoothing", "ema"):

@@ -1,0 +1,55 @@
+"""Any backbone of timm (https://timm.fast.ai), by its name."""
+
+import importlib.util
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.errors import UserError
+from mien.models.torchvision_build import allow_torchvision
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+OTHERWISE: Final = (
+    "Or fetch model.safetensors of that model elsewhere and name the file in model.weights, with its digest in "
+    "model.weights_sha256; or say weights: none to train from scratch."
+)
+
+
+def timm_backbone(name: str) -> "tuple[nn.Module, int]":
+    """The backbone without classifier, fresh weights, and how many features it gives.
+
+    Raises:
+        UserError: timm is not installed, or knows no such name; near names are given.
+    """
+    timm = _timm()
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:5]
+        hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
+        raise UserError(f"model.backbone: timm has no model {name!r}; {hint}.")
+    body: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    return body, int(body.num_features)
+
+
+def imagenet_weights(name: str) -> "dict[str, Tensor]":
+    """ImageNet weights of timm's model `name`, from its hub or from the cache of an earlier download.
+
+    Raises:
+        UserError: timm is not installed, has no such weights, or the hub cannot be reached; says what else there is.
+    """
+    timm = _timm()
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    except (OSError, RuntimeError, ValueError) as error:  # the hub's client derives its errors from these
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"ImageNet weights of {name} cannot be had from timm's hub ({reason}). {OTHERWISE}") from error
+    return state
+
+
+def _timm() -> Any:
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(f"timm is not installed: `pip install -c constraints.txt '.[timm]'` brings it. {OTHERWISE}")
+    allow_torchvision()
+    return import_module("timm")
