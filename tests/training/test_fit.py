@@ -72,7 +72,9 @@ def test_a_killed_training_continues_bit_for_bit(
     undisturbed = fit(spec, recipe, train, val, tmp_path / "undisturbed")
     folder = tmp_path / "killed"
     argument = pickle.dumps((spec, recipe)).hex()
-    killed = subprocess.run([sys.executable, "-c", KILLED, folder, argument], env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."})
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, folder, argument], env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."}
+    )
     assert killed.returncode == 9
     assert (folder / LAST).exists()
     epochs: list[int] = []
