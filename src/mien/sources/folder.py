@@ -21,9 +21,8 @@ from mien.sources.photos import FolderPhotos
 from mien.sources.protocol import Source
 from mien.sources.same_photo import conflicting_copies
 from mien.sources.spelling import checked_class_names
-from mien.sources.table import WHOLE_PHOTO, Ingested, faces_table, problems_table
+from mien.sources.table import Ingested, faces_table, problems_table
 
-BOX: Final = ("top", "left", "right", "bottom")
 CONFLICTS: Final = ("quarantine", "keep")
 
 
@@ -109,7 +108,6 @@ def _faces(photos: Iterable[tuple[ClassFolder, Found]], root: Path) -> pd.DataFr
     columns: dict[str, list[object]] = {
         "face_id": [name for name, _ in rows],
         "image": [name for name, _ in rows],
-        **{side: [value] * len(rows) for side, value in zip(BOX, WHOLE_PHOTO, strict=True)},
         "label": [WITH_CONTEMPT.index(where.expression) for _, where in rows],
         "source_split": [where.part for _, where in rows],
     }

@@ -49,7 +49,8 @@ class Ingested:
 def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
     """Columns of values to a checked faces table; missing optional columns take their empty value."""
     n = len(rows["face_id"])
-    empty: dict[str, object] = {"confidence": float("nan"), "source_split": "", "votes": None}
+    whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
+    empty: dict[str, object] = {**whole, "confidence": float("nan"), "source_split": "", "votes": None}
     columns = {name: rows.get(name, [empty.get(name)] * n) for name in FACES_DTYPES}
     table = pd.DataFrame(columns).astype(FACES_DTYPES)
     if not table["face_id"].is_unique:
