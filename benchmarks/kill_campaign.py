@@ -3,8 +3,8 @@
     python -m benchmarks.kill_campaign --kills 100 --seed 1 --folder /tmp/kill [--stages register]
 
 It copies this checkout with a small sample and shrunk settings into the folder, runs the DAG once undisturbed, and then
-disturbs it round after round: a round starts before a stage (every stage before it is done), kills at random moments of
-the stages that follow and runs `dvc repro` again until that ends with 0. After each kill every out that has its name
+disturbs it round after round: `dvc repro` from scratch, or `dvc repro STAGE` with the stages before it done, is killed
+at one or several random moments, and run again until it ends with 0. After each kill every out that has its name
 must be whole; a stage that lives on without its DVC must make a second writer stop with one sentence that names its
 PID; at the end all outs, dvc.lock, metrics, trials, runs, the model version and the champion must be those of the
 undisturbed run, byte by byte. The first difference ends the campaign and leaves everything as it is, to be looked at.
@@ -29,6 +29,7 @@ from benchmarks.kill.processes import KINDS, alive, stage_process, strike, wait_
 from benchmarks.kill.workspace import STAGES, Workspace, read_json
 
 REFUSAL: Final = "process {} is still at"
+WHOLE: Final = 0.2  # share of the rounds that run the whole DAG
 BETWEEN: Final = "DVC, between stages"
 Kill = dict[str, Any]  # round, stage, killed, seconds until the stage is recorded, whether a second writer was refused
 
@@ -42,37 +43,40 @@ class Round:
         self.undisturbed = undisturbed
         self.random = random.Random(seed)
         self.kills: list[Kill] = []
+        self.target: tuple[str, ...] = ()
         self._waiting: list[tuple[Kill, float]] = []  # kills whose stage is not yet recorded
 
     def run(self, number: int, stages: tuple[str, ...]) -> list[Kill]:
-        """Kill in some of the stages, end, and compare; returns the kills."""
-        first = self.random.choice(stages)
-        self.workspace.restore(first)
+        """Kill in one stage, or all along the DAG, run to the end, and compare; returns the kills."""
+        whole = len(stages) == len(STAGES) and self.random.random() < WHOLE
+        chosen = STAGES if whole else (self.random.choice(stages),)
+        self.target = () if whole else chosen
+        self.workspace.restore(chosen[0])
         (self.workspace.base / "output.txt").unlink(missing_ok=True)
-        for stage in STAGES[STAGES.index(first) :]:
-            while stage in stages and self.random.random() < 0.6:
+        for stage in chosen:
+            for _ in range(self.random.randint(0, 1) if whole else self.random.randint(1, 3)):
                 self._one(number, stage, self.random.choice(KINDS))
-        while (dvc := self.workspace.repro()).returncode != 0:
-            self._watch(dvc)
-            if dvc.wait() and not self._waiting:
-                raise Difference(f"`dvc repro` ended with {dvc.returncode}: see output.txt")
-            if dvc.returncode:
-                raise Difference(f"`dvc repro` after a kill ended with {dvc.returncode}: see output.txt")
+        dvc = self.workspace.repro(*self.target)
+        while dvc.poll() is None:
+            self._note_recorded()
+            time.sleep(0.1)
+        if dvc.returncode:
+            raise Difference(f"`dvc repro` at the end of the round ended with {dvc.returncode}: see output.txt")
         self._note_recorded()
         wait_for_quiet(self.workspace.folder)
-        check_end(self.workspace, self.undisturbed)
+        check_end(self.workspace, self.undisturbed[chosen[-1]])
         return self.kills
 
     def _one(self, number: int, stage: str, kind: str) -> None:
         """Run until a random moment of a stage, and kill."""
-        dvc = self.workspace.repro()
+        dvc = self.workspace.repro(*self.target)
         end: float | None = None
         while dvc.poll() is None:
             self._note_recorded()
             found = stage_process(self.workspace.folder)
             now = time.monotonic()
             if end is None and found and found[0] == stage:
-                end = now + self.random.uniform(0, 1.05 * self.seconds[stage])
+                end = now + self.random.uniform(0, self.seconds[stage])
             if end is not None and now >= end:
                 self._strike(number, dvc, kind)
                 return
@@ -90,7 +94,7 @@ class Round:
         if stage is not None and kind == "dvc":
             kill["refused"] = self._second_writer(stage)
         wait_for_quiet(self.workspace.folder)
-        check_whole(self.workspace, self.undisturbed)
+        check_whole(self.workspace, self.undisturbed[STAGES[-1]])
         self.kills.append(kill)
         self._waiting.append((kill, start))
         print(f"  round {number}: killed {kill['killed']} in {name}, refused {kill['refused']}", flush=True)
@@ -100,18 +104,13 @@ class Round:
         output = self.workspace.base / "second.txt"
         output.unlink(missing_ok=True)
         before = alive(orphan)
-        code = self.workspace.repro(output=output).wait()
+        code = self.workspace.repro(*self.target, output=output).wait()
         if not (before and alive(orphan)):
             return 0  # it ended meanwhile
         said = output.read_text()
         if code == 0 or REFUSAL.format(orphan.pid) not in said:
             raise Difference(f"beside the living process {orphan.pid} a second one ended with {code}: see second.txt")
         return 1
-
-    def _watch(self, dvc: Any) -> None:
-        while dvc.poll() is None:
-            self._note_recorded()
-            time.sleep(0.1)
 
     def _note_recorded(self) -> None:
         for kill, start in list(self._waiting):
@@ -153,9 +152,13 @@ def main() -> None:
     known, log = workspace.base / "undisturbed.json", workspace.base / "kills.jsonl"
     if options.fresh or not known.exists():
         log.unlink(missing_ok=True)
-        seconds = workspace.make()
-        wait_for_quiet(workspace.folder)
-        known.write_text(json.dumps({"seconds": seconds, "reference": reference(workspace)}))
+        workspace.start_over()
+        seconds, after = {}, {}
+        for stage in STAGES:
+            seconds[stage] = workspace.advance(stage)
+            wait_for_quiet(workspace.folder)
+            after[stage] = reference(workspace)
+        known.write_text(json.dumps({"seconds": seconds, "reference": after}))
         print(f"undisturbed: {seconds}", flush=True)
     made = read_json(known)
     kills: list[Kill] = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []

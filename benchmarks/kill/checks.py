@@ -84,7 +84,9 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def store_facts(database: Path) -> dict[str, Any]:
-    """Runs, metrics, versions and aliases of an MLflow store, without times and identifiers."""
+    """Runs, metrics, versions and aliases of an MLflow store, without times and identifiers; empty without one."""
+    if not database.exists():
+        return {}
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
 
         def rows(query: str) -> list[tuple[Any, ...]]:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +86,31 @@ def test_a_killed_training_continues_bit_for_bit(
     assert same_weights(continued.model, undisturbed.model)
 
 
-def test_a_damaged_checkpoint_starts_over_and_says_so(
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def flip_a_bit(file: Path) -> None:
+    """In the weights: the file opens, and torch would read it."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit])
+@pytest.mark.parametrize(
+    ("damaged", "says", "trained"),
+    [
+        ([LAST], "last.ckpt is damaged; training continues from .*best.ckpt", None),
+        ([BEST], "best.ckpt is damaged; training starts over", [0, 1, 2]),
+        ([LAST, BEST], "last.ckpt is damaged; training starts over", [0, 1, 2]),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
+    damage: Callable[[Path], None],
+    damaged: list[str],
+    says: str,
+    trained: list[int] | None,
     spec: ModelSpec,
     recipe: Recipe,
     train: LabelledFaces,
@@ -92,13 +118,53 @@ def test_a_damaged_checkpoint_starts_over_and_says_so(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = recipe.with_values({"train.epochs": 1})
+    recipe = recipe.with_values({"train.epochs": 3})
     first = fit(spec, recipe, train, val, tmp_path)
-    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
-    again = fit(spec, recipe, train, val, tmp_path)
-    assert "starts over" in capsys.readouterr().err
+    for name in damaged:
+        damage(tmp_path / name)
+    epochs: list[int] = []
+    again = fit(spec, recipe, train, val, tmp_path, listener=lambda epoch, _: epochs.append(epoch))
+    assert re.search(says, capsys.readouterr().err)
+    assert epochs == (list(range(first.best_epoch + 1, 3)) if trained is None else trained)
+    assert again.history == first.history
     assert same_weights(first.model, again.model)
     assert (tmp_path / BEST).exists()
+
+
+def test_checkpoints_are_whole_under_their_names_or_not_there(
+    spec: ModelSpec,
+    recipe: Recipe,
+    train: LabelledFaces,
+    val: LabelledFaces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kill between the two halves of a write, as seen by who looks then: what has its name opens."""
+    real = Path.replace
+    seen: list[str] = []
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.suffix == ".partial":
+            assert path.parent == Path(target).parent == tmp_path
+            torch.load(path, weights_only=True)  # whole before it gets the name
+            seen.append(Path(target).name)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    fit(spec, recipe.with_values({"train.epochs": 1}), train, val, tmp_path)
+    assert seen == [BEST, LAST]
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_a_training_killed_after_its_end_trains_no_epoch_more(
+    patience: int, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+) -> None:
+    shuffled = dataclasses.replace(val, labels=np.roll(val.labels, 1))
+    recipe = recipe.with_values({"train.epochs": 30 if patience else 2, "train.patience": patience})
+    first = fit(spec, recipe, train, shuffled, tmp_path)
+    again = fit(spec, recipe, train, shuffled, tmp_path)
+    assert again.history == first.history
+    assert same_weights(first.model, again.model)
 
 
 def test_early_stopping_stops(

@@ -1,11 +1,15 @@
 """Checkpoints that a killed training continues from."""
 
+import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
+import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 BEST: Final = "best.ckpt"
@@ -13,7 +17,7 @@ LAST: Final = "last.ckpt"
 
 
 class BestAndLast(ModelCheckpoint):
-    """`best.ckpt` (lowest validation loss) and `last.ckpt`, each written beside its name and renamed."""
+    """`best.ckpt` (lowest validation loss) and then `last.ckpt`, after each epoch."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -27,19 +31,59 @@ class BestAndLast(ModelCheckpoint):
         )
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its name and renames it.
+
+    Lightning writes into the system's temporary folder and moves: to another disk that is a copy, which a kill cuts.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write to the disk itself, so that not even a power cut leaves half a checkpoint under the name."""
+        final = Path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(f"{final.name}.partial")
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(final)
+
+
+class Patience(EarlyStopping):
+    """Stops where the validation loss no longer falls, and knows it after a kill that came later than that."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A training that had stopped does not go on: it would have an epoch more than an undisturbed one."""
+        if self.stopped_epoch:
+            trainer.should_stop = True
+
+
 def checkpoint_to_continue(folder: Path) -> Path | None:
-    """The last checkpoint if it can be read; a damaged one is removed, with a sentence, and training starts over."""
-    last = folder / LAST
-    if not last.exists():
-        return None
+    """The newest checkpoint that can be read; a damaged one is removed, with a sentence.
+
+    Without the best epoch's checkpoint there is nothing to continue, because its weights are what is handed on.
+    """
+    there = [path for name in (LAST, BEST) if (path := folder / name).exists()]
+    damaged = [path for path in there if not _readable(path)]
+    left = [path for path in there if path not in damaged] if folder / BEST not in damaged else []
+    then = f"training continues from {left[0]}" if left else "training starts over"
+    for path in damaged:
+        print(f"mien: {path} is damaged; {then}.", file=sys.stderr)
+    for path in set(there) - set(left):
+        path.unlink()
+    return left[0] if left else None
+
+
+def _readable(path: Path) -> bool:
+    """Whether it is whole: torch reads over a flipped bit, which the checksums of the zip file that it is tell."""
     try:
-        read_checkpoint(last)
-    except Exception as error:  # torch.load raises whatever the damage provokes
-        print(f"mien: {last} cannot be read ({type(error).__name__}); training starts over.", file=sys.stderr)
-        last.unlink()
-        (folder / BEST).unlink(missing_ok=True)
-        return None
-    return last
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return False
+        read_checkpoint(path)
+    except Exception:  # zipfile and torch.load raise whatever the damage provokes
+        return False
+    return True
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

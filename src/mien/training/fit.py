@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
 from mien.models.pretrained import load_pretrained
 from mien.models.saved import ModelSpec
 from mien.training.augment import Augmentation
-from mien.training.checkpoints import BestAndLast, checkpoint_to_continue, load_best
+from mien.training.checkpoints import BestAndLast, Patience, WholeFiles, checkpoint_to_continue, load_best
 from mien.training.faces import LabelledFaces, training_loader, validation_loader
 from mien.training.freezing import freezing
 from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
@@ -108,7 +108,7 @@ def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequen
     settings = recipe.train
     every: list[pl.Callback] = [*callbacks, BestAndLast(folder)]
     if settings.patience:
-        every.append(EarlyStopping("val_loss", patience=settings.patience))
+        every.append(Patience("val_loss", patience=settings.patience))
     if settings.ema:
         every.append(EMAWeightAveraging(decay=settings.ema))
     return pl.Trainer(
@@ -117,6 +117,7 @@ def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequen
         precision=hardware.lightning_precision,
         max_epochs=settings.epochs,
         callbacks=every,
+        plugins=[WholeFiles()],
         logger=False,
         default_root_dir=folder,
         deterministic="warn",
