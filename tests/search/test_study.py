@@ -90,7 +90,7 @@ t.run(Path(sys.argv[1]))
 @pytest.mark.parametrize("moment", [1, 5, 9])
 def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
-    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}).returncode == 9
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": "src:."}).returncode == 9
     assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
 
 

@@ -59,23 +59,30 @@ from mien.training.fit import fit
 from tests.training.conftest import bars
 import pickle
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
-fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]),
+import dataclasses, numpy
+val = bars(80, 1)
+if sys.argv[3] == "worse":
+    val = dataclasses.replace(val, labels=numpy.roll(val.labels, 1))
+fit(spec, recipe, bars(160, 0), val, Path(sys.argv[1]),
     listener=lambda epoch, metrics: os._exit(9) if epoch == 3 else None)
 """
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_killed_training_continues_bit_for_bit(
-    ema: float, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
+@pytest.mark.parametrize(("ema", "gets"), [(0.0, "better"), (0.9, "better"), (0.0, "worse")])
+def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(
+    ema: float, gets: str, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
 ) -> None:
     import pickle
 
     recipe = recipe.with_values({"train.ema": ema})
+    if gets == "worse":  # no epoch after the first ones is a new best one
+        val = dataclasses.replace(val, labels=np.roll(val.labels, 1))
     undisturbed = fit(spec, recipe, train, val, tmp_path / "undisturbed")
     folder = tmp_path / "killed"
     argument = pickle.dumps((spec, recipe)).hex()
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, folder, argument], env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."}
+        [sys.executable, "-c", KILLED, folder, argument, gets],
+        env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."},
     )
     assert killed.returncode == 9
     assert (folder / LAST).exists()

@@ -1,6 +1,5 @@
 """Checkpoints that a killed training continues from."""
 
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -16,19 +15,21 @@ BEST: Final = "best.ckpt"
 LAST: Final = "last.ckpt"
 
 
-class BestAndLast(ModelCheckpoint):
-    """`best.ckpt` (lowest validation loss) and then `last.ckpt`, after each epoch."""
+def best_and_last(folder: Path) -> list[pl.Callback]:
+    """`best.ckpt` where the validation loss is the lowest yet, then `last.ckpt`, after each epoch.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename=BEST.removesuffix(".ckpt"),
-            monitor="val_loss",
-            mode="min",
-            save_last=True,
-            save_top_k=1,
-            enable_version_counter=False,
-        )
+    Two callbacks, because one with `save_last` writes its last only when it writes its best. The best comes first: the
+    last one says which was the best, so that it must be there by then.
+    """
+    best = ModelCheckpoint(
+        dirpath=folder,
+        filename=BEST.removesuffix(".ckpt"),
+        monitor="val_loss",
+        mode="min",
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False)
+    return [best, last]
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -38,14 +39,12 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write to the disk itself, so that not even a power cut leaves half a checkpoint under the name."""
+        """Write all of it, then give it its name."""
         final = Path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(f"{final.name}.partial")
         with partial.open("wb") as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
         partial.replace(final)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mien.models.pretrained import load_pretrained
 from mien.models.saved import ModelSpec
 from mien.training.augment import Augmentation
-from mien.training.checkpoints import BestAndLast, Patience, WholeFiles, checkpoint_to_continue, load_best
+from mien.training.checkpoints import Patience, WholeFiles, best_and_last, checkpoint_to_continue, load_best
 from mien.training.faces import LabelledFaces, training_loader, validation_loader
 from mien.training.freezing import freezing
 from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
@@ -106,7 +106,7 @@ def _class_weights(labels: np.ndarray, classes: int) -> Tensor:
 
 def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     settings = recipe.train
-    every: list[pl.Callback] = [*callbacks, BestAndLast(folder)]
+    every: list[pl.Callback] = [*callbacks, *best_and_last(folder)]
     if settings.patience:
         every.append(Patience("val_loss", patience=settings.patience))
     if settings.ema:
