@@ -32,7 +32,7 @@ from tests.sources.test_folder import labels, problems, put
         (["train/sad/1.jpg", "more/2.jpg"], {}, r"more stands beside train/; .*class_names: \{more: null\}"),
         (["sad/train/1.jpg", "happy/train/1.jpg"], {}, r"happy/train has the name of a part and lies in .* happy/"),
         (["sad/happy/1.jpg"], {}, r"sad/happy has the name of an expression and lies in .* sad/; the order is"),
-        (["fer/train/sad/1.jpg"], {}, r"holds fer/, which is no .*; fer/ holds train/: set path to .*fer, or"),
+        (["fer/train/sad/1.jpg"], {}, r"holds fer/, which is no .*; fer/ holds train/: move what is in it up to "),
         (["fer/photos/1.jpg", "x.jpg"], {}, r"holds fer/, which is no known expression"),
         (["1.jpg"], {}, r"holds no class folder such as angry/ or train/angry/; it holds no folder"),
         (["train/sad/1.jpg", "test/1.jpg"], {}, r"test holds no class folder such as angry/; .*\{test: null\}"),

@@ -127,7 +127,7 @@ def _unknown(parent: Path, unknown: list[Path]) -> str:
     for folder in unknown:
         for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             if part_spelt(inner.name) or expression_spelt(inner.name):
-                return f"{said}; {folder.name}/ holds {inner.name}/: set path to {folder}, or move its content up."
+                return f"{said}; {folder.name}/ holds {inner.name}/: move what is in it up to {parent}."
     return (
         f"{said}; say what is meant in conf/data, as in options: class_names: {{{unknown[0].name}: happy}}, or null to "
         "leave it out."
