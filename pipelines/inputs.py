@@ -10,6 +10,7 @@ from pipelines.compose import Config
 from pipelines.state import code_digest, digest
 
 if TYPE_CHECKING:
+    from mien.faces.packed import PackedFaces
     from mien.models.saved import ModelSpec
     from mien.training.faces import LabelledFaces
     from mien.training.recipe import Recipe
@@ -58,17 +59,19 @@ def read_inputs(config: Config, root: Path | None = None) -> Inputs:
     return Inputs(
         spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), classes=tuple(faces.spec["classes"]), **cut),
         recipe=recipe,
-        train=_part(base, "train", faces.pixels),
-        val=_part(base, "val", faces.pixels),
+        train=_part(base, "train", faces),
+        val=_part(base, "val", faces),
         data_digest=faces.spec["digest"],
         split_digest=split["digest"],
     )
 
 
-def _part(base: Path, name: str, pixels: Any) -> "LabelledFaces":
+def _part(base: Path, name: str, faces: "PackedFaces") -> "LabelledFaces":
     import pandas as pd
 
-    from mien.training.faces import LabelledFaces
+    from mien.training.faces import LabelledFaces, soft_labels
 
-    part = pd.read_parquet(base / PARTS / f"{name}.parquet", columns=["row", "label"])
-    return LabelledFaces(pixels, part["row"].to_numpy(), part["label"].to_numpy())
+    part = pd.read_parquet(base / PARTS / f"{name}.parquet", columns=["row", "label", "votes"])
+    labels = part["label"].to_numpy()
+    votes = soft_labels(part["votes"].tolist(), labels, len(faces.spec["classes"]))
+    return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)

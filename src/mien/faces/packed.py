@@ -51,10 +51,13 @@ def open_faces(folder: Path) -> PackedFaces:
 
 
 def faces_digest(index: pd.DataFrame) -> str:
-    """SHA-256, in hex, over every face's digest, label and id: the identity of the data as it is learnt from."""
+    """SHA-256, in hex, over every face's digest, label, id and votes: the identity of the data as it is learnt from."""
     digest = hashlib.sha256()
     for column in ("face_digest", "label", "face_id"):
         digest.update("\n".join(index[column].astype(str)).encode())
+    if index["votes"].notna().any():
+        for votes in index["votes"]:
+            digest.update(b"" if votes is None else np.asarray(votes, np.float64).tobytes())
     return digest.hexdigest()
 
 

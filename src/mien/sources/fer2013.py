@@ -9,16 +9,39 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from mien.errors import UserError
+from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
+from mien.sources.bad_row import BadRow
 from mien.sources.fer2013_csv import Row, read_csv, row_name
 from mien.sources.fer2013_file import find_csv
 from mien.sources.fer2013_photos import RowPhotos, unpack_pixels
+from mien.sources.ferplus import FILE as VOTES
+from mien.sources.ferplus import check_rows, join, read_votes
+from mien.sources.ferplus_rules import MODES, SOFT_MODES
 from mien.sources.protocol import Source
 from mien.sources.table import WHOLE_PHOTO, Ingested, faces_table, problems_table
 
 
 @dataclass(frozen=True)
 class Fer2013:
-    """The source `fer2013`: a face's id and photo are its row, `row-00000` the first after the header."""
+    """The source `fer2013`: a face's id and photo are its row, `row-00000` the first after the header.
+
+    `ferplus` takes the labels from FER+'s votes instead (`fer2013new.csv` beside the csv): majority, cross_entropy or
+    multi_target, the last two with soft labels. `contempt` keeps FER+'s eighth class; without it its faces are set
+    aside.
+
+    Raises:
+        ValueError: ferplus is none of these, or contempt is asked for without it.
+    """
+
+    ferplus: str = ""
+    contempt: bool = False
+
+    def __post_init__(self) -> None:
+        """Check both options."""
+        if self.ferplus not in ("", *MODES):
+            raise ValueError(f"ferplus must be one of {', '.join(MODES)}, or '' for FER2013's own labels")
+        if not isinstance(self.contempt, bool) or (self.contempt and not self.ferplus):
+            raise ValueError(f"contempt ({self.contempt}) must be true or false, and needs ferplus: only FER+ knows it")
 
     expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz; or icml_face_data.csv"
 
@@ -32,24 +55,56 @@ class Fer2013:
         file = find_csv(folder)
         rows: list[Row] = []
         problems: list[dict[str, str]] = []
+        total = 0
         for chunk in read_csv(file):
             rows += [row._replace(pixels=b"") for row in chunk.rows]
             problems += chunk.problems
+            total = chunk.total
+        if not total:
+            raise UserError(f"{file} holds a header and no row; it needs a row for each face.")
+        labels: list[object] = [row.label for row in rows]
+        votes: list[object] = [None] * len(rows)
+        if self.ferplus:
+            rows, labels, votes = self._join(file, rows, total, problems)
         if not rows:
-            if not problems:
-                raise UserError(f"{file} holds a header and no row; it needs a row for each face.")
             first = f"the first: {problems[0]['where']}: {problems[0]['detail']}"
             raise UserError(f"{file} has no usable row ({len(problems)} were set aside; {first}).")
         names: list[object] = [row_name(row.number) for row in rows]
-        edges = dict(zip(("top", "left", "right", "bottom"), ([edge] * len(rows) for edge in WHOLE_PHOTO), strict=True))
         columns: dict[str, list[object]] = {
             "face_id": names,
             "image": names,
-            **{edge: list(values) for edge, values in edges.items()},
-            "label": [row.label for row in rows],
+            "label": labels,
+            "votes": votes,
+            **{edge: [WHOLE_PHOTO[i]] * len(rows) for i, edge in enumerate(("top", "left", "right", "bottom"))},
             "source_split": [row.part for row in rows],
         }
-        return Ingested(faces_table(columns), problems_table(problems))
+        return Ingested(faces_table(columns), problems_table(problems), classes=self._classes)
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return WITH_CONTEMPT if self.contempt else EXPRESSIONS
+
+    def _join(
+        self, file: Path, rows: list[Row], total: int, problems: list[dict[str, str]]
+    ) -> tuple[list[Row], list[object], list[object]]:
+        """The rows that FER+ keeps, with its labels and soft labels; those it leaves out are added to the problems."""
+        voted = read_votes(file.parent)
+        check_rows(voted, rows, total, file.name)
+        kept: list[Row] = []
+        labels: list[object] = []
+        votes: list[object] = []
+        for row in rows:
+            line, _, counts = voted[row.number]
+            try:
+                label, shares = join(counts, self.ferplus, self._classes)
+            except BadRow as bad:
+                bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
+                problems.append(bad.problem(f"{VOTES}:{line}"))
+                continue
+            kept.append(row)
+            labels.append(label)
+            votes.append(shares if self.ferplus in SOFT_MODES else None)
+        return kept, labels, votes
 
     def photos(self, folder: Path, unpack_to: Path) -> RowPhotos:
         """The faces as photos, their pixels kept below `unpack_to` as one array (83 MB for the whole set).

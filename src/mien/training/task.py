@@ -65,7 +65,7 @@ class ExpressionTask(pl.LightningModule):
         return logits
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The loss that is minimised."""
+        """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
         pixels, labels = batch
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         loss = functional.cross_entropy(self(pixels), labels, weights, label_smoothing=self.label_smoothing)

@@ -1,0 +1,112 @@
+"""FER+ (Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label
+Distribution", ICMI 2016): ten people's votes on each face of FER2013, in `fer2013new.csv`.
+
+Its rows are FER2013's rows in the same order, and that is the only thing that joins the two: the number in
+`Image name` is not the row, and 173 names are blank.
+"""
+
+import csv
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from mien.errors import UserError
+from mien.expressions import WITH_CONTEMPT
+from mien.sources.bad_row import BadRow
+from mien.sources.fer2013_csv import PARTS, Row
+from mien.sources.ferplus_rules import NO_EMOTION, agreed_votes
+
+FILE: Final = "fer2013new.csv"
+EMOTIONS: Final = {
+    "neutral": "neutral",
+    "happiness": "happy",
+    "surprise": "surprise",
+    "sadness": "sad",
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+    "contempt": "contempt",
+}
+COLUMNS: Final = ("usage", *EMOTIONS, *(name.casefold() for name in NO_EMOTION))
+
+
+class VoteRow(NamedTuple):
+    """A row of the file: its line, the official part, and ten counts of votes in the order of COLUMNS."""
+
+    line: int
+    part: str
+    votes: tuple[int, ...]
+
+
+class Joined(NamedTuple):
+    """What the votes make of a face: its class, and the share of votes of each class."""
+
+    label: int
+    shares: list[float]
+
+
+def read_votes(folder: Path) -> list[VoteRow]:
+    """The rows of `fer2013new.csv` in `folder`.
+
+    Raises:
+        UserError: the file is missing, lacks a column, or holds what is no count of votes; names file and line.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise UserError(f"{file} is missing; FER+ has it at github.com/microsoft/FERPlus, for beside FER2013's csv.")
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as content:
+        reader = csv.reader(content)
+        header = [name.strip().casefold() for name in next(reader, [])]
+        if lacking := [name for name in COLUMNS if header.count(name) != 1]:
+            raise UserError(f"{file}: the first line does not name {', '.join(lacking)} once; is it FER+'s file?")
+        places = [header.index(name) for name in COLUMNS]
+        return [_read_row(fields, places, f"{file}, line {reader.line_num}", reader.line_num) for fields in reader]
+
+
+def _read_row(fields: list[str], places: list[int], where: str, line: int) -> VoteRow:
+    if len(fields) <= max(places):
+        raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
+    usage, *counts = (fields[place].strip() for place in places)
+    part = PARTS.get(usage.encode())
+    if part is None:
+        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(name.decode() for name in PARTS)}.")
+    wrong = [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]
+    if wrong:
+        raise UserError(f"{where}: {wrong[0]!r} is no count of votes.")
+    return VoteRow(line, part, tuple(map(int, counts)))
+
+
+def check_rows(votes: list[VoteRow], rows: list[Row], total: int, csv_name: str) -> None:
+    """Refuse votes on another csv than this one.
+
+    Raises:
+        UserError: the files have not as many rows, or differ in a row's Usage.
+    """
+    if len(votes) != total:
+        raise UserError(
+            f"{FILE} has {len(votes):,} rows and {csv_name} {total:,}; joined row by row, they must have as many."
+        )
+    for row in rows:
+        vote = votes[row.number]
+        if vote.part != row.part:
+            raise UserError(
+                f"{FILE}, line {vote.line} is of the part {vote.part} and {csv_name}, line {row.line} of {row.part}; "
+                "they are joined row by row, so their order must be the same."
+            )
+
+
+def join(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> Joined:
+    """A face's class among `classes` (with or without contempt) and its votes' shares; multi_target makes them equal.
+
+    Between classes of equally many votes FER+'s own order decides: that of EMOTIONS.
+
+    Raises:
+        BadRow: FER+ leaves the face out in this mode, or it shows contempt and `classes` lacks that.
+    """
+    agreed = agreed_votes(votes, mode)
+    most = max(agreed)
+    winner = list(EMOTIONS.values())[agreed.index(most)]
+    if winner not in classes:
+        raise BadRow("contempt", f"{most} votes for contempt, which is none of the seven expressions")
+    counts = dict(zip(EMOTIONS.values(), agreed, strict=True))
+    kept = [min(counts[name], 1) if mode == "multi_target" else counts[name] for name in classes]
+    return Joined(WITH_CONTEMPT.index(winner), [count / sum(kept) for count in kept])
