@@ -63,7 +63,7 @@ def test_one_file_and_one_config_make_a_source(checkout: Path) -> None:
     assert json.loads((checkout / "reports/crop.json").read_text())["faces"] == 3
     listed = run(checkout, "mien.cli.main", "data").stdout
     assert "labels.csv with the columns file and expression" in listed
-    assert re.search(r"\* +listed +listed +listed photos +data/listed +yes", listed)
+    assert re.search(r"\* +listed +listed +listed photos +yes", listed)
 
 
 def test_its_mistakes_are_told_as_any_sources_are(checkout: Path) -> None:

@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
 def data() -> None:
     """List the data sets of conf/data, whether each is there, and the sources that can read one."""
     root = find_root()
-    files = sorted((root / "conf" / "data").glob("*.yaml"))
+    files = sorted((root / "conf" / "data").glob("*.yaml"), key=lambda file: file.stem)
     if not files:
         raise UserError(f"there is no conf/data/*.yaml in {root}; go to a checkout of mien.")
     chosen = read_yaml(root / PARAMS).get("data") if (root / PARAMS).is_file() else None
@@ -34,12 +34,12 @@ def data() -> None:
 
 
 def _data_sets(data_sets: dict[str, dict[str, Any]], root: Path, chosen: object) -> "Table":
-    table = _table("", "data set", "source", "what it is", "where", "there?")
+    table = _table("", "data set", "source", "what it is", "in data/")
     for name, about in data_sets.items():
         folder = str(about.get("path", ""))
         present = bool(folder) and (root / folder).is_dir() and any((root / folder).iterdir())
         title, source = str(about.get("title", "")), str(about.get("source", ""))
-        table.add_row("*" if name == chosen else "", name, source, title, folder, "yes" if present else "no")
+        table.add_row("*" if name == chosen else "", name, source, title, "yes" if present else "no")
     return table
 
 
