@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ SHRUNK = {
     "conf/tune/quick.yaml": {
         "trials": 3,
         "epochs": 2,
-        "space": {"optim.lr": {"low": 0.002, "high": 0.004}, "model.dropout": {"low": 0.0, "high": 0.1}},
+        "space": {"optim.lr": {"low": 0.002, "high": 0.004, "log": True}, "model.dropout": {"low": 0.0, "high": 0.1}},
     },
     "conf/evaluate/standard.yaml": {"bootstrap": 200},
     "conf/register/auto.yaml": {"bootstrap": 200},
@@ -44,7 +45,12 @@ class Workspace:
             "OMP_NUM_THREADS": "1",
             **environment,
         }
-        done = subprocess.run(command, cwd=self.folder, env=around, capture_output=True, text=True)
+        # Files and no pipes: DVC's queue workers outlive their command, and hold its output open for minutes.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            code = subprocess.run(command, cwd=self.folder, env=around, stdout=out, stderr=err).returncode
+            out.seek(0)
+            err.seek(0)
+            done = subprocess.CompletedProcess(command, code, out.read(), err.read())
         assert done.returncode == 0 or not check, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 

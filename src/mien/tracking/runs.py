@@ -1,6 +1,7 @@
 """Runs of the store: found by the digest of what they are, and brought level without duplicates."""
 
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 DIGEST: Final = "mien.digest"
 PARENT: Final = "mlflow.parentRunId"
+DVC_EXPERIMENT: Final = "DVC_EXP_NAME"  # DVC sets it for the stages of `dvc exp run`
 METRICS_A_BATCH: Final = 1000  # MLflow's limits
 PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
@@ -50,11 +52,17 @@ def obtain_run(client: "MlflowClient", identity: RunIdentity) -> "Run":
         parent = obtain_run(client, RunIdentity(identity.experiment, identity.experiment, identity.parent))
         tags[PARENT] = parent.info.run_id
     experiment = find_experiment(client, identity.experiment).experiment_id
-    made = client.create_run(experiment, tags=tags, run_name=identity.name)
+    made = client.create_run(experiment, tags=tags, run_name=_name(identity))
     first = find_run(client, identity.experiment, identity.digest) or made
     if first.info.run_id != made.info.run_id:
         client.delete_run(made.info.run_id)
     return first
+
+
+def _name(identity: RunIdentity) -> str:
+    """With the name of the DVC experiment that makes the run: its configuration alone would not tell two apart."""
+    experiment = "" if identity.parent else os.environ.get(DVC_EXPERIMENT, "")
+    return f"{identity.name} · {experiment}" if experiment else identity.name
 
 
 def set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:

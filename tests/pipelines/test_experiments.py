@@ -1,0 +1,116 @@
+"""Two experiments of `dvc exp run --queue`, side by side: what takes effect, what stays, how they are compared."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.pipelines.workspace import ROOT, Workspace
+
+pytestmark = pytest.mark.slow
+OPTIM = "conf/optim/adamw.yaml"
+QUEUED = {
+    "own-word": ["-S", "tune=none", "-S", f"{OPTIM}:lr=0.004"],
+    "in-colour": ["-S", "crop=rgb64", "-S", f"{OPTIM}:lr=0.5"],
+}
+
+
+@pytest.fixture(scope="module")
+def after(workspace: Workspace) -> Iterator[Workspace]:
+    """The workspace after both."""
+    for name, changes in QUEUED.items():
+        workspace.run("dvc", "exp", "run", "--queue", "-n", name, *changes)
+    workspace.run("dvc", "exp", "run", "--run-all", "-j", "2")
+    yield workspace
+    workspace.run("dvc", "queue", "stop", "--kill")
+    workspace.run("dvc", "exp", "remove", *QUEUED)
+
+
+@pytest.fixture
+def applied(after: Workspace, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """The workspace with the results of one of them, and afterwards with its own again."""
+    after.run("dvc", "exp", "apply", request.param)
+    yield after
+    after.run("git", "checkout", "-q", ".")
+    after.run("dvc", "checkout", "-q")
+
+
+def asked(workspace: Workspace, query: str) -> list[tuple[Any, ...]]:
+    """Rows of the main checkout's tracking store."""
+    with closing(sqlite3.connect(workspace.folder / "mlruns/mlflow.db")) as store:
+        return store.execute(query).fetchall()
+
+
+def test_the_checkout_stays_as_it_was_and_the_copies_are_gone(after: Workspace) -> None:
+    assert after.run("git", "status", "--porcelain").stdout == ""
+    assert after.stale() == set()
+    assert not list((after.folder / ".dvc/tmp/exps").glob("*/src"))
+
+
+def test_their_runs_lie_side_by_side_in_the_main_store_with_names_that_tell_them_apart(after: Workspace) -> None:
+    runs = asked(
+        after,
+        "select name, status, experiment_id, artifact_uri from runs join tags using (run_uuid) "
+        "where key = 'mien.kind' and value = 'training'",
+    )
+    names = {name for name, *_ in runs}
+    assert names == {
+        "sample · resnet16 · 48 px grey",
+        "sample · resnet16 · 48 px grey · own-word",
+        "sample · resnet16 · 64 px RGB · in-colour",
+    }
+    assert {status for _, status, *_ in runs} == {"FINISHED"}
+    assert len({experiment for _, _, experiment, _ in runs}) == 1
+    for *_, place in runs:
+        assert place.startswith(after.folder.as_uri())
+        assert (after.folder / place.removeprefix(f"{after.folder.as_uri()}/") / "evaluation/report.html").is_file()
+
+
+def test_they_register_candidates_and_promote_nothing(after: Workspace) -> None:
+    assert len(asked(after, "select version from model_versions")) == 3
+    assert asked(after, "select alias, version from registered_model_aliases") == [("champion", 1)]
+
+
+@pytest.mark.parametrize("applied", ["own-word"], indirect=True)
+def test_without_a_search_the_configuration_has_its_word(applied: Workspace) -> None:
+    lineage = json.loads((applied.folder / "build/train/lineage.json").read_text())
+    assert lineage["config"]["optim"]["lr"] == 0.004
+    assert lineage["search"]["trials"] == 0
+    assert applied.report("register")["outcome"] == "candidate"
+    assert "none (tune: none)" in applied.run("mien", "status").stdout
+
+
+@pytest.mark.parametrize("applied", ["in-colour"], indirect=True)
+def test_where_a_search_overrules_a_value_the_summary_says_so(applied: Workspace) -> None:
+    overruled = applied.report("tune")["overruled"]["optim.lr"]
+    assert overruled["config"] == 0.5 > overruled["search"]
+    said = applied.run("mien", "status").stdout
+    assert f"optim.lr: 0.5 → {overruled['search']:.3g}" in said
+    assert "64 px RGB" in said
+    rates = (applied.folder / "build/train/history.csv").read_text().splitlines()
+    column = rates[0].split(",").index("lr")
+    assert max(float(row.split(",")[column]) for row in rates[1:]) <= overruled["search"]
+
+
+def test_the_documented_command_line_shows_them_in_readable_columns(after: Workspace) -> None:
+    documented = re.search(r"dvc exp show --only-changed.*", (ROOT / "docs/EXPERIMENTS.md").read_text())
+    assert documented
+    said = after.run("bash", "-c", f"{documented[0]} --no-pager", COLUMNS="120").stdout
+    assert "…" not in said
+    head = next(line for line in said.splitlines() if "Experiment" in line)
+    assert head.split() == ["Experiment", "accuracy.value", "macro_f1.value", "ece.value", "lr", "crop", "tune"]
+    for name, values in (("own-word", ["0.004", "grey48", "none"]), ("in-colour", ["0.5", "rgb64", "quick"])):
+        row = next(line for line in said.splitlines() if name in line)
+        assert row.split()[-3:] == values
+
+
+def test_their_plots_are_laid_over_each_other(after: Workspace) -> None:
+    after.run("dvc", "plots", "diff", "own-word", "in-colour", "-o", "build/compared")
+    page = (after.folder / "build/compared/index.html").read_text()
+    for name in QUEUED:
+        assert page.count(name) > 10  # rows of the curves, and pictures
+        assert list((after.folder / "build/compared").rglob(f"{name}_*curves.png"))
