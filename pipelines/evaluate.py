@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from mien.evaluation.evaluate import evaluate_model
     from mien.evaluation.report import between
     from mien.faces.packed import open_faces
+    from mien.models.machine import unlike_here
     from mien.models.saved import load_model
 
     model, _ = load_model(MODEL)
@@ -44,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
         f"{evaluation.whole.faces:,} faces of {evaluation.whole.photos:,} photos; see reports/report.html"
     )
+    if unlike := unlike_here(lineage):
+        print(f"  {unlike}")
     from mien.tracking.publish import publish_evaluation
 
     publish_evaluation(Path.cwd())

@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     inputs = read_inputs(config)
     best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
     inputs = _with_best(inputs, best["values"])
-    lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).precision)
-    key = digest(lineage["digest"], lineage["precision"], best["values"])
+    lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).made_on)
+    key = digest(lineage["digest"], best["values"])
     # The state is taken first: who is refused it must not end the run of the process that holds it.
     with kept_state("train", key, lineage) as folder:
         logger = RunLogger(Path.cwd(), training_identity(lineage), close_within=WITHIN)
@@ -57,12 +57,13 @@ def _fit(inputs: Inputs, folder: Path, listener: Any) -> "Fitted":
     return fit(inputs.spec, inputs.recipe, inputs.train, inputs.val, folder, listener=listener)
 
 
-def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], precision: str) -> dict[str, Any]:
+def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], made_on: dict[str, str]) -> dict[str, Any]:
     """Where the network comes from: everything that its numbers depend on, and nothing of the moment."""
     from mien.models.catalogue import trainable_parameters
 
     return {
-        "digest": best["digest"],
+        # The search's trials hang below the run of this digest, unless they were trained on something else.
+        "digest": best["digest"] if best["made_on"] == made_on else digest(best["digest"], made_on),
         "run": inputs.run_name(config),
         "data": config.data.name,
         "title": config.data.title,
@@ -70,10 +71,10 @@ def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], precision: st
         "model": config.choices["model"],
         "choices": config.choices,
         "config": {group: dataclasses.asdict(config.groups[group]) for group in ("data", *GROUPS)},
-        "search": {"trials": best["trials"], "overruled": best["overruled"]},
+        "search": {"trials": best["trials"], "overruled": best["overruled"], "made_on": best["made_on"]},
         "data_digest": inputs.data_digest,
         "split_digest": inputs.split_digest,
-        "precision": precision,
+        **made_on,
         "parameters": trainable_parameters(inputs.spec.build()),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
     }
@@ -90,6 +91,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: "Fitted") -> None:
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "parameters": lineage["parameters"],
+        "device": lineage["device"],
         "precision": lineage["precision"],
         **{name: value for name, value in chosen.items() if name.startswith("val_")},
     }

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
 
     config = compose("tune", argv)
     inputs = read_inputs(config)
-    identity = inputs.identity(config, tune=dataclasses.asdict(config.tune))
+    identity = inputs.identity(config, tune=dataclasses.asdict(config.tune), made_on=_made_on(config))
     trials = _search(config, inputs, identity) if config.tune.trials else []
     summary = _summary(config, inputs, identity, trials)
     with Outs("tune") as outs:
@@ -38,6 +38,13 @@ def main(argv: list[str] | None = None) -> None:
         publish_search(Path.cwd())
 
 
+def _made_on(config: Config) -> dict[str, str] | None:
+    """Device and precision of the trials, which decide with the values; None where nothing is trained."""
+    from mien.training.hardware import choose_hardware
+
+    return choose_hardware(config.train).made_on if config.tune.trials else None
+
+
 def _search(config: Config, inputs: Inputs, identity: str) -> "list[FrozenTrial]":
     from mien.search.space import search_space
     from mien.search.study import search
@@ -48,7 +55,7 @@ def _search(config: Config, inputs: Inputs, identity: str) -> "list[FrozenTrial]
     objective = ShortTraining(inputs.spec, inputs.recipe, inputs.train, inputs.val, config.tune.epochs)
     # More trials continue the study, so their number is no part of the state's key.
     continued = dataclasses.asdict(dataclasses.replace(config.tune, trials=1, workers=1))
-    key = digest(inputs.identity(config, tune=continued))
+    key = digest(inputs.identity(config, tune=continued, made_on=_made_on(config)))
     with kept_state("tune", key, {"identity": identity, "choices": config.choices}) as folder:
         trials = search(objective, space, own, config.tune, folder)
     return trials[: config.tune.trials]
@@ -70,6 +77,7 @@ def _summary(config: Config, inputs: Inputs, identity: str, trials: "list[Frozen
         "data": config.data.name,
         "model": config.choices["model"],
         "run": inputs.run_name(config),
+        "made_on": _made_on(config),
         "objective": "val_loss",
         "best": {"trial": trials.index(best), "value": best.value} if best else None,
         "values": values,
@@ -92,7 +100,9 @@ def _trial(number: int, trial: "FrozenTrial") -> dict[str, Any]:
 def _write_best(summary: dict[str, Any], path: Path) -> None:
     import yaml
 
-    best = {key: summary[key] for key in ("digest", "values", "overruled")} | {"trials": len(summary["trials"])}
+    best = {key: summary[key] for key in ("digest", "made_on", "values", "overruled")} | {
+        "trials": len(summary["trials"])
+    }
     path.write_text(yaml.safe_dump(best, sort_keys=True), encoding="utf-8")
 
 

@@ -55,6 +55,7 @@ LINEAGE = {
     "choices": {"data": "faces", "model": "residual"},
     "config": {"optim": {"name": "adamw", "lr": 0.001}, "tune": {"space": {"optim.lr": {"low": 0.0001}}}},
     "search": {"trials": 12, "overruled": {"optim.lr": {"config": 0.001, "search": 0.0031}}},
+    "device": "cpu",
     "precision": "32",
     "parameters": 2_760_000,
 }

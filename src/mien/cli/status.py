@@ -1,4 +1,7 @@
-"""`mien status`: what the last run of the DAG came to, from the files it wrote; nothing heavy is imported."""
+"""`mien status`: what the last run of the DAG came to, from the files that it wrote.
+
+PyTorch is imported alone, to say whether this machine would have trained otherwise.
+"""
 
 import json
 from collections.abc import Iterator
@@ -62,6 +65,12 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
     yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
+    if lineage:
+        from mien.models.machine import trained_on, unlike_here
+
+        yield "trained in", trained_on(lineage)
+        if unlike := unlike_here(lineage):
+            yield "", f"[yellow]{unlike}[/]"
     if lineage and lineage.get("drawn"):
         yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from mien.evaluation.bootstrap import Interval
 from mien.evaluation.evaluate import Evaluation
 from mien.expressions import N_EXPRESSIONS, class_names
+from mien.models.machine import trained_on
 
 Pictures = Mapping[str, bytes]
 
@@ -59,6 +60,7 @@ def render_report(
     return environment.get_template("report.html").render(
         e=evaluation,
         lineage=background.lineage,
+        trained_on=trained_on(background.lineage),
         accuracy=evaluation.whole.intervals.overall["accuracy"],
         verdict=verdict(evaluation),
         parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],

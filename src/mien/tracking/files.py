@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.models.machine import unlike_here
 from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.notes import TEST, TRAINING, evaluation_note, set_note, training_note
 from mien.tracking.runs import (
@@ -58,12 +59,13 @@ def publish_training_files(client: "MlflowClient", root: Path) -> str:
 
 def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     """Numbers with their intervals, figures and report; returns what was sent."""
-    run = obtain_run(client, training_identity(read_lineage(root)))
+    lineage = read_lineage(root)
+    run = obtain_run(client, training_identity(lineage))
     report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
     metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
     files = send_files(client, run, root, EVALUATION_FILES)
     set_tags(client, run.info.run_id, lock_facts(root))
-    set_note(client, run.info.run_id, TEST, evaluation_note(report))
+    set_note(client, run.info.run_id, TEST, evaluation_note(report, unlike_here(lineage)))
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, "FINISHED")
     return f"{metrics} metrics, {files} files"
@@ -82,6 +84,7 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
         "mien.data_digest": str(lineage["data_digest"]),
         "mien.split_digest": str(lineage["split_digest"]),
         "mien.precision": str(lineage["precision"]),
+        "mien.device": str(lineage.get("device", "unknown")),
     }
     return RunIdentity(lineage["data"], lineage["run"], lineage["digest"], tags)
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.models.machine import trained_on
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -43,8 +45,8 @@ def interval_words(measure: Mapping[str, Any]) -> str:
     return f"{value} ({100 * measure['low']:.1f} to {100 * measure['high']:.1f})"
 
 
-def evaluation_note(report: Mapping[str, Any]) -> str:
-    """What `reports/metrics.json` says, in a few lines."""
+def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
+    """What `reports/metrics.json` says, in a few lines; `unlike` where this machine would train otherwise."""
     photos = f" in {report['photos']} photos" if "photos" in report else ""
     lines = [
         f"**Accuracy {interval_words(report['accuracy'])}**, 95 % interval, on {report['n']} faces{photos}; "
@@ -55,13 +57,15 @@ def evaluation_note(report: Mapping[str, Any]) -> str:
     if leak_free := report.get("leak_free"):
         accuracy = interval_words(leak_free["accuracy"])
         lines.append(f"Without faces that have a copy in training ({leak_free['n']} faces): accuracy {accuracy}.")
+    if unlike:
+        lines.append(f"Published from a machine unlike the training's. {unlike}")
     return "\n".join([*lines, "The whole story is in the artifact `evaluation/report.html`."])
 
 
 def training_note(lineage: Mapping[str, Any]) -> str:
     """What `build/train/lineage.json` says, in a few lines."""
     lines = [
-        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {lineage['precision']}), "
+        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {trained_on(lineage)}), "
         f"learnt from {lineage.get('title', lineage['data'])}.",
     ]
     if lineage.get("drawn"):

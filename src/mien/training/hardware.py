@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mien.errors import UserError
+from mien.models.machine import fastest_precision, has_gpu
 from mien.training.settings import TrainConfig
 
 M_TRIM_THRESHOLD: Final = -1
@@ -28,6 +29,11 @@ class Hardware:
         """The Trainer's word for it."""
         return "bf16-mixed" if self.precision == "bf16" else "32-true"
 
+    @property
+    def made_on(self) -> dict[str, str]:
+        """What a machine may choose otherwise than another, for the lineage."""
+        return {"device": self.accelerator, "precision": self.precision}
+
 
 def choose_hardware(config: TrainConfig) -> Hardware:
     """The configured device, precision and memory format; `auto` takes the fastest that the machine has.
@@ -35,21 +41,15 @@ def choose_hardware(config: TrainConfig) -> Hardware:
     Raises:
         UserError: a GPU is asked for and there is none.
     """
-    gpu = torch.cuda.is_available() and config.accelerator != "cpu"
+    gpu = config.accelerator != "cpu" and has_gpu()
     if config.accelerator == "gpu" and not gpu:
         raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; say cpu or auto.")
-    automatic = "bf16" if (torch.cuda.is_bf16_supported() if gpu else _cpu_has_bf16()) else "32"
+    device = "gpu" if gpu else "cpu"
     return Hardware(
-        accelerator="gpu" if gpu else "cpu",
-        precision=automatic if config.precision == "auto" else config.precision,
+        accelerator=device,
+        precision=fastest_precision(device) if config.precision == "auto" else config.precision,
         memory_format="channels_last" if config.memory_format == "auto" else config.memory_format,
     )
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulating it would be slower than float32."""
-    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name)() for name in tests if hasattr(torch.cpu, name))
 
 
 def to_channels_last(model: nn.Module) -> None:
