@@ -66,7 +66,7 @@ def render_report(
         parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],
         expressions=evaluation.classes,
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
-        picture=lambda name, alt: _picture(light[name], dark[name], alt),
+        picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(pixels[row])),
         splits=background.splits,
         quarantine=quarantine_counts(background.quarantine, evaluation.classes),
@@ -132,7 +132,7 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _picture(light: bytes, dark: bytes, alt: str) -> Markup:
+def picture(light: bytes, dark: bytes, alt: str) -> Markup:
     """A figure that follows the page's colour scheme; printed it is the light one."""
     return Markup(
         '<picture><source media="screen and (prefers-color-scheme: dark)" srcset="{}"><img src="{}" alt="{}"></picture>'

@@ -28,6 +28,7 @@ TRAINING_FILES: Final = {
     "training": ("build/train/history.csv", "build/train/lineage.json", "reports/train.json", "reports/train/*.png"),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
 }
+PREDICTIONS: Final = "evaluation/predictions.csv"  # as an artifact
 EVALUATION_FILES: Final = {
     "evaluation": (
         "reports/report.html",
