@@ -19,12 +19,12 @@ from typing import Final
 
 CODE: Final = Path(__file__).resolve().parents[1]
 COPIED: Final = ("src", "pipelines", "conf", "benchmarks")  # also what is not committed yet
-PHOTOS: Final = 300
+PHOTOS: Final = 600
 SEEDS: Final = {"drawn7": 7, "drawn8": 8, "drawn9": 9}
 CROPS: Final = {"vgg64": "rgb64"}
 NETWORKS: Final = ("cnn48", "resnet16", "resnet32", "vgg64")
 RATES: Final = (0.001, 0.003)
-EPOCHS: Final = 6
+EPOCHS: Final = 12
 PROMOTIONS: Final = 5
 
 

@@ -21,7 +21,8 @@ def test_model_version_and_run_say_what_was_decided(
     version = client.get_model_version(NAME, "2")
     accuracy = report["numbers"]["candidate"]["accuracy"]["value"]
     assert version.description and version.run_id
-    assert version.description.startswith(f"**promoted** by the gate: accuracy {100 * accuracy:.1f} % (")
+    assert version.description.startswith(f"Accuracy {100 * accuracy:.1f} % (")
+    assert "): promoted by the gate" in version.description.splitlines()[0]
     assert "90 % interval" in version.description.splitlines()[0]
     note = client.get_run(version.run_id).data.tags[NOTE]
     assert note.startswith("### Registered\n`mien-tiny` version 2: **promoted** by the gate.")

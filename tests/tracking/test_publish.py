@@ -31,11 +31,11 @@ def artifacts(client: MlflowClient, run: Run, folder: str) -> list[str]:
 def test_a_training_is_published_with_its_configuration_epochs_data_and_files(trained: Path) -> None:
     publish_training(trained)
     run = run_of()
-    assert (run.info.run_name, run.info.status) == ("tiny · resnet4 · 24 px grey", "FINISHED")
+    assert (run.info.run_name, run.info.status) == ("resnet4 · 24 px grey · d1", "FINISHED")
     assert run.data.params["optim.lr"] == "0.01"
     assert run.data.params["search.optim.lr"] == "0.003"
     assert run.data.params["choice.optim"] == "adam"
-    assert run.data.metrics == {"val_loss": 1.25, "val_accuracy": 0.4}
+    assert run.data.metrics == {"epoch/val_loss": 1.25, "epoch/val_accuracy": 0.4}
     assert run.data.tags["mien.data_digest"] == "a" * 64
     assert len(run.data.tags["mien.dvc_lock"]) == 16
     (data,) = run.inputs.dataset_inputs
@@ -89,9 +89,9 @@ def test_trials_are_children_of_the_training(trained: Path) -> None:
     assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1"]
     assert [trial.info.status for trial in trials] == ["FINISHED", "KILLED"]
     assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {parent.info.run_id}
-    history = connect().get_metric_history(trials[0].info.run_id, "val_loss")
+    history = connect().get_metric_history(trials[0].info.run_id, "epoch/val_loss")
     assert [(metric.step, metric.value) for metric in history] == [(0, 1.5), (1, 1.2)]
-    assert trials[0].data.metrics["best_val_loss"] == 1.2
+    assert trials[0].data.metrics["trial/best_val_loss"] == 1.2
 
 
 def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
@@ -104,7 +104,7 @@ def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     assert "training: 0 parameters, 0 metrics, 0 files" in second
     assert "evaluation: 0 metrics, 0 files" in second
     run = run_of()
-    assert len(connect().get_metric_history(run.info.run_id, "val_loss")) == 2
+    assert len(connect().get_metric_history(run.info.run_id, "epoch/val_loss")) == 2
     assert len(run.inputs.dataset_inputs) == 1
 
 
@@ -114,7 +114,7 @@ def test_sync_sends_what_the_live_logger_did_not(trained: Path) -> None:
     logger.close("KILLED")
     sync(trained)
     run = run_of()
-    assert [m.step for m in connect().get_metric_history(run.info.run_id, "val_loss")] == [0, 1]
+    assert [m.step for m in connect().get_metric_history(run.info.run_id, "epoch/val_loss")] == [0, 1]
     assert run.info.status == "FINISHED"
 
 

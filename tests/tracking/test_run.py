@@ -66,8 +66,8 @@ def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path) -> None:
     del ballast
     assert (run.info.run_name, run.info.status) == (IDENTITY.name, "FINISHED")
     assert run.data.params == {"optim.lr": "0.01"}
-    assert steps(run, "val_loss") == [0, 1, 2, 3, 4]
-    assert run.data.metrics["val_loss"] == 1.6
+    assert steps(run, "epoch/val_loss") == [0, 1, 2, 3, 4]
+    assert run.data.metrics["epoch/val_loss"] == 1.6
     assert run.data.tags["mien.kind"] == "training"
     assert run.data.tags["mien.cores"].isdigit()
     assert run.data.metrics["system/process_memory_megabytes"] == pytest.approx(memory, abs=200)
@@ -79,7 +79,7 @@ def test_a_resumed_training_goes_on_in_its_run_without_duplicates(checkout: Path
     second = logged(checkout, range(1, 6))
     assert second.info.run_id == first.info.run_id
     assert second.info.status == "FINISHED"
-    assert steps(second, "val_loss") == [0, 1, 2, 3, 4, 5]
+    assert steps(second, "epoch/val_loss") == [0, 1, 2, 3, 4, 5]
 
 
 def test_another_digest_is_another_run_and_a_trial_has_its_parent(checkout: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_killed_training_leaves_a_run_to_resume_and_no_process(checkout: Path)
     run = find_run(connect(), "tiny", "d1")
     assert run is not None
     assert run.info.status == "RUNNING"
-    assert steps(run, "val_loss") == [0]
+    assert steps(run, "epoch/val_loss") == [0]
 
 
 def wait_until(happened: Callable[[], bool], within: float = 60.0) -> None:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from mien.comparison.comparison import Comparison
 
 PAGE: Final = "reports/compare.html"
+TITLES: Final = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "unweighted_average_recall": "mean recall",
+    "ece": "ECE (low is good)",
+    "nll": "NLL (low is good)",
+    "brier": "Brier (low is good)",
+}
 RUN: Final = "A run's id or its beginning, its name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 
 
@@ -62,7 +70,7 @@ def _show(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mien.comparison.page import TITLES, signed, signed_between
+    from mien.comparison.page import signed, signed_between
     from mien.comparison.paired import MEASURES
     from mien.evaluation.report import number
 
@@ -76,7 +84,7 @@ def _show(compared: "Comparison", page: Path) -> None:
         paired = compared.paired.differences[name] if compared.paired else None
         test = (signed(paired.value), signed_between(paired), compared.verdict(name) or "not shown") if paired else ()
         values = (number(one.measure(name).value) for one in (compared.a, compared.b))
-        table.add_row(TITLES[name].split(",")[0], *values, *test)
+        table.add_row(TITLES[name], *values, *test)
     out.print(table)
     out.print(escape(compared.sentence))
     if compared.paired:

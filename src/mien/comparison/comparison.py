@@ -7,6 +7,7 @@ from typing import Any
 from mien.comparison.config import Difference, config_differences, fact_differences
 from mien.comparison.paired import LOWER_IS_BETTER, MEASURES, Paired, compare_paired, why_not_paired
 from mien.comparison.subject import Subject
+from mien.errors import UserError
 from mien.evaluation.bootstrap import Interval
 
 NO_FACE_LEFT = "Every test face has a copy among the faces that A or B learnt from."
@@ -49,7 +50,13 @@ class Comparison:
 
 
 def compare(a: Subject, b: Subject) -> Comparison:
-    """Two runs; the paired test only where both were tested on the same faces."""
+    """Two runs; the paired test only where both were tested on the same faces.
+
+    Raises:
+        UserError: the two are one.
+    """
+    if a.key == b.key:
+        raise UserError(f"A and B are both {a.source} ({a.name}); name two runs.")
     reason = why_not_paired(a, b)
     paired = None if reason else compare_paired(a, b)
     unpaired = reason or ("" if paired else NO_FACE_LEFT)

@@ -14,8 +14,8 @@ FACTS: Final = {
     "mien.git_dirty": "uncommitted edits",
     "mien.cpu": "processor",
     "mien.gpu": "GPU",
-    "mien.python": "Python",
-    "mien.torch": "torch",
+    "mien.versions": "versions",
+    "mien.torch": "torch",  # of older runs, which have a tag a package
     "mien.numpy": "numpy",
     "mien.opencv-python-headless": "opencv",
 }

@@ -31,8 +31,9 @@ def read_folder(folder: Path) -> Subject:
     if report["split_digest"] != lineage["split_digest"] or report["model"] != lineage["model"]:
         raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` mends it.")
     return Subject(
+        key=str(root),
         name=lineage["run"],
-        source=f"{root}",
+        source=str(root),
         data=lineage["data"],
         facts={f"mien.{key}": str(lineage[key]) for key in DIGESTS},
         params=plain_params(training_params(lineage)),

@@ -9,13 +9,14 @@ import pandas as pd
 from mien.comparison.subject import Subject, read_predictions
 from mien.errors import UserError
 from mien.tracking.files import PREDICTIONS
-from mien.tracking.runs import PARENT
+from mien.tracking.runs import EPOCH, PARENT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 CURVES: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
+UNDER: Final = (EPOCH, "")  # what stands before them; older runs have nothing there
 SHORT: Final = 8  # digits of a run's id that tell it apart for people
 
 
@@ -29,6 +30,7 @@ def read_run(client: "MlflowClient", run: "Run", said: str) -> Subject:
     predictions = _predictions(client, run, f"run {run.info.run_id[:SHORT]} ({name})")
     short = run.info.run_id[:SHORT]
     return Subject(
+        key=run.info.run_id,
         name=name,
         source=f"run {short}" if run.info.run_id.startswith(said) or said == name else f"{said}, run {short}",
         data=client.get_experiment(run.info.experiment_id).name,
@@ -60,7 +62,7 @@ def _epochs(client: "MlflowClient", run: "Run") -> list[tuple[int, dict[str, flo
     """The epochs' losses and scores, as history.csv has them."""
     rows: dict[int, dict[str, float]] = {}
     for key in CURVES:
-        if key in run.data.metrics:
-            for metric in client.get_metric_history(run.info.run_id, key):
-                rows.setdefault(metric.step, {})[key] = metric.value
+        tracked = next((prefix + key for prefix in UNDER if prefix + key in run.data.metrics), None)
+        for metric in client.get_metric_history(run.info.run_id, tracked) if tracked else ():
+            rows.setdefault(metric.step, {})[key] = metric.value
     return sorted(rows.items())

@@ -13,7 +13,15 @@ from mien.evaluation.bootstrap import Interval
 from mien.evaluation.checks import Floats, Ints
 from mien.expressions import EXPRESSIONS, class_names
 
-COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group", *(f"p_{name}" for name in EXPRESSIONS))  # at least
+COLUMNS: Final = (
+    "face_id",
+    "image",
+    "label",
+    "predicted",
+    "leaked",
+    "group",
+    *(f"p_{name}" for name in EXPRESSIONS),
+)  # at least
 NAN: Final = float("nan")
 
 
@@ -25,6 +33,7 @@ class Subject:
     history.csv as (epoch, values), and `predictions` the rows of predictions.csv.
     """
 
+    key: str  # the run's id, or the folder
     name: str
     source: str  # where it was read from: a run's id, a version, a folder
     data: str
@@ -37,7 +46,7 @@ class Subject:
     @property
     def classes(self) -> tuple[str, ...]:
         """The expressions that it tells apart, in their order."""
-        return class_names(sum(column.startswith("p_") for column in self.predictions))
+        return class_names(sum(str(column).startswith("p_") for column in self.predictions))
 
     @property
     def probabilities(self) -> Floats:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from mien.registry.gate import Decision
 
 HISTORY: Final = "History"
+ROWS: Final = 8
+UNMOVED: Final = ("challenger", "refused")
 
 
 def model_text(name: str, lineage: Mapping[str, Any]) -> str:
@@ -23,22 +25,30 @@ def model_text(name: str, lineage: Mapping[str, Any]) -> str:
 
 
 def history_text(events: Iterable[Mapping[str, Any]]) -> str:
-    """The events as a table, newest first."""
+    """The newest events as a table, newest first; below it on MLflow's page stand the versions."""
+    newest = list(reversed(list(events)))
     rows = [
         f"| {event['at'][:16].replace('T', ' ')} | {event['action']} | {event['version'] or ''} | "
-        f"{event['from_version'] or ''} | {event['by']} | {_cell(event['reasons'])} |"
-        for event in reversed(list(events))
+        f"{event['from_version'] or ''} | {event['by']} | {_why(event)} |"
+        for event in newest[:ROWS]
     ]
-    return "\n".join(["| UTC | what | version | champion before | by | why |", "|---|---|---|---|---|---|", *rows])
+    more = [f"\n{len(newest) - ROWS} earlier ones: `mien history`."] if len(newest) > ROWS else []
+    head = ["| UTC | what | version | champion before | by | why |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, *more])
 
 
 def version_text(run: str, decision: "Decision") -> str:
-    """What a version is and what the gate said of it; the first words are all that a list of versions shows."""
+    """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
     candidate = decision.numbers.get("candidate")
-    accuracy = f": accuracy {interval_words(candidate['accuracy'])}" if candidate else ""
-    level = f", {100 * decision.numbers['level']:g} % interval" if candidate else ""
-    head = f"**{decision.outcome}** by the gate{accuracy}{level}"
+    accuracy = f"Accuracy {interval_words(candidate['accuracy'])}: " if candidate else ""
+    level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
+    head = f"{accuracy}{decision.outcome} by the gate{level}"
     return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\nRun: {run}."])
+
+
+def _why(event: Mapping[str, Any]) -> str:
+    """What moved the champion; why a candidate did not is told beside its version."""
+    return "see the version" if event["action"] in UNMOVED else _cell(event["reasons"])
 
 
 def _cell(reasons: Iterable[str]) -> str:

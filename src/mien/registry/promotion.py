@@ -20,6 +20,7 @@ from mien.registry.events import (
     read_model,
     reigning,
 )
+from mien.registry.marks import mark_runs
 from mien.tracking.run import first_line
 from mien.tracking.store import URI, connect, store_lock
 
@@ -147,6 +148,8 @@ def _level(client: "MlflowClient", name: str, events: list[Event]) -> None:
         client.delete_registered_model_alias(name, PREVIOUS)
     if champion is not None and alias_of(model, CHALLENGER) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
+    touched = {*map(int, model.aliases.values()), champion, below, events[-1]["from_version"]}
+    mark_runs(client, name, touched)
 
 
 def _check_version(client: "MlflowClient", name: str, version: int) -> None:

@@ -19,6 +19,7 @@ from mien.registry.events import append_event, events_of, new_event, read_model
 from mien.registry.evidence import Evidence
 from mien.registry.glance import glance
 from mien.registry.log_model import find_version, register_version
+from mien.registry.marks import mark_runs
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.settings import RegisterConfig
 from mien.registry.tags import DECISION, DONE
@@ -119,6 +120,7 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
         move(client, name, new_event("promoted", number, champion, by=BY_GATE, reasons=decision.reasons, decision=key))
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
         client.set_registered_model_alias(name, CHALLENGER, version.version)
+        mark_runs(client, name, {number, alias_of(model, CHALLENGER)})
         if not told:
             event = new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
             append_event(client, name, event)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+SOURCE: Final = {"mlflow.source.name": "pipelines/train.py", "mlflow.source.type": "LOCAL"}
 PACKAGES: Final = ("torch", "pytorch-lightning", "numpy", "opencv-python-headless", "mlflow")
 # DVC writes these while the pipeline runs: they say nothing about the code.
 WRITTEN: Final = (":!reports", ":!dvc.lock", ":!data.dvc")
@@ -21,9 +22,14 @@ def run_facts(root: Path) -> dict[str, str]:
         **lock_facts(root),
         "mien.cpu": cpu_name(),
         "mien.cores": str(os.cpu_count()),
-        "mien.python": platform.python_version(),
-        **{f"mien.{name}": _version(name) for name in PACKAGES},
+        "mien.versions": versions(),
+        **SOURCE,
     }
+
+
+def versions() -> str:
+    """Python's and the packages' versions, as one line: a run's page shows each tag as a box of its own."""
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
 
 
 def git_facts(root: Path) -> dict[str, str]:

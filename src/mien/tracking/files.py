@@ -16,8 +16,10 @@ from mien.tracking.runs import (
     RunIdentity,
     flatten,
     obtain_run,
+    of_epoch,
     send_params,
     set_tags,
+    shown_name,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ def publish_training_files(client: "MlflowClient", root: Path) -> str:
     run = obtain_run(client, identity)
     run_id = run.info.run_id
     params = send_params(client, run_id, training_params(lineage))
-    metrics = MetricHistory(client, run_id).send(read_history(root / "build/train/history.csv"))
+    metrics = MetricHistory(client, run_id).send(
+        (epoch, of_epoch(values)) for epoch, values in read_history(root / "build/train/history.csv")
+    )
     _send_data(client, run, lineage)
     files = send_files(client, run, root, TRAINING_FILES)
     set_tags(client, run_id, {**identity.tags, **_missing(run, git_facts(root)), **lock_facts(root)})
@@ -87,7 +91,8 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
         "mien.precision": str(lineage["precision"]),
         "mien.device": str(lineage.get("device", "unknown")),
     }
-    return RunIdentity(lineage["data"], lineage["run"], lineage["digest"], tags)
+    data, digest = lineage["data"], lineage["digest"]
+    return RunIdentity(data, shown_name(data, lineage["run"], digest), digest, tags)
 
 
 def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mien.tracking.facts import run_facts
 from mien.tracking.files import publish_training_files
 from mien.tracking.machine import Machine
 from mien.tracking.run import first_line
-from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run, send_params, set_tags
+from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run, of_epoch, send_params, set_tags
 from mien.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _feed(client: "MlflowClient", run: "Run", items: Items, machine: Machine) ->
                 send_params(client, run_id, item[1])
             elif item[0] == "metrics":
                 machine.gpu_megabytes = item[3]
-        rows = [(item[1], item[2]) for item in come if item[0] == "metrics"]
+        rows = [(item[1], of_epoch(item[2])) for item in come if item[0] == "metrics"]
         if not come or come[-1][0] == "close":
             rows.insert(0, machine.sample())
         history.send(rows)

@@ -1,5 +1,6 @@
 """Bring runs level with the files of the DAG: the files are the truth, the store is a view of them."""
 
+import json
 import logging
 import os
 import threading
@@ -12,6 +13,7 @@ from mien.tracking.files import publish_evaluation_files, publish_training_files
 from mien.tracking.run import first_line
 from mien.tracking.store import URI, connect, use_store
 from mien.tracking.trials import publish_trials
+from mien.tracking.views import offer_view
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -55,6 +57,7 @@ def sync(root: Path) -> str:
     try:
         client = connect(uri)
         sent = [f"{name}: {WORKS[name][1](client, root)}" for name in here]
+        offer_view(client, json.loads((root / WORKS[here[0]][0]).read_text(encoding="utf-8"))["data"])
     except UserError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DIGEST: Final = "mien.digest"
 PARENT: Final = "mlflow.parentRunId"
 DVC_EXPERIMENT: Final = "DVC_EXP_NAME"  # DVC sets it for the stages of `dvc exp run`
+EPOCH: Final = "epoch/"  # before the names of history.csv: MLflow makes a group of charts of it, the first one
 METRICS_A_BATCH: Final = 1000  # MLflow's limits
 PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
@@ -26,10 +27,23 @@ class RunIdentity:
     """What a run is: another digest is another run, whatever machine or process asks."""
 
     experiment: str  # the data set's name
-    name: str  # for people: "sample · resnet16 · 48 px grey"
+    name: str  # for people: "resnet16 · 48 px grey · 3f2a"
     digest: str
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""  # the digest of the parent run
+
+
+def shown_name(data: str, run: str, digest: str) -> str:
+    """What a run is called in its experiment, which is the data set: `resnet16 · 48 px grey · 3f2a`.
+
+    The digest's beginning tells apart trainings of one network with other values.
+    """
+    return f"{run.removeprefix(f'{data} · ')} · {digest[:4]}"
+
+
+def of_epoch(values: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's values under the names that they have in the store."""
+    return {EPOCH + name: value for name, value in values.items()}
 
 
 def find_run(client: "MlflowClient", experiment: str, digest: str) -> "Run | None":

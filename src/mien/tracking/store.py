@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from mien.checkout import main_checkout
 from mien.errors import UserError
 from mien.tracking.notes import NOTE
+from mien.tracking.views import view_tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -36,7 +37,7 @@ LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connection
 
 EXPERIMENT_NOTE: Final = (
     "Facial expressions, data set **{name}**: one run per configuration, data and code; the trials of its search are "
-    "its children. The champion is the registered model `mien-{name}`."
+    "its children. The champion is the registered model `mien-{name}`. Choose **Views** for the runs with their scores."
 )
 
 _ours: set[str] = set()
@@ -93,7 +94,7 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        tags = {NOTE: EXPERIMENT_NOTE.format(name=name)}
+        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), **view_tag()}
         file = database_file(client.tracking_uri)
         place = (file.parent / "artifacts" / name).as_uri() if file else None
         try:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.tracking.files import send_files
 from mien.tracking.notes import SEARCH, search_note, set_note
-from mien.tracking.runs import DIGEST, PARENT, MetricHistory, RunIdentity, obtain_run, send_params, trial_digest
+from mien.tracking.runs import (
+    DIGEST,
+    PARENT,
+    MetricHistory,
+    RunIdentity,
+    obtain_run,
+    of_epoch,
+    send_params,
+    shown_name,
+    trial_digest,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -22,7 +32,8 @@ def publish_trials(client: "MlflowClient", root: Path) -> str:
     report = json.loads((root / "reports/tune.json").read_text(encoding="utf-8"))
     if not report.get("trials"):
         return "no trials"
-    parent = obtain_run(client, RunIdentity(report["data"], report["run"], report["digest"]))
+    data, digest = report["data"], report["digest"]
+    parent = obtain_run(client, RunIdentity(data, shown_name(data, report["run"], digest), digest))
     there = _children(client, parent)
     sent = [_send_trial(client, report, trial) for trial in report["trials"] if _wanted(report, trial, there)]
     files = send_files(client, parent, root, SEARCH_FILES)
@@ -59,8 +70,8 @@ def _send_trial(client: "MlflowClient", report: Mapping[str, Any], trial: Mappin
     send_params(client, run_id, trial["params"])
     history = MetricHistory(client, run_id)
     name = str(report.get("objective", "objective"))
-    history.send((epoch, {name: value}) for epoch, value in enumerate(trial["history"]))
+    history.send((epoch, of_epoch({name: value})) for epoch, value in enumerate(trial["history"]))
     if trial["value"] is not None:
-        history.send([(0, {f"best_{name}": trial["value"]})])
+        history.send([(0, {f"trial/best_{name}": trial["value"]})])
     client.set_terminated(run_id, STATUS[trial["state"]])
     return number
