@@ -1,0 +1,116 @@
+"""The paired test: right numbers on the same faces, none on others."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from mien.comparison.comparison import NO_FACE_LEFT, as_json, compare
+from mien.comparison.config import config_differences, fact_differences
+from mien.comparison.folder import read_folder
+from mien.comparison.paired import compare_paired, mcnemar
+from mien.comparison.subject import Subject
+from mien.errors import UserError
+
+
+@pytest.fixture
+def a(weak: Path) -> Subject:
+    return read_folder(weak)
+
+
+@pytest.fixture
+def b(strong: Path) -> Subject:
+    return read_folder(strong / "reports")
+
+
+def with_faces(one: Subject, predictions: pd.DataFrame) -> Subject:
+    return dataclasses.replace(one, predictions=predictions)
+
+
+def test_the_better_model_is_named_and_the_difference_is_that_of_the_metrics(a: Subject, b: Subject) -> None:
+    found = compare(a, b)
+    assert found.paired is not None and found.paired.left_out == 0
+    difference = found.paired.differences["accuracy"]
+    assert difference.value == pytest.approx(b.measure("accuracy").value - a.measure("accuracy").value, abs=1e-6)
+    assert 0 < difference.low < difference.value < difference.high
+    assert (found.verdict("accuracy"), found.verdict("nll")) == ("B", "B")
+    assert compare(b, a).verdict("nll") == "A"
+    assert found.sentence.startswith("B is more accurate beyond the luck of the draw")
+
+
+def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(a: Subject, b: Subject) -> None:
+    paired = compare_paired(a, b, n=200)
+    assert paired is not None
+    mean = np.mean([recall.value for recall in paired.recalls.values()])
+    assert mean == pytest.approx(paired.differences["unweighted_average_recall"].value)
+
+
+def test_the_order_of_the_rows_does_not_matter(a: Subject, b: Subject) -> None:
+    turned = with_faces(b, b.predictions.iloc[::-1].reset_index(drop=True))
+    one, other = compare_paired(a, b, n=100), compare_paired(a, turned, n=100)
+    assert one is not None and other is not None
+    assert (one.differences, one.mcnemar) == (other.differences, other.mcnemar)
+    pd.testing.assert_frame_equal(one.disagreements, other.disagreements)
+
+
+def test_mcnemar_counts_every_face_once() -> None:
+    right_a = np.array([True] * 10 + [False] * 6)
+    right_b = np.array([True] * 8 + [False] * 2 + [True] * 5 + [False])
+    table = mcnemar(right_a, right_b)
+    assert (table.both, table.only_a, table.only_b, table.neither) == (8, 2, 5, 1)
+    assert table.p == pytest.approx(2 * binom.cdf(2, 7, 0.5))
+    assert mcnemar(right_a, right_a).p == 1
+
+
+def test_disagreements_are_the_faces_with_another_answer_the_surest_first(a: Subject, b: Subject) -> None:
+    paired = compare_paired(a, b, n=100)
+    assert paired is not None
+    table = paired.disagreements
+    assert len(table) == int((a.predictions["predicted"].to_numpy() != b.predictions["predicted"].to_numpy()).sum())
+    assert (table["a"] != table["b"]).all()
+    assert int((table["right"] == "b").sum()) == paired.mcnemar.only_b
+    assert (np.diff(table[["p_a", "p_b"]].max(axis=1)) <= 0).all()
+
+
+def test_leaked_faces_are_left_out_of_the_test(a: Subject, b: Subject) -> None:
+    leaked = b.predictions.assign(leaked=np.arange(len(b.predictions)) < 5)
+    found = compare(a, with_faces(b, leaked))
+    assert found.paired is not None
+    assert (found.paired.left_out, found.paired.faces) == (5, len(leaked) - 5)
+    none = compare(a, with_faces(b, b.predictions.assign(leaked=True)))
+    assert (none.paired, none.unpaired) == (None, NO_FACE_LEFT)
+
+
+def test_other_test_sets_are_not_paired_and_the_rest_is_told(a: Subject, b: Subject) -> None:
+    n = len(b.predictions)
+    fewer = compare(a, with_faces(b, b.predictions.iloc[1:]))
+    assert fewer.paired is None
+    assert fewer.sentence.endswith(f"A was tested on {n} faces and B on {n - 1}, of which {n - 1} are the same.")
+    assert as_json(fewer)["paired"] is None and as_json(fewer)["a"]["accuracy"]["value"] > 0
+    elsewhere = compare(a, dataclasses.replace(b, data="other"))
+    assert "A was tested on the data set tiny and B on other." in elsewhere.sentence
+    label = b.predictions["label"].where(
+        np.arange(n) > 0, "neutral" if b.predictions["label"][0] != "neutral" else "sad"
+    )
+    assert compare(a, with_faces(b, b.predictions.assign(label=label))).unpaired.startswith("1 of the")
+    eight = compare(a, with_faces(b, b.predictions.assign(p_contempt=0.0)))
+    assert eight.unpaired == "A tells 7 expressions apart and B 8."
+
+
+def test_only_what_differs_is_told(a: Subject, b: Subject) -> None:
+    other = dataclasses.replace(
+        b,
+        params={**b.params, "optim.lr": "0.02", "search.optim.lr": "0.02"},
+        facts={**b.facts, "mien.precision": "bf16"},
+    )
+    assert config_differences(a, b) == []
+    assert config_differences(a, other) == [("optim.lr", "0.01", "0.02"), ("search.optim.lr", "–", "0.02")]
+    assert fact_differences(a, other) == [("precision", "32", "bf16")]
+
+
+def test_a_run_is_not_compared_with_itself(a: Subject) -> None:
+    with pytest.raises(UserError, match="A and B are both"):
+        compare(a, a)
