@@ -46,3 +46,25 @@ def test_the_history_in_the_description_follows_every_move_and_keeps_a_persons_w
     assert len(rows) == 3
     assert "| rolled back | 1 | 2 | ada | worse \\| slower |" in rows[0]
     assert "| promoted | 1 |  | gate |" in rows[2]
+
+
+def test_runs_say_which_aliases_their_versions_carry(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+) -> None:
+    client = connect()
+
+    def said() -> list[str]:
+        runs = [client.get_model_version(NAME, number).run_id for number in ("1", "2")]
+        return [client.get_run(run).data.tags.get("mien.alias", "") for run in runs]
+
+    for workspace in (weak, strong):
+        register(candidate_of(workspace), evidence_of(workspace), rules, decides=True)
+    assert said() == ["previous", "champion"]
+    promotion.rollback(NAME, by="ada", reason="worse")
+    assert said() == ["champion", ""]
+    client.set_registered_model_alias(NAME, "champion", "2")
+    promotion.history(NAME)
+    assert said() == ["previous", "champion"]
+    client.delete_run(client.get_model_version(NAME, "1").run_id)
+    promotion.promote(NAME, 1, by="ada", reason="its run is gone, the version is not")
+    assert client.get_registered_model(NAME).aliases["champion"] == 1

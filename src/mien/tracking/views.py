@@ -21,15 +21,12 @@ COLUMNS: Final = (
     "metrics.`test/interval/accuracy_high`",
     "tags.`mien.alias`",
     "tags.`mien.outcome`",
-    "tags.`mien.version`",
-    "metrics.`test/macro_f1`",
-    "metrics.`test/ece`",
     "params.`choice.model`",
     "params.`optim.lr`",
 )
 # All that the page keeps, as MLflow's own "Save as new view" writes it.
 STATE: Final[dict[str, Any]] = {
-    "searchFilter": "",
+    "searchFilter": "tags.`mien.kind` = 'training'",
     "orderByKey": "metrics.`test/accuracy`",
     "orderByAsc": False,
     "startTime": "ALL",
