@@ -12,9 +12,11 @@ export GIT_PYTHON_REFRESH := quiet
 export DVC_NO_ANALYTICS := 1
 
 PORT ?= 5000
+# Passed on in the environment, not by way of make: what they hold is never read as shell.
+export BASE PRESET
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check pytest test-slow ui bench clean
+.PHONY: help install sample repro test check pytest test-slow ui bench dry diff reproduce clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +57,16 @@ ui: install  ## open the MLflow UI on the tracking store
 
 bench: install  ## the benchmarks of benchmarks/, one after the other
 	@for f in benchmarks/crop.py benchmarks/stage_start.py benchmarks/tracking.py; do echo "== $$f"; $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
+
+dry: install  ## say whether dvc.lock belongs to this code and configuration; needs neither data nor cache
+	@.ci/dry
+
+BASE ?= origin/main
+diff: install  ## metrics, parameters and plots against BASE (default origin/main), as Markdown and in build/diff
+	@.ci/diff "$$BASE"
+
+reproduce: install  ## run preset PRESET with what the DVC remote has, push what came out, register it
+	@.ci/reproduce "$$PRESET"
 
 clean:  ## remove what the DAG wrote (not data/, mlruns/ or .venv)
 	rm -rf build .mien reports/*/ reports/*.csv reports/*.html
