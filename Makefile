@@ -16,7 +16,7 @@ PORT ?= 5000
 export BASE PRESET
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check pytest test-slow ui bench dry diff reproduce clean
+.PHONY: help install sample repro test check pytest test-timm test-slow ui bench dry diff reproduce clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,7 +38,7 @@ repro: sample  ## run the DAG (what changed of it), then say what came out
 	@dvc repro
 	@mien status
 
-test: install check pytest  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+test: install check pytest test-timm  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
 
 check: install  ## lint, format, types, import contracts
 	ruff check .
@@ -48,6 +48,19 @@ check: install  ## lint, format, types, import contracts
 
 pytest: install  ## the tests, with the DAG end to end on a small sample, but the slow ones
 	pytest -m 'not slow'
+
+# timm brings torchvision, which costs every training a second of imports: it has an environment of its own, which
+# looks into .venv for all the rest.
+TIMM := $(VENV)/with-timm
+$(TIMM)/.installed: $(BIN)/.installed
+	@$(BIN)/python -m venv $(TIMM)
+	@$(BIN)/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+	  > $$($(TIMM)/bin/python -c 'import site; print(site.getsitepackages()[0])')/outer.pth
+	@$(TIMM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt timm
+	@touch $@
+
+test-timm: $(TIMM)/.installed  ## the tests of timm's backbones, with timm installed
+	$(TIMM)/bin/python -m pytest tests/models/test_timm.py
 
 test-slow: install  ## the slow tests
 	pytest -m slow --timeout=3600

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ def timm_backbone(name: str) -> "tuple[nn.Module, int]":
     """
     timm = _timm()
     if name not in timm.list_models():
-        near = timm.list_models(f"*{name.split('_')[0].split('.')[0]}*")[:5]
+        near = get_close_matches(name, timm.list_models(), 5)
         hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
         raise UserError(f"model.backbone: timm has no model {name!r}; {hint}.")
     body: Any = timm.create_model(name, pretrained=False, num_classes=0)

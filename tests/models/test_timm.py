@@ -1,0 +1,64 @@
+"""Backbones of timm; `make test-timm` runs this with the extra installed beside the pinned stack."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from mien.errors import UserError
+from mien.models.catalogue import build_model, trainable_parameters
+from mien.models.mobilenet import mobilenet_v2
+from mien.models.pretrained import load_pretrained
+from mien.models.settings import ModelConfig
+
+with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm is not installed; see make test-timm")
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_without_timm_it_says_how_to_get_it_and_what_else_there_is() -> None:
+    config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
+    with pytest.raises(UserError, match=r"pip install .*\[timm\].*weights_sha256.*train from scratch"):
+        load_pretrained(build_model(ModelConfig("mobilenetv2"), size=48, channels=1, classes=7), config)
+
+
+@with_timm
+def test_lightning_imports_beside_a_torchvision_of_another_build() -> None:
+    code = "import mien.training.fit, torchvision; print(torchvision.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@with_timm
+def test_our_mobilenetv2_answers_as_timms_with_the_same_weights() -> None:
+    from mien.models.timm_backbone import timm_backbone
+
+    theirs, features = timm_backbone("mobilenetv2_100")
+    ours = mobilenet_v2()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.rand(2, 3, 96, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+    assert features == 1280
+
+
+@with_timm
+def test_a_backbone_by_its_name_is_a_network() -> None:
+    model = build_model(ModelConfig("timm", backbone="resnet10t", input_size=64), size=48, channels=1, classes=8)
+    assert model(torch.zeros(2, 1, 48, 48, dtype=torch.uint8)).shape == (2, 8)
+    assert trainable_parameters(model) > 4_000_000
+
+
+@with_timm
+def test_an_unknown_backbone_gives_near_names() -> None:
+    with pytest.raises(UserError, match=r"no model 'resnet19'; near ones are .*resnet"):
+        build_model(ModelConfig("timm", backbone="resnet19"), size=48, channels=1, classes=7)
+
+
+@with_timm
+def test_without_a_network_imagenet_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
+    with pytest.raises(UserError, match=r"cannot be had from timm's hub .*weights_sha256.*train from scratch"):
+        load_pretrained(build_model(config, size=48, channels=1, classes=7), config)
