@@ -82,6 +82,8 @@ def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
         ("src/mien/predict/predictor.py", set()),
         ("README.md", set()),
         ("pipelines/split.py", {"split"}),
+        ("pipelines/state.py", {"crop", "tune", "train", "register"}),
+        ("src/mien/sources/folder.py", {"ingest", "crop", "register"}),
     ],
 )
 def test_an_edit_of_a_module_makes_stale_what_imports_it(workspace: Workspace, file: str, expected: set[str]) -> None:
@@ -92,6 +94,22 @@ def test_an_edit_of_a_module_makes_stale_what_imports_it(workspace: Workspace, f
         assert workspace.stale() == expected
     finally:
         path.write_text(original)
+
+
+@pytest.mark.parametrize("file", ["label.lst", "origin.7z.001"])
+def test_an_edit_of_a_label_row_or_a_photo_makes_stale_all_that_follows(workspace: Workspace, file: str) -> None:
+    with workspace.kept(f"data/sample/{file}"):
+        with (workspace.folder / "data/sample" / file).open("ab") as data:
+            data.write(b"one.jpg 0 1 1 40 40 80 3\n")
+        assert workspace.stale() == {"data.dvc", "ingest", "crop"}  # the others look at what these two write
+    stages = yaml.safe_load((workspace.folder / "dvc.yaml").read_text())["stages"]
+    reached = {"ingest"}
+    for _ in STAGES:
+        written = {out for name in reached for out in stages[name].get("outs", [])}
+        reached |= {
+            n for n, s in stages.items() if any(d == o or d.startswith(f"{o}/") for d in s["deps"] for o in written)
+        }
+    assert reached == set(STAGES)
 
 
 def test_a_changed_choice_is_refused_before_any_work_where_it_does_not_exist(workspace: Workspace) -> None:
