@@ -38,9 +38,7 @@ def test_a_full_cache_and_an_empty_store_end_with_a_registered_champion(clone: W
     assert "pipelines.train" not in said
     with closing(sqlite3.connect(clone.folder / "mlruns/mlflow.db")) as store:
         assert store.execute("select alias, version from registered_model_aliases").fetchall() == [("champion", 1)]
-        assert store.execute("select name, status from runs").fetchall() == [
-            ("sample · resnet16 · 48 px grey", "FINISHED")
-        ]
+        assert store.execute("select status from runs").fetchall() == [("FINISHED",)]
     assert clone.report("register")["outcome"] == "promoted"
 
 
