@@ -83,6 +83,19 @@ def test_a_data_set_without_a_split_of_its_own_is_cleaned_after_it_was_shared_ou
     assert split.parts["train"]["face_digest"].is_unique
 
 
+def test_a_near_copy_leaks_as_an_exact_one_does_and_stays_in_a_clean_training() -> None:
+    faces = packed([i % 2 for i in range(100)], official=OFFICIAL, twins={90: 5})
+    faces.pixels[:] = np.random.default_rng(0).integers(0, 256, faces.pixels.shape)  # so that no others are alike
+    faces.pixels[90] = faces.pixels[5]
+    faces.pixels[91] = faces.pixels[7] // 2 + 50  # the same face, duller
+    faces.index.loc[91, "face_digest"] = "duller"
+    leaked = {}
+    for clean in (False, True):
+        split = split_faces(faces, SplitConfig(clean_training=clean))
+        leaked[clean] = set(split.parts["test"].loc[split.parts["test"]["leaked"], "face_id"])
+    assert leaked == {False: {"f90", "f91"}, True: {"f91"}}
+
+
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
 def test_the_audit_of_the_real_fer2013(tmp_path: Path) -> None:
     unpacked_fer2013(tmp_path / "data")

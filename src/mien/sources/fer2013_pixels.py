@@ -45,9 +45,11 @@ def _parse_at_once(texts: Sequence[bytes]) -> np.ndarray | None:
     if values.size != len(texts) * VALUES or (values.size and (values.min() < 0 or values.max() > BRIGHTEST)):
         return None
     pixels = values.astype(np.uint8).reshape(-1, VALUES)
-    digits = VALUES + np.count_nonzero(pixels > 9, axis=1) + np.count_nonzero(pixels > 99, axis=1)
-    written = digits + VALUES - 1  # with a blank between each two
-    return pixels if written.tolist() == [len(text) for text in texts] else None
+    # row by row: along an axis, count_nonzero is twice as slow
+    longer = zip(pixels > 9, pixels > 99, strict=True)
+    further = [np.count_nonzero(two) + np.count_nonzero(three) for two, three in longer]
+    plain = 2 * VALUES - 1  # one digit each, and the blanks between them
+    return pixels if all(plain + n == len(text) for n, text in zip(further, texts, strict=True)) else None
 
 
 def _parse_one(text: bytes) -> list[int]:
