@@ -92,7 +92,7 @@ def store_facts(database: Path) -> dict[str, Any]:
         def rows(query: str) -> list[tuple[Any, ...]]:
             return store.execute(query).fetchall()
 
-        live = "runs.lifecycle_stage = 'active'"
+        live, active = "runs.lifecycle_stage = 'active'", "WHERE lifecycle_stage = 'active'"
         metrics = rows(
             f"SELECT name, key, step, round(value, 9) FROM metrics JOIN runs USING (run_uuid) WHERE {live} "
             "AND key NOT LIKE 'system/%'"
@@ -105,7 +105,7 @@ def store_facts(database: Path) -> dict[str, Any]:
             "versions": [list(row) for row in rows("SELECT name, version, status FROM model_versions")],
             "aliases": [list(row) for row in rows("SELECT name, alias, version FROM registered_model_aliases")],
             "events": len(rows("SELECT key FROM registered_model_tags WHERE key LIKE 'mien.event.%'")),
-            "models": sorted(str(row[0]) for row in rows("SELECT status FROM logged_models")),
+            "models": sorted(str(row[0]) for row in rows(f"SELECT status FROM logged_models {active}")),
         }
 
 

@@ -15,9 +15,14 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parents[2]
 STAGES: Final = ("ingest", "crop", "split", "tune", "train", "evaluate", "register")
 PHOTOS: Final = 80
+RATES: Final = {"optim.lr": {"low": 0.003, "high": 0.01, "log": True}}
 SHRUNK: Final[dict[str, dict[str, Any]]] = {
-    "conf/train/short.yaml": {"epochs": 6, "batch_size": 32},
-    "conf/tune/quick.yaml": {"trials": 3, "epochs": 2},
+    "conf/train/short.yaml": {"epochs": 12, "batch_size": 8},
+    "conf/tune/quick.yaml": {
+        "trials": 3,
+        "epochs": 2,
+        "space": {"optim.lr": {"low": 0.003, "high": 0.01, "log": True}},
+    },
     "conf/evaluate/standard.yaml": {"bootstrap": 200},
     "conf/register/auto.yaml": {"bootstrap": 200, "alpha": 0.5, "max_ece": 1.0},  # so small a test set proves nothing
     "conf/model/resnet16.yaml": {"width": 8},

@@ -69,7 +69,9 @@ def test_what_a_person_moved_since_is_seen_at_a_glance(
     assert glance(os.environ[URI], NAME, *seen) is None
 
 
-@pytest.mark.parametrize("step", ["create_model_version", "log_model_artifacts", "set_registered_model_alias"])
+@pytest.mark.parametrize(
+    "step", ["create_model_version", "log_model_artifacts", "finalize_logged_model", "set_registered_model_alias"]
+)
 def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
     checkout: Path, weak: Path, rules: RegisterConfig, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -89,6 +91,7 @@ def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
     assert (report["outcome"], report["champion"]) == ("promoted", 1)
     assert versions() == [1]
     assert [event["action"] for event in promotion.history(NAME)] == ["promoted"]
+    assert len(list((checkout / "mlruns/artifacts").glob("*/models/*"))) == 1  # what was half logged has gone
 
 
 def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Path, rules: RegisterConfig) -> None:

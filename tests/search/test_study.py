@@ -5,10 +5,12 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
@@ -30,6 +32,7 @@ SPACE = {
     "train.batch_size": {"choices": [32, 64]},
 }
 RECIPE = Recipe(ModelConfig("resnet"), AugmentConfig(), OptimConfig(), TrainConfig())
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}"}
 CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, space=SPACE)
 
 
@@ -90,7 +93,7 @@ t.run(Path(sys.argv[1]))
 @pytest.mark.parametrize("moment", [1, 5, 9])
 def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
-    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": "src:."}).returncode == 9
+    assert subprocess.run(command, env=ENVIRONMENT).returncode == 9
     assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
 
 
@@ -133,6 +136,38 @@ def test_a_search_killed_after_any_write_to_its_journal_and_again_ends_as_undist
 def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / f"{JOURNAL}.lock").touch()
     assert len(run(tmp_path)) == 9
+
+
+def test_a_write_that_was_broken_off_costs_nothing_but_itself(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "undisturbed")
+    run(tmp_path / "full", dataclasses.replace(CONFIG, trials=4))
+    journal = tmp_path / "full" / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-10])
+    assert run(tmp_path / "full") == undisturbed
+
+
+WORKERS = """
+import os, sys, time
+from pathlib import Path
+import tests.search.test_study as t
+def endless(trial, values):
+    (Path(sys.argv[1]) / f"{os.getpid()}.pid").touch()
+    time.sleep(60)
+t.valley = endless
+if __name__ == "__main__":
+    t.run(Path(sys.argv[1]), t.dataclasses.replace(t.CONFIG, workers=2))
+"""
+
+
+def test_workers_end_with_a_killed_search(tmp_path: Path) -> None:
+    (tmp_path / "search.py").write_text(WORKERS)
+    search = subprocess.Popen([sys.executable, tmp_path / "search.py", tmp_path], env=ENVIRONMENT)
+    while len(pids := [int(file.stem) for file in tmp_path.glob("*.pid")]) < 2:
+        assert search.poll() is None
+        time.sleep(0.1)
+    search.kill()
+    search.wait()
+    assert not psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)[1]
 
 
 def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 from mien.registry.candidate import PACKAGE, SPEC, WEIGHTS, Candidate
 from mien.registry.describe import model_text
 from mien.registry.tags import IDENTITY
+from mien.tracking.store import database_file
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -35,8 +36,14 @@ def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVers
 
 def files_there(client: "MlflowClient", name: str, version: str | int) -> bool:
     """Whether a version's files exist, where that is a folder of this machine; on a server they are taken to."""
-    place = urlparse(client.get_model_version_download_uri(name, str(version)))
-    return place.scheme not in ("", "file") or Path(unquote(place.path)).is_dir()
+    folder = local_folder(client.get_model_version_download_uri(name, str(version)))
+    return folder is None or folder.is_dir()
+
+
+def local_folder(address: str) -> Path | None:
+    """The folder of this machine at an artifact address, or None where that is on a server."""
+    place = urlparse(address)
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
 
 def register_version(
@@ -127,11 +134,23 @@ def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedMo
 
     found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
     for logged in found:
-        place = urlparse(logged.artifact_location)
-        there = place.scheme not in ("", "file") or Path(unquote(place.path)).is_dir()
-        if logged.status == LoggedModelStatus.READY and there:
+        folder = local_folder(logged.artifact_location)
+        if logged.status == LoggedModelStatus.READY and (folder is None or folder.is_dir()):
             return logged
+    if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
+        _forget_half_logged(client, found)
     return None
+
+
+def _forget_half_logged(client: "MlflowClient", models: Iterable["LoggedModel"]) -> None:
+    """Remove what a killed registration left: a model that never became READY, and the files that were up."""
+    from mlflow.entities import LoggedModelStatus
+
+    for logged in models:
+        if logged.status == LoggedModelStatus.PENDING:
+            if folder := local_folder(logged.artifact_location):
+                shutil.rmtree(folder, ignore_errors=True)
+            client.delete_logged_model(logged.model_id)
 
 
 def _log(client: "MlflowClient", candidate: Candidate, run: "Run", check: Callable[[Path], None]) -> "LoggedModel":

@@ -6,6 +6,8 @@ values are tried again. With one worker a search that was killed and continued e
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +49,7 @@ def search(
         UserError: the journal cannot be read, or every trial failed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _cut_torn_line(folder / JOURNAL)
     study = _open(folder / JOURNAL, config)
     _take_up_what_was_killed(study, space)
     if not _ended(study) and not _waiting(study):
@@ -81,6 +84,14 @@ def _open(journal: Path, config: TuneConfig) -> optuna.Study:
         raise UserError(
             f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
         ) from error
+
+
+def _cut_torn_line(journal: Path) -> None:
+    """Take away the end of a write that a full disk or a power cut broke off: what is appended to it is unreadable."""
+    content = journal.read_bytes() if journal.exists() else b""
+    if content and not content.endswith(b"\n"):
+        with journal.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:
@@ -134,5 +145,13 @@ def _work_side_by_side(folder: Path, objective: Objective, space: Space, config:
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(torch.get_num_threads() // config.workers, 1))
     _work(_open(journal, config), objective, space, config)
+
+
+def _end_with_parent() -> None:
+    """A killed search takes its workers along: they would write beside those of the next one."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
