@@ -29,7 +29,7 @@ from benchmarks.kill.processes import KINDS, alive, stage_process, strike, wait_
 from benchmarks.kill.workspace import STAGES, Workspace, read_json
 
 REFUSAL: Final = "process {} is still at"
-WHOLE: Final = 0.2  # share of the rounds that run the whole DAG
+WHOLE: Final = 0.1  # share of the rounds that run the whole DAG
 BETWEEN: Final = "DVC, between stages"
 Kill = dict[str, Any]  # round, stage, killed, seconds until the stage is recorded, whether a second writer was refused
 
@@ -54,7 +54,7 @@ class Round:
         self.workspace.restore(chosen[0])
         (self.workspace.base / "output.txt").unlink(missing_ok=True)
         for stage in chosen:
-            for _ in range(self.random.randint(0, 1) if whole else self.random.randint(1, 3)):
+            for _ in range(self.random.randint(0, 1) if whole else self.random.randint(2, 4)):
                 self._one(number, stage, self.random.choice(KINDS))
         dvc = self.workspace.repro(*self.target)
         while dvc.poll() is None:

@@ -6,14 +6,17 @@ by a digest of configuration, data and code.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mien.checkout import main_checkout
 from pipelines.lock import held
+
+STARTED_BY: Final = os.getppid()
 
 
 def state_folder(root: Path | None = None) -> Path:
@@ -44,6 +47,8 @@ def _sources(path: Path) -> list[Path]:
 def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None = None) -> Iterator[Path]:
     """A folder for one stage's resumable state, held by one process and removed when the block succeeds.
 
+    It stays where whoever started this process has died meanwhile.
+
     Args:
         stage: the stage's name.
         key: digest of configuration, data and code; another key is another folder.
@@ -58,4 +63,6 @@ def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None
     with held(folder.with_suffix(".lock"), stage):
         (folder / "about.json").write_text(json.dumps(about, indent=2, sort_keys=True, default=str))
         yield folder
-        shutil.rmtree(folder)
+        # Nobody notes the outs of a stage whose `dvc` was killed: the next run makes them again, from the state.
+        if os.getppid() == STARTED_BY:
+            shutil.rmtree(folder)

@@ -54,10 +54,22 @@ class Workspace:
         Raises:
             RuntimeError: it failed; the message is what it printed.
         """
-        done = subprocess.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        return done.stdout
+        code, said = self.attempt(*command)
+        if code:
+            raise RuntimeError(f"{' '.join(command)}:\n{said[-4000:]}")
+        return said
+
+    def attempt(self, *command: str) -> tuple[int, str]:
+        """Run a command to its end; returns its exit code and what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
 
     def start_over(self) -> None:
         """Copy the checkout into a repository of its own, shrink its settings and draw its sample."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mien.errors import UserError
@@ -47,6 +48,33 @@ def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: sub
     holder.wait()
     with kept_state("train", "key", {}, tmp_path) as folder:
         assert (folder / "last.ckpt").read_text() == "half way"
+    assert not folder.exists()
+
+
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from pipelines.state import kept_state
+parent = os.getppid()
+with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
+    (folder / "last.ckpt").write_text("the end")
+    print(os.getpid(), flush=True)
+    while os.getppid() == parent:
+        time.sleep(0.05)
+"""
+
+
+def test_state_outlives_success_where_nobody_takes_note_of_it(tmp_path: Path) -> None:
+    """A killed `dvc`: its training went on for hours and ended, and the next `dvc repro` must not train again."""
+    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ORPHAN!r}, sys.argv[1]])"
+    dvc = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert dvc.stdout is not None
+    orphan = psutil.Process(int(dvc.stdout.readline()))
+    dvc.kill()
+    dvc.wait()
+    orphan.wait(20)
+    with kept_state("train", "key", {}, tmp_path) as folder:
+        assert (folder / "last.ckpt").read_text() == "the end"
     assert not folder.exists()
 
 
