@@ -13,10 +13,10 @@ export DVC_NO_ANALYTICS := 1
 
 PORT ?= 5000
 # Passed on in the environment, not by way of make: what they hold is never read as shell.
-export BASE PRESET
+export BASE PRESET SYSTEM
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check pytest test-timm test-slow ui bench dry diff reproduce clean
+.PHONY: help install sample repro test check pytest test-timm test-slow ui bench dry diff reproduce reference clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ diff: install  ## metrics, parameters and plots against BASE (default origin/mai
 
 reproduce: install  ## run preset PRESET with what the DVC remote has, push what came out, register it
 	@.ci/reproduce "$$PRESET"
+
+reference: install  ## run reference system SYSTEM (a preset) as an experiment of that name
+	@.ci/reference "$$SYSTEM"
 
 clean:  ## remove what the DAG wrote (not data/, mlruns/ or .venv)
 	rm -rf build .mien reports/*/ reports/*.csv reports/*.html
