@@ -11,6 +11,8 @@ import yaml
 from mien.models.machine import trained_on
 from tests.pipelines.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clone(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
