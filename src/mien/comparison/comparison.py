@@ -41,7 +41,7 @@ class Comparison:
         if not difference.known:
             return "One photo does not show which of the two is more accurate."
         span = (
-            f"{_points(difference.value)} points, 95 % interval {_points(difference.low)} to {_points(difference.high)}"
+            f"{_points(difference.value)} points, 95\N{NO-BREAK SPACE}% interval {_points(difference.low)} to {_points(difference.high)}"
         )
         better = self.verdict("accuracy")
         if better:

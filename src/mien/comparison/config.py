@@ -1,5 +1,6 @@
 """What was configured otherwise, and what else differs that the numbers may depend on."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,6 +21,7 @@ FACTS: Final = {
     "mien.opencv-python-headless": "opencv",
 }
 ABSENT: Final = "–"
+LONG: Final = re.compile(r"\d+\.\d{5,}(e-?\d+)?")
 DIGITS: Final = 12  # of a digest that tell it apart
 
 Difference = tuple[str, str, str]  # what, in A, in B
@@ -27,7 +29,8 @@ Difference = tuple[str, str, str]  # what, in A, in B
 
 def config_differences(a: Subject, b: Subject) -> list[Difference]:
     """The parameters that differ, by name; a dash where a run has none of it."""
-    return _differences(a.params, b.params, {key: key for key in sorted({*a.params, *b.params})})
+    found = _differences(a.params, b.params, {key: key for key in sorted({*a.params, *b.params})})
+    return [(key, *_rounded(ours, theirs)) for key, ours, theirs in found]
 
 
 def fact_differences(a: Subject, b: Subject) -> list[Difference]:
@@ -45,3 +48,9 @@ def _short(value: str) -> str:
     """A digest by its beginning; anything else whole."""
     is_digest = len(value) >= 32 and all(letter in "0123456789abcdef" for letter in value)
     return value[:DIGITS] if is_digest else value
+
+
+def _rounded(ours: str, theirs: str) -> tuple[str, str]:
+    """Searched numbers with four digits, where that leaves them apart."""
+    a, b = (f"{float(value):.4g}" if LONG.fullmatch(value) else value for value in (ours, theirs))
+    return (a, b) if a != b else (ours, theirs)
