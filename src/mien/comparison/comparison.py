@@ -40,9 +40,8 @@ class Comparison:
         difference = self.paired.differences["accuracy"]
         if not difference.known:
             return "One photo does not show which of the two is more accurate."
-        span = (
-            f"{_points(difference.value)} points, 95\N{NO-BREAK SPACE}% interval {_points(difference.low)} to {_points(difference.high)}"
-        )
+        ends = f"{_points(difference.low)} to {_points(difference.high)}"
+        span = f"{_points(difference.value)} points, 95\N{NO-BREAK SPACE}% interval {ends}"
         better = self.verdict("accuracy")
         if better:
             return f"{better} is more accurate beyond the luck of the draw: B differs from A by {span}."
