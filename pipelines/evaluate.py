@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     if unlike := unlike_here(lineage):
         print(f"  {unlike}")
-    from mien.tracking.publish import publish_evaluation
+    from mien.tracking.publish import publish
 
-    publish_evaluation(Path.cwd())
+    publish(Path.cwd())
 
 
 def _read(file: Path) -> dict[str, Any]:

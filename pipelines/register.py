@@ -5,6 +5,7 @@ python -m pipelines.register data=sample register=auto
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,12 +25,14 @@ EXPERIMENT: Final = "DVC_EXP_BASELINE_REV"  # DVC sets it for the stages of `dvc
 def main(argv: list[str] | None = None) -> None:
     """Register what the training left, let the gate decide, and write reports/register.json.
 
-    When nothing changed this finds the version and its decision and leaves: torch is not even imported.
+    When nothing changed this finds the version and its decision and leaves: torch is not even imported. A registry
+    server that gives no answer ends nothing but this: the report says so, and the next `dvc repro` comes here again.
     """
     from mien.registry.candidate import Candidate
     from mien.registry.evidence import Evidence
-    from mien.registry.register import register
-    from mien.tracking.publish import publish_evaluation, publish_training
+    from mien.registry.promotion import Unreachable
+    from mien.registry.register import register, unregistered
+    from mien.tracking.publish import publish
     from mien.tracking.store import use_store
 
     config = compose("register", argv)
@@ -38,18 +41,23 @@ def main(argv: list[str] | None = None) -> None:
     candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
     evidence = Evidence(Path("reports/predictions.csv"), lambda spec, test: _cut(config, spec, test))
     in_main_checkout = main_checkout(root) == root.resolve()
-    done = register(candidate, evidence, config.register, decides=in_main_checkout and EXPERIMENT not in os.environ)
-    if done.fresh:  # the store may be new, and the stages before came out of DVC's cache
-        publish_training(root)
-        publish_evaluation(root)
+    try:
+        done = register(candidate, evidence, config.register, decides=in_main_checkout and EXPERIMENT not in os.environ)
+        report = done.report
+        if done.fresh:  # the store may be new, and the stages before came out of DVC's cache
+            publish(root)
+    except Unreachable as error:
+        print(f"mien: {error}", file=sys.stderr)
+        report = unregistered(candidate)
     with Outs("register") as outs:
-        text = json.dumps(done.report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         outs.path("reports/register.json").write_text(text, encoding="utf-8")
-    print(_summary(done.report))
+    print(_summary(report))
 
 
 def _summary(report: dict[str, Any]) -> str:
-    lines = [f"register: {report['model']} version {report['version']}: {report['outcome']}", *report["reasons"]]
+    version = "" if report["version"] is None else f" version {report['version']}"
+    lines = [f"register: {report['model']}{version}: {report['outcome']}", *report["reasons"]]
     if report["outcome"] == "promoted" and report["champion"] != report["version"]:
         lines.append(f"That was then; champion is version {report['champion']} now: see `mien history`.")
     return "\n  ".join(lines)

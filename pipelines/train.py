@@ -22,27 +22,24 @@ def main(argv: list[str] | None = None) -> None:
     import yaml
 
     from mien.tracking.files import training_identity, training_params
-    from mien.tracking.publish import WITHIN
-    from mien.tracking.run import RunLogger
+    from mien.tracking.run import CLOSE_WITHIN, RunLogger
     from mien.training.hardware import choose_hardware
 
     config = compose("train", argv)
+    # First of all: its process imports MLflow while this one imports PyTorch.
+    logger = RunLogger(Path.cwd(), close_within=CLOSE_WITHIN)
     inputs = read_inputs(config)
     best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
     inputs = _with_best(inputs, best["values"])
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).made_on)
     key = digest(lineage["digest"], best["values"])
     # The state is taken first: who is refused it must not end the run of the process that holds it.
-    with kept_state("train", key, lineage) as folder:
-        logger = RunLogger(Path.cwd(), training_identity(lineage), close_within=WITHIN)
-        logger.params(training_params(lineage))
-        status = "FAILED"
-        try:
-            fitted = _fit(inputs, folder, logger.metrics)
-            _write(inputs, lineage, fitted)
-            status = "FINISHED"
-        finally:
-            logger.close(status, publish=status == "FINISHED")
+    with (
+        kept_state("train", key, lineage) as folder,
+        logger.run(training_identity(lineage), training_params(lineage)),
+    ):
+        fitted = _fit(inputs, folder, logger.metrics)
+        _write(inputs, lineage, fitted)
 
 
 def _with_best(inputs: Inputs, values: dict[str, Any]) -> Inputs:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Search (or not) and write best.yaml, reports/tune.json and the plots."""
-    from mien.tracking.publish import publish_search
+    from mien.tracking.publish import publish
 
     config = compose("tune", argv)
     inputs = read_inputs(config)
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
 
             draw_search(trials, plots)
     if trials:
-        publish_search(Path.cwd())
+        publish(Path.cwd(), "search")
 
 
 def _made_on(config: Config) -> dict[str, str] | None:

@@ -65,7 +65,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def record(root: Path) -> None:
         calls.append([name for name in OUTS if (root / name).is_file()])
 
-    monkeypatch.setattr("mien.tracking.publish.publish_evaluation", record)
+    monkeypatch.setattr("mien.tracking.publish.publish", record)
     return calls
 
 

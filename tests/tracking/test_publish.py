@@ -10,8 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from mien.errors import UserError
-from mien.tracking import publish
-from mien.tracking.publish import publish_evaluation, publish_search, publish_training, sync
+from mien.tracking.publish import publish, sync
 from mien.tracking.run import RunLogger
 from mien.tracking.runs import RunIdentity, find_run
 from mien.tracking.store import URI, connect
@@ -29,7 +28,7 @@ def artifacts(client: MlflowClient, run: Run, folder: str) -> list[str]:
 
 
 def test_a_training_is_published_with_its_configuration_epochs_data_and_files(trained: Path) -> None:
-    publish_training(trained)
+    publish(trained, "training")
     run = run_of()
     assert (run.info.run_name, run.info.status) == ("resnet4 · 24 px grey · d1", "FINISHED")
     assert run.data.params["optim.lr"] == "0.01"
@@ -48,7 +47,8 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
 
 
 def test_a_closing_logger_publishes_what_the_stage_wrote(trained: Path) -> None:
-    logger = RunLogger(trained, RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), close_within=60)
+    logger = RunLogger(trained, close_within=60)
+    logger.start(RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), {})
     logger.close(publish=True)
     run = run_of()
     assert run.info.status == "FINISHED"
@@ -57,7 +57,7 @@ def test_a_closing_logger_publishes_what_the_stage_wrote(trained: Path) -> None:
 
 
 def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) -> None:
-    publish_evaluation(trained)
+    publish(trained, "evaluation")
     run = run_of()
     assert run.data.metrics == {
         "test/n": 90.0,
@@ -82,8 +82,8 @@ def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) ->
 
 
 def test_trials_are_children_of_the_training(trained: Path) -> None:
-    publish_search(trained)
-    publish_training(trained)
+    publish(trained, "search")
+    publish(trained, "training")
     parent = run_of()
     trials = [run_of(f"d1-trial-{number}") for number in (0, 1)]
     assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1"]
@@ -109,7 +109,8 @@ def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
 
 
 def test_sync_sends_what_the_live_logger_did_not(trained: Path) -> None:
-    logger = RunLogger(trained, RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), close_within=60)
+    logger = RunLogger(trained, close_within=60)
+    logger.start(RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), {})
     logger.metrics(0, {"val_loss": 1.5})
     logger.close("KILLED")
     sync(trained)
@@ -138,11 +139,9 @@ def test_sync_to_a_dead_server_names_it(trained: Path, closed_port: str, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["closed_port", "hanging_server"])
-@pytest.mark.parametrize("name", ["publish_search", "publish_training", "publish_evaluation"])
 def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
     trained: Path,
     kind: str,
-    name: str,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -150,7 +149,7 @@ def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
     monkeypatch.setenv(URI, request.getfixturevalue(kind))
     start = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        getattr(publish, name)(trained, within=1.0)
+        publish(trained, within=1.0)
     assert time.monotonic() - start < 10
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
     assert "`mien sync` sends" in warning
@@ -159,7 +158,7 @@ def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
 def test_a_damaged_file_is_one_warning(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     (trained / "build/train/history.csv").write_text("epoch,val_loss\n0,not a number\n")
     with caplog.at_level(logging.WARNING):
-        publish_training(trained)
+        publish(trained)
     assert "not a number" in caplog.text
 
 

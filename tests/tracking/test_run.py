@@ -45,8 +45,8 @@ def failing_server() -> Iterator[str]:
 
 
 def logged(root: Path, epochs: range, status: str = "FINISHED", identity: RunIdentity = IDENTITY) -> Run:
-    logger = RunLogger(root, identity, close_within=60)
-    logger.params({"optim.lr": 0.01})
+    logger = RunLogger(root, close_within=60)
+    logger.start(identity, {"optim.lr": 0.01})
     for epoch in epochs:
         logger.metrics(epoch, {"val_loss": 2.0 - epoch / 10, "val_accuracy": 0.1 * epoch})
     logger.close(status)
@@ -101,7 +101,8 @@ def test_a_broken_server_neither_stops_nor_delays_a_training(
     monkeypatch.setenv(URI, uri)
     with caplog.at_level(logging.WARNING):
         start = time.monotonic()
-        logger = RunLogger(tmp_path, IDENTITY, close_within=3)
+        logger = RunLogger(tmp_path, close_within=3)
+        logger.start(IDENTITY, {})
         for epoch in range(1000):
             logger.metrics(epoch, {"val_loss": 1.0})
         fed = time.monotonic()
@@ -117,7 +118,8 @@ def test_a_broken_server_neither_stops_nor_delays_a_training(
 
 def test_a_store_that_breaks_in_the_middle_warns_once(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        logger = RunLogger(checkout, IDENTITY, close_within=30)
+        logger = RunLogger(checkout, close_within=30)
+        logger.start(IDENTITY, {})
         logger.metrics(0, {"val_loss": 1.0})
         wait_until(lambda: (run := find_run(connect(), "tiny", "d1")) is not None and bool(run.data.metrics))
         with closing(sqlite3.connect(checkout / "mlruns/mlflow.db")) as database:
@@ -148,7 +150,8 @@ def test_a_broken_process_neither_stops_nor_delays_a_training(
 ) -> None:
     monkeypatch.setattr("mien.tracking.run.CHILD", child)
     start = time.monotonic()
-    logger = RunLogger(checkout, IDENTITY, close_within=20)
+    logger = RunLogger(checkout, close_within=20)
+    logger.start(IDENTITY, {})
     for epoch in range(epochs):
         logger.metrics(epoch, {"val_loss": 1.0})
     logger.close()
@@ -164,7 +167,8 @@ def test_a_killed_training_leaves_a_run_to_resume_and_no_process(checkout: Path)
         import psutil
         from mien.tracking.run import RunLogger
         from mien.tracking.runs import RunIdentity
-        logger = RunLogger(Path(sys.argv[1]), RunIdentity("tiny", "killed", "d1"))
+        logger = RunLogger(Path(sys.argv[1]))
+        logger.start(RunIdentity("tiny", "killed", "d1"), {})
         logger.metrics(0, {"val_loss": 1.0})
         print(psutil.Process().children()[0].pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

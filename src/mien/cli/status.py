@@ -23,6 +23,7 @@ OUTCOMES: Final = {
     "refused": "[bold yellow]not compared[/]: a person decides",
     "candidate": "[bold]candidate[/] of an experiment: only `dvc repro` or a person promotes",
     "unchanged": "[bold]is the champion[/]",
+    "not registered": "[bold yellow]is not registered[/]: the registry gave no answer",
 }
 COLUMN: Final = 16
 
@@ -80,7 +81,8 @@ def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iter
         yield "registry", "nothing is registered yet (no reports/register.json); `dvc repro` does it"
         return
     outcome = OUTCOMES.get(register["outcome"], register["outcome"])
-    yield "registry", f"{register['model']} version {register['version']} {outcome}"
+    version = "" if register["version"] is None else f" version {register['version']}"
+    yield "registry", f"{register['model']}{version} {outcome}"
     if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
         yield "", "[yellow]That was decided on another test set than the numbers above; run `dvc repro`.[/]"
     for reason in register["reasons"]:

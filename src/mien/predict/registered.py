@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
-from mien.tracking.run import first_line
+from mien.tracking.failure import first_line
 from mien.tracking.store import URI, connect, database_file
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import pandas as pd
 from mien.faces.packed import PackedFaces
 from mien.registry.candidate import SPEC
 from mien.registry.log_model import MODEL, TRAINED_ON
+from mien.tracking.failure import is_unreachable
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -80,6 +81,7 @@ def fetch_champion(client: "MlflowClient", name: str, version: int, to: Path) ->
 
     Raises:
         NoComparison: they are gone.
+        MlflowException: the server gives no answer, which is no ground for a decision.
     """
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
@@ -91,6 +93,8 @@ def fetch_champion(client: "MlflowClient", name: str, version: int, to: Path) ->
             tracking_uri=client.tracking_uri,
         )
     except (MlflowException, OSError) as error:
+        if is_unreachable(client.tracking_uri, error):
+            raise
         raise NoComparison(f"The files of the champion, version {version}, cannot be read: {error}.") from error
     return Champion(version, Path(folder))
 

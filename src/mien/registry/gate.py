@@ -14,6 +14,7 @@ CHALLENGER: Final = "challenger"  # lost the test, or waits for a person
 REFUSED: Final = "refused"  # could not be compared honestly
 CANDIDATE: Final = "candidate"  # registered by an experiment, which decides nothing
 UNCHANGED: Final = "unchanged"  # the champion itself
+UNREGISTERED: Final = "not registered"  # the registry gave no answer
 
 
 @dataclass(frozen=True)

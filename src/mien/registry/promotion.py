@@ -21,7 +21,7 @@ from mien.registry.events import (
     reigning,
 )
 from mien.registry.marks import mark_runs
-from mien.tracking.run import first_line
+from mien.tracking.failure import first_line, is_unreachable
 from mien.tracking.store import URI, connect, store_lock
 
 if TYPE_CHECKING:
@@ -79,12 +79,17 @@ def history(name: str) -> list[dict[str, Any]]:
         return events_of(settle(client, name))
 
 
+class Unreachable(UserError):
+    """The registry is a server and gave no answer; the same may work later."""
+
+
 @contextmanager
 def registry(name: str) -> Iterator["MlflowClient"]:
     """A client, one writer at a time; a store that fails ends in a sentence.
 
     Raises:
-        UserError: the store cannot be reached or written.
+        Unreachable: the store is a server and gives no answer.
+        UserError: the store cannot be read or written.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
@@ -95,7 +100,8 @@ def registry(name: str) -> Iterator["MlflowClient"]:
         with store_lock(uri, "registry"):
             yield client
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise UserError(
+        kind = Unreachable if is_unreachable(uri, error) else UserError
+        raise kind(
             f"the registry of {name} at {uri} failed ({first_line(error)}); "
             f"see that the store runs and that {URI} is right, then run the same command again."
         ) from error

@@ -48,7 +48,8 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
     """Register the candidate and, where `decides`, let the gate judge it.
 
     Raises:
-        UserError: a file is missing, or the store cannot be reached or written.
+        Unreachable: the store is a server and gives no answer.
+        UserError: a file is missing, or the store cannot be read or written.
     """
     key = decision_key(candidate, settings)
     if decides and (seen := glance(os.environ.get(URI, ""), candidate.name, candidate.identity, key)):
@@ -135,7 +136,13 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 
 
-def _report(candidate: Candidate, version: int, decision: gate.Decision, champion: int | None) -> dict[str, Any]:
+def unregistered(candidate: Candidate) -> dict[str, Any]:
+    """The report where the registry gave no answer: as far as one knows, nothing is registered and nobody decided."""
+    sentence = "The registry gave no answer, so the model is not registered, or not to the end; `dvc repro` goes on."
+    return _report(candidate, None, gate.Decision(gate.UNREGISTERED, [sentence]), None)
+
+
+def _report(candidate: Candidate, version: int | None, decision: gate.Decision, champion: int | None) -> dict[str, Any]:
     """What `reports/register.json` holds: the decision as it was made, and who is champion now."""
     report: dict[str, Any] = without_nan(
         {

@@ -43,14 +43,17 @@ EVALUATION_FILES: Final = {
 }
 
 
-def publish_training_files(client: "MlflowClient", root: Path) -> str:
-    """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
+def publish_training_files(client: "MlflowClient", root: Path, history: MetricHistory | None = None) -> str:
+    """Parameters, epochs, data set and files of `build/train`; returns what was sent.
+
+    `history` is what the caller knows already of the run's metrics.
+    """
     lineage = read_lineage(root)
     identity = training_identity(lineage)
     run = obtain_run(client, identity)
     run_id = run.info.run_id
     params = send_params(client, run_id, training_params(lineage))
-    metrics = MetricHistory(client, run_id).send(
+    metrics = (history or MetricHistory(client, run_id)).send(
         (epoch, of_epoch(values)) for epoch, values in read_history(root / "build/train/history.csv")
     )
     _send_data(client, run, lineage)

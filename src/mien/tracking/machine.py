@@ -1,6 +1,7 @@
 """Samples of the machine that a training runs on."""
 
 import time
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -35,8 +36,9 @@ class Machine:
             "system/cpu_utilization_percentage": psutil.cpu_percent(None),
             "system/system_memory_usage_percentage": memory.percent,
             "system/system_memory_usage_megabytes": memory.used / 1e6,
-            "system/process_memory_megabytes": psutil.Process(self._pid).memory_info().rss / 1e6,
         }
+        with suppress(psutil.NoSuchProcess):  # the training has ended, and did not wait for a slow store
+            values["system/process_memory_megabytes"] = psutil.Process(self._pid).memory_info().rss / 1e6
         if self.gpu_megabytes is not None:
             values["system/gpu_0_memory_usage_megabytes"] = self.gpu_megabytes
         return max(0, int((time.time() - self._start) / SAMPLE_EVERY)), values

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
+from mien.tracking.failure import first_line
 from mien.tracking.files import publish_evaluation_files, publish_training_files
-from mien.tracking.run import first_line
 from mien.tracking.store import URI, connect, use_store
 from mien.tracking.trials import publish_trials
+from mien.tracking.turns import publishing
 from mien.tracking.views import offer_view
 
 if TYPE_CHECKING:
@@ -29,19 +30,29 @@ WORKS: Final[dict[str, tuple[str, Work]]] = {
 }
 
 
-def publish_search(root: Path, *, within: float = WITHIN) -> None:
-    """The trials of `reports/tune.json` as child runs; never raises, one warning if it fails or is slow."""
-    _bounded(root, "search", within)
+def publish(root: Path, *names: str, within: float = WITHIN) -> None:
+    """Send what the store lacks of the named works, by default of all; never raises, one warning where it cannot.
 
+    A later stage sends all, so that what an earlier one could not send needs no person once the store is back.
+    """
+    uri = use_store(root)
+    here = _here(root, names or tuple(WORKS))
+    failure: list[str] = []
 
-def publish_training(root: Path, *, within: float = WITHIN) -> None:
-    """Configuration, epochs and curves of `build/train`; never raises, one warning if it fails or is slow."""
-    _bounded(root, "training", within)
+    def attempt() -> None:
+        try:
+            _send(connect(uri), root, here)
+        # Whatever goes wrong in the store is no reason to fail a stage whose files are written.
+        except Exception as error:
+            failure.append(first_line(error))
 
-
-def publish_evaluation(root: Path, *, within: float = WITHIN) -> None:
-    """Numbers, figures and report of the evaluation; never raises, one warning if it fails or is slow."""
-    _bounded(root, "evaluation", within)
+    thread = threading.Thread(target=attempt, name=f"mien-publish-{os.getpid()}", daemon=True)
+    thread.start()
+    thread.join(within)
+    if thread.is_alive():
+        failure.append(f"no answer within {within:g} s")
+    if failure:
+        _log.warning("tracking: the store %s failed (%s); `mien sync` sends what is missing.", uri, failure[0])
 
 
 def sync(root: Path) -> str:
@@ -51,12 +62,12 @@ def sync(root: Path) -> str:
         UserError: nothing has been trained yet, or the store cannot be reached or written.
     """
     uri = use_store(root)
-    here = [name for name, (file, _) in WORKS.items() if (root / file).exists()]
+    here = _here(root, tuple(WORKS))
     if not here:
         raise UserError(f"there is nothing to send: {root} has no build/train/lineage.json; run `dvc repro` first.")
     try:
         client = connect(uri)
-        sent = [f"{name}: {WORKS[name][1](client, root)}" for name in here]
+        sent = _send(client, root, here)
         offer_view(client, json.loads((root / WORKS[here[0]][0]).read_text(encoding="utf-8"))["data"])
     except UserError:
         raise
@@ -68,25 +79,10 @@ def sync(root: Path) -> str:
     return f"{uri} is level with the files. {'; '.join(sent)}."
 
 
-def _bounded(root: Path, name: str, within: float) -> None:
-    uri = use_store(root)
-    file, work = WORKS[name]
-    failure: list[str] = []
+def _here(root: Path, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if (root / WORKS[name][0]).exists()]
 
-    def attempt() -> None:
-        try:
-            work(connect(uri), root)
-        # Whatever goes wrong in the store is no reason to fail a stage whose files are written.
-        except Exception as error:
-            failure.append(first_line(error))
 
-    if not (root / file).exists():
-        _log.warning("tracking: there is no %s, so its %s is not sent.", file, name)
-        return
-    thread = threading.Thread(target=attempt, name=f"mien-publish-{name}-{os.getpid()}", daemon=True)
-    thread.start()
-    thread.join(within)
-    if thread.is_alive():
-        failure.append(f"no answer within {within:g} s")
-    if failure:
-        _log.warning("tracking: the store %s failed (%s); `mien sync` sends the %s.", uri, failure[0], name)
+def _send(client: "MlflowClient", root: Path, names: list[str]) -> list[str]:
+    with publishing(root):
+        return [f"{name}: {WORKS[name][1](client, root)}" for name in names]

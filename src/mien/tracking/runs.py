@@ -118,11 +118,19 @@ class MetricHistory:
             for key, value in values.items()
             if not self._has(key, step, float(value))
         ]
-        for start in range(0, len(missing), METRICS_A_BATCH):
-            self._client.log_batch(self._run_id, metrics=missing[start : start + METRICS_A_BATCH])
+        try:
+            for start in range(0, len(missing), METRICS_A_BATCH):
+                self._client.log_batch(self._run_id, metrics=missing[start : start + METRICS_A_BATCH])
+        except Exception:  # perhaps only the answer was lost
+            self.forget()
+            raise
         for metric in missing:
             self._known[metric.key][metric.step] = metric.value
         return len(missing)
+
+    def forget(self) -> None:
+        """Ask the store anew: somebody else may have written."""
+        self._known, self._empty = {}, False
 
     def _has(self, key: str, step: int, value: float) -> bool:
         if key not in self._known:

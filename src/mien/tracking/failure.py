@@ -1,0 +1,26 @@
+"""What went wrong with a store: in a few words, and whether the store was reached at all."""
+
+from typing import Final
+
+# As they stand in MLflow's messages, which quote whole chains of exceptions.
+KNOWN: Final = ("Connection refused", "timed out", "too many 500 error responses")
+# MLflow's client says so where a request got no answer, and where 5xx is all that it got.
+NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in a few words."""
+    text = str(error).strip() or type(error).__name__
+    known = [words for words in KNOWN if words in text]
+    return known[0] if known else text.splitlines()[0][:200]
+
+
+def is_unreachable(uri: str, error: BaseException) -> bool:
+    """Whether a server gave no answer, so that the same request may do later; never of an sqlite file.
+
+    An answer that refuses (a wrong password, a missing right, a wrong address) is no failure to reach it.
+    """
+    if uri.startswith(("http://", "https://")):
+        text = str(error)
+        return any(words in text for words in NO_ANSWER) or isinstance(error, ConnectionError | TimeoutError)
+    return not uri.startswith("sqlite:") and "OperationalError" in f"{type(error).__name__} {error}"

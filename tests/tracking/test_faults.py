@@ -1,0 +1,98 @@
+"""Servers that fail while the stage `train` runs: its result is unchanged, and `mien sync` brings the store level."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mien.tracking.publish import sync
+from mien.tracking.store import URI
+from tests.faults import FaultProxy, Mode, fault_proxy
+from tests.servers import server_on_postgresql, server_on_sqlite
+from tests.stores import no_store, with_store
+from tests.tracking.stage import Trained, prepared, run_train
+
+__all__ = ["no_store", "server_on_postgresql", "server_on_sqlite"]
+
+
+PATIENT = 60.0  # seconds: a busy machine needs more than ten to import MLflow, and these trainings take one
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("faces") / "checkout")
+
+
+@pytest.fixture
+def root(faces: Path, tmp_path: Path, no_store: None) -> Path:
+    shutil.copytree(faces, tmp_path / "checkout")
+    return tmp_path / "checkout"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The same training with the default store."""
+    root = tmp_path_factory.mktemp("undisturbed") / "checkout"
+    shutil.copytree(faces, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(URI, raising=False)
+        patch.setattr("mien.tracking.run.CLOSE_WITHIN", PATIENT)
+        trained = run_train(with_store(root), "undisturbed")
+        assert trained.missing() == []
+        os.environ.pop(URI, None)
+    assert trained.warnings == []
+    return trained
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def proxy(request: pytest.FixtureRequest, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """What fails on demand in front of a real server, and is the store in use."""
+    with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
+        monkeypatch.setenv(URI, between.address)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        monkeypatch.setattr("mien.tracking.run.CLOSE_WITHIN", PATIENT)
+        yield between
+
+
+def assert_level_after_one_sync(proxy: FaultProxy, trained: Trained) -> None:
+    """One sync brings the store level with the files, the next finds nothing to send."""
+    proxy.set("work")
+    sync(trained.root)
+    assert trained.missing() == []
+    proxy.seen.clear()
+    assert "training: 0 parameters, 0 metrics, 0 files" in sync(trained.root)
+    assert not [path for method, path in proxy.handled("work") if method == "PUT"]
+    assert trained.missing() == []
+
+
+def test_a_server_that_works_is_level_when_the_stage_ends(proxy: FaultProxy, root: Path, undisturbed: Trained) -> None:
+    trained = run_train(root, name())
+    assert (trained.warnings, trained.missing()) == ([], [])
+    assert (trained.history, trained.weights) == (undisturbed.history, undisturbed.weights)
+    assert_level_after_one_sync(proxy, trained)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "500", "hang", "cut"])
+@pytest.mark.parametrize("after", [0, 3], ids=["at the start", "in the middle"])
+def test_a_failing_server_changes_nothing_but_one_warning(
+    proxy: FaultProxy, root: Path, undisturbed: Trained, mode: Mode, after: int
+) -> None:
+    if after:
+        proxy.fail_at("runs/log-batch", after, mode)
+    else:
+        proxy.set(mode)
+    trained = run_train(root, name())
+    assert (trained.history, trained.weights) == (undisturbed.history, undisturbed.weights)
+    (warning,) = trained.warnings
+    assert proxy.address in warning and "`mien sync` sends what is missing" in warning
+    if after:
+        assert proxy.mode == mode  # else it would have failed after the training only
+    assert_level_after_one_sync(proxy, trained)
+
+
+def name() -> str:
+    """A data set that the servers, which all tests share, do not know yet."""
+    return f"faces-{uuid.uuid4().hex[:8]}"
