@@ -1,25 +1,39 @@
-"""What tracking costs a training: the same training with and without the live logger, in turn.
+"""What tracking costs a training, also where the store fails: the same training in turn without and with each store.
 
-    python -m benchmarks.tracking [PAIRS] [EPOCHS]
+    python -m benchmarks.tracking [ROUNDS] [EPOCHS]
 
 Drawn noise stands for faces (853 to learn from, as the sample has): the cost does not depend on what is learnt. Each
-time is that of a whole fresh process, from its start to its end, as a stage of the pipeline is: with imports, with
-closing the run and with publishing the training's files. The store is an sqlite database, created before.
+time is that of a whole fresh process, from its start to its end, as the stage `train` is: the logger first, then the
+imports, the training, its files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
+real MLflow server over sqlite, and that server behind a proxy that refuses, hangs, answers 500, or does so only after
+its fifth batch.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-TRAINING = """
-import dataclasses, json, sys
+from mien.tracking.store import URI, connect
+from tests.faults import FaultProxy, fault_proxy
+from tests.servers import mlflow_server
+
+TRAINING: Final = """
+import sys
 from pathlib import Path
+root, name, tracked, epochs = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "tracked", int(sys.argv[4])
+if tracked:
+    from mien.tracking.run import RunLogger
+    logger = RunLogger(root)
+import contextlib, dataclasses, json
 import numpy as np
 import pandas as pd
 from mien.models.saved import ModelSpec
@@ -28,7 +42,6 @@ from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
 from mien.training.recipe import Recipe
 from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
-root, name, tracked, epochs = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "tracked", int(sys.argv[4])
 random = np.random.default_rng(0)
 pixels = random.integers(0, 255, (1038, 48, 48, 1), dtype=np.uint8)
 labels = random.integers(0, 7, 1038)
@@ -41,63 +54,90 @@ config = {"model": dataclasses.asdict(recipe.model), "augment": dataclasses.asdi
 lineage = {"digest": name, "run": name, "data": "benchmark", "title": "noise", "drawn": True,
            "model": "resnet16", "choices": {}, "config": config, "search": {"trials": 0, "overruled": {}},
            "data_digest": "d" * 32, "split_digest": "s" * 32, "precision": "auto", "parameters": 1}
-if tracked:
-    from mien.tracking.files import training_identity, training_params
-    from mien.tracking.run import RunLogger
-    logger = RunLogger(root, training_identity(lineage), close_within=30)
-    logger.params(training_params(lineage))
-fitted = fit(spec, recipe, *parts, root / name, listener=logger.metrics if tracked else None, verbose=False)
-(root / "build/train").mkdir(parents=True, exist_ok=True)
-pd.DataFrame(fitted.history).to_csv(root / "build/train/history.csv", index=False)
-(root / "build/train/lineage.json").write_text(json.dumps(lineage))
-if tracked:
-    logger.close(publish=True)
+with contextlib.ExitStack() as ending:
+    if tracked:
+        from mien.tracking.files import training_identity, training_params
+        ending.enter_context(logger.run(training_identity(lineage), training_params(lineage)))
+    fitted = fit(spec, recipe, *parts, root / name, listener=logger.metrics if tracked else None, verbose=False)
+    (root / "build/train").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(fitted.history).to_csv(root / "build/train/history.csv", index=False)
+    (root / "build/train/lineage.json").write_text(json.dumps(lineage))
 """
+
+# A store's name, whether it fails, and how the proxy is told.
+Prepare = Callable[[FaultProxy], None]
+FAULTS: Final[dict[str, Prepare]] = {
+    "down": lambda proxy: proxy.set("refuse"),
+    "hangs": lambda proxy: proxy.set("hang"),
+    "500": lambda proxy: proxy.set("500"),
+    "dies": lambda proxy: proxy.fail_at("runs/log-batch", 5, "refuse"),
+    "hangs later": lambda proxy: proxy.fail_at("runs/log-batch", 5, "hang"),
+}
+KINDS: Final = ("none", "none again", "sqlite", "server", *FAULTS)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder with a store, and trainings in it."""
+    """A folder with a store, a server, and trainings."""
 
-    root: Path
+    folder: Path
     epochs: int
+    server: str
 
-    def seconds(self, name: str, *, tracked: bool) -> float:
+    def seconds(self, kind: str, name: str) -> float:
         """The time of one training in a fresh process.
 
         Raises:
-            RuntimeError: the training was not tracked to the end, so that its time says nothing.
+            RuntimeError: it warned where the store works, or did not where it fails: its time says nothing.
         """
-        word = "tracked" if tracked else "alone"
-        command = [sys.executable, "-c", TRAINING, str(self.root), name, word, str(self.epochs)]
+        if kind not in FAULTS:
+            uri = self.server if kind == "server" else f"sqlite:///{self.folder}/mlflow.db"
+            return self._run(name, uri, tracked=not kind.startswith("none"), fails=False)
+        with fault_proxy(self.server) as proxy:
+            FAULTS[kind](proxy)
+            return self._run(name, proxy.address, tracked=True, fails=True)
+
+    def _run(self, name: str, uri: str, *, tracked: bool, fails: bool) -> float:
+        root = Path(tempfile.mkdtemp(dir=self.folder))
+        command = [sys.executable, "-c", TRAINING, str(root), name]
+        command += ["tracked" if tracked else "alone", str(self.epochs)]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, URI: uri})
         seconds = time.perf_counter() - start
-        if "tracking stopped" in done.stderr:
-            raise RuntimeError(done.stderr)
+        if ("mien sync" in done.stderr) != fails:
+            raise RuntimeError(f"{name} at {uri}: {done.stderr or 'no warning'}")
+        shutil.rmtree(root)
         return seconds
 
 
 def main() -> None:
-    """Print both times and the ratio, pair by pair; what comes first in a pair changes from pair to pair."""
+    """Print each round's times, then the medians of the ratios to that round's training without tracking."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", type=int, nargs="?", default=5)
+    parser.add_argument("rounds", type=int, nargs="?", default=5)
     parser.add_argument("epochs", type=int, nargs="?", default=30)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        Bench(Path(folder), 1).seconds("creates the store", tracked=True)
-        bench = Bench(Path(folder), options.epochs)
-        pairs = []
-        for i in range(options.pairs):
-            order = (False, True) if i % 2 == 0 else (True, False)
-            took = {tracked: bench.seconds(f"{tracked} {i}", tracked=tracked) for tracked in order}
-            pairs.append((took[False], took[True]))
-            ratio, load = took[True] / took[False], os.getloadavg()[0]
-            print(f"alone {took[False]:6.2f} s  tracked {took[True]:6.2f} s  ratio {ratio:.3f}  load {load:.1f}")
-            sys.stdout.flush()
-    alone, tracked = (statistics.median(column) for column in zip(*pairs, strict=True))
-    cost = 100 * (statistics.median(t / a for a, t in pairs) - 1)
-    print(f"{options.epochs} epochs: alone {alone:.2f} s, tracked {tracked:.2f} s, cost {cost:+.1f} % (medians)")
+    rounds: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        connect(f"sqlite:///{folder}/mlflow.db")
+        (folder / "server").mkdir()
+        shutil.copyfile(folder / "mlflow.db", folder / "server/mlflow.db")
+        with mlflow_server(f"sqlite:///{folder}/server/mlflow.db", folder / "server") as server:
+            bench = Bench(folder, options.epochs, server)
+            for i in range(options.rounds):
+                turned = KINDS[i % len(KINDS) :] + KINDS[: i % len(KINDS)]  # what comes first changes
+                rounds.append({kind: bench.seconds(kind, f"{kind} {i}") for kind in turned})
+                row = "  ".join(f"{kind} {rounds[-1][kind]:.1f}" for kind in KINDS)
+                print(f"{row}  load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{options.epochs} epochs, {options.rounds} rounds, beside no tracking (median {_none(rounds):.1f} s):")
+    for kind in KINDS[1:]:
+        costs = sorted(100 * (times[kind] / times["none"] - 1) for times in rounds)
+        more = statistics.median(times[kind] - times["none"] for times in rounds)
+        print(f"{kind:12} {statistics.median(costs):+6.1f} %  ({costs[0]:+.1f} to {costs[-1]:+.1f})  {more:+.2f} s")
+
+
+def _none(rounds: list[dict[str, float]]) -> float:
+    return statistics.median(times["none"] for times in rounds)
 
 
 if __name__ == "__main__":

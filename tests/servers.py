@@ -67,9 +67,9 @@ def postgresql() -> Iterator[str]:
     serve += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     process = subprocess.Popen(serve, **change, **quiet)
     try:
-        uri = f"postgresql://mien@127.0.0.1:{port}/postgres"
-        wait_for(lambda: takes_sql(uri), process, None)
-        yield uri
+        address = f"mien@127.0.0.1:{port}/postgres"
+        wait_for(lambda: takes_sql(f"postgresql://{address}"), process, None)
+        yield f"postgresql+psycopg2://{address}"  # SQLAlchemy 2.1 takes plain `postgresql` for psycopg 3
     finally:
         process.send_signal(3)  # "immediate shutdown": its processes go at once, nobody needs the data
         process.wait(20)
