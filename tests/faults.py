@@ -60,8 +60,7 @@ class FaultProxy:
             protocol_version = "HTTP/1.1"
 
             def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                proxy._answer(self, body)
+                proxy._answer(self, body_of(self))
 
             def do_GET(self) -> None:
                 self.answer()
@@ -81,7 +80,11 @@ class FaultProxy:
             def log_message(self, format: str, *args: object) -> None:
                 """Quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Quiet: a client that went away is no news here."""
+
+        self._server = Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self.address = f"http://127.0.0.1:{self.port}"
@@ -106,7 +109,8 @@ class FaultProxy:
 
     def _hand_on(self, request: BaseHTTPRequestHandler, body: bytes, *, whole: bool) -> None:
         upstream = http.client.HTTPConnection(self._upstream, timeout=60)
-        headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+        dropped = ("connection", "transfer-encoding", "content-length")
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in dropped}
         upstream.request(request.command, request.path, body, headers)
         answer = upstream.getresponse()
         content = answer.read()
@@ -120,6 +124,18 @@ class FaultProxy:
         if request.command != "HEAD":
             request.wfile.write(content if whole else content[: len(content) // 2])
         upstream.close()
+
+
+def body_of(request: BaseHTTPRequestHandler) -> bytes:
+    """A request's body; `requests` sends an empty file in chunks."""
+    if request.headers.get("Transfer-Encoding", "") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    body = b""
+    while size := int(request.rfile.readline(), 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
 
 
 @contextmanager

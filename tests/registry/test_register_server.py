@@ -39,7 +39,7 @@ def root(weak: Path, tmp_path: Path, data: str) -> Path:
     return named(copied(weak, tmp_path / "checkout"), data)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def proxy(request: pytest.FixtureRequest, no_store: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """What fails on demand in front of a real server, and is the registry in use."""
     with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
@@ -106,7 +106,7 @@ def test_the_stage_ends_without_a_registry_and_the_next_run_registers(
     "step",
     ["runs/create", "registered-models/create", "logged-models", "mlflow-artifacts", "model-versions/create", "alias"],
 )
-@pytest.mark.parametrize("mode", ["refuse", "cut"])
+@pytest.mark.parametrize("mode", ["cut", pytest.param("refuse", marks=pytest.mark.slow)])
 def test_a_registry_that_dies_in_the_middle_is_gone_on_with(
     proxy: FaultProxy, root: Path, data: str, step: str, mode: Mode
 ) -> None:

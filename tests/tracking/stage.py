@@ -5,6 +5,7 @@ import logging
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mlflow.entities import Run
 
@@ -73,19 +74,21 @@ class Heard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.warnings.append(record.getMessage())
 
+    def __enter__(self) -> Self:
+        logging.getLogger("mien.tracking").addHandler(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        logging.getLogger("mien.tracking").removeHandler(self)
+
 
 def run_train(root: Path, data: str) -> Trained:
     """Tune (no search) and train, as `dvc repro` starts them, with the data set's name as the experiment's."""
     (root / "dvc.lock").write_text("stages: {}\n")
     overrides = [*CHOICES, *TINY, f"data.name={data}"]
-    heard = Heard()
-    logging.getLogger("mien.tracking").addHandler(heard)
-    try:
-        with chdir(root):
-            tune.main([*overrides, "tune=none"])
-            train.main(overrides)
-    finally:
-        logging.getLogger("mien.tracking").removeHandler(heard)
+    with Heard() as heard, chdir(root):
+        tune.main([*overrides, "tune=none"])
+        train.main(overrides)
     build = root / "build/train"
     return Trained(
         root, (build / "history.csv").read_bytes(), (build / "model.safetensors").read_bytes(), heard.warnings

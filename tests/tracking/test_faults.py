@@ -2,18 +2,22 @@
 
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from mien.tracking.publish import sync
-from mien.tracking.store import URI
+from mien.tracking.publish import publish, sync
+from mien.tracking.run import RunLogger
+from mien.tracking.runs import RunIdentity, find_run
+from mien.tracking.store import URI, connect
 from tests.faults import FaultProxy, Mode, fault_proxy
 from tests.servers import server_on_postgresql, server_on_sqlite
 from tests.stores import no_store, with_store
-from tests.tracking.stage import Trained, prepared, run_train
+from tests.tracking.stage import Heard, Trained, prepared, run_train
 
 __all__ = ["no_store", "server_on_postgresql", "server_on_sqlite"]
 
@@ -47,7 +51,7 @@ def undisturbed(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return trained
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def proxy(request: pytest.FixtureRequest, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """What fails on demand in front of a real server, and is the store in use."""
     with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
@@ -68,6 +72,7 @@ def assert_level_after_one_sync(proxy: FaultProxy, trained: Trained) -> None:
     assert trained.missing() == []
 
 
+@pytest.mark.parametrize("proxy", ["sqlite", "postgresql"], indirect=True)
 def test_a_server_that_works_is_level_when_the_stage_ends(proxy: FaultProxy, root: Path, undisturbed: Trained) -> None:
     trained = run_train(root, name())
     assert (trained.warnings, trained.missing()) == ([], [])
@@ -91,6 +96,56 @@ def test_a_failing_server_changes_nothing_but_one_warning(
     if after:
         assert proxy.mode == mode  # else it would have failed after the training only
     assert_level_after_one_sync(proxy, trained)
+
+
+@pytest.mark.parametrize("proxy", ["sqlite", "postgresql"], indirect=True)
+def test_the_process_left_behind_and_a_sync_send_nothing_twice(
+    proxy: FaultProxy, root: Path, undisturbed: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when `evaluate` follows a training that did not wait for a slow server."""
+    monkeypatch.setattr("mien.tracking.run.CLOSE_WITHIN", 0.1)
+    proxy.fail_at("runs/log-batch", 3, "hang")
+    trained = run_train(root, name())
+    assert len(trained.warnings) == 1 and "no answer within 0.1 s" in trained.warnings[0]
+    wait_until(lambda: proxy.mode == "hang")
+    proxy.set("work")
+    publish(root)
+    wait_until(lambda: not senders())
+    assert trained.missing() == []
+    assert trained.weights == undisturbed.weights
+
+
+def test_what_failed_goes_up_at_the_end_if_the_server_is_back(proxy: FaultProxy, tmp_path: Path) -> None:
+    identity = RunIdentity(name(), "back", "d1")
+    logger = RunLogger(tmp_path)
+    proxy.fail_at("runs/log-batch", 3, "500")
+    logger.start(identity, {"lr": 0.1})
+    epochs = iter(range(10_000))
+    heard = Heard()
+    with heard:
+        wait_until(lambda: logger.metrics(next(epochs), {"val_loss": 1.0}) or bool(heard.warnings))
+        proxy.set("work")
+        logger.metrics(last := next(epochs), {"val_loss": 0.5})
+        logger.close()
+    wait_until(lambda: not senders())
+    run = find_run(connect(), identity.experiment, "d1")
+    assert run is not None and run.info.status == "FINISHED"
+    assert sorted(m.step for m in connect().get_metric_history(run.info.run_id, "val_loss")) == list(range(last + 1))
+    assert len(heard.warnings) == 1
+
+
+def senders() -> list[psutil.Process]:
+    """The processes that still send."""
+    gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    children = [child for child in psutil.Process().children() if child.status() not in gone]
+    return [child for child in children if "mien.tracking.live" in child.cmdline()]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def name() -> str:

@@ -2,8 +2,14 @@
 
 from typing import Final
 
-# As they stand in MLflow's messages, which quote whole chains of exceptions.
-KNOWN: Final = ("Connection refused", "timed out", "too many 500 error responses")
+# What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
+KNOWN: Final = {
+    "Connection refused": "Connection refused",
+    "timed out": "timed out",
+    "too many 500 error responses": "too many 500 error responses",
+    "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "error code 403": "it does not allow this user, or this name of the server",
+}
 # MLflow's client says so where a request got no answer, and where 5xx is all that it got.
 NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
 
@@ -11,7 +17,7 @@ NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
 def first_line(error: BaseException) -> str:
     """What an exception says, in a few words."""
     text = str(error).strip() or type(error).__name__
-    known = [words for words in KNOWN if words in text]
+    known = [meaning for words, meaning in KNOWN.items() if words in text]
     return known[0] if known else text.splitlines()[0][:200]
 
 
