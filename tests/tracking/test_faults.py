@@ -106,7 +106,7 @@ def test_the_process_left_behind_and_a_sync_send_nothing_twice(
     monkeypatch.setattr("mien.tracking.run.CLOSE_WITHIN", 0.1)
     proxy.fail_at("runs/log-batch", 3, "hang")
     trained = run_train(root, name())
-    assert len(trained.warnings) == 1 and "no answer within 0.1 s" in trained.warnings[0]
+    assert len(trained.warnings) == 1 and "not done within 0.1 s" in trained.warnings[0]
     wait_until(lambda: proxy.mode == "hang")
     proxy.set("work")
     publish(root)

@@ -73,7 +73,7 @@ class RunLogger:
             if not self._hear(self._child) and code:
                 self._warn(f"its process ended with code {code}")
         except subprocess.TimeoutExpired:
-            self._warn(f"no answer within {self._close_within:g} s")
+            self._warn(f"not done within {self._close_within:g} s; its process goes on by itself")
         self._leave(self._child)
 
     def _launch(self) -> "subprocess.Popen[bytes] | None":
