@@ -11,7 +11,7 @@ from mlflow.entities import Run
 
 from mien.faces.settings import CropConfig
 from mien.tracking.files import read_lineage, training_params
-from mien.tracking.runs import find_run
+from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import connect
 from pipelines import train, tune
 from tests.registry.workspace import prepare
@@ -50,7 +50,9 @@ class Trained:
         wrong = []
         for key in rows[0].keys() - {"epoch"}:
             csv_values = sorted((int(row["epoch"]), float(row[key])) for row in rows if row[key])
-            stored = sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, key))
+            stored = sorted(
+                (m.step, m.value) for m in client.get_metric_history(run.info.run_id, *of_epoch({key: 0.0}))
+            )
             if stored != csv_values:
                 wrong.append(f"{key}: {stored} instead of {csv_values}")
         params = {key: str(value) for key, value in training_params(read_lineage(self.root)).items()}

@@ -12,7 +12,7 @@ import pytest
 
 from mien.tracking.publish import publish, sync
 from mien.tracking.run import RunLogger
-from mien.tracking.runs import RunIdentity, find_run
+from mien.tracking.runs import RunIdentity, find_run, of_epoch
 from mien.tracking.store import URI, connect
 from tests.faults import FaultProxy, Mode, fault_proxy
 from tests.servers import server_on_postgresql, server_on_sqlite
@@ -130,7 +130,8 @@ def test_what_failed_goes_up_at_the_end_if_the_server_is_back(proxy: FaultProxy,
     wait_until(lambda: not senders())
     run = find_run(connect(), identity.experiment, "d1")
     assert run is not None and run.info.status == "FINISHED"
-    assert sorted(m.step for m in connect().get_metric_history(run.info.run_id, "val_loss")) == list(range(last + 1))
+    stored = connect().get_metric_history(run.info.run_id, *of_epoch({"val_loss": 0.0}))
+    assert sorted(metric.step for metric in stored) == list(range(last + 1))
     assert len(heard.warnings) == 1
 
 
