@@ -4,7 +4,8 @@
 
 Needs root: the folder becomes a memory disk of its own. Before each stage the disk is filled up to a few kilobytes. The
 stage run by hand must end with exit code 1 and one sentence, without a traceback and without an out; `dvc repro` of it
-must fail too; with room again the same `dvc repro` must end with 0, and nothing half-written be left.
+must fail too; with room again the same `dvc repro` must end with 0, after what a person mends by hand is mended
+(it is printed), and nothing half-written be left.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main() -> None:
         for stage in STAGES:
             for kilobytes in FREE:
                 print(f"{stage}, {kilobytes} kB free: {_full(workspace, stage, kilobytes)}", flush=True)
-            _mend_lock(workspace.folder / "dvc.lock")
+            _mend_dvc(workspace.folder)
             workspace.run("dvc", "repro", stage)
             if left := leftovers(workspace.folder):
                 sys.exit(f"{stage}: left over {left}")
@@ -46,15 +47,23 @@ def main() -> None:
         subprocess.run(["umount", base], check=True)
 
 
-def _mend_lock(lock: Path) -> None:
-    """What docs/TRUST.md tells a person to do: DVC writes dvc.lock in place, and on a full disk leaves it broken."""
+def _mend_dvc(folder: Path) -> None:
+    """What docs/TRUST.md tells a person to do: DVC writes these two in place, and a full disk breaks them off."""
+    for name in ("dvc.lock", ".dvc/tmp/rwlock"):
+        file = folder / name
+        if file.exists() and not _whole(file):
+            print(
+                f"  DVC left half of {name} ({file.stat().st_size} bytes) and refuses to read it; removed.", flush=True
+            )
+            file.unlink()
+
+
+def _whole(file: Path) -> bool:
     try:
-        whole = not lock.exists() or "stages" in (yaml.safe_load(lock.read_text(encoding="utf-8")) or {})
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML too
     except yaml.YAMLError:
-        whole = False
-    if not whole:
-        print(f"  DVC left a dvc.lock of {lock.stat().st_size} bytes, which it refuses to read; removed.", flush=True)
-        lock.unlink()
+        return False
+    return isinstance(content, dict) and (file.name != "dvc.lock" or "stages" in content)
 
 
 def _full(workspace: Workspace, stage: str, kilobytes: int) -> str:

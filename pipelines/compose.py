@@ -31,6 +31,7 @@ CONF: Final = Path(__file__).resolve().parent.parent / "conf"
 REFUSED: Final = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
     errno.EROFS: "mount it writable",
     errno.EACCES: "allow yourself to read and write there",
     errno.EPERM: "allow yourself to read and write there",

@@ -88,6 +88,7 @@ def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], say
     ("code", "says"),
     [
         (errno.ENOSPC, "build/crop: no space left on device; make room there, then run again."),
+        (errno.EFBIG, "build/crop: file too large; raise the limit of a file's size .*, then run again."),
         (errno.EROFS, "build/crop: read-only file system; mount it writable, then run again."),
         (errno.EACCES, "build/crop: permission denied; allow yourself to read and write there, then run again."),
     ],

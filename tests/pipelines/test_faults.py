@@ -1,0 +1,125 @@
+"""A full disk, a damaged store, a clock that jumps: a sentence, nothing lost, and the same command ends well later."""
+
+import dataclasses
+import os
+import pickle
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from mien.errors import UserError
+from mien.models.saved import ModelSpec
+from mien.models.settings import ModelConfig
+from mien.registry import events, promotion
+from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
+from mien.tracking.store import connect, use_store
+from mien.training.checkpoints import LAST, read_checkpoint
+from mien.training.fit import fit
+from mien.training.recipe import Recipe
+from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from tests.training.conftest import bars
+
+NAME = "mien-tiny"
+RECIPE = Recipe(
+    ModelConfig("resnet", width=4),
+    AugmentConfig(),
+    OptimConfig(),
+    TrainConfig(epochs=4, batch_size=32, patience=0, precision="32"),
+)
+SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), size=24, colour="grey")
+FULL = """
+import pickle, resource, sys
+from pathlib import Path
+from mien.training.fit import fit
+from pipelines.compose import run_stage
+from tests.training.conftest import bars
+spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
+def listener(epoch, metrics):
+    if epoch == 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+run_stage("train", lambda: fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=listener))
+"""
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_that_epoch_alone(tmp_path: Path) -> None:
+    undisturbed = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), tmp_path / "undisturbed")
+    environment = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}"}
+    folder = tmp_path / "full"
+    command = [sys.executable, "-c", FULL, str(folder), pickle.dumps((SPEC, RECIPE)).hex()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("mien: ")
+    assert "file too large; raise the limit" in done.stderr
+    assert read_checkpoint(folder / LAST)["epoch"] == 1
+    epochs: list[int] = []
+    again = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), folder, listener=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [2, 3]
+    assert again.history == undisturbed.history
+    pairs = zip(again.model.state_dict().values(), undisturbed.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An sqlite store with a registered model of two versions."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    use_store(tmp_path)
+    client = connect()
+    client.create_registered_model(NAME)
+    for _ in range(2):
+        client.create_model_version(NAME, tmp_path.as_uri())
+    return tmp_path / "mlruns/mlflow.db"
+
+
+def promote(version: int) -> str:
+    return promotion.promote(NAME, version, by="ada", reason="why not")
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut"])
+def test_a_damaged_store_is_told_in_a_sentence_and_works_again_when_it_is_back(store: Path, damage: str) -> None:
+    whole = store.read_bytes()
+    store.write_bytes(b"no database " * 1000 if damage == "garbage" else whole[:40_000])
+    with pytest.raises(UserError, match=r"^the registry of mien-tiny at .*mlflow.db failed \(.*database") as error:
+        promote(1)
+    assert "\n" not in str(error.value)
+    store.write_bytes(whole)
+    assert promote(1) == "mien-tiny version 1 is champion now."
+
+
+def test_a_clock_that_goes_back_leaves_the_history_in_its_order(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        year_of_now = 2030
+
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            cls.year_of_now -= 1
+            return datetime(cls.year_of_now, 1, 1, tzinfo=UTC)
+
+    monkeypatch.setattr(events, "datetime", Clock)
+    promote(1)
+    promote(2)
+    assert [event["version"] for event in promotion.history(NAME)] == [1, 2]
+    assert promotion.history(NAME)[0]["at"] > promotion.history(NAME)[1]["at"]
+    assert promotion.rollback(NAME, by="ada", reason="it failed").startswith("mien-tiny is back at version 1")
+
+
+def test_a_clock_that_goes_back_makes_no_second_run_and_no_second_number(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, real = connect(), time.time
+    identity = RunIdentity("tiny", "tiny", "digest")
+    run = obtain_run(client, identity)
+    MetricHistory(client, run.info.run_id).send([(0, {"val_loss": 2.0}), (1, {"val_loss": 1.0})])
+    monkeypatch.setattr(time, "time", lambda: real() - 400 * 24 * 3600)
+    again = obtain_run(client, identity)
+    MetricHistory(client, again.info.run_id).send([(1, {"val_loss": 1.0}), (2, {"val_loss": 0.5})])
+    assert again.info.run_id == run.info.run_id
+    values = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "val_loss")]
+    assert sorted(values) == [(0, 2.0), (1, 1.0), (2, 0.5)]
+    assert client.get_run(run.info.run_id).data.metrics["val_loss"] == 0.5  # the last epoch's, not the last clock's
