@@ -19,9 +19,8 @@ def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
     assert list(lock["stages"]) == STAGES
     for stage in lock["stages"].values():
         assert all((workspace.folder / out["path"]).exists() for out in stage.get("outs", []))
-    assert not (workspace.folder / "build/.partial").glob("*/*") or not list(
-        (workspace.folder / "build/.partial").glob("*")
-    )
+    left = (workspace.folder / "build/.partial").iterdir()
+    assert {f.suffix for f in left} <= {".lock"}  # nothing half-written; a lock file stays when its holder is gone
 
 
 def test_the_numbers_hang_together(workspace: Workspace) -> None:
