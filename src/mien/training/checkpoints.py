@@ -1,5 +1,6 @@
 """Checkpoints that a killed training continues from."""
 
+import io
 import sys
 import zipfile
 from pathlib import Path
@@ -43,8 +44,9 @@ class WholeFiles(TorchCheckpointIO):
         final = Path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(f"{final.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
+        content = io.BytesIO()  # onto a full disk torch.save ends with an error that hides which one it was
+        torch.save(checkpoint, content)
+        partial.write_bytes(content.getbuffer())
         partial.replace(final)
 
 
