@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import UserError
+from mien.records import read_record
 from pipelines.compose import compose, run_stage
 from pipelines.outs import Outs
 
@@ -28,12 +29,13 @@ def main(argv: list[str] | None = None) -> None:
     from mien.evaluation.evaluate import evaluate_model
     from mien.evaluation.report import between
     from mien.faces.packed import open_faces
+    from mien.models.account import read_lineage
     from mien.models.machine import unlike_here
     from mien.models.saved import load_model
 
     model, _ = load_model(MODEL)
     packed = open_faces(FACES)
-    lineage = _read(MODEL / "lineage.json")
+    lineage = read_lineage(MODEL)
     _belong_together(lineage, packed.spec)
     parts = {name: pd.read_parquet(PARTS / f"{name}.parquet") for name in ("train", "val", "test")}
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
@@ -52,14 +54,9 @@ def main(argv: list[str] | None = None) -> None:
     publish(Path.cwd())
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
-
-
 def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
-    split = _read(PARTS / "split.json")["digest"]
+    split = read_record(PARTS / "split.json", {"digest": str}, "`dvc repro split` writes it anew")["digest"]
     for what, trained, here in (
         ("faces", lineage["data_digest"], spec["digest"]),
         ("split", lineage["split_digest"], split),

@@ -1,11 +1,12 @@
 """What tune and train both start from: faces of train and validation, the network's input, and a name for it all."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.errors import UserError
+from mien.records import read_record
 from pipelines.compose import Config
 from pipelines.state import code_digest, digest
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FACES: Final = Path("build/crop")
 PARTS: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
+SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
 GROUPS: Final = ("model", "augment", "optim", "train")
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
 CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipelines/tune.py", "pipelines/train.py")
@@ -55,7 +57,9 @@ def read_inputs(config: Config, root: Path | None = None) -> Inputs:
     faces = open_faces(base / FACES)
     recipe = Recipe(*(config.groups[group] for group in GROUPS))
     cut = {key: faces.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
-    split = json.loads((base / PARTS / "split.json").read_text(encoding="utf-8"))
+    split = read_record(base / PARTS / "split.json", {"digest": str, "data_digest": str}, SPLIT_ANEW)
+    if split["data_digest"] != faces.spec["digest"]:
+        raise UserError(f"{PARTS} was made from other faces than {FACES} holds; {SPLIT_ANEW}.")
     return Inputs(
         spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), classes=tuple(faces.spec["classes"]), **cut),
         recipe=recipe,
@@ -71,7 +75,26 @@ def _part(base: Path, name: str, faces: "PackedFaces") -> "LabelledFaces":
 
     from mien.training.faces import LabelledFaces, soft_labels
 
-    part = pd.read_parquet(base / PARTS / f"{name}.parquet", columns=["row", "label", "votes"])
+    file = base / PARTS / f"{name}.parquet"
+    try:
+        part = pd.read_parquet(file, columns=["row", "label", "votes"])
+    except ValueError as error:  # no Parquet, or without one of these
+        raise UserError(f"{file} is damaged ({str(error).splitlines()[0].rstrip('.')}); {SPLIT_ANEW}.") from error
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.spec["classes"]))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
+
+
+def read_best(recipe: "Recipe", base: Path | None = None) -> tuple[dict[str, Any], "Recipe"]:
+    """What tune handed on, and the recipe with its values.
+
+    Raises:
+        UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
+    """
+    anew = "`dvc repro tune` writes it anew"
+    keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int}
+    best = read_record((base or Path()) / BEST, keys, anew)
+    try:
+        return best, recipe.with_values(best["values"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{BEST}: values: {error.args[0]}; {anew}.") from error

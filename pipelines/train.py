@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.compose import Config, compose, run_stage
-from pipelines.inputs import BEST, GROUPS, Inputs, read_inputs
+from pipelines.inputs import GROUPS, Inputs, read_best, read_inputs
 from pipelines.outs import Outs
 from pipelines.state import digest, kept_state
 
 if TYPE_CHECKING:
     from mien.training.fit import Fitted
+    from mien.training.recipe import Recipe
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train, and write the network, its history, its lineage and its curves."""
-    import yaml
-
     from mien.tracking.files import training_identity, training_params
     from mien.tracking.run import CLOSE_WITHIN, RunLogger
     from mien.training.hardware import choose_hardware
@@ -29,8 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     # First of all: its process imports MLflow while this one imports PyTorch.
     logger = RunLogger(Path.cwd(), close_within=CLOSE_WITHIN)
     inputs = read_inputs(config)
-    best = yaml.safe_load(BEST.read_text(encoding="utf-8"))
-    inputs = _with_best(inputs, best["values"])
+    best, recipe = read_best(inputs.recipe)
+    inputs = _with_best(inputs, recipe)
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).made_on)
     key = digest(lineage["digest"], best["values"])
     # The state is taken first: who is refused it must not end the run of the process that holds it.
@@ -42,8 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         _write(inputs, lineage, fitted)
 
 
-def _with_best(inputs: Inputs, values: dict[str, Any]) -> Inputs:
-    recipe = inputs.recipe.with_values(values)
+def _with_best(inputs: Inputs, recipe: "Recipe") -> Inputs:
     spec = dataclasses.replace(inputs.spec, architecture=dataclasses.asdict(recipe.model))
     return dataclasses.replace(inputs, recipe=recipe, spec=spec)
 

@@ -1,14 +1,17 @@
 """A saved network is the same network, and a damaged one is refused with a sentence."""
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mien.errors import UserError
+from mien.models.account import SPEC
 from mien.models.inference import predict_logits
-from mien.models.saved import SPEC, WEIGHTS, ModelSpec, load_model, save_model
+from mien.models.saved import WEIGHTS, ModelSpec, load_model, save_model
 from mien.models.settings import ModelConfig
 
 MODEL_SPEC = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), size=32, colour="grey", margin=0.1)
@@ -50,12 +53,47 @@ def test_a_missing_model_names_the_stage_that_writes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "damage"),
-    [(WEIGHTS, b"x" * 100), (SPEC, b'{"size"'), (SPEC, b'{"classes": [], "size": 3}')],
+    ("file", "damage", "says"),
+    [
+        (WEIGHTS, b"x" * 100, "cannot be read"),
+        (SPEC, b'{"size"', "model.json is damaged"),
+        (SPEC, b'{"classes": [], "size": 3}', "model.json lacks architecture"),
+    ],
 )
-def test_a_damaged_file_is_named(saved: Path, file: str, damage: bytes) -> None:
+def test_a_damaged_file_is_named(saved: Path, file: str, damage: bytes, says: str) -> None:
     (saved / file).write_bytes(damage)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=rf"{says}.*; `dvc repro train` writes it anew\.$"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"architecture": {"name": "vit", "dropout": 0.1}}, "name must be one of cnn48, .* not 'vit'"),
+        ({"architecture": {"name": "resnet", "depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"architecture": {"name": "resnet", "width": 8, "dropout": 0.1}}, "Error.* loading state_dict"),
+        ({"architecture": {"name": "cnn48"}}, "takes faces of 48 pixels"),
+        ({"hue": 1}, "model.json has hue, which this version of mien does not know"),
+        ({"size": "32"}, 'size must be a whole number, not "32"'),
+        ({"square": 1}, "square must be true or false, not 1"),
+        ({"classes": ["happy", "sad"]}, "gives happy, sad; this version of mien expects angry"),
+    ],
+)
+def test_a_model_of_another_version_is_told_in_one_sentence(saved: Path, change: dict[str, Any], says: str) -> None:
+    fields = {**json.loads((saved / SPEC).read_text()), **change}
+    (saved / SPEC).write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=says) as told:
+        load_model(saved)
+    assert "\n" not in str(told.value)
+    assert str(told.value).endswith("`dvc repro train` writes it anew.")
+
+
+@pytest.mark.parametrize("key", ["margin", "apply_exif_rotation", "classes"])
+def test_how_faces_are_cut_is_never_guessed(saved: Path, key: str) -> None:
+    fields = json.loads((saved / SPEC).read_text())
+    del fields[key]
+    (saved / SPEC).write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=f"model.json lacks {key}, as another version of mien"):
         load_model(saved)
 
 

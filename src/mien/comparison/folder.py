@@ -1,12 +1,13 @@
 """A side of a comparison from the files of a checkout: what the last `dvc repro` left there."""
 
-import json
 from pathlib import Path
 from typing import Final
 
 from mien.comparison.subject import Subject, plain_params, read_predictions
 from mien.errors import UserError
-from mien.tracking.files import evaluation_metrics, read_history, read_lineage, training_params
+from mien.models.account import read_lineage
+from mien.records import read_record
+from mien.tracking.files import evaluation_metrics, read_history, training_params
 
 NEEDED: Final = (
     "reports/metrics.json",
@@ -26,8 +27,10 @@ def read_folder(folder: Path) -> Subject:
     root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
     if missing := [name for name in NEEDED if not (root / name).is_file()]:
         raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` makes it.")
-    lineage = read_lineage(root)
-    report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
+    lineage = read_lineage(root / "build/train")
+    report = read_record(
+        root / "reports/metrics.json", {"split_digest": str, "model": str}, "`dvc repro evaluate` writes it anew"
+    )
     if report["split_digest"] != lineage["split_digest"] or report["model"] != lineage["model"]:
         raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` mends it.")
     return Subject(

@@ -1,20 +1,33 @@
 """Faces of one size in one file: `faces.npy`, its index, and how they were cut."""
 
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from mien.errors import UserError
+from mien.records import read_record
 
 PIXELS: Final = "faces.npy"
 INDEX: Final = "index.parquet"
 SPEC: Final = "crop.json"
+ANEW: Final = "`dvc repro crop` writes it anew"
+SPEC_KEYS: Final[dict[str, type]] = {
+    "size": int,
+    "colour": str,
+    "margin": float,
+    "square": bool,
+    "apply_exif_rotation": bool,
+    "classes": list,
+    "n": int,
+    "digest": str,
+}
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -34,20 +47,23 @@ def open_faces(folder: Path) -> PackedFaces:
     """The packed faces that `crop_faces` wrote into `folder`.
 
     Raises:
-        UserError: a file is missing, or pixels and index do not belong together.
+        UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
     """
-    for name in (PIXELS, INDEX, SPEC):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing; run the crop stage.")
-    pixels = np.load(folder / PIXELS, mmap_mode="r")
-    index = pd.read_parquet(folder / INDEX)
-    spec = json.loads((folder / SPEC).read_text())
+    spec = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+    pixels = _opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"))
+    index = _opened(folder / INDEX, pd.read_parquet)
     if not len(pixels) == len(index) == spec["n"]:
-        raise UserError(
-            f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; "
-            "run the crop stage again."
-        )
+        raise UserError(f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; {ANEW}.")
     return PackedFaces(pixels, index, spec)
+
+
+def _opened(file: Path, reader: Callable[[Path], _T]) -> _T:
+    if not file.is_file():
+        raise UserError(f"{file} is missing; {ANEW}.")
+    try:
+        return reader(file)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is damaged ({str(error).splitlines()[0].rstrip('.')}); {ANEW}.") from error
 
 
 def faces_digest(index: pd.DataFrame) -> str:

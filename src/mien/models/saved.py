@@ -12,11 +12,11 @@ from torch import nn
 
 from mien.errors import UserError
 from mien.expressions import CLASS_SETS, EXPRESSIONS
+from mien.models.account import ANEW, SPEC, read_spec
 from mien.models.catalogue import Network, build_model
 from mien.models.settings import ModelConfig
 
 WEIGHTS: Final = "model.safetensors"
-SPEC: Final = "model.json"
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,19 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
     """The network in evaluation mode on the CPU, and its description.
 
     Raises:
-        UserError: a file is missing or damaged, or the classes are none that this version knows.
+        UserError: a file is missing or damaged, or of a version of mien that knew other networks or classes.
     """
+    if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
+        raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
+    fields = read_spec(folder)
+    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+    _refuse_other_classes(spec, folder)
     try:
-        fields = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-        spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
-        _refuse_other_classes(spec, folder)
         model = spec.build()
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} holds no model: {WEIGHTS} and {SPEC} are needed; `dvc repro train` writes them."
-        ) from error
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the model in {folder} cannot be read ({reason}); `dvc repro -f train` writes it anew."
-        ) from error
+    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
+        reason = str(error).splitlines()[0].rstrip(".:")
+        raise UserError(f"the model in {folder} cannot be read ({reason}); {ANEW}.") from error
     return model.eval(), spec
 
 
@@ -78,5 +74,6 @@ def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
     if spec.classes not in known:
         expected = " or ".join(", ".join(names) for names in known)
         raise UserError(
-            f"the model in {folder} gives {', '.join(spec.classes)}; this version of mien expects {expected}."
+            f"the model in {folder} gives {', '.join(map(str, spec.classes)) or 'no class'}; "
+            f"this version of mien expects {expected}; {ANEW}."
         )

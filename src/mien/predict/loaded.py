@@ -1,19 +1,19 @@
 """A model ready to predict: network, how faces are cut for it, temperature, and where it comes from."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
+from mien.models.account import ANEW, LINEAGE
 from mien.models.saved import ModelSpec, load_model
+from mien.records import read_record
 
 if TYPE_CHECKING:
     from mien.models.catalogue import Network
 
 SERVED: Final = Path("artifacts") / "model"  # below the folder of a registered model
 SERVING: Final = "serving.json"
-LINEAGE: Final = "lineage.json"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_folder(
         )
     files = folder / SERVED if (folder / SERVED).is_dir() else folder
     network, spec = load_model(files)
-    lineage = _read(files / LINEAGE)
+    lineage = read_record(files / LINEAGE, {}, ANEW) if (files / LINEAGE).exists() else {}
     return LoadedModel(
         network=network,
         spec=spec,
@@ -61,16 +61,6 @@ def load_folder(
 def _temperature(folder: Path) -> float | None:
     for file in (folder / SERVING, folder.parent / "evaluate" / "temperature.json"):
         if file.exists():
-            return float(_read(file)["temperature"])
+            about = read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it anew")
+            return float(about["temperature"])
     return None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """A JSON file's content; empty where there is no file."""
-    if not file.exists():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is no JSON ({error}); `dvc repro -f train evaluate` writes it anew.") from error
-    return content

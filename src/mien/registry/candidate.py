@@ -1,7 +1,6 @@
 """What a training and its evaluation left behind, as something to register."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import mien
-from mien.errors import UserError
+from mien.models.account import SPEC, read_lineage, read_spec
+from mien.records import read_record
 
 PACKAGE: Final = Path(mien.__file__).resolve().parent
 # The code that turns a photo into a probability: a change in it makes another model of the same weights.
@@ -23,7 +23,6 @@ SERVING: Final = (
     "registry/served.py",
 )
 WEIGHTS: Final = "model.safetensors"
-SPEC: Final = "model.json"
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,18 @@ class Candidate:
     @cached_property
     def lineage(self) -> dict[str, Any]:
         """What the training says of itself."""
-        return _read(self.model / "lineage.json")
+        return read_lineage(self.model)
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """How faces are cut for the network: size, colour, margin, square, apply_exif_rotation, classes."""
-        return _read(self.model / SPEC)
+        return read_spec(self.model)
 
     @cached_property
     def temperature(self) -> float:
         """By which logits are divided."""
-        return float(_read(self.temperature_file)["temperature"])
+        about = read_record(self.temperature_file, {"temperature": float}, "`dvc repro evaluate` writes it anew")
+        return float(about["temperature"])
 
     @property
     def name(self) -> str:
@@ -80,10 +80,3 @@ def cut_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _sources() -> list[Path]:
     paths = [PACKAGE / name for name in SERVING]
     return sorted(f for p in paths for f in ([p] if p.is_file() else p.rglob("*.py")) if "__pycache__" not in f.parts)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        raise UserError(f"{file} is missing; run `dvc repro` up to evaluate before a model is registered.")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content

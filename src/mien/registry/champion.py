@@ -1,6 +1,5 @@
 """The champion on a candidate's test set: its own files, its own preprocessing, its own code."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from mien.errors import UserError
 from mien.faces.packed import PackedFaces
-from mien.registry.candidate import SPEC
+from mien.models.account import read_spec
 from mien.registry.log_model import MODEL, TRAINED_ON
 from mien.tracking.failure import is_unreachable
 
@@ -41,13 +41,29 @@ class Champion:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """How faces are cut for it."""
-        spec: dict[str, Any] = json.loads((self._model / SPEC).read_text(encoding="utf-8"))
-        return spec
+        """How faces are cut for it.
+
+        Raises:
+            NoComparison: its files are damaged, or of another version of mien.
+        """
+        try:
+            return read_spec(self._model)
+        except UserError as error:
+            why = str(error).partition(";")[0]
+            raise NoComparison(f"The files of the champion, version {self.version}, cannot be used: {why}.") from error
 
     def overlap(self, test: pd.DataFrame, *, same_cut: bool) -> int:
-        """How many test faces it learnt from: the same photo, or, where faces are cut alike, the same pixels."""
-        seen = pd.read_parquet(self._model / TRAINED_ON)
+        """How many test faces it learnt from: the same photo, or, where faces are cut alike, the same pixels.
+
+        Raises:
+            NoComparison: its list of them is missing or damaged.
+        """
+        try:
+            seen = pd.read_parquet(self._model / TRAINED_ON, columns=["photo_digest", "face_digest"])
+        except (OSError, ValueError) as error:
+            raise NoComparison(
+                f"The list of what the champion, version {self.version}, learnt from cannot be read: {error}."
+            ) from error
         known = test["photo_digest"].isin(set(seen["photo_digest"]))
         if same_cut:
             known |= test["face_digest"].isin(set(seen["face_digest"]))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
-from mien.registry.candidate import PACKAGE, SPEC, WEIGHTS, Candidate
+from mien.models.account import LINEAGE, SPEC
+from mien.registry.candidate import PACKAGE, WEIGHTS, Candidate
 from mien.registry.describe import model_text
 from mien.registry.tags import IDENTITY
 from mien.tracking.store import database_file
@@ -183,7 +184,7 @@ def _log(client: "MlflowClient", candidate: Candidate, run: "Run", check: Callab
 def _stage(candidate: Candidate, folder: Path) -> Path:
     """Weights, description, temperature, lineage, and the digests of the photos that were learnt from."""
     folder.mkdir()
-    for name in (WEIGHTS, SPEC, "lineage.json"):
+    for name in (WEIGHTS, SPEC, LINEAGE):
         shutil.copyfile(candidate.model / name, folder / name)
     (folder / "serving.json").write_text(json.dumps({"temperature": candidate.temperature}), encoding="utf-8")
     trained_on(candidate).to_parquet(folder / TRAINED_ON, index=False)

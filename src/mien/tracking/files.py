@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.models.account import read_lineage
 from mien.models.machine import unlike_here
+from mien.records import read_record
 from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.notes import TEST, TRAINING, evaluation_note, set_note, training_note
 from mien.tracking.runs import (
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+TRAINED: Final = "build/train"
 TRAINING_FILES: Final = {
     "training": ("build/train/history.csv", "build/train/lineage.json", "reports/train.json", "reports/train/*.png"),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
@@ -48,7 +51,7 @@ def publish_training_files(client: "MlflowClient", root: Path, history: MetricHi
 
     `history` is what the caller knows already of the run's metrics.
     """
-    lineage = read_lineage(root)
+    lineage = read_lineage(root / TRAINED)
     identity = training_identity(lineage)
     run = obtain_run(client, identity)
     run_id = run.info.run_id
@@ -67,9 +70,9 @@ def publish_training_files(client: "MlflowClient", root: Path, history: MetricHi
 
 def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     """Numbers with their intervals, figures and report; returns what was sent."""
-    lineage = read_lineage(root)
+    lineage = read_lineage(root / TRAINED)
     run = obtain_run(client, training_identity(lineage))
-    report = json.loads((root / "reports/metrics.json").read_text(encoding="utf-8"))
+    report = read_record(root / "reports/metrics.json", {}, "`dvc repro evaluate` writes it anew")
     metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
     files = send_files(client, run, root, EVALUATION_FILES)
     set_tags(client, run.info.run_id, lock_facts(root))
@@ -77,12 +80,6 @@ def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, "FINISHED")
     return f"{metrics} metrics, {files} files"
-
-
-def read_lineage(root: Path) -> dict[str, Any]:
-    """What `build/train` says of itself."""
-    lineage: dict[str, Any] = json.loads((root / "build/train/lineage.json").read_text(encoding="utf-8"))
-    return lineage
 
 
 def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:

@@ -1,10 +1,10 @@
 """The trials of a search as child runs of one parent."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.records import read_record
 from mien.tracking.files import send_files
 from mien.tracking.notes import SEARCH, search_note, set_note
 from mien.tracking.runs import (
@@ -29,7 +29,7 @@ STATUS: Final = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  
 
 def publish_trials(client: "MlflowClient", root: Path) -> str:
     """The trials of `reports/tune.json` that the store lacks; returns what was sent."""
-    report = json.loads((root / "reports/tune.json").read_text(encoding="utf-8"))
+    report = read_record(root / "reports/tune.json", {}, "`dvc repro tune` writes it anew")
     if not report.get("trials"):
         return "no trials"
     data, digest = report["data"], report["digest"]

@@ -1,0 +1,130 @@
+"""What an older or newer mien, a person or a bad disk left in build/: one sentence with the remedy, before any work.
+
+Each row changes one file of a workspace as crop, split, tune and train leave it. A change is new values of keys (None
+takes the key out), or the whole content of the file.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mien.errors import UserError
+from mien.faces.settings import CropConfig
+from mien.registry.candidate import Candidate
+from pipelines.compose import compose
+from pipelines.evaluate import main as evaluate
+from pipelines.inputs import read_best, read_inputs
+from tests.registry.workspace import prepare, train
+
+Change = Mapping[str, Any] | bytes
+CHOICES = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
+CROP, SPLIT, BEST, MODEL, LINEAGE = (
+    "build/crop/crop.json",
+    "build/split/split.json",
+    "build/tune/best.yaml",
+    "build/train/model.json",
+    "build/train/lineage.json",
+)
+PIXELS, INDEX, TRAIN = "build/crop/faces.npy", "build/crop/index.parquet", "build/split/train.parquet"
+
+# what reads it, file, change, what the sentence must say
+ROWS: list[tuple[str, str, Change, str]] = [
+    ("train", CROP, {"classes": None}, "lacks classes, as another version of mien"),
+    ("train", CROP, {"tilt": 3}, "has tilt, which this version of mien does not know"),
+    ("train", CROP, {"n": 7}, "index rows and says 7; `dvc repro crop`"),
+    ("train", CROP, b"", "is damaged"),
+    ("evaluate", CROP, b'{"size": 24', "is damaged"),
+    ("train", PIXELS, b"", "is damaged"),
+    ("train", PIXELS, b"garbage " * 99, "is damaged"),
+    ("evaluate", INDEX, b"garbage " * 99, "is damaged"),
+    ("train", SPLIT, {"digest": None}, "lacks digest"),
+    ("train", SPLIT, {"data_digest": "another"}, "was made from other faces than build/crop holds"),
+    ("evaluate", SPLIT, b"[]", "must hold a mapping, and holds []"),
+    ("train", TRAIN, b"garbage " * 99, "is damaged"),
+    ("train", BEST, b"", "must hold a mapping, and holds null"),
+    ("train", BEST, {"made_on": None}, "lacks made_on, as another version of mien"),
+    ("train", BEST, {"values": [1]}, "values must be a mapping, not [1]"),
+    ("train", BEST, {"values": {"optim.rate": 1}}, "values: there is no optim.rate"),
+    ("train", BEST, {"values": {"optim.lr": -1.0}}, "values: lr must be above 0, not -1.0"),
+    ("train", BEST, {"values": {"optim.lr": "fast"}}, "values: "),
+    ("evaluate", MODEL, {"architecture": {"name": "vit"}}, "name must be one of cnn48"),
+    ("evaluate", LINEAGE, {"split_digest": None}, "lacks split_digest"),
+    ("evaluate", LINEAGE, {"search": [1]}, "search must be a mapping"),
+    ("register", LINEAGE, b"{}", "lacks digest"),
+    ("register", MODEL, {"square": None}, "lacks square"),
+    (
+        "register",
+        "build/evaluate/temperature.json",
+        {"temperature": "warm"},
+        'must be a number, not "warm"',
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("state")
+    prepare(root, CropConfig(size=24, colour="grey"))
+    train(root, steps=1)
+    about = json.loads((root / SPLIT).read_text())
+    faces = json.loads((root / CROP).read_text())
+    (root / SPLIT).write_text(json.dumps({**about, "data_digest": faces["digest"]}))
+    (root / "build/tune").mkdir()
+    best = {"digest": "d", "made_on": None, "values": {"optim.lr": 0.01}, "overruled": {}, "trials": 1}
+    (root / BEST).write_text(yaml.safe_dump(best))
+    return root
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = Path(shutil.copytree(template, tmp_path / "checkout"))
+    monkeypatch.chdir(root)
+    return root
+
+
+def read(stage: str) -> None:
+    """What the stage reads before it works."""
+    if stage == "train":
+        inputs = read_inputs(compose("train", CHOICES))
+        read_best(inputs.recipe)
+    elif stage == "evaluate":
+        evaluate(["evaluate=standard"])
+    else:
+        candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
+        assert candidate.spec and candidate.lineage and candidate.temperature
+
+
+def change(file: Path, how: Change) -> None:
+    if isinstance(how, bytes):
+        file.write_bytes(how)
+        return
+    content = {**yaml.safe_load(file.read_text()), **how}
+    file.write_text(json.dumps({key: value for key, value in content.items() if key not in how or value is not None}))
+
+
+@pytest.mark.parametrize("stage", ["train", "register"])
+def test_state_as_it_should_be_is_read(root: Path, stage: str) -> None:
+    read(stage)
+
+
+@pytest.mark.parametrize(("stage", "file", "how", "says"), ROWS, ids=[f"{s}-{f}-{h}"[:70] for s, f, h, _ in ROWS])
+def test_bad_state_is_told_in_one_sentence(root: Path, stage: str, file: str, how: Change, says: str) -> None:
+    change(root / file, how)
+    with pytest.raises(UserError) as told:
+        read(stage)
+    sentence = str(told.value)
+    assert says in sentence and "\n" not in sentence
+    folder = Path(file).parent  # the stage of that name writes it
+    assert str(folder) in sentence and f"`dvc repro {folder.name}` writes it anew" in sentence
+
+
+def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:
+    about = json.loads((root / LINEAGE).read_text())
+    assert "device" not in about and "made_on" not in about["search"]
+    evaluate(["evaluate=standard", "evaluate.bootstrap=100"])
+    assert (root / "reports/metrics.json").exists()
