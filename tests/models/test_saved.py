@@ -1,6 +1,7 @@
 """A saved network is the same network, and a damaged one is refused with a sentence."""
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ def test_a_saved_network_answers_as_before(tmp_path: Path) -> None:
 
 def test_normalisation_travels_with_the_weights(saved: Path) -> None:
     assert float(load_model(saved)[0].normalise.mean) == 9
+
+
+def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / WEIGHTS).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as error:
+        save_model(MODEL_SPEC.build(), MODEL_SPEC, tmp_path)
+    assert error.value.errno == errno.ENOSPC
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:

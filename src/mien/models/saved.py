@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from mien.errors import UserError
@@ -45,7 +45,8 @@ class ModelSpec:
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
     """Write `model.safetensors` and `model.json` into an existing folder."""
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    (folder / WEIGHTS).write_bytes(save(weights))  # save_file's error hides that a disk is full
     (folder / SPEC).write_text(json.dumps(dataclasses.asdict(spec), indent=2) + "\n", encoding="utf-8")
 
 
