@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     best, recipe = read_best(inputs.recipe)
     inputs = _with_best(inputs, recipe)
     lineage = _lineage(config, inputs, best, choose_hardware(inputs.recipe.train).made_on)
-    key = digest(lineage["digest"], best["values"])
+    # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
+    key = digest(lineage, best["values"], inputs.identity(config))
     # The state is taken first: who is refused it must not end the run of the process that holds it.
     with (
         kept_state("train", key, lineage) as folder,
