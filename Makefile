@@ -24,7 +24,8 @@ help:  ## list the targets
 install: $(BIN)/.installed  ## create .venv with the pinned stack
 
 $(BIN)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"mien needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}; say: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c '' >/dev/null 2>&1 || { echo "mien needs Python 3.11 or newer, and $(PYTHON) does not run; say: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "mien needs Python 3.11 or newer, and $(PYTHON) is %d.%d; say: make PYTHON=python3.11 $(MAKECMDGOALS)" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -81,4 +81,34 @@ def test_a_broken_report_is_named(mien: Command, reports: Path) -> None:
     (reports / "register.json").write_text("{")
     done = mien("status")
     assert done.code == 1
-    assert "register.json is no JSON" in done.err
+    assert "register.json is damaged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("metrics.json", "", "is damaged"),
+        ("metrics.json", '{"accuracy": {"value": 0.5', "is damaged"),
+        ("metrics.json", "[0.5]", "must hold a mapping, and holds [0.5]"),
+        ("metrics.json", "{}", "lacks data, as another version of mien"),
+        ("register.json", "null", "must hold a mapping, and holds null"),
+        ("register.json", '{"model": "mien-tiny"}', "lacks version"),
+        ("tune.json", '{"trials": 3, "overruled": {}}', "trials must be a list, not 3"),
+        ("tune.json", "\x00", "is damaged"),
+        ("../build/train/lineage.json", '{"run": "tiny"}', "lacks digest"),
+    ],
+)
+def test_a_report_of_another_form_is_told_in_one_sentence(
+    mien: Command, reports: Path, name: str, content: str, says: str
+) -> None:
+    (reports / name).write_text(content)
+    done = mien("status")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert says in done.err and Path(name).name in done.err
+    assert "` writes it anew." in done.err
+
+
+def test_a_damaged_store_is_no_matter_of_the_reports(mien: Command, reports: Path) -> None:
+    (reports.parent / "mlruns/mlflow.db").write_bytes(b"garbage " * 999)
+    assert mien("status").code == 0

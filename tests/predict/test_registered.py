@@ -55,7 +55,7 @@ def test_looking_creates_no_store(tmp_path: Path, no_store: None) -> None:
 def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlflow.db").write_text("garbage, and enough of it to be looked at" * 10)
     monkeypatch.setenv(URI, f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError, match=r"the registry at sqlite:.* failed \(.*file is not a database"):
+    with pytest.raises(UserError, match=r"sqlite:.* is no database of MLflow's.*file is not a database"):
         Predictor.from_uri(CHAMPION)
 
 

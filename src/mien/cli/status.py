@@ -3,8 +3,7 @@
 PyTorch is imported alone, to say whether this machine would have trained otherwise.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,8 @@ import typer
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, find_root, read_yaml
 from mien.errors import UserError
+from mien.models.account import LINEAGE, LINEAGE_KEYS
+from mien.records import read_record
 
 # A line of the summary: its name ("" goes on with the one above) and rich text.
 Line = tuple[str, str]
@@ -27,6 +28,30 @@ OUTCOMES: Final = {
 }
 COLUMN: Final = 16
 
+# What is read of each report.
+METRICS: Final[dict[str, type]] = {
+    "data": str,
+    "model": str,
+    "n": int,
+    "photos": int,
+    "majority_share": float,
+    "accuracy": dict,
+    "unweighted_average_recall": dict,
+    "ece": dict,
+    "data_digest": str,
+    "split_digest": str,
+}
+REGISTER: Final[dict[str, type]] = {
+    "model": str,
+    "version": object,
+    "outcome": str,
+    "reasons": list,
+    "champion": object,
+    "data_digest": str,
+    "split_digest": str,
+}
+TUNE: Final[dict[str, type]] = {"trials": list, "overruled": dict}
+
 
 def add_to(app: typer.Typer) -> None:
     """Make the command known."""
@@ -36,12 +61,12 @@ def add_to(app: typer.Typer) -> None:
 def status() -> None:
     """Say what the last `dvc repro` came to: accuracy, promotion, search, where to look next."""
     root = find_root()
-    metrics = _read(root / "reports/metrics.json")
+    metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
-    lineage = _read(root / "build/train/lineage.json")
-    register = _read(root / "reports/register.json")
-    tune = _read(root / "reports/tune.json")
+    lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
+    register = _read(root / "reports/register.json", REGISTER, "register")
+    tune = _read(root / "reports/tune.json", TUNE, "tune")
     sections = [
         _evaluation(metrics, lineage),
         _promotion(register, metrics),
@@ -129,7 +154,7 @@ def _is_about(root: Path, choice: str, data: str) -> bool:
 
 def _score(interval: dict[str, float | None]) -> str:
     """A number and its 95 % interval."""
-    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    value, low, high = (interval.get(key) for key in ("value", "low", "high"))
     if value is None:
         return "unknown"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
@@ -144,19 +169,13 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:
     """A report, or None where there is none.
 
     Raises:
-        UserError: the file is no JSON.
+        UserError: it is damaged, or of another version of mien.
     """
-    if not file.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is no JSON ({error}); `dvc repro` writes it anew.") from error
-    return content
+    return read_record(file, keys, f"`dvc repro {stage}` writes it anew") if file.is_file() else None
 
 
 def _print(title: str, sections: list[Iterator[Line]]) -> None:

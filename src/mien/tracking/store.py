@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from mien.checkout import main_checkout
 from mien.errors import UserError
+from mien.tracking.database import why_not_opened
 from mien.tracking.notes import NOTE
 from mien.tracking.views import view_tag
 
@@ -63,7 +64,11 @@ def use_store(root: Path) -> str:
 
 
 def connect(uri: str | None = None) -> "MlflowClient":
-    """A client of the store, which is created first where it is a file that does not exist."""
+    """A client of the store, which is created first where it is a file that does not exist.
+
+    Raises:
+        UserError: no store is set, or it is a database that MLflow cannot open as it is.
+    """
     address = uri or os.environ.get(URI)
     if not address:
         raise UserError(f"no tracking store is set: call use_store, or set {URI}.")
@@ -75,7 +80,12 @@ def connect(uri: str | None = None) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if file := database_file(address):
         _create(file)
-    return MlflowClient(address)
+    try:
+        return MlflowClient(address)
+    except Exception as error:
+        if sentence := why_not_opened(address, error):
+            raise UserError(sentence) from error
+        raise
 
 
 def database_file(uri: str) -> Path | None:
