@@ -105,7 +105,13 @@ def evaluate_logits(
     config: EvaluateConfig,
 ) -> Evaluation:
     """Fit the temperature on validation logits (M, classes) and measure the test logits (N, classes)."""
-    temperature = fit_temperature(val_logits, val_labels)
+    return measure_logits(fit_temperature(val_logits, val_labels), test_logits, test, config)
+
+
+def measure_logits(
+    temperature: Temperature, test_logits: npt.ArrayLike, test: pd.DataFrame, config: EvaluateConfig
+) -> Evaluation:
+    """Measure test logits (N, classes) at a temperature that is known already."""
     logits = checked_logits(test_logits, len(test))
     index = test.reset_index(drop=True)
     labels = index["label"].to_numpy().astype(np.int64)

@@ -25,16 +25,34 @@ Pictures = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What a report says of a model that is measured on another data set than its own.
+
+    `model` names it, `title` is the data set's, `part` the part of it ("test", or "all"), `drawn` whether its faces
+    are drawings, `digest` that of the measured faces, `sentences` how the two were brought together.
+    """
+
+    model: str
+    title: str
+    part: str
+    drawn: bool
+    digest: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Background:
     """What the report says besides the measures.
 
     `lineage` is the training's own account (`lineage.json`), `splits` has faces per class of each part, and
     `quarantine` one row for each face that could not be used, with `reason` and `label`.
+    `elsewhere` is None where the model is measured on its own data set.
     """
 
     lineage: dict[str, Any]
     splits: dict[str, pd.Series]
     quarantine: pd.DataFrame
+    elsewhere: Elsewhere | None = None
 
 
 def render_report(
@@ -60,6 +78,7 @@ def render_report(
     return environment.get_template("report.html").render(
         e=evaluation,
         lineage=background.lineage,
+        elsewhere=background.elsewhere,
         trained_on=trained_on(background.lineage),
         accuracy=evaluation.whole.intervals.overall["accuracy"],
         verdict=verdict(evaluation),

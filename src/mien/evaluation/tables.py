@@ -47,9 +47,13 @@ def metrics(evaluation: Evaluation, lineage: dict[str, Any]) -> dict[str, Any]:
     "uncalibrated". A number that does not exist (recall of a class without a face, the interval of one
     photo) is null. "leak_free" is null where no test face has a copy in training.
     """
+    return {**{key: lineage[key] for key in IDENTITY}, **measured(evaluation)}
+
+
+def measured(evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers of `metrics` alone, without what they were measured on."""
     leak_free = evaluation.leak_free
     return {
-        **{key: lineage[key] for key in IDENTITY},
         **_part(evaluation.whole),
         "uncalibrated": {name: _number(value) for name, value in evaluation.before.items()},
         "temperature": _number(evaluation.temperature.value),

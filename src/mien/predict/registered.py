@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,8 @@ from mien.tracking.failure import first_line
 from mien.tracking.store import URI, connect, database_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
@@ -31,6 +34,19 @@ def load_registered(uri: str) -> "LoadedModel":
         NoSuchModel: there is none.
         UserError: the URI has another form, the store cannot be reached, or the files cannot be read.
     """
+    with registered_files(uri) as (folder, version):
+        from mien.predict.loaded import load_folder  # brings torch: a model that is missing is told without it
+
+        return load_folder(folder, name=version.name, version=int(version.version))
+
+
+@contextmanager
+def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
+    """The folder of a registered version's files, while the block lasts, and the version.
+
+    Raises:
+        NoSuchModel, UserError: as `load_registered`.
+    """
     parts = FORM.fullmatch(uri)
     if parts is None:
         raise UserError(f"{uri!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
@@ -39,11 +55,8 @@ def load_registered(uri: str) -> "LoadedModel":
         raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
     client = _connected(store)
     version = _find(client, uri, parts["name"], parts["alias"], parts["version"])
-    from mien.predict.loaded import load_folder  # brings torch: a model that is missing is told without waiting for it
-
     with tempfile.TemporaryDirectory() as scratch:
-        folder = _fetch(client, version, scratch)
-        return load_folder(folder, name=version.name, version=int(version.version))
+        yield _fetch(client, version, scratch), version
 
 
 def _connected(store: str) -> "MlflowClient":

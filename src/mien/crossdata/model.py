@@ -1,0 +1,79 @@
+"""The model that is measured on another data set: its network, its lineage, and which faces it learnt from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from mien.errors import UserError
+from mien.predict.loaded import LINEAGE, SERVED, LoadedModel, load_folder
+from mien.predict.registered import registered_files
+
+SEEN: Final = ["photo_digest", "face_digest"]
+TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A model, what its training says of itself, and the digests of the faces that it was fitted or chosen with.
+
+    `seen` has `photo_digest` and `face_digest`, and is None where the model's folder does not tell.
+    """
+
+    loaded: LoadedModel
+    lineage: dict[str, Any]
+    seen: pd.DataFrame | None
+
+    @property
+    def name(self) -> str:
+        """For people: `mien-expw version 3`, or `resnet16 (build/train)`."""
+        if self.loaded.version is None:
+            return f"{self.lineage['model']} ({self.loaded.name})"
+        return f"{self.loaded.name} version {self.loaded.version}"
+
+    @property
+    def slug(self) -> str:
+        """For a folder's name: `mien-expw-3`, or data set and network of a model that is not registered."""
+        if self.loaded.version is None:
+            return f"{self.lineage['data']}-{self.lineage['model']}"
+        return f"{self.loaded.name}-{self.loaded.version}"
+
+
+def open_measured(said: str) -> MeasuredModel:
+    """The model that a person means: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, `NAME@ALIAS`, or a folder.
+
+    Raises:
+        NoSuchModel: the registry has none of that name, version or alias.
+        UserError: no folder of that name, no model in it, or files that cannot be read.
+    """
+    if ":/" not in said and ("@" not in said or Path(said).exists()):
+        return _read(Path(said), name="", version=None)
+    uri = said if ":/" in said else f"models:/{said}"
+    with registered_files(uri) as (folder, version):
+        return _read(folder, name=version.name, version=int(version.version))
+
+
+def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
+    loaded = load_folder(folder, name=name, version=version)
+    files = folder / SERVED if (folder / SERVED).is_dir() else folder
+    try:
+        lineage: dict[str, Any] = json.loads((files / LINEAGE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} lacks {LINEAGE}, so nobody knows what the model learnt from; `dvc repro train` writes it."
+        ) from error
+    return MeasuredModel(loaded, lineage, _seen(files, lineage))
+
+
+def _seen(files: Path, lineage: dict[str, Any]) -> pd.DataFrame | None:
+    """From the list beside a registered model, or from the split beside build/train, if it is the training's own."""
+    if (files / TRAINED_ON).is_file():
+        return pd.read_parquet(files / TRAINED_ON, columns=SEEN)
+    split = files.parent / "split"
+    about = split / "split.json"
+    if not about.is_file() or json.loads(about.read_text(encoding="utf-8"))["digest"] != lineage["split_digest"]:
+        return None
+    parts = [pd.read_parquet(split / f"{part}.parquet", columns=SEEN) for part in ("train", "val")]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,87 @@
+"""`mien evaluate` with real registered models on class folders that they never saw."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import Command
+from tests.crossdata.conftest import bars, plant_training_face, write_folders
+
+__all__ = ["bars"]
+
+
+def test_the_champion_is_measured_on_another_data_set_with_the_same_report(mien: Command, bars: Path) -> None:
+    done = mien("evaluate", "--data", "other")
+    assert done.code == 0, done.err
+    assert done.out.startswith("mien-tiny version 2 on bars in folders: 21 faces of 21 photos\n")
+    folder = bars / "reports/cross/mien-tiny-2-on-other"
+    report, found = (folder / "report.html").read_text(), json.loads((folder / "metrics.json").read_text())
+    assert found["accuracy"]["value"] > 0.8  # it knows bars, whoever drew them
+    assert re.search(rf"accuracy +{found['accuracy']['value']:.3f} \(", done.out)
+    assert (found["data"], found["part"], found["n"]) == ("other", "all", 21)
+    assert (found["model"], found["model_version"], found["learnt_from"]["data"]) == ("mien-tiny", 2, "tiny")
+    assert "mien-tiny version 2 on bars in folders" in report and "All usable faces of other" in report
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", report)
+    assert (folder / "figures/confusion.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(pd.read_csv(folder / "predictions.csv")) == 21
+    assert not list(folder.glob(".partial*"))
+
+
+def test_the_temperature_is_the_models_own(mien: Command, bars: Path) -> None:
+    own = json.loads((bars / "build/evaluate/temperature.json").read_text())["temperature"]
+    mien("evaluate", "--data", "other", "--model", "mien-tiny@champion")
+    found = json.loads((bars / "reports/cross/mien-tiny-2-on-other/metrics.json").read_text())
+    assert found["temperature"] == pytest.approx(own, abs=1e-6)
+    assert found["temperature_fitted_on"] == "validation of tiny"
+
+
+def test_a_folder_and_a_version_can_be_said_and_answer_alike(mien: Command, bars: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert mien("evaluate", "--data", "other", "--model", "models:/mien-tiny/2", "--out", one).code == 0
+    assert mien("evaluate", "--data", "other", "--model", bars / "build/train", "--out", other).code == 0
+    assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
+    assert json.loads((other / "metrics.json").read_text())["left_out"]["learnt_from"] == 0  # from build/split
+
+
+def test_a_face_that_the_model_learnt_from_is_left_out_and_counted(mien: Command, bars: Path) -> None:
+    plant_training_face(bars, "other")
+    done = mien("evaluate", "--data", "other")
+    assert "21 faces of 21 photos" in done.out
+    assert "1 face was left out because the model learnt from the same photo or the same pixels." in done.out
+    shutil.rmtree(bars / "build/split")
+    done = mien("evaluate", "--data", "other", "--model", bars / "build/train")
+    assert "22 faces" in done.out and "Which faces the model learnt from is not written" in done.out
+
+
+def test_faces_of_a_class_that_the_model_cannot_name_are_left_out_and_counted(mien: Command, bars: Path) -> None:
+    done = mien("evaluate", "--data", "eight")
+    assert "21 faces of 21 photos" in done.out
+    assert "3 faces of contempt were left out: the model cannot name that class." in done.out
+    assert "The test part that eight itself gives" in done.out
+
+
+def test_an_absent_class_is_said(mien: Command, bars: Path) -> None:
+    write_folders(bars, "two", ("angry", "disgust"))
+    done = mien("evaluate", "--data", "two")
+    assert "No face here is labelled fear, happy, sad, surprise, neutral" in done.out
+
+
+def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien: Command, bars: Path) -> None:
+    for arguments, reason in (
+        (["--data", "nowhere"], "there is no conf/data/nowhere.yaml; the choices are"),
+        (["--data", "fer2013"], "data set fer2013 is not here: data/fer2013 is missing"),
+        (["--data", "other", "--part", "test"], "has no part 'test': the data set has no official split"),
+        (["--data", "eight", "--part", "train"], "has no part 'train': the official parts are test"),
+        (["--data", "tiny"], "learnt from tiny itself, whose test set `dvc repro evaluate` alone opens"),
+        (["--data", "other", "--model", "mien-none@champion"], "there is no models:/mien-none@champion"),
+        (["--data", "other", "--model", "models:/mien-tiny/9"], "there is no models:/mien-tiny/9"),
+        (["--data", "other", "--model", "nothing/there"], "nothing/there: there is no such folder; a model is"),
+    ):
+        done = mien("evaluate", *arguments)
+        assert (done.code, done.out) == (1, ""), arguments
+        assert reason in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1, done.err
+    assert not (bars / "reports/cross").exists()

@@ -1,0 +1,78 @@
+"""A model of eight classes on a data set of seven, from the raw folder to the report."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mien.crossdata.evaluate import evaluate_elsewhere
+from mien.crossdata.faces import cut_faces
+from mien.crossdata.model import open_measured
+from mien.crossdata.write import write_cross
+from mien.evaluation.settings import EvaluateConfig
+from mien.expressions import WITH_CONTEMPT
+from mien.faces.settings import CropConfig
+from mien.models.saved import ModelSpec, save_model
+from mien.models.settings import ModelConfig
+from mien.sources.settings import DataConfig
+from tests.crossdata.conftest import write_folders
+
+
+@pytest.fixture
+def contemptuous(tmp_path: Path) -> Path:
+    """A network of eight classes that answers contempt to everything, and fear next."""
+    folder = tmp_path / "model/train"
+    folder.mkdir(parents=True)
+    spec = ModelSpec(
+        dataclasses.asdict(ModelConfig("resnet", width=4)), 32, "rgb", margin=0.2, square=True, classes=WITH_CONTEMPT
+    )
+    network = spec.build()
+    state = network.state_dict()
+    last = [name for name in state if name.endswith("bias")][-1]
+    assert len(state[last]) == 8
+    state[last] = torch.tensor([0.0, 0, 50, 0, 0, 0, 0, 99])
+    network.load_state_dict(state)
+    save_model(network, spec, folder)
+    lineage = {
+        "data": "eight",
+        "title": "eight classes",
+        "drawn": True,
+        "model": "resnet4",
+        "choices": {"data": "eight"},
+        "config": {},
+        "search": {"trials": 0, "overruled": {}},
+        "digest": "t",
+        "data_digest": "d",
+        "split_digest": "s",
+        "precision": "32",
+        "parameters": 1,
+    }
+    (folder / "lineage.json").write_text(json.dumps(lineage))
+    return folder
+
+
+def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf/data").mkdir(parents=True)
+    write_folders(tmp_path, "other")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    data = DataConfig("other", "folder", "data/other", "bars")
+    model = open_measured(str(contemptuous))
+    faces = cut_faces(data, model.loaded.spec, None, CropConfig(size=100, max_rows=2, workers=1), tmp_path, scratch)
+    spec = faces.packed.spec
+    assert (spec["size"], spec["colour"], spec["margin"], spec["square"]) == (32, "rgb", 0.2, True)
+    cross = evaluate_elsewhere(model, data, faces, EvaluateConfig(bootstrap=100))
+    assert cross.evaluation.probabilities.shape == (21, 7)  # all rows, whatever the crop's sample is
+    assert set(cross.evaluation.predicted) == {2}
+    assert cross.dropped == {"classes": ["contempt"], "first_answers": 21, "accuracy_if_wrong": 0.0}
+    assert cross.learnt_from is None
+    write_cross(cross, tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "The data set cannot name contempt, so it was taken out" in page
+    assert "first answer on 21 faces; with these counted as wrong the accuracy is 0.000" in page
+    assert "The model has no temperature" in page
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["accuracy"]["value"] == pytest.approx(
+        1 / 7, abs=1e-6
+    )
