@@ -44,6 +44,7 @@ def contemptuous(tmp_path: Path) -> Path:
         "config": {},
         "search": {"trials": 0, "overruled": {}},
         "digest": "t",
+        "run": "eight · resnet4",
         "data_digest": "d",
         "split_digest": "s",
         "precision": "32",

@@ -16,7 +16,7 @@ def metrics(cross: CrossEvaluation) -> dict[str, Any]:
         "data": cross.data.name,
         "part": cross.faces.part,
         "data_digest": cross.digest,
-        "model": model.loaded.name,
+        "model": model.slug if model.loaded.version is None else model.loaded.name,
         "model_version": model.loaded.version,
         "network": model.lineage["model"],
         "learnt_from": {key: model.lineage[key] for key in ("data", "data_digest", "split_digest")},

@@ -1,15 +1,15 @@
 """The model that is measured on another data set: its network, its lineage, and which faces it learnt from."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from mien.errors import UserError
-from mien.predict.loaded import LINEAGE, SERVED, LoadedModel, load_folder
+from mien.models.account import read_lineage
+from mien.predict.loaded import SERVED, LoadedModel, load_folder
 from mien.predict.registered import registered_files
+from mien.records import read_record
 
 SEEN: Final = ["photo_digest", "face_digest"]
 TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
@@ -28,9 +28,9 @@ class MeasuredModel:
 
     @property
     def name(self) -> str:
-        """For people: `mien-expw version 3`, or `resnet16 (build/train)`."""
+        """For people: `mien-expw version 3`, or the training's name where the model is not registered."""
         if self.loaded.version is None:
-            return f"{self.lineage['model']} ({self.loaded.name})"
+            return str(self.lineage["run"])
         return f"{self.loaded.name} version {self.loaded.version}"
 
     @property
@@ -58,12 +58,7 @@ def open_measured(said: str) -> MeasuredModel:
 def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
     loaded = load_folder(folder, name=name, version=version)
     files = folder / SERVED if (folder / SERVED).is_dir() else folder
-    try:
-        lineage: dict[str, Any] = json.loads((files / LINEAGE).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} lacks {LINEAGE}, so nobody knows what the model learnt from; `dvc repro train` writes it."
-        ) from error
+    lineage = read_lineage(files)
     return MeasuredModel(loaded, lineage, _seen(files, lineage))
 
 
@@ -73,7 +68,9 @@ def _seen(files: Path, lineage: dict[str, Any]) -> pd.DataFrame | None:
         return pd.read_parquet(files / TRAINED_ON, columns=SEEN)
     split = files.parent / "split"
     about = split / "split.json"
-    if not about.is_file() or json.loads(about.read_text(encoding="utf-8"))["digest"] != lineage["split_digest"]:
+    if not about.is_file():
+        return None
+    if read_record(about, {"digest": str}, "`dvc repro split` writes it anew")["digest"] != lineage["split_digest"]:
         return None
     parts = [pd.read_parquet(split / f"{part}.parquet", columns=SEEN) for part in ("train", "val")]
     return pd.concat(parts, ignore_index=True)
