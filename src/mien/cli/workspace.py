@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Final
 
-from mien.configuration.plain_yaml import read_plain_yaml
 from mien.errors import UserError
 
 PARAMS: Final = "params.yaml"
@@ -48,4 +47,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, is no YAML, or no mapping.
     """
+    from mien.configuration.plain_yaml import read_plain_yaml  # brings yaml, which `mien --help` does without
+
     return read_plain_yaml(file, str(file))
