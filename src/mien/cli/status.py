@@ -12,8 +12,6 @@ import typer
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, find_root, read_yaml
 from mien.errors import UserError
-from mien.models.account import LINEAGE, LINEAGE_KEYS
-from mien.records import read_record
 
 # A line of the summary: its name ("" goes on with the one above) and rich text.
 Line = tuple[str, str]
@@ -64,6 +62,8 @@ def status() -> None:
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
+    from mien.models.account import LINEAGE, LINEAGE_KEYS
+
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
     tune = _read(root / "reports/tune.json", TUNE, "tune")
@@ -175,6 +175,8 @@ def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | 
     Raises:
         UserError: it is damaged, or of another version of mien.
     """
+    from mien.records import read_record
+
     return read_record(file, keys, f"`dvc repro {stage}` writes it anew") if file.is_file() else None
 
 
