@@ -8,15 +8,18 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from mien.checkout import main_checkout
+from mien.errors import UserError
 from pipelines.lock import held
 
 STARTED_BY: Final = os.getppid()
+STALE: Final = 14  # days without a change, after which a state is no longer waited for
 
 
 def state_folder(root: Path | None = None) -> Path:
@@ -47,7 +50,8 @@ def _sources(path: Path) -> list[Path]:
 def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None = None) -> Iterator[Path]:
     """A folder for one stage's resumable state, held by one process and removed when the block succeeds.
 
-    It stays where whoever started this process has died meanwhile.
+    It stays where whoever started this process has died meanwhile. With it go the stage's states of other digests
+    that nobody holds and nobody has changed for `STALE` days: a configuration or code that was edited after a kill.
 
     Args:
         stage: the stage's name.
@@ -66,3 +70,20 @@ def kept_state(stage: str, key: str, about: Mapping[str, Any], root: Path | None
         # Nobody notes the outs of a stage whose `dvc` was killed: the next run makes them again, from the state.
         if os.getppid() == STARTED_BY:
             shutil.rmtree(folder)
+            _forget_stale(folder.parent, stage)
+
+
+def _forget_stale(states: Path, stage: str) -> None:
+    gone = [state for state in sorted(states.iterdir()) if state.is_dir() and _is_stale(state)]
+    for state in gone:
+        try:
+            with held(state.with_suffix(".lock"), stage):  # the lock's own file stays: another may just be opening it
+                shutil.rmtree(state)
+        except UserError:  # held, however old
+            continue
+        print(f"{stage}: removed {states.name}/{state.name} of .mien, which nobody has continued for {STALE} days")
+
+
+def _is_stale(state: Path) -> bool:
+    newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
+    return time.time() - newest > STALE * 24 * 3600

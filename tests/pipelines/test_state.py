@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -83,6 +84,51 @@ def test_state_outlives_an_error(tmp_path: Path) -> None:
         (folder / "journal.log").touch()
         raise OSError("full")
     assert (folder / "journal.log").exists()
+
+
+def age(state: Path, days: float) -> None:
+    """Make all of a state's files look so old."""
+    then = time.time() - days * 24 * 3600
+    for file in (*state.rglob("*"), state):
+        os.utime(file, (then, then))
+
+
+def test_states_that_nobody_continues_go_when_the_stage_succeeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = {}
+    for key, days in (("young", 13.0), ("old", 15.0), ("continued", 15.0)):
+        states[key] = tmp_path / ".mien/train" / key
+        states[key].mkdir(parents=True)
+        (states[key] / "last.ckpt").write_text("half way")
+        age(states[key], days)
+    os.utime(states["continued"] / "last.ckpt")
+    other = tmp_path / ".mien/unpacked/photos"
+    other.mkdir(parents=True)
+    age(other, 99)
+    with kept_state("train", "key", {}, tmp_path):
+        assert states["old"].exists()
+    assert {key for key, state in states.items() if state.exists()} == {"young", "continued"}
+    assert other.exists()
+    assert "removed train/old of .mien, which nobody has continued for 14 days" in capsys.readouterr().out
+
+
+def test_a_state_that_is_held_stays_however_old(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    age(tmp_path / ".mien/train/key", 99)
+    with kept_state("train", "another key", {}, tmp_path):
+        pass
+    assert (tmp_path / ".mien/train/key/last.ckpt").exists()
+    holder.kill()
+    holder.wait()
+
+
+def test_a_stage_that_fails_removes_nothing(tmp_path: Path) -> None:
+    old = tmp_path / ".mien/train/old"
+    old.mkdir(parents=True)
+    age(old, 99)
+    with pytest.raises(OSError, match="full"), kept_state("train", "key", {}, tmp_path):
+        raise OSError("full")
+    assert old.exists()
 
 
 def test_digests_follow_content(tmp_path: Path) -> None:
