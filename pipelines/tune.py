@@ -49,8 +49,12 @@ def _search(config: Config, inputs: Inputs, identity: str) -> "list[FrozenTrial]
     from mien.search.space import search_space
     from mien.search.study import search
     from mien.search.trial import ShortTraining
+    from mien.training.faces import refuse_larger_batch
 
     space = search_space(config.tune.space, inputs.recipe)
+    sizes, batch_size = config.tune.space.get("train.batch_size", {}), inputs.recipe.train.batch_size
+    largest = max(batch_size, *sizes.get("choices", ()), sizes.get("high", 0))
+    refuse_larger_batch(largest, inputs.train)  # not in the middle of the search
     own = {key: inputs.recipe.value(key) for key in space}
     objective = ShortTraining(inputs.spec, inputs.recipe, inputs.train, inputs.val, config.tune.epochs)
     # More trials continue the study, so their number is no part of the state's key.

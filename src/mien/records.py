@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from mien.errors import UserError
 
 KINDS: Final = {
@@ -37,10 +35,10 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
     """
     try:
         text = file.read_text(encoding="utf-8")
-        content = yaml.safe_load(text) if file.suffix == ".yaml" else json.loads(text)
+        content = _from_yaml(text) if file.suffix == ".yaml" else json.loads(text)
     except FileNotFoundError as error:
         raise UserError(f"{file} is missing; {remedy}.") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         raise UserError(f"{file} is damaged ({_first_line(error)}); {remedy}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold a mapping, and holds {_shown(content)}; {remedy}.")
@@ -55,6 +53,15 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
             f"install that one, or {remedy}."
         )
     return content
+
+
+def _from_yaml(text: str) -> Any:
+    import yaml  # `mien --help` does not wait for it
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -46,6 +46,18 @@ def test_wrong_usage_is_code_2(mien: Command) -> None:
         assert mien(*arguments).code == 2
 
 
+def test_a_number_out_of_range_is_told_with_the_range(mien: Command) -> None:
+    for arguments, says in (
+        (["promote", "0"], "'version': Input should be greater than or equal to 1"),
+        (["ui", "--port", "0"], "'--port': Input should be greater than or equal to 1"),
+        (["ui", "--port", "65536"], "'--port': Input should be less than or equal to 65535"),
+        (["ui", "--port", "http"], "'--port': Input should be a valid integer"),
+    ):
+        done = mien(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert says in " ".join(done.err.split())
+
+
 def test_the_installed_command_says_what_is_wrong_in_one_sentence(process: Command) -> None:
     done = process("status")
     assert (done.code, done.out) == (1, "")

@@ -19,6 +19,7 @@ from mien.registry.candidate import Candidate
 from pipelines.compose import compose
 from pipelines.evaluate import main as evaluate
 from pipelines.inputs import read_best, read_inputs
+from pipelines.tune import main as tune
 from tests.registry.workspace import prepare, train
 
 Change = Mapping[str, Any] | bytes
@@ -121,6 +122,13 @@ def test_bad_state_is_told_in_one_sentence(root: Path, stage: str, file: str, ho
     assert says in sentence and "\n" not in sentence
     folder = Path(file).parent  # the stage of that name writes it
     assert str(folder) in sentence and f"`dvc repro {folder.name}` writes it anew" in sentence
+
+
+@pytest.mark.parametrize("where", ["train.batch_size=500", "+tune.space={train.batch_size:{choices:[16,500]}}"])
+def test_a_batch_of_more_faces_than_there_are_stops_the_search_before_it_begins(root: Path, where: str) -> None:
+    with pytest.raises(UserError, match=r"train.batch_size: 500 is more than the \d+ faces of the training part"):
+        tune([*CHOICES, "tune=quick", where])
+    assert not (root / ".mien").exists()
 
 
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:

@@ -37,7 +37,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     # what params.yaml chooses
     (PARAMS, {"modle": "resnet16"}, ("there is no group 'modle'", "data, crop, split")),
     (PARAMS, {"model": None}, ("lacks model", "`model: cnn48`")),
-    (PARAMS, {"model": "resnet99"}, ("model: resnet99", "no conf/model/resnet99.yaml", "cnn48, resnet16, resnet32")),
+    (PARAMS, {"model": "resnet99"}, ("model: resnet99", "no conf/model/resnet99.yaml", "resnet16, resnet32")),
     (PARAMS, {"model": "Resnet16"}, ("model: Resnet16", "no conf/model/Resnet16.yaml")),
     (PARAMS, {"crop": "48"}, ("crop is 48, which is no text", "grey48")),
     (PARAMS, {"crop": ""}, ("crop is nothing", "grey48")),
@@ -99,7 +99,13 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"lr": "1e999"}, ("lr must be a finite number, not inf",)),
     (OPTIM, {"lr": "-0.1"}, ("lr must be above 0, not -0.1",)),
     (OPTIM, {"name": "adamx"}, ("name must be one of adam, adamw, sgd, not 'adamx'",)),
-    (MODEL, {"name": "resnt"}, ("name must be one of cnn48, resnet", "not 'resnt'")),
+    (MODEL, {"name": "resnt"}, ("name must be one of cnn48, ", "not 'resnt'")),
+    (MODEL, {"weights": "imagenet"}, ("weights are of mobilenetv2, timm, not of resnet",)),
+    (MODEL, {"name": "timm"}, ("backbone names a model of timm, such as resnet18",)),
+    (MODEL, {"name": "mobilenetv2", "input_size": "8"}, ("input_size must be 32 to 512 pixels",)),
+    (MODEL, {"name": "mobilenetv2", "weights": "m.pth"}, ("weights_sha256 must be 64 hex", "`sha256sum m.pth`", "''")),
+    (MODEL, {"name": "mobilenetv2", "weights": "m.pth", "weights_sha256": "abc"}, ("not 'abc'",)),
+    (MODEL, {"name": "mobilenetv2", "weights_sha256": "a" * 64}, ("is of a file, and weights is none; take it out",)),
     (MODEL, {"dropout": "1.0"}, ("dropout is a probability from 0 to below 1",)),
     (TRAIN, {"batch_size": "1"}, ("batch_size must be at least 2, not 1",)),
     (TRAIN, {"seed": "4294967296"}, ("seed must be from 0 to 4294967295",)),
@@ -123,6 +129,8 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"warmup_epochs": "30"}, ("warmup_epochs: 30 must be less than the epochs: 12", TUNE)),
     (TRAIN, {"epochs": "1"}, (OPTIM, "warmup_epochs: 1 must be less than the epochs: 1", TRAIN)),
     (OPTIM, {"schedule": "constant"}, ("warmup_epochs: 1 belongs to schedule: cosine",)),
+    (TRAIN, {"freeze_epochs": "3"}, (MODEL, "freeze_epochs: 3 freezes a backbone, and resnet", "mobilenetv2, timm")),
+    (OPTIM, {"backbone_lr": "0.1"}, (MODEL, "backbone_lr: 0.1 is for a backbone, and resnet", "mobilenetv2, timm")),
     (TUNE, {"space": "{}"}, ("space is empty",)),
     (TUNE, {"space": f"{{optim.lrr: {LR}}}"}, (TUNE, "space: there is no optim.lrr", "optim.lr,")),
     (TUNE, {"space": "{optim.lr: {low: 0.1, high: 0.01}}"}, ("optim.lr: low 0.1 is not below high 0.01",)),
@@ -138,6 +146,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
         ("batch_size: batch_size must be at least 2",),
     ),
     (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs changes nothing", "epochs: 12")),
+    (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("optim.backbone_lr changes nothing", MODEL)),
     (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum changes nothing", OPTIM)),
 ]
 
@@ -201,6 +210,13 @@ def test_a_folder_in_place_of_a_file_is_named(root: Path) -> None:
     (root / OPTIM).mkdir()
     (told,) = mistakes(root / "params.yaml", root / "conf")
     assert told == f"{OPTIM} is a folder, and must be a file with lines of `key: value`."
+
+
+def test_a_file_that_cannot_be_read_is_named(root: Path) -> None:
+    (root / OPTIM).unlink()
+    (root / OPTIM).symlink_to(Path(OPTIM).name)  # to itself: nobody can read it, not even root
+    (told,) = mistakes(root / "params.yaml", root / "conf")
+    assert told.startswith(f"{OPTIM} cannot be read (too many levels of symbolic links); see that it is a file")
 
 
 def test_several_mistakes_are_told_at_once(root: Path) -> None:

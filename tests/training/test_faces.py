@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from mien.errors import UserError
 from mien.training.augment import Augmentation
 from mien.training.faces import LabelledFaces, training_loader, validation_loader
 from mien.training.settings import AugmentConfig
+
+NOTHING = Augmentation(AugmentConfig(strength=0.0))
 
 
 def epoch_pixels(faces: LabelledFaces, epoch: int, *, strength: float = 1.0, workers: int = 0) -> torch.Tensor:
@@ -43,6 +46,13 @@ def test_a_batch_carries_the_labels_of_its_faces(train: LabelledFaces) -> None:
     assert pixels.dtype == torch.uint8
     bright = pixels[:, 0].float().mean(dim=2).unflatten(1, (8, 3)).mean(dim=2).argmax(dim=1)
     assert torch.equal(bright, labels)
+
+
+def test_a_batch_of_more_faces_than_there_are_is_refused(train: LabelledFaces) -> None:
+    few = LabelledFaces(train.pixels, train.rows[:20], train.labels[:20])
+    assert len(training_loader(few, NOTHING, batch_size=20, seed=3, workers=0)) == 1
+    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* say at most 20\."):
+        training_loader(few, NOTHING, batch_size=21, seed=3, workers=0)
 
 
 def test_rows_outside_the_array_are_refused(train: LabelledFaces) -> None:

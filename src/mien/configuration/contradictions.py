@@ -6,6 +6,7 @@ from typing import Any
 
 from mien.configuration.schemas import refuse_other_kinds
 from mien.errors import UserError
+from mien.models.settings import FACES, WITH_BACKBONE
 
 
 def contradictions(settings: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[str]:
@@ -18,6 +19,7 @@ def contradictions(settings: Mapping[str, Any], choices: Mapping[str, str]) -> I
     file = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
     yield from _source(settings, choices, file)
     yield from _faces(settings, file)
+    yield from _backbone(settings, file)
     yield from _warm_up(settings, file)
     yield from _space(settings, file)
 
@@ -40,8 +42,6 @@ def _source(settings: Mapping[str, Any], choices: Mapping[str, str], file: Mappi
 
 
 def _faces(settings: Mapping[str, Any], file: Mapping[str, str]) -> Iterator[str]:
-    from mien.models.settings import FACES
-
     model, crop = settings["model"], settings["crop"]
     wanted = FACES[model.name]
     if wanted.size not in (None, crop.size) or wanted.colour not in (None, crop.colour):
@@ -50,6 +50,17 @@ def _faces(settings: Mapping[str, Any], file: Mapping[str, str]) -> Iterator[str
             f"{file['model']}: name: {model.name} takes faces of {size} in {wanted.colour or 'any colour'}, and "
             f"{file['crop']} says size: {crop.size}, colour: {crop.colour}; choose a crop that fits."
         )
+
+
+def _backbone(settings: Mapping[str, Any], file: Mapping[str, str]) -> Iterator[str]:
+    """What is said of a backbone that the network has not."""
+    model, frozen, share = settings["model"], settings["train"].freeze_epochs, settings["optim"].backbone_lr
+    if model.name not in WITH_BACKBONE:
+        none = f"and {model.name} of {file['model']} has none; the networks with one are {', '.join(WITH_BACKBONE)}."
+        if frozen:
+            yield f"{file['train']}: freeze_epochs: {frozen} freezes a backbone, {none}"
+        if share != 1:
+            yield f"{file['optim']}: backbone_lr: {share:g} is for a backbone, {none}"
 
 
 def _warm_up(settings: Mapping[str, Any], file: Mapping[str, str]) -> Iterator[str]:
@@ -94,6 +105,9 @@ def _without_effect(settings: Mapping[str, Any], file: Mapping[str, str]) -> Ite
     yield "train.epochs", f"every trial lasts its epochs: {settings['tune'].epochs}"
     if model.name != "resnet":
         yield "model.width", f"name: {model.name} of {file['model']} has no width"
+    if model.name not in WITH_BACKBONE:
+        for key in ("optim.backbone_lr", "train.freeze_epochs"):
+            yield key, f"name: {model.name} of {file['model']} has no backbone"
     if optim.name != "sgd":
         yield "optim.momentum", f"name: {optim.name} of {file['optim']} has no momentum"
     if optim.schedule != "cosine":

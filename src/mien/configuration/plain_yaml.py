@@ -89,7 +89,7 @@ def _read(file: Path, name: str) -> str:
         raise UserError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{name} cannot be read ({reason}); allow yourself to read it.") from error
+        raise UserError(f"{name} cannot be read ({reason}); see that it is a file that you may read.") from error
     if text.startswith("\ufeff"):
         raise UserError(f"{name} begins with a byte order mark; save it as UTF-8 without one.")
     return text

@@ -1,5 +1,6 @@
 """What `conf/model/*.yaml` may say."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ FACES: Final = {
     "mobilenetv2": Faces(),
     "timm": Faces(),
 }
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Those with a backbone that can be frozen, and whose weights can come from elsewhere.
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")
 
@@ -55,3 +57,10 @@ class ModelConfig:
             raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
         if self.input_size and not 32 <= self.input_size <= 512:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
+        from_file = self.weights not in ("none", "imagenet")
+        if from_file and not DIGEST.fullmatch(self.weights_sha256):
+            raise ValueError(
+                f"weights_sha256 must be 64 hex digits, as `sha256sum {self.weights}` says, not {self.weights_sha256!r}"
+            )
+        if self.weights_sha256 and not from_file:
+            raise ValueError(f"weights_sha256 is of a file, and weights is {self.weights}; take it out")

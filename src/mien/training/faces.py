@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
 
+from mien.errors import UserError
 from mien.training.augment import Augmentation
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
@@ -102,15 +103,29 @@ class EpochSampler(DistributedSampler[Batch]):
         self._faces.start_epoch(epoch)
 
 
+def refuse_larger_batch(batch_size: int, faces: LabelledFaces) -> None:
+    """Raise a UserError where a batch would need more faces than there are."""
+    if batch_size > len(faces):
+        raise UserError(
+            f"train.batch_size: {batch_size:,} is more than the {len(faces):,} faces of the training part; "
+            f"say at most {len(faces):,}."
+        )
+
+
 def training_loader(
     faces: LabelledFaces, augmentation: Augmentation, *, batch_size: int, seed: int, workers: int
 ) -> DataLoader[Batch]:
-    """Shuffled, augmented batches; the last, smaller one is left out (batch normalisation needs company)."""
+    """Shuffled, augmented batches; the last, smaller one is left out (batch normalisation needs company).
+
+    Raises:
+        UserError: there are fewer faces than one batch needs.
+    """
+    refuse_larger_batch(batch_size, faces)
     dataset = FaceDataset(faces, augmentation, seed)
     sampler = EpochSampler(dataset, seed)
     return DataLoader(
         dataset,
-        batch_size=min(batch_size, len(faces)),
+        batch_size=batch_size,
         sampler=sampler,
         drop_last=True,
         num_workers=workers,
