@@ -1,11 +1,16 @@
 """What the pages say exists: links, commands, presets, make targets."""
 
+import dataclasses
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from mien.configuration.schemas import SCHEMAS
+
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGURATION = (ROOT / "docs/CONFIGURATION.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -30,3 +35,22 @@ def test_every_make_target_and_command_exists(page: Path) -> None:
 def test_the_readme_lists_every_reference_preset() -> None:
     readme = (ROOT / "README.md").read_text()
     assert all(f"`{p.stem}`" in readme for p in (ROOT / "conf/preset").glob("expw-*.yaml"))
+
+
+def test_the_configuration_page_lists_every_group_and_choice() -> None:
+    table = [line for line in CONFIGURATION.splitlines() if line.startswith("| `")]
+    for group in SCHEMAS:
+        (row,) = [line for line in table if line.startswith(f"| `{group}` |")]
+        listed = set(re.findall(r"`([^`]+)`", row.split("|")[3]))
+        assert listed == {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}, group
+
+
+def test_the_configuration_page_names_the_optional_keys() -> None:
+    (line,) = re.findall(r"Optional, as(.*?)\n- ", CONFIGURATION, flags=re.DOTALL)
+    optional = {
+        field.name
+        for module, schema in SCHEMAS.values()
+        for field in dataclasses.fields(getattr(import_module(module), schema))
+        if field.metadata.get("optional")
+    }
+    assert set(re.findall(r"`([^`]+)`", line)) == optional | {"data", "model", "optim", "train"}

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from mien.faces.settings import CropConfig
 from mien.registry import promotion
 from mien.registry.settings import RegisterConfig
@@ -65,6 +67,26 @@ def test_a_rolled_back_version_is_not_promoted_again_by_itself(
     report = registered(strong, rules)
     assert (report["outcome"], report["champion"]) == ("challenger", 1)
     assert "rolled this version back" in " ".join(report["reasons"])
+
+
+@pytest.mark.parametrize("damage", ["model.json", "trained_on.parquet"])
+def test_a_champion_whose_files_are_of_another_version_is_not_compared(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig, damage: str
+) -> None:
+    registered(weak, rules)
+    (file,) = (checkout / "mlruns").rglob(f"artifacts/model/{damage}")
+    if damage == "model.json":
+        spec = json.loads(file.read_text())
+        del spec["square"]
+        file.write_text(json.dumps(spec))
+    else:
+        file.write_bytes(b"garbage " * 99)
+    report = registered(strong, rules)
+    assert report["outcome"] == "refused"
+    assert aliases() == {"champion": 1, "challenger": 2}
+    says = {"model.json": "cannot be used: ", "trained_on.parquet": "learnt from cannot be read: "}[damage]
+    assert "champion, version 1" in report["reasons"][0] and says in report["reasons"][0]
+    assert "\n" not in report["reasons"][0]
 
 
 def test_a_champion_that_learnt_from_the_test_set_is_not_compared(
