@@ -9,7 +9,19 @@ import mien as package
 from tests.cli.conftest import Command
 
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml")
-COMMANDS = ("predict", "status", "evaluate", "promote", "rollback", "history", "sync", "ui", "preset", "sample")
+COMMANDS = (
+    "predict",
+    "status",
+    "evaluate",
+    "labels",
+    "promote",
+    "rollback",
+    "history",
+    "sync",
+    "ui",
+    "preset",
+    "sample",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["promote", "--help"]])

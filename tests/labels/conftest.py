@@ -1,0 +1,51 @@
+"""Bars whose labels are right, but for some that were turned on purpose."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.faces.packed import open_faces
+from mien.faces.settings import CropConfig
+from mien.models.settings import ModelConfig
+from mien.training.recipe import Recipe
+from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from tests.registry.workspace import prepare
+
+TURNED = 12
+RECIPE = Recipe(
+    ModelConfig("resnet", width=4, dropout=0.0),
+    AugmentConfig(strength=0.0, flip=0.0),
+    OptimConfig(lr=0.02, schedule="constant", warmup_epochs=0),
+    TrainConfig(epochs=14, batch_size=16, precision="32", memory_format="contiguous", accelerator="cpu"),
+)
+
+
+@pytest.fixture(scope="session")
+def cropped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace after split, the label of each face where its bar is."""
+    root = tmp_path_factory.mktemp("labels") / "workspace"
+    prepare(root, CropConfig(size=24, colour="grey", workers=1))
+    pixels = open_faces(root / "build/crop").pixels
+    for part in ("train", "val"):
+        file = root / f"build/split/{part}.parquet"
+        table = pd.read_parquet(file)
+        rows = pixels[table["row"].to_numpy()].mean(axis=(2, 3))[:, :21].reshape(len(table), 7, 3)
+        table["label"] = rows.mean(axis=2).argmax(axis=1).astype(np.int8)
+        table.to_parquet(file)
+    spec = json.loads((root / "build/crop/crop.json").read_text())
+    split = json.loads((root / "build/split/split.json").read_text())
+    (root / "build/split/split.json").write_text(json.dumps({**split, "data_digest": spec["digest"]}))
+    return root
+
+
+def turn_labels(root: Path) -> set[str]:
+    """Give some training faces the next class's label; their ids."""
+    file = root / "build/split/train.parquet"
+    table = pd.read_parquet(file)
+    chosen = np.random.default_rng(5).choice(len(table), TURNED, replace=False)
+    table.loc[chosen, "label"] = ((table.loc[chosen, "label"] + 2) % 7).astype(np.int8)
+    table.to_parquet(file)
+    return set(table.loc[chosen, "face_id"])
