@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
+from mien.records import opened
 from pipelines.compose import compose, run_stage
 from pipelines.outs import Outs
 from pipelines.state import state_folder
+
+INGESTED: Final = Path("build/ingest")
+ANEW: Final = "`dvc repro ingest` writes it anew"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,10 +22,11 @@ def main(argv: list[str] | None = None) -> None:
     from mien.faces.crop import crop_faces
     from mien.faces.packed import open_faces
     from mien.sources.catalogue import get_source
+    from mien.sources.table import FACES_DTYPES
 
-    faces = pd.read_parquet("build/ingest/faces.parquet")
-    problems = pd.read_csv("build/ingest/problems.csv", dtype=str, keep_default_na=False)
-    classes = tuple(pd.read_csv("build/ingest/classes.csv")["label"])
+    faces = opened(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), ANEW)
+    problems = opened(INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), ANEW)
+    classes = tuple(opened(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), ANEW)["label"])
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import UserError
-from mien.records import read_record
+from mien.records import opened, read_record
 from pipelines.compose import compose, run_stage
 from pipelines.outs import Outs
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FACES: Final = Path("build/crop")
 PARTS: Final = Path("build/split")
 MODEL: Final = Path("build/train")
+SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     packed = open_faces(FACES)
     lineage = read_lineage(MODEL)
     _belong_together(lineage, packed.spec)
-    parts = {name: pd.read_parquet(PARTS / f"{name}.parquet") for name in ("train", "val", "test")}
+    parts = {name: opened(PARTS / f"{name}.parquet", pd.read_parquet, SPLIT_ANEW) for name in ("train", "val", "test")}
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
     pixels = packed.pixels[np.asarray(parts["test"]["row"])]
     with Outs("evaluate") as outs:
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
-    split = read_record(PARTS / "split.json", {"digest": str}, "`dvc repro split` writes it anew")["digest"]
+    split = read_record(PARTS / "split.json", {"digest": str}, SPLIT_ANEW)["digest"]
     for what, trained, here in (
         ("faces", lineage["data_digest"], spec["digest"]),
         ("split", lineage["split_digest"], split),
@@ -73,7 +74,11 @@ def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) ->
 
     from mien.evaluation.report import Background, class_counts
 
-    quarantine = pd.read_csv(FACES / "quarantine.csv", dtype="str", keep_default_na=False)
+    quarantine = opened(
+        FACES / "quarantine.csv",
+        lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
+        "`dvc repro crop` writes it anew",
+    )
     return Background(lineage, {name: class_counts(part["label"], classes) for name, part in parts.items()}, quarantine)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.errors import UserError
-from mien.records import read_record
+from mien.records import opened, read_record
 from pipelines.compose import Config
 from pipelines.state import code_digest, digest
 
@@ -76,10 +76,7 @@ def _part(base: Path, name: str, faces: "PackedFaces") -> "LabelledFaces":
     from mien.training.faces import LabelledFaces, soft_labels
 
     file = base / PARTS / f"{name}.parquet"
-    try:
-        part = pd.read_parquet(file, columns=["row", "label", "votes"])
-    except ValueError as error:  # no Parquet, or without one of these
-        raise UserError(f"{file} is damaged ({str(error).splitlines()[0].rstrip('.')}); {SPLIT_ANEW}.") from error
+    part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), SPLIT_ANEW)
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.spec["classes"]))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)

@@ -5,12 +5,13 @@ is named.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mien.errors import UserError
 
+T = TypeVar("T")
 KINDS: Final = {
     str: "text",
     int: "a whole number",
@@ -55,6 +56,20 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
     return content
 
 
+def opened(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
+    """What `reader` makes of a table or an array that a stage wrote.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    try:
+        return reader(file)
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is missing; {remedy}.") from error
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is damaged ({_first_line(error)}); {remedy}.") from error
+
+
 def _from_yaml(text: str) -> Any:
     import yaml  # `mien --help` does not wait for it
 
@@ -76,4 +91,4 @@ def _shown(value: Any) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    return str(error).strip().splitlines()[0].rstrip(".")

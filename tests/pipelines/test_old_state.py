@@ -16,7 +16,9 @@ import yaml
 from mien.errors import UserError
 from mien.faces.settings import CropConfig
 from mien.registry.candidate import Candidate
+from mien.registry.scores import read_test_set
 from pipelines.compose import compose
+from pipelines.crop import main as crop
 from pipelines.evaluate import main as evaluate
 from pipelines.inputs import read_best, read_inputs
 from pipelines.tune import main as tune
@@ -43,6 +45,13 @@ ROWS: list[tuple[str, str, Change, str]] = [
     ("train", PIXELS, b"", "is damaged"),
     ("train", PIXELS, b"garbage " * 99, "is damaged"),
     ("evaluate", INDEX, b"garbage " * 99, "is damaged"),
+    ("train", INDEX, b"", "is damaged"),
+    ("evaluate", "build/crop/quarantine.csv", b"", "is damaged (No columns to parse from file)"),
+    ("evaluate", "build/split/test.parquet", b"garbage " * 99, "is damaged"),
+    ("register", "build/split/test.parquet", b"garbage " * 99, "is damaged"),
+    ("crop", "build/ingest/faces.parquet", b"garbage " * 99, "is damaged"),
+    ("crop", "build/ingest/classes.csv", b"name,faces\n", "is damaged"),
+    ("crop", "build/ingest/problems.csv", b"\xff\xfe", "is damaged"),
     ("train", SPLIT, {"digest": None}, "lacks digest"),
     ("train", SPLIT, {"data_digest": "another"}, "was made from other faces than build/crop holds"),
     ("evaluate", SPLIT, b"[]", "must hold a mapping, and holds []"),
@@ -76,6 +85,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faces = json.loads((root / CROP).read_text())
     (root / SPLIT).write_text(json.dumps({**about, "data_digest": faces["digest"]}))
     (root / "build/tune").mkdir()
+    (root / "build/ingest/problems.csv").write_text("where,face_id,image,label,reason,detail\n")
+    (root / "build/ingest/classes.csv").write_text("label,faces\nangry,3\n")
     best = {"digest": "d", "made_on": None, "values": {"optim.lr": 0.01}, "overruled": {}, "trials": 1}
     (root / BEST).write_text(yaml.safe_dump(best))
     return root
@@ -94,10 +105,13 @@ def read(stage: str) -> None:
         inputs = read_inputs(compose("train", CHOICES))
         read_best(inputs.recipe)
     elif stage == "evaluate":
-        evaluate(["evaluate=standard"])
+        evaluate(["evaluate=standard", "evaluate.bootstrap=100"])
+    elif stage == "crop":
+        crop(["data=sample", "crop=grey48"])
     else:
         candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
         assert candidate.spec and candidate.lineage and candidate.temperature
+        read_test_set(candidate.split, Path("reports/predictions.csv"))
 
 
 def change(file: Path, how: Change) -> None:

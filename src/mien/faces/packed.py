@@ -1,17 +1,16 @@
 """Faces of one size in one file: `faces.npy`, its index, and how they were cut."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
 
 from mien.errors import UserError
-from mien.records import read_record
+from mien.records import opened, read_record
 
 PIXELS: Final = "faces.npy"
 INDEX: Final = "index.parquet"
@@ -27,7 +26,6 @@ SPEC_KEYS: Final[dict[str, type]] = {
     "n": int,
     "digest": str,
 }
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -50,20 +48,11 @@ def open_faces(folder: Path) -> PackedFaces:
         UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
     """
     spec = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
-    pixels = _opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"))
-    index = _opened(folder / INDEX, pd.read_parquet)
+    pixels = opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), ANEW)
+    index = opened(folder / INDEX, pd.read_parquet, ANEW)
     if not len(pixels) == len(index) == spec["n"]:
         raise UserError(f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; {ANEW}.")
     return PackedFaces(pixels, index, spec)
-
-
-def _opened(file: Path, reader: Callable[[Path], _T]) -> _T:
-    if not file.is_file():
-        raise UserError(f"{file} is missing; {ANEW}.")
-    try:
-        return reader(file)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{file} is damaged ({str(error).splitlines()[0].rstrip('.')}); {ANEW}.") from error
 
 
 def faces_digest(index: pd.DataFrame) -> str:

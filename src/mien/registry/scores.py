@@ -11,6 +11,7 @@ from mien.errors import UserError
 from mien.evaluation.bootstrap import cluster_sums, interval, photo_clusters, resampled
 from mien.evaluation.compare import paired_bootstrap
 from mien.evaluation.sums import face_sums, measures
+from mien.records import opened
 from mien.registry.gate import Scores
 from mien.registry.settings import RegisterConfig
 
@@ -47,8 +48,9 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     Raises:
         UserError: the two do not belong together, or every test face has a copy in training.
     """
-    faces = pd.read_parquet(split / "test.parquet")
-    answers = pd.read_csv(predictions, dtype={"face_id": str, "image": str, "group": str})
+    faces = opened(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
+    kinds = {"face_id": str, "image": str, "group": str}
+    answers = opened(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it anew")
     if set(faces["face_id"].astype(str)) != set(answers["face_id"]) or len(faces) != len(answers):
         raise UserError(f"{predictions} and {split / 'test.parquet'} name other faces; `dvc repro evaluate` mends it.")
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
