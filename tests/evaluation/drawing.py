@@ -46,6 +46,7 @@ def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFr
 
 LINEAGE = {
     "digest": "ab" * 32,
+    "run": "faces · residual · 48 px grey",
     "data": "faces",
     "title": "Faces",
     "drawn": False,

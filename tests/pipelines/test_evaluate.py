@@ -49,9 +49,9 @@ def _write_crop(folder: Path, index: pd.DataFrame) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (len(index), 48, 48, 1), dtype=np.uint8)
     np.save(folder / "faces.npy", pixels)
     index.to_parquet(folder / "index.parquet")
-    (folder / "crop.json").write_text(
-        json.dumps({"classes": EXPRESSIONS, "n": len(index), "digest": LINEAGE["data_digest"]})
-    )
+    cut = {"size": 48, "colour": "grey", "margin": 0.0, "square": False, "apply_exif_rotation": False}
+    about = {**cut, "classes": EXPRESSIONS, "n": len(index), "digest": LINEAGE["data_digest"]}
+    (folder / "crop.json").write_text(json.dumps(about))
     columns = ["where", "face_id", "image", "label", "reason", "detail"]
     rows = [["a.jpg", "x", "a.jpg", "fear", "photo_missing", "a.jpg is not there"]]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "quarantine.csv", index=False)

@@ -135,7 +135,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         Predictor.from_folder(tmp_path)
     model = write_model(tmp_path)
     (model / "lineage.json").write_text("{")
-    with pytest.raises(UserError, match=r"lineage\.json is no JSON"):
+    with pytest.raises(UserError, match=r"lineage\.json is damaged"):
         Predictor.from_folder(model)
 
 

@@ -24,7 +24,6 @@ LINEAGE_KEYS: Final[dict[str, type]] = {
     "digest": str,
     "run": str,
     "data": str,
-    "title": str,
     "model": str,
     "choices": dict,
     "config": dict,

@@ -16,8 +16,9 @@ UNMOVED: Final = ("challenger", "refused")
 def model_text(name: str, lineage: Mapping[str, Any]) -> str:
     """What a registered model is, and how it is loaded."""
     drawn = " Its faces are drawn: it shows that the machinery works, and knows nothing of people."
+    title = lineage.get("title", lineage["data"])
     return (
-        f"Facial expressions, learnt from {lineage['title']}.{drawn if lineage.get('drawn') else ''} "
+        f"Facial expressions, learnt from {title}.{drawn if lineage.get('drawn') else ''} "
         "A photo of one face in; a label and seven calibrated probabilities out.\n\n"
         f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
         "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back."
