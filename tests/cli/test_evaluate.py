@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mien.tracking.store import connect
 from tests.cli.conftest import Command
 from tests.crossdata.conftest import bars, plant_training_face, write_folders
 
@@ -30,13 +32,22 @@ def test_the_champion_is_measured_on_another_data_set_with_the_same_report(mien:
     assert len(pd.read_csv(folder / "predictions.csv")) == 21
     assert not list(folder.glob(".partial*"))
 
-
-def test_the_temperature_is_the_models_own(mien: Command, bars: Path) -> None:
     own = json.loads((bars / "build/evaluate/temperature.json").read_text())["temperature"]
-    mien("evaluate", "--data", "other", "--model", "mien-tiny@champion")
-    found = json.loads((bars / "reports/cross/mien-tiny-2-on-other/metrics.json").read_text())
     assert found["temperature"] == pytest.approx(own, abs=1e-6)
     assert found["temperature_fitted_on"] == "validation of tiny"
+
+    client = connect()
+    logged = client.get_run(str(client.get_model_version("mien-tiny", "2").run_id)).data.metrics
+    assert logged["cross/other/accuracy"] == pytest.approx(found["accuracy"]["value"], abs=1e-6)
+    assert logged["cross/other/faces"] == 21
+
+
+def test_a_store_that_cannot_be_written_costs_the_metrics_alone(mien: Command, bars: Path) -> None:
+    with sqlite3.connect(bars / "mlruns/mlflow.db") as database:
+        database.execute("DROP TABLE latest_metrics")
+    done = mien("evaluate", "--data", "other")
+    assert done.code == 0 and "the tracking store failed" in done.err and done.err.count("\n") == 1
+    assert (bars / "reports/cross/mien-tiny-2-on-other/report.html").is_file()
 
 
 def test_a_folder_and_a_version_can_be_said_and_answer_alike(mien: Command, bars: Path, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def bars(two_champions: Path) -> Path:
     """A checkout whose champion knows bars, with the data sets `other` (seven classes) and `eight` (with contempt)."""
     shutil.copytree(ROOT / "conf", two_champions / "conf")
     (two_champions / "params.yaml").write_text("data: tiny\ncrop: grey48\nevaluate: standard\n")
+    settings = two_champions / "conf/evaluate/standard.yaml"
+    settings.write_text(settings.read_text().replace("bootstrap: 1000", "bootstrap: 100"))
     tiny = CONFIG.format("tiny").replace("folder", "expw", 1)
     (two_champions / "conf/data/tiny.yaml").write_text(tiny)
     write_folders(two_champions, "other")

@@ -48,6 +48,7 @@ def evaluate(
     """
     from mien.crossdata.evaluate import evaluate_elsewhere, refuse_own_data
     from mien.crossdata.faces import cut_faces
+    from mien.crossdata.publish import publish_cross
     from mien.crossdata.write import write_cross
     from mien.tracking.store import use_store
 
@@ -62,7 +63,10 @@ def evaluate(
         cross = evaluate_elsewhere(measured, settings["data"], faces, settings["evaluate"])
         folder = out or root / "reports" / "cross" / f"{measured.slug}-on-{settings['data'].name}"
         write_cross(cross, folder)
+        problem = publish_cross(cross)
     _show(cross, folder)
+    if problem:
+        say(f"mien: {problem}")
 
 
 def _settings(root: Path, data: str, part: str | None) -> dict[str, Any]:

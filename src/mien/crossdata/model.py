@@ -1,5 +1,6 @@
 """The model that is measured on another data set: its network, its lineage, and which faces it learnt from."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +20,14 @@ TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
 class MeasuredModel:
     """A model, what its training says of itself, and the digests of the faces that it was fitted or chosen with.
 
-    `seen` has `photo_digest` and `face_digest`, and is None where the model's folder does not tell.
+    `seen` has `photo_digest` and `face_digest`, and is None where the model's folder does not tell. `run_id` is that of
+    the run that a registered model comes from.
     """
 
     loaded: LoadedModel
     lineage: dict[str, Any]
     seen: pd.DataFrame | None
+    run_id: str | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +55,8 @@ def open_measured(said: str) -> MeasuredModel:
         return _read(Path(said), name="", version=None)
     uri = said if ":/" in said else f"models:/{said}"
     with registered_files(uri) as (folder, version):
-        return _read(folder, name=version.name, version=int(version.version))
+        found = _read(folder, name=version.name, version=int(version.version))
+        return dataclasses.replace(found, run_id=version.run_id or None)
 
 
 def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
