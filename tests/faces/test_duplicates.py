@@ -1,10 +1,15 @@
+import hashlib
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.duplicates import fer2013
 from mien.faces.alignment import aligned_correlations
-from mien.faces.duplicates import correlated_pairs, first_rows, group_faces, normalised_thumbnails
+from mien.faces.duplicates import first_rows, group_faces, normalised_thumbnails
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
 from tests.photosets import picture
@@ -74,25 +79,18 @@ def test_constant_faces_are_marked_and_only_identical_ones_linked() -> None:
     assert len(groups.near) == 0
 
 
-def test_every_pair_of_the_whole_matrix_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(300, 256)).astype(np.float32)
-    vectors[200:] = vectors[:100] + rng.normal(scale=0.3, size=(100, 256)).astype(np.float32)
-    vectors -= vectors.mean(axis=1, keepdims=True)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    monkeypatch.setattr("mien.faces.duplicates.BLOCK", 300 * 7)  # blocks of 7 rows, so that edges are crossed
-    pairs, correlation = correlated_pairs(vectors, 0.9)
-    whole = np.corrcoef(vectors)
-    expected = np.argwhere(np.triu(whole >= 0.9, k=1))
-    assert pairs.tolist() == expected.tolist() and len(pairs) > 50
-    assert np.allclose(correlation, whole[pairs[:, 0], pairs[:, 1]], atol=1e-4)
-
-
 def test_similarity_one_still_links_equal_thumbnails() -> None:
     face = picture(64, 64, 3)
     other = face.copy()
     other[0, 0] += 1  # not identical, and the same thumbnail but for less than rounding
     groups = group_faces(packed([face, other]), SplitConfig(similarity=1, aligned_similarity=1))
     assert groups.ids.tolist() == [0, 0] or groups.ids.tolist() == [0, 1]
-    pairs, _ = correlated_pairs(np.repeat(normalised_thumbnails(face[None])[0], 2, axis=0), 1.0)
-    assert pairs.tolist() == [[0, 1]]
+
+
+@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
+def test_the_real_fer2013() -> None:
+    """The numbers are those of a comparison of every pair."""
+    faces = packed(list(fer2013(Path(os.environ["MIEN_REAL_DATA"]) / "fer2013")))
+    faces.index["face_digest"] = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces.pixels]
+    groups = group_faces(faces, SplitConfig())
+    assert (len(groups.near), groups.ids.max() + 1, groups.constant.sum()) == (2447, 32196, 12)

@@ -2,8 +2,7 @@
 
 Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
 those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
-correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box. Every pair
-is compared, in blocks of one matrix product each: at these thresholds a k-d tree is slower, and finds no more.
+correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from mien.faces.alignment import aligned_correlations, grey_thumbnail
+from mien.faces.correlated import correlated_pairs
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
 
 THUMBNAIL: Final = 16  # pixels
 CANDIDATE: Final = 0.88  # correlation of thumbnails below which two crops of one photo are hardly ever met
-BLOCK: Final = 16_000_000  # correlations computed at a time: 64 MB
 
 
 @dataclass(frozen=True)
@@ -75,24 +74,6 @@ def normalised_thumbnails(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     small /= np.where(constant, 1, length)[:, None]
     small[constant] = 0
     return small, constant
-
-
-def correlated_pairs(thumbnails: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair of rows that correlate `at_least`: (P, 2) int64, smaller row first, sorted, and (P,) float32.
-
-    `thumbnails` (N, 256) float32 are of mean 0 and length 1, so that a product is a correlation.
-    """
-    n = len(thumbnails)
-    block = max(BLOCK // max(n, 1), 1)
-    pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for start in range(0, n, block):
-        products = thumbnails[start : start + block] @ thumbnails[start:].T
-        # rounding must not lose identical thumbnails where 1 is asked for
-        a, b = np.nonzero(products >= at_least - 1e-6)
-        a, b = a[a < b], b[a < b]
-        pairs.append(np.stack([a, b], axis=1) + start)
-        correlations.append(products[a, b] + np.float32(1e-6))
-    return np.concatenate(pairs), np.concatenate(correlations)
 
 
 def _components(links: np.ndarray, n: int) -> np.ndarray:
