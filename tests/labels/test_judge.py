@@ -46,6 +46,9 @@ def test_turned_labels_stand_at_the_top_and_a_killed_run_goes_on(cropped: Path, 
     top = set(ranked["face_id"].head(TURNED + 3))
     assert len(top & turned) >= TURNED - 2, (len(top & turned), verdict.accuracy)
     assert ranked["suspect"].sum() < len(ranked) / 4
+    for suspect in (True, False):
+        assert ranked.loc[ranked["suspect"] == suspect, "quality"].is_monotonic_increasing
+    assert ranked["suspect"].is_monotonic_decreasing
     found = ranked[ranked["face_id"].isin(top & turned)]
     right = [(EXPRESSIONS.index(row.label) - EXPRESSIONS.index(row.suggested)) % 7 == 2 for row in found.itertuples()]
     assert np.mean(right) > 0.8  # suggested is what the face shows

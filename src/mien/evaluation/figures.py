@@ -78,7 +78,8 @@ def reliability_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
         _curve(top, after, theme.first, "o", f"after: ECE {ece:.3f}", "-")
         top.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
         top.grid(visible=True)
-        top.legend(loc="lower right", handlelength=2.6)
+        # A model that is too sure of itself, the usual case, runs below the diagonal, so this corner stays free.
+        top.legend(loc="upper left", handlelength=2.6)
         value = evaluation.temperature.value
         headline(top, "Reliability", f"temperature {value:.3g}; the larger the mark, the more faces")
         width = 1 / bins
