@@ -130,7 +130,7 @@ def _epochs(run: TrackedRun, choices: Mapping[str, str], conf: Path) -> str:
     given, asked = run.lineage["config"]["train"]["epochs"], read_settings(conf, "train", choices["train"]).epochs
     if given < asked:
         return f"shortened: {ran} of {asked} epochs, number {kept} kept"
-    early = f"{ran}, stopped early of {given}" if ran < given else f"{ran}"
+    early = f"{ran} of at most {given}, stopped early" if ran < given else f"{ran}"
     return f"{early}, number {kept} kept"
 
 

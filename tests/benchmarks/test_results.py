@@ -146,7 +146,7 @@ def test_a_shortened_run_and_other_settings_are_said(checkout: Path) -> None:
 def test_the_whole_number_of_epochs_is_not_called_shortened(checkout: Path) -> None:
     track(checkout)
     _, trained, claimed = written(checkout)
-    assert "2, stopped early of 50, number 2 kept |" in trained
+    assert "2 of at most 50, stopped early, number 2 kept |" in trained
     assert "shortened" not in trained + claimed
 
 
