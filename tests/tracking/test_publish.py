@@ -10,6 +10,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from mien.errors import UserError
+from mien.tracking.failure import shown
 from mien.tracking.publish import publish, sync
 from mien.tracking.run import RunLogger
 from mien.tracking.runs import RunIdentity, find_run
@@ -169,3 +170,17 @@ def test_an_empty_store_is_filled_again(trained: Path, tmp_path: Path) -> None:
         shutil.copytree(trained / folder, other / folder)
     assert sync(other).split(" is level", 1)[1] == before
     assert run_of().data.metrics["test/n"] == 90
+
+
+def test_no_message_shows_the_password_of_a_store() -> None:
+    address = "postgresql+psycopg2://mien:secret@db.example:5432/mien"
+    assert shown(address) == "postgresql+psycopg2://db.example:5432/mien"
+    assert shown("sqlite:///mlruns/mlflow.db") == "sqlite:///mlruns/mlflow.db"
+
+
+def test_sync_names_a_failing_store_without_its_password(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mien:secret@127.0.0.1:9")
+    with pytest.raises(UserError) as refused:
+        sync(trained)
+    assert "http://127.0.0.1:9" in str(refused.value)
+    assert "secret" not in str(refused.value)

@@ -29,16 +29,17 @@ def ui(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on the tracking store (a lean server; Ctrl-C ends it)."""
+    from mien.tracking.failure import shown
     from mien.tracking.store import connect, database_file, use_store
 
     uri = use_store(find_root())
     if uri.startswith(("http://", "https://")):
-        typer.echo(f"The tracking store is a server already; open {uri} in a browser.")
+        typer.echo(f"The tracking store is a server already; open {shown(uri)} in a browser.")
         return
     if database_file(uri):
         connect(uri)  # makes it where it is missing, in one piece
     _check_free(host, port)
-    typer.echo(f"MLflow UI on {uri}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
+    typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
     # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
     typer.echo("Choose `Model training` at its top left: it opens on language models, without the model registry.")
     sys.stdout.flush()

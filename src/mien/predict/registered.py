@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
-from mien.tracking.failure import first_line
+from mien.tracking.failure import first_line, shown
 from mien.tracking.store import URI, connect, database_file
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def _connected(store: str) -> "MlflowClient":
     try:
         return connect()
     except (SQLAlchemyError, OSError) as error:  # such as a file that is no database
-        raise UserError(f"the registry at {store} failed ({first_line(error)}); see that {URI} is right.") from error
+        raise UserError(
+            f"the registry at {shown(store)} failed ({first_line(error)}); see that {URI} is right."
+        ) from error
 
 
 def _find(client: "MlflowClient", uri: str, name: str, alias: str | None, number: str | None) -> "ModelVersion":
@@ -99,4 +101,6 @@ def _fetch(client: "MlflowClient", version: "ModelVersion", to: str) -> Path:
 
 
 def _unreachable(client: "MlflowClient", error: Exception) -> UserError:
-    return UserError(f"the registry at {client.tracking_uri} failed ({first_line(error)}); see that {URI} is right.")
+    return UserError(
+        f"the registry at {shown(client.tracking_uri)} failed ({first_line(error)}); see that {URI} is right."
+    )

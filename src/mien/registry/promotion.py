@@ -21,7 +21,7 @@ from mien.registry.events import (
     reigning,
 )
 from mien.registry.marks import mark_runs
-from mien.tracking.failure import first_line, is_unreachable
+from mien.tracking.failure import first_line, is_unreachable, shown
 from mien.tracking.store import URI, connect, store_lock
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def registry(name: str) -> Iterator["MlflowClient"]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         kind = Unreachable if is_unreachable(uri, error) else UserError
         raise kind(
-            f"the registry of {name} at {uri} failed ({first_line(error)}); "
+            f"the registry of {name} at {shown(uri)} failed ({first_line(error)}); "
             f"see that the store runs and that {URI} is right, then run the same command again."
         ) from error
 

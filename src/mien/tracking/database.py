@@ -5,6 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from mien.tracking.failure import shown
+
 OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 
 
@@ -29,26 +31,21 @@ def _of_another_schema(uri: str, revision: str) -> str:
     migrations = Path(mlflow.__file__).parent / "store/db_migrations/versions"
     if any(migrations.glob(f"{revision}_*.py")):
         return (
-            f"the tracking store {_place(uri)} is of an older MLflow than {mlflow.__version__}; make a copy, then "
+            f"the tracking store {shown(uri)} is of an older MLflow than {mlflow.__version__}; make a copy, then "
             f"`mlflow db upgrade {_argument(uri)}` brings it up to date."
         )
     return (
-        f"the tracking store {_place(uri)} has schema version {revision}, which MLflow {mlflow.__version__} does not "
+        f"the tracking store {shown(uri)} has schema version {revision}, which MLflow {mlflow.__version__} does not "
         "know: a newer MLflow has upgraded it; install that one, or bring back the copy from before."
     )
 
 
 def _useless(uri: str, reason: str) -> str:
     return (
-        f"the tracking store {_place(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
+        f"the tracking store {shown(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
         "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
     )
 
 
-def _place(uri: str) -> str:
-    """Where a database is, without its password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def _argument(uri: str) -> str:
-    return uri if _place(uri) == uri else '"$MLFLOW_TRACKING_URI"'
+    return uri if shown(uri) == uri else '"$MLFLOW_TRACKING_URI"'

@@ -1,5 +1,6 @@
 """What went wrong with a store: in a few words, and whether the store was reached at all."""
 
+import re
 from typing import Final
 
 # What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
@@ -19,6 +20,11 @@ def first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     known = [meaning for words, meaning in KNOWN.items() if words in text]
     return known[0] if known else text.splitlines()[0][:200]
+
+
+def shown(uri: str) -> str:
+    """A store's address as people and logs may see it."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def is_unreachable(uri: str, error: BaseException) -> bool:

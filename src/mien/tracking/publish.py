@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.errors import UserError
-from mien.tracking.failure import first_line
+from mien.tracking.failure import first_line, shown
 from mien.tracking.files import publish_evaluation_files, publish_training_files
 from mien.tracking.store import URI, connect, use_store
 from mien.tracking.trials import publish_trials
@@ -52,7 +52,7 @@ def publish(root: Path, *names: str, within: float = WITHIN) -> None:
     if thread.is_alive():
         failure.append(f"no answer within {within:g} s")
     if failure:
-        _log.warning("tracking: the store %s failed (%s); `mien sync` sends what is missing.", uri, failure[0])
+        _log.warning("tracking: the store %s failed (%s); `mien sync` sends what is missing.", shown(uri), failure[0])
 
 
 def sync(root: Path) -> str:
@@ -73,10 +73,10 @@ def sync(root: Path) -> str:
         raise
     except Exception as error:
         raise UserError(
-            f"the tracking store {uri} failed ({first_line(error)}); "
+            f"the tracking store {shown(uri)} failed ({first_line(error)}); "
             f"see that it runs and that {URI} is right, then `mien sync` again."
         ) from error
-    return f"{uri} is level with the files. {'; '.join(sent)}."
+    return f"{shown(uri)} is level with the files. {'; '.join(sent)}."
 
 
 def _here(root: Path, names: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.tracking.facts import gpu_megabytes, gpu_name
-from mien.tracking.failure import first_line
+from mien.tracking.failure import first_line, shown
 from mien.tracking.runs import RunIdentity
 from mien.tracking.store import use_store
 
@@ -124,6 +124,6 @@ class RunLogger:
             self._warned = True
             _log.warning(
                 "tracking: the store %s failed (%s); the training goes on, and `mien sync` sends what is missing.",
-                self._uri,
+                shown(self._uri),
                 reason,
             )
