@@ -42,6 +42,21 @@ def test_it_says_the_numbers_the_promotion_and_where_to_look(mien: Command, repo
     assert "missing" not in said
 
 
+@pytest.mark.parametrize(
+    ("champion", "expected"),
+    [(2, "mien-tiny version 2 is the champion"), (1, "version 2 answers as the champion does")],
+)
+def test_a_model_that_changes_nothing_is_not_called_champion_in_anothers_place(
+    mien: Command, reports: Path, champion: int, expected: str
+) -> None:
+    register = json.loads((reports / "register.json").read_text())
+    register.update(outcome="unchanged", version=2, champion=champion)
+    (reports / "register.json").write_text(json.dumps(register))
+    said = " ".join(mien("status").out.split())
+    assert expected in said
+    assert ("champion is version 1" in said) == (champion == 1)
+
+
 def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:
     for name in ("register.json", "tune.json", "report.html"):
         (reports / name).unlink()

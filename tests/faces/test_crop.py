@@ -219,7 +219,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="3 faces, 1 index rows and says 1"):
         open_faces(tmp_path)
     (tmp_path / "index.parquet").unlink()
-    with pytest.raises(UserError, match=r"index\.parquet is missing; run the crop stage"):
+    with pytest.raises(UserError, match=r"index\.parquet is missing; `dvc repro crop`"):
         open_faces(tmp_path)
 
 

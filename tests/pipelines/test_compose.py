@@ -109,7 +109,7 @@ def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch
     from pipelines import crop
 
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro` runs the stage that makes"):
+    with pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro ingest` writes it anew"):
         run_stage("crop", lambda: crop.main(["data=sample", "crop=grey48"]))
 
 

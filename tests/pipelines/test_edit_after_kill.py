@@ -38,8 +38,8 @@ def _wait_for(folder: Path, name: str) -> None:
 def test_an_edit_of_the_code_starts_a_killed_training_anew(workspace: Workspace) -> None:
     edited = "src/mien/training/schedule.py"
     with workspace.kept(edited):
-        assert first_epoch(workspace, until_checkpoint=True).startswith("epoch 1/")
-        assert not first_epoch(workspace).startswith("epoch 1/")
+        assert first_epoch(workspace, until_checkpoint=True).startswith("epoch   1/")
+        assert not first_epoch(workspace).startswith("epoch   1/")
         with (workspace.folder / edited).open("a") as source:
             source.write("\n# another schedule\n")
-        assert first_epoch(workspace).startswith("epoch 1/")
+        assert first_epoch(workspace).startswith("epoch   1/")

@@ -44,6 +44,7 @@ def proxy(request: pytest.FixtureRequest, no_store: None, monkeypatch: pytest.Mo
     """What fails on demand in front of a real server, and is the registry in use."""
     with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
         monkeypatch.setenv(URI, between.address)
+        mlflow.set_tracking_uri(between.address)  # an earlier test's default store would win over the environment
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         yield between
 

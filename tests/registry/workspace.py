@@ -64,10 +64,12 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
     table.to_parquet(root / "build/ingest/faces.parquet")
     crop_faces(table, FolderPhotos(root / "data/tiny"), crop, root / "build/crop", progress=False)
     config = SplitConfig(train=0.5, val=0.2, test=0.3, seed=seed, near_duplicates=False)
-    split = split_faces(open_faces(root / "build/crop"), config)
+    packed = open_faces(root / "build/crop")
+    split = split_faces(packed, config)
     for part, index in split.parts.items():
         index.to_parquet(root / "build/split" / f"{part}.parquet")
-    (root / "build/split/split.json").write_text(json.dumps({"digest": split.digest}))
+    about = {"digest": split.digest, "data_digest": packed.spec["digest"]}
+    (root / "build/split/split.json").write_text(json.dumps(about))
 
 
 def train(root: Path, steps: int, seed: int = 0) -> None:

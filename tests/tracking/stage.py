@@ -37,7 +37,7 @@ class Trained:
 
     @property
     def run(self) -> Run:
-        lineage = read_lineage(self.root)
+        lineage = read_lineage(self.root / "build/train")
         run = find_run(connect(), lineage["data"], lineage["digest"])
         assert run is not None
         return run
@@ -55,7 +55,7 @@ class Trained:
             )
             if stored != csv_values:
                 wrong.append(f"{key}: {stored} instead of {csv_values}")
-        params = {key: str(value) for key, value in training_params(read_lineage(self.root)).items()}
+        params = {key: str(value) for key, value in training_params(read_lineage(self.root / "build/train")).items()}
         wrong += [f"parameter {key}" for key, value in params.items() if run.data.params.get(key) != value]
         files = {file.path for file in client.list_artifacts(run.info.run_id, "training")}
         names = ("history.csv", "lineage.json", "train.json", "curves.png")

@@ -21,7 +21,7 @@ OUTCOMES: Final = {
     "challenger": "[bold yellow]not promoted[/]: it stays challenger",
     "refused": "[bold yellow]not compared[/]: a person decides",
     "candidate": "[bold]candidate[/] of an experiment: only `dvc repro` or a person promotes",
-    "unchanged": "[bold]is the champion[/]",
+    "unchanged": "[bold]answers as the champion does[/]: nothing changes",
     "not registered": "[bold yellow]is not registered[/]: the registry gave no answer",
 }
 COLUMN: Final = 16
@@ -106,6 +106,8 @@ def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iter
         yield "registry", "nothing is registered yet (no reports/register.json); `dvc repro` does it"
         return
     outcome = OUTCOMES.get(register["outcome"], register["outcome"])
+    if register["outcome"] == "unchanged" and register["champion"] == register["version"]:
+        outcome = "[bold]is the champion[/]"
     version = "" if register["version"] is None else f" version {register['version']}"
     yield "registry", f"{register['model']}{version} {outcome}"
     if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
