@@ -21,6 +21,7 @@ class FaultProxy:
         self._only = ""
         self.seen: list[tuple[Mode, str, str]] = []  # how it was treated, method, path
         self._server: ThreadingHTTPServer | None = None
+        self.mode: Mode = "work"
         self._listen(0)
 
     def set(self, mode: Mode, only: str = "") -> None:
@@ -54,7 +55,7 @@ class FaultProxy:
 
     def _listen(self, port: int) -> None:
         proxy = self
-        self.mode: Mode = "work"
+        self.mode = "work"
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -93,10 +94,10 @@ class FaultProxy:
     def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         path = urlparse(request.path).path
         if self._trigger and self._trigger[0] in path:
-            word, left, mode = self._trigger
-            self._trigger = (word, left - 1, mode) if left > 1 else None
+            word, left, then = self._trigger
+            self._trigger = (word, left - 1, then) if left > 1 else None
             if left == 1:
-                self.set(mode)
+                self.set(then)
         mode: Mode = self.mode if self._only in path else "work"
         self.seen.append((mode, request.command, path))
         if mode == "500":

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,13 +58,13 @@ def postgresql() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="mien-postgresql-"))
     if user:
         shutil.chown(folder, user)
-    change = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    change: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
     port = free_port()
-    make = [programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "mien", "--no-sync"]
+    make = [str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "mien", "--no-sync"]
     subprocess.run(make, check=True, **change, **quiet)
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "fsync": "off"}
-    serve = [programs / "postgres", "-D", folder / "data"]
+    serve = [str(programs / "postgres"), "-D", str(folder / "data")]
     serve += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     process = subprocess.Popen(serve, **change, **quiet)
     try:
