@@ -30,7 +30,7 @@ from mien.registry.settings import RegisterConfig
 from tests.registry.test_register import registered
 from tests.registry.workspace import candidate_of, photos_of
 
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "mlflow"}  # MLflow brings PyYAML
 
 
 @pytest.fixture(scope="module")
