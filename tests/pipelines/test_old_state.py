@@ -124,7 +124,7 @@ def change(file: Path, how: Change) -> None:
 
 @pytest.mark.parametrize("stage", ["train", "register"])
 def test_state_as_it_should_be_is_read(root: Path, stage: str) -> None:
-    read(stage)
+    read(stage)  # what is refused raises
 
 
 @pytest.mark.parametrize(("stage", "file", "how", "says"), ROWS, ids=[f"{s}-{f}-{h}"[:70] for s, f, h, _ in ROWS])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +13,18 @@ import pytest
 from mien.registry import promotion
 from mien.registry.settings import RegisterConfig
 from mien.tracking.store import URI
-from tests.mlflow_server import mlflow_server
 from tests.registry.workspace import NAME, aliases, registered
+from tests.servers import mlflow_server
+from tests.stores import migrated
 
 
 @pytest.fixture
 def server(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The server that several people share."""
-    with mlflow_server(checkout / "shared") as url:
+    folder = checkout / "shared"
+    folder.mkdir()
+    shutil.copyfile(migrated(), folder / "mlflow.db")
+    with mlflow_server(f"sqlite:///{folder}/mlflow.db", folder) as url:
         monkeypatch.setenv(URI, url)
         yield url
 
