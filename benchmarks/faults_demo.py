@@ -28,8 +28,9 @@ from mien.evaluation.bootstrap import Interval, bootstrap, photo_clusters
 from mien.faces.packed import PackedFaces, open_faces
 from mien.faces.settings import SplitConfig
 from mien.faces.split import split_faces
-from mien.models.inference import predict_logits, softmax
-from mien.models.saved import ModelSpec
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces
 from mien.training.fit import Fitted, fit
 from mien.training.recipe import Recipe

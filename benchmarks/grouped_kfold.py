@@ -20,8 +20,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.faces.packed import open_faces
 from mien.models.inference import predict_logits
-from mien.models.saved import ModelSpec
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
 from mien.training.recipe import Recipe

@@ -36,7 +36,7 @@ if tracked:
 import contextlib, dataclasses, json
 import numpy as np
 import pandas as pd
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.models.settings import ModelConfig
 from mien.training.faces import LabelledFaces
 from mien.training.fit import fit

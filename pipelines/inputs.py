@@ -12,7 +12,7 @@ from pipelines.state import code_digest, digest
 
 if TYPE_CHECKING:
     from mien.faces.packed import PackedFaces
-    from mien.models.saved import ModelSpec
+    from mien.models.spec import ModelSpec
     from mien.training.faces import LabelledFaces
     from mien.training.recipe import Recipe
 
@@ -50,7 +50,7 @@ class Inputs:
 def read_inputs(config: Config, root: Path | None = None) -> Inputs:
     """The outs of crop and split, with the configuration's recipe; the test part stays closed."""
     from mien.faces.packed import open_faces
-    from mien.models.saved import ModelSpec
+    from mien.models.spec import ModelSpec
     from mien.training.recipe import Recipe
 
     base = root or Path.cwd()

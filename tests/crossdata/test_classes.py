@@ -6,7 +6,7 @@ import pytest
 
 from mien.crossdata.classes import SharedClasses, absent, names_of
 from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
-from mien.models.inference import softmax
+from mien.models.probabilities import softmax
 
 
 def test_a_class_that_the_data_cannot_name_leaves_the_choice_and_the_rest_adds_up_to_one() -> None:

@@ -14,8 +14,9 @@ from mien.crossdata.write import write_cross
 from mien.evaluation.settings import EvaluateConfig
 from mien.expressions import WITH_CONTEMPT
 from mien.faces.settings import CropConfig
-from mien.models.saved import ModelSpec, save_model
+from mien.models.saved import save_model
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.sources.settings import DataConfig
 from tests.crossdata.conftest import write_folders
 

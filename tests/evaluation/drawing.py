@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mien.expressions import N_EXPRESSIONS
-from mien.models.inference import softmax
+from mien.models.probabilities import softmax
 
 
 def drawn(n: int, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:

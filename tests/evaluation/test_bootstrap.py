@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from mien.evaluation.bootstrap import bootstrap, cluster_sums, interval, photo_clusters, resampled
 from mien.evaluation.metrics import MEASURES, measure, scores_per_class
 from mien.evaluation.sums import class_measures, face_sums, measures
-from mien.models.inference import softmax
+from mien.models.probabilities import softmax
 from tests.evaluation.drawing import calibrated, drawn, index_of
 
 logits_of_faces = st.integers(1, 40).flatmap(

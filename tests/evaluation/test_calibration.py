@@ -5,7 +5,7 @@ from sklearn.metrics import log_loss
 
 from mien.errors import UserError
 from mien.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
-from mien.models.inference import softmax
+from mien.models.probabilities import softmax
 from tests.evaluation.drawing import calibrated, drawn
 
 

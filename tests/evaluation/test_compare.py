@@ -3,7 +3,7 @@ import pytest
 
 from mien.evaluation.compare import COMPARED, paired_bootstrap
 from mien.evaluation.metrics import measure
-from mien.models.inference import softmax
+from mien.models.probabilities import softmax
 from tests.evaluation.drawing import drawn
 
 

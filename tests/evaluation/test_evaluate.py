@@ -11,8 +11,8 @@ from mien.evaluation.evaluate import evaluate_logits, evaluate_model
 from mien.evaluation.metrics import measure
 from mien.evaluation.settings import EvaluateConfig
 from mien.faces.packed import PackedFaces
-from mien.models.inference import softmax
-from mien.models.saved import ModelSpec
+from mien.models.probabilities import softmax
+from mien.models.spec import ModelSpec
 from tests.evaluation.drawing import drawn, index_of
 
 CONFIG = EvaluateConfig(bootstrap=200)

@@ -6,7 +6,8 @@ import torch
 
 from mien.errors import UserError
 from mien.models.catalogue import MODELS, build_model, trainable_parameters
-from mien.models.inference import predict_logits, softmax
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
 from mien.models.settings import FACES, ModelConfig
 
 

@@ -11,7 +11,8 @@ import torch
 
 from mien.errors import UserError
 from mien.expressions import EXPRESSIONS
-from mien.models.saved import ModelSpec, save_model
+from mien.models.saved import save_model
+from mien.models.spec import ModelSpec
 from pipelines import evaluate
 from tests.evaluation.drawing import LINEAGE, index_of
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from mien.errors import UserError
-from mien.models.saved import ModelSpec
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.registry import events, promotion
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store

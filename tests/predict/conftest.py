@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mien.faces.geometry import Box
-from mien.models.saved import ModelSpec, save_model
+from mien.models.saved import save_model
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.predict.detect import HaarDetector
 from mien.registry.settings import RegisterConfig
 from mien.sources.drawing.photo import draw_photo

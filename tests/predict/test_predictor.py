@@ -15,7 +15,8 @@ from mien.faces.decode import UnreadablePhoto
 from mien.faces.geometry import Box
 from mien.faces.packed import open_faces
 from mien.faces.settings import CropConfig
-from mien.models.inference import predict_logits, softmax
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
 from mien.predict.predictor import Predictor
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table

@@ -19,8 +19,9 @@ from mien.faces.crop import crop_faces
 from mien.faces.packed import open_faces
 from mien.faces.settings import CropConfig, SplitConfig
 from mien.faces.split import split_faces
-from mien.models.saved import ModelSpec, save_model
+from mien.models.saved import save_model
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.registry.candidate import Candidate
 from mien.registry.evidence import Evidence
 from mien.registry.recut import FaceCutter

@@ -16,8 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from mien.errors import UserError
-from mien.models.saved import ModelSpec
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.search.settings import TuneConfig
 from mien.search.space import search_space
 from mien.search.study import JOURNAL, best_trial, search

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mien.models.saved import ModelSpec
 from mien.models.settings import ModelConfig
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces
 from mien.training.recipe import Recipe
 from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig

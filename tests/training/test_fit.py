@@ -15,7 +15,7 @@ import torch
 from mien.errors import UserError
 from mien.expressions import WITH_CONTEMPT
 from mien.models.inference import predict_logits
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.checkpoints import BEST, LAST
 from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
@@ -54,7 +54,7 @@ def test_training_repeats_itself_bit_for_bit(
 KILLED = """
 import os, sys
 from pathlib import Path
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.fit import fit
 from tests.training.conftest import bars
 import pickle

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from mien.errors import UserError
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
 from mien.training.recipe import Recipe

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from mien.models.inference import predict_logits
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces, soft_labels, validation_loader
 from mien.training.fit import fit
 from mien.training.recipe import Recipe

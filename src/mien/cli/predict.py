@@ -63,14 +63,15 @@ def predict(
 
 def _load(model: str | None, data: str | None) -> "Predictor":
     """The predictor that was asked for; without one the command ends with a sentence."""
-    from mien.predict.registered import NoSuchModel, load_registered
+    from mien.predict.loaded import load_model_of
+    from mien.predict.registered import NoSuchModel
     from mien.tracking.store import use_store
 
     root = find_root()
     try:
         use_store(root)
         uri = model or f"models:/{registered_model(root, data)}@champion"
-        loaded = load_registered(uri) if ":/" in uri else _load_files(Path(uri))
+        loaded = load_model_of(uri)
     except NoSuchModel as error:
         say(f"mien: {error} `make repro` trains and promotes one; --model FOLDER takes one from files.")
         raise typer.Exit(NO_MODEL) from error
@@ -81,12 +82,6 @@ def _load(model: str | None, data: str | None) -> "Predictor":
     from mien.predict.predictor import Predictor
 
     return Predictor(loaded)
-
-
-def _load_files(folder: Path) -> "LoadedModel":
-    from mien.predict.loaded import load_folder
-
-    return load_folder(folder)
 
 
 def _warn(model: "LoadedModel") -> None:

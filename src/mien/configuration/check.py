@@ -6,7 +6,7 @@ from typing import Any
 
 from mien.configuration.contradictions import contradictions
 from mien.configuration.plain_yaml import read_plain_yaml
-from mien.configuration.schemas import SCHEMAS, read_settings, refuse_unknown_choice
+from mien.configuration.schemas import OF_USE, SCHEMAS, read_settings, refuse_unknown_choice, settings_of_use
 from mien.errors import UserError
 
 
@@ -27,6 +27,7 @@ def mistakes(params: Path, conf: Path) -> list[str]:
             settings[group] = _settings(conf, group, choices, shown)
         except UserError as error:
             found.append(str(error))
+    found += _mistakes_of_use(conf)
     return found or list(contradictions(settings, {group: str(choices[group]) for group in SCHEMAS}))
 
 
@@ -40,6 +41,16 @@ def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
         choices = dict(given)  # the mistake is in params.yaml itself
     if given.items() <= choices.items() and (found := mistakes(params, conf)):
         raise UserError(found[0])
+
+
+def _mistakes_of_use(conf: Path) -> list[str]:
+    found = []
+    for what in OF_USE:
+        try:
+            settings_of_use(conf.parent, what)
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 _GROUPS = ", ".join(SCHEMAS)

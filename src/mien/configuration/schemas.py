@@ -23,6 +23,10 @@ SCHEMAS: Final = {
     "evaluate": ("mien.evaluation.settings", "EvaluateConfig"),
     "register": ("mien.registry.settings", "RegisterConfig"),
 }
+# How a model is used, each one file in `conf/`: no stage depends on it, so params.yaml does not choose it.
+OF_USE: Final = {
+    "predict": ("mien.predict.settings", "PredictConfig"),
+}
 # The name of a choice stands in commands of dvc.yaml and in paths.
 CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 WANTED: Final = {
@@ -64,6 +68,18 @@ def read_settings(conf: Path, group: str, choice: str) -> Any:
     return settings_of(group, read_plain_yaml(conf / group / f"{choice}.yaml", name), name)
 
 
+def settings_of_use(root: Path, what: str) -> Any:
+    """The settings in `conf/WHAT.yaml` of a checkout; where there is no such file, the defaults.
+
+    Raises:
+        UserError: the file cannot be read, or holds what `settings_of` refuses.
+    """
+    name = f"conf/{what}.yaml"
+    module, schema = OF_USE[what]
+    content = read_plain_yaml(root / name, name) if (root / name).exists() else {}
+    return _built(what, getattr(import_module(module), schema), content, name, all_needed=False)
+
+
 def settings_of(group: str, content: Mapping[str, Any], name: str) -> Any:
     """A group's values as its dataclass.
 
@@ -73,11 +89,15 @@ def settings_of(group: str, content: Mapping[str, Any], name: str) -> Any:
     """
     module, schema = SCHEMAS[group]
     kind = getattr(import_module(module), schema)
+    return _built(group, kind, content, name, all_needed=True)
+
+
+def _built(group: str, kind: Any, content: Mapping[str, Any], name: str, *, all_needed: bool) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := [key for key in content if key not in fields]:
         raise UserError(f"{name}: there is no key {unknown[0]!r}; the keys of {group} are {', '.join(fields)}.")
     for key, field in fields.items():
-        if key not in content and not field.metadata.get("optional"):
+        if all_needed and key not in content and not field.metadata.get("optional"):
             raise UserError(f"{name} lacks {key}; {_example(field)}")
     hints = get_type_hints(kind)
     try:

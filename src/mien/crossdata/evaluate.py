@@ -14,7 +14,6 @@ from mien.evaluation.evaluate import Evaluation, measure_logits
 from mien.evaluation.settings import EvaluateConfig
 from mien.faces.duplicates import first_rows
 from mien.faces.packed import faces_digest
-from mien.models.inference import predict_logits
 from mien.sources.settings import DataConfig
 
 
@@ -54,7 +53,7 @@ def evaluate_elsewhere(
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = packed.index[~known].reset_index(drop=True)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
-    logits = predict_logits(model.loaded.network, pixels, config.batch_size)
+    logits = model.loaded.classifier.logits(pixels, config.batch_size)
     temperature = _own_temperature(model)
     return CrossEvaluation(
         evaluation=measure_logits(temperature, faces.classes.logits(logits), index, config),

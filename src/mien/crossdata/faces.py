@@ -13,7 +13,7 @@ from mien.errors import UserError
 from mien.faces.crop import QUARANTINE, crop_faces
 from mien.faces.packed import PackedFaces, open_faces
 from mien.faces.settings import CropConfig
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.sources.catalogue import get_source
 from mien.sources.settings import DataConfig
 

@@ -21,7 +21,8 @@ from mien.evaluation.metrics import CLASS_MEASURES, MEASURES, ClassScores, major
 from mien.evaluation.settings import EvaluateConfig
 from mien.evaluation.slices import Slices, slice_accuracy
 from mien.expressions import class_names
-from mien.models.inference import predict_logits, softmax
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
 
 if TYPE_CHECKING:
     from torch import nn

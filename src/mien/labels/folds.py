@@ -13,8 +13,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.errors import UserError
 from mien.faces.packed import PackedFaces
-from mien.models.inference import predict_logits, softmax
-from mien.models.saved import ModelSpec
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces, soft_labels
 from mien.training.fit import fit
 from mien.training.recipe import Recipe

@@ -25,10 +25,3 @@ def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -
             logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device))
             parts.append(logits.float().cpu().numpy())
     return np.concatenate(parts)
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities `(N, classes)` float64 of logits divided by a temperature (Guo et al., 2017)."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

@@ -2,45 +2,20 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from mien.errors import UserError
-from mien.expressions import CLASS_SETS, EXPRESSIONS
+from mien.expressions import CLASS_SETS
 from mien.models.account import ANEW, SPEC, read_spec
-from mien.models.catalogue import Network, build_model
-from mien.models.settings import ModelConfig
+from mien.models.catalogue import Network
+from mien.models.spec import ModelSpec
 
 WEIGHTS: Final = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that is needed to build a network again and to cut faces for it as in training."""
-
-    architecture: dict[str, Any]  # the ModelConfig
-    size: int
-    colour: str
-    margin: float = 0.0
-    square: bool = False
-    apply_exif_rotation: bool = False
-    classes: tuple[str, ...] = EXPRESSIONS  # of the logits, in their order
-
-    @property
-    def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
-        return 1 if self.colour == "grey" else 3
-
-    def build(self) -> Network:
-        """The network with fresh weights."""
-        return build_model(
-            ModelConfig(**self.architecture), size=self.size, channels=self.channels, classes=len(self.classes)
-        )
 
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:

@@ -1,16 +1,17 @@
-"""A model ready to predict: network, how faces are cut for it, temperature, and where it comes from."""
+"""A model as prediction needs it: what runs it, its temperature, and where it comes from."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import numpy as np
 
 from mien.errors import UserError
 from mien.models.account import ANEW, LINEAGE
-from mien.models.saved import ModelSpec, load_model
+from mien.models.probabilities import softmax
+from mien.models.spec import ModelSpec
+from mien.predict.classifier import Classifier, TorchClassifier
 from mien.records import read_record
-
-if TYPE_CHECKING:
-    from mien.models.catalogue import Network
 
 SERVED: Final = Path("artifacts") / "model"  # below the folder of a registered model
 SERVING: Final = "serving.json"
@@ -20,13 +21,43 @@ SERVING: Final = "serving.json"
 class LoadedModel:
     """What a predictor needs of a model, and what people want to know of it."""
 
-    network: "Network"
+    classifier: Classifier
     spec: ModelSpec
     temperature: float | None  # None: never fitted, so that probabilities are not calibrated
-    name: str  # "mien-sample", or the folder
+    name: str  # "mien-sample", or the folder or file
     version: int | None  # of the registered model; None for a folder
     title: str  # the data set, for people
     drawn: bool  # learnt from drawings, not from photographs
+
+    def probabilities(self, faces: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (N, classes) float64, in the order of the classes, of (N, size, size, C) uint8.
+
+        Raises:
+            ValueError: the faces have another form.
+        """
+        expected = (self.spec.size, self.spec.size, self.spec.channels)
+        if faces.shape[1:] != expected or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
+        return softmax(self.classifier.logits(faces), self.temperature or 1.0)
+
+    @property
+    def says(self) -> str:
+        """`mien-expw version 3`, or the folder or file."""
+        return self.name if self.version is None else f"{self.name} version {self.version}"
+
+
+def load_model_of(said: str) -> LoadedModel:
+    """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a folder.
+
+    Raises:
+        NoSuchModel: the registry has none of that name, version or alias.
+        UserError: the store cannot be reached, no model is there, or it cannot be read.
+    """
+    if ":/" in said:
+        from mien.predict.registered import load_registered
+
+        return load_registered(said)
+    return load_folder(Path(said))
 
 
 def load_folder(
@@ -40,6 +71,8 @@ def load_folder(
     Raises:
         UserError: no model is there, or it cannot be read.
     """
+    from mien.models.saved import load_model
+
     if not folder.is_dir():
         raise UserError(
             f"{folder}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
@@ -48,7 +81,7 @@ def load_folder(
     network, spec = load_model(files)
     lineage = read_record(files / LINEAGE, {}, ANEW) if (files / LINEAGE).exists() else {}
     return LoadedModel(
-        network=network,
+        classifier=TorchClassifier(network),
         spec=spec,
         temperature=_temperature(files) if temperature is None else temperature,
         name=name or str(folder),

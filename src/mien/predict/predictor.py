@@ -11,7 +11,6 @@ import numpy as np
 from mien.faces.cut import cut_face
 from mien.faces.decode import decode_photo
 from mien.faces.geometry import Box, face_box
-from mien.models.inference import predict_logits, softmax
 from mien.predict.detect import Detector, HaarDetector
 from mien.predict.loaded import LoadedModel, load_folder
 
@@ -104,15 +103,8 @@ class Predictor:
         return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
 
     def predict_faces(self, faces: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, classes) float64 in the order of the model's classes.
-
-        `faces` are (N, size, size, C) uint8, as `cut` gives them.
-        """
-        spec = self.model.spec
-        expected = (spec.size, spec.size, spec.channels)
-        if faces.shape[1:] != expected or faces.dtype != np.uint8:
-            raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
-        return softmax(predict_logits(self.model.network, faces), self.model.temperature or 1.0)
+        """Calibrated probabilities (N, classes) float64 of faces (N, size, size, C) uint8, as `cut` gives them."""
+        return self.model.probabilities(faces)
 
     def _in_colour(self, photo: np.ndarray) -> np.ndarray:
         """The photo with as many channels as the network takes."""

@@ -19,7 +19,8 @@ from mien.errors import UserError
 from mien.faces.cut import cut_face
 from mien.faces.decode import UnreadablePhoto, decode_photo
 from mien.faces.geometry import Box
-from mien.models.inference import predict_logits, softmax
+from mien.models.inference import predict_logits
+from mien.models.probabilities import softmax
 from mien.models.saved import load_model
 
 IMAGE: Final = "image"

@@ -12,7 +12,7 @@ import optuna
 import pytorch_lightning as pl
 from optuna.trial import Trial
 
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
 from mien.training.history import Diverged

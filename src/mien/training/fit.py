@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
 from mien.models.pretrained import load_pretrained
-from mien.models.saved import ModelSpec
+from mien.models.spec import ModelSpec
 from mien.training.augment import Augmentation
 from mien.training.checkpoints import Patience, WholeFiles, best_and_last, checkpoint_to_continue, load_best
 from mien.training.faces import LabelledFaces, training_loader, validation_loader
