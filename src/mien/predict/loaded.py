@@ -15,6 +15,8 @@ from mien.records import read_record
 
 SERVED: Final = Path("artifacts") / "model"  # below the folder of a registered model
 SERVING: Final = "serving.json"
+CARD: Final = "card.md"
+LONGEST_CARD: Final = 200_000  # bytes; mien's own are some thousand
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class LoadedModel:
     version: int | None  # of the registered model; None for a folder
     title: str  # the data set, for people
     drawn: bool  # learnt from drawings, not from photographs
+    card: str = ""  # Markdown: data, numbers, where it fails, what it is for; "" where the model brings none
 
     def probabilities(self, faces: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (N, classes) float64, in the order of the classes, of (N, size, size, C) uint8.
@@ -88,7 +91,20 @@ def load_folder(
         version=version,
         title=str(lineage.get("title", "")),
         drawn=bool(lineage.get("drawn", False)),
+        card=read_card(files),
     )
+
+
+def read_card(folder: Path) -> str:
+    """The model card in a model's folder, as Markdown; "" where there is none, as before mien wrote any.
+
+    A person may have edited it: bytes that are no UTF-8 are replaced, and what is longer than any card is cut.
+    """
+    try:
+        with (folder / CARD).open("rb") as file:
+            return file.read(LONGEST_CARD).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _temperature(folder: Path) -> float | None:
