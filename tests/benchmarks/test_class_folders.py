@@ -42,6 +42,19 @@ def test_the_folders_give_the_faces_of_the_csv(tmp_path: Path, form: str, farthe
     assert np.abs(pixels.astype(int) - read_back).max() <= farthest
 
 
+def test_numbered_folders_hold_so_many_rows_of_each_expression(tmp_path: Path) -> None:
+    write_csv(tmp_path / "csv", [row(i, label=i % 7, usage=USAGES[i % 5]) for i in range(70)])
+    report = write_class_folders(tmp_path / "csv", tmp_path / "folders", "png", numbered=40)
+    assert report == {"faces": 40, "problems": {}}
+    written = Folder().ingest(tmp_path / "folders").faces
+    whole = Fer2013().ingest(tmp_path / "csv").faces.set_index("image")["label"]
+    assert len(written) == 40
+    assert written["source_split"].eq("").all()
+    assert written["label"].tolist() == [whole[Path(image).stem] for image in written["image"]]
+    with pytest.raises(UserError, match="has 70 usable faces, and 71 were asked for"):
+        write_class_folders(tmp_path / "csv", tmp_path / "more", "png", numbered=71)
+
+
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     write_csv(tmp_path / "csv", [row(0)])
     with pytest.raises(UserError, match="is there already; remove it"):
