@@ -17,7 +17,7 @@ from mien.faces.geometry import Box
 from mien.models.saved import save_model
 from mien.models.settings import ModelConfig
 from mien.models.spec import ModelSpec
-from mien.predict.detect import HaarDetector
+from mien.predict.cascade import CascadeDetector
 from mien.registry.settings import RegisterConfig
 from mien.sources.drawing.photo import draw_photo
 from mien.tracking.store import URI
@@ -69,10 +69,10 @@ def portraits(n: int = 20) -> list[tuple[np.ndarray, Box]]:
 @functools.cache
 def portrait() -> tuple[np.ndarray, Box]:
     """The first drawn photo in which the cascade finds the one face that is there, and nothing else."""
-    detector = HaarDetector()
+    detector = CascadeDetector()
     for photo, box in portraits():
         found = detector.detect(photo)
-        if len(found) == 1 and overlap(found[0], box) > 0.4:
+        if len(found) == 1 and overlap(found[0].box, box) > 0.4:
             return photo, box
     pytest.fail("the cascade finds none of the drawn faces")
 

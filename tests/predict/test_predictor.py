@@ -15,9 +15,11 @@ from mien.faces.decode import UnreadablePhoto
 from mien.faces.geometry import Box
 from mien.faces.packed import open_faces
 from mien.faces.settings import CropConfig
-from mien.models.inference import predict_logits
 from mien.models.probabilities import softmax
+from mien.predict.detection import Detection
+from mien.predict.loaded import load_folder
 from mien.predict.predictor import Predictor
+from mien.predict.settings import PredictConfig
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
 from tests.predict.conftest import jpeg, portraits, write_model
@@ -33,8 +35,8 @@ class GivenBoxes:
     def __init__(self, boxes: list[tuple[int, ...]]) -> None:
         self.boxes = [Box(*box) for box in boxes]
 
-    def detect(self, photo: np.ndarray) -> list[Box]:
-        return self.boxes
+    def detect(self, photo: np.ndarray) -> list[Detection]:
+        return [Detection(box, 0.9) for box in self.boxes]
 
     def smallest(self, height: int, width: int) -> int:
         return 1
@@ -74,12 +76,29 @@ def test_probabilities_are_calibrated_and_in_the_order_of_the_expressions(tmp_pa
     photo = portraits(1)[0][0]
     first, second = predictor.predict_photo(photo)
     faces = predictor.cut(photo, BOXES[:2])
-    expected = softmax(predict_logits(predictor.model.network, faces), 0.25)
+    expected = softmax(predictor.model.classifier.logits(faces), 0.25)
     assert list(first.probabilities) == list(EXPRESSIONS)
     np.testing.assert_allclose([list(f.probabilities.values()) for f in (first, second)], expected)
     assert first.label == EXPRESSIONS[int(expected[0].argmax())]
     assert first.box == BOXES[0]
     np.testing.assert_allclose(predictor.predict_faces(faces), expected)
+
+
+def test_an_answer_below_the_threshold_is_unsure(tmp_path: Path) -> None:
+    model = load_folder(write_model(tmp_path))
+    faces = [Detection(Box(*BOXES[0]), 0.9), Detection(Box(*BOXES[1]))]
+    shares = np.array([[0.4, 0.6, 0, 0, 0, 0, 0], [0.45, 0.4, 0.15, 0, 0, 0, 0]])
+    described = Predictor(model).describe(faces, shares)
+    assert [(face.score, face.unsure) for face in described] == [(0.9, False), (None, True)]
+    never = Predictor(model, settings=PredictConfig(unsure_below=0.0))
+    assert not any(face.unsure for face in never.describe(faces, shares))
+
+
+def test_of_too_many_faces_the_largest_are_kept_and_the_others_counted(tmp_path: Path) -> None:
+    few = Predictor(load_folder(write_model(tmp_path)), GivenBoxes(BOXES), PredictConfig(max_faces=2))
+    found = few.find_faces(portraits(1)[0][0])
+    assert [tuple(face.box) for face in found.detections] == [BOXES[0], BOXES[4]]
+    assert (len(found.pixels), found.left_out) == (2, 3)
 
 
 def test_no_face_is_an_empty_list(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_it_answers_as_the_served_model_and_as_the_evaluation(two_champions: Pat
     served = mlflow.pyfunc.load_model(CHAMPION).predict(photos)
     np.testing.assert_allclose(answers, served[list(EXPRESSIONS)].to_numpy(), atol=1e-6)
     assert [EXPRESSIONS[k] for k in answers.argmax(axis=1)] == predicted
-    cropped = [predictor.whole_face(predictor.decode(photo))[1][0] for photo in photos["image"]]
+    cropped = [predictor.whole_face(predictor.decode(photo)).pixels[0] for photo in photos["image"]]
     np.testing.assert_allclose(predictor.predict_faces(np.stack(cropped)), answers, atol=1e-6)
 
 

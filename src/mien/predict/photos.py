@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from mien.faces.decode import UnreadablePhoto
-from mien.faces.geometry import Box
-from mien.predict.predictor import FacePrediction, Predictor
+from mien.predict.predictor import FacePrediction, FoundFaces, Predictor
 
 PHOTOS_A_BATCH: Final = 32
 
@@ -22,6 +21,7 @@ class PhotoPrediction:
     file: Path
     faces: list[FacePrediction] = field(default_factory=list)
     problem: str = ""
+    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
 
 
 def predict_files(predictor: Predictor, files: Iterable[Path], *, cropped: bool) -> Iterator[PhotoPrediction]:
@@ -29,26 +29,27 @@ def predict_files(predictor: Predictor, files: Iterable[Path], *, cropped: bool)
     waiting = iter(files)
     while some := list(islice(waiting, PHOTOS_A_BATCH)):
         found = [_find(predictor, file, cropped) for file in some]
-        probabilities = predictor.predict_faces(np.concatenate([faces for _, _, faces in found]))
+        probabilities = predictor.predict_faces(np.concatenate([faces.pixels for _, faces in found]))
         start = 0
-        for prediction, boxes, _ in found:
-            prediction.faces = predictor.describe(boxes, probabilities[start : start + len(boxes)])
-            start += len(boxes)
+        for prediction, faces in found:
+            end = start + len(faces.detections)
+            prediction.faces = predictor.describe(faces.detections, probabilities[start:end])
+            start = end
             yield prediction
 
 
-def _find(predictor: Predictor, file: Path, cropped: bool) -> tuple[PhotoPrediction, list[Box], np.ndarray]:
-    """A photo's boxes and faces, before any expression is predicted."""
-    none = predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), [])
+def _find(predictor: Predictor, file: Path, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
+    """A photo's faces, before any expression is predicted."""
+    none = FoundFaces([], predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), []))
     try:
         photo = predictor.decode(file.read_bytes())
     except UnreadablePhoto as error:
-        return PhotoPrediction(file, problem=f"{file}: cannot be used: {error.detail}."), [], none
+        return PhotoPrediction(file, problem=f"{file}: cannot be used: {error.detail}."), none
     except OSError as error:
-        return PhotoPrediction(file, problem=f"{file}: cannot be read: {error.strerror}."), [], none
-    boxes, faces = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
-    problem = "" if boxes else f"{file}: {_no_face(predictor, photo)}"
-    return PhotoPrediction(file, problem=problem), boxes, faces
+        return PhotoPrediction(file, problem=f"{file}: cannot be read: {error.strerror}."), none
+    found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
+    problem = "" if found.detections else f"{file}: {_no_face(predictor, photo)}"
+    return PhotoPrediction(file, problem=problem, left_out=found.left_out), found
 
 
 def _no_face(predictor: Predictor, photo: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -11,10 +11,10 @@ import numpy as np
 from mien.faces.cut import cut_face
 from mien.faces.decode import decode_photo
 from mien.faces.geometry import Box, face_box
-from mien.predict.detect import Detector, HaarDetector
+from mien.predict.detection import Detection, Detector, largest_of
+from mien.predict.detectors import build_detector
 from mien.predict.loaded import LoadedModel, load_folder
-
-MAX_MEGAPIXELS: Final = 100.0
+from mien.predict.settings import PredictConfig
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,17 @@ class FacePrediction:
     box: Box  # as the detector found it, in pixels of the photo
     label: str  # the most probable expression
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
+    score: float | None = None  # the detector's, from 0 to 1; None: it gives none
+    unsure: bool = False  # the label's probability is below `unsure_below`
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """The faces of a photo, before anything is predicted."""
+
+    detections: list[Detection]  # from left to right
+    pixels: np.ndarray  # (N, size, size, C) uint8, as the network takes them
+    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
 
 
 class Predictor:
@@ -33,9 +44,12 @@ class Predictor:
     same pixels, whoever asks: command line, web page, video.
     """
 
-    def __init__(self, model: LoadedModel, detector: Detector | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, detector: Detector | None = None, settings: PredictConfig | None = None
+    ) -> None:
         self.model = model
-        self.detector = detector or HaarDetector()
+        self.settings = settings or PredictConfig()
+        self.detector = detector or build_detector(self.settings)
 
     @classmethod
     def from_folder(cls, folder: Path, temperature: float | None = None, detector: Detector | None = None) -> Self:
@@ -67,27 +81,31 @@ class Predictor:
         The EXIF rotation is applied: people's photos are meant as viewers show them.
 
         Raises:
-            UnreadablePhoto: no image, broken off, or above 100 megapixels.
+            UnreadablePhoto: no image, broken off, or above `max_megapixels`.
         """
         return decode_photo(
-            data, colour=self.model.spec.colour, max_megapixels=MAX_MEGAPIXELS, apply_exif_rotation=True
+            data,
+            colour=self.model.spec.colour,
+            max_megapixels=self.settings.max_megapixels,
+            apply_exif_rotation=True,
         )
 
     def predict_photo(self, photo: np.ndarray) -> list[FacePrediction]:
         """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
-        boxes, faces = self.find_faces(photo)
-        return self.describe(boxes, self.predict_faces(faces))
+        found = self.find_faces(photo)
+        return self.describe(found.detections, self.predict_faces(found.pixels))
 
-    def find_faces(self, photo: np.ndarray) -> tuple[list[Box], np.ndarray]:
-        """The detected boxes, and their faces as the network takes them, (N, size, size, C) uint8."""
-        boxes = self.detector.detect(photo)
-        return boxes, self.cut(photo, boxes)
+    def find_faces(self, photo: np.ndarray) -> FoundFaces:
+        """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
+        everything = self.detector.detect(photo)
+        kept = largest_of(everything, self.settings.max_faces)
+        return FoundFaces(kept, self.cut(photo, [found.box for found in kept]), len(everything) - len(kept))
 
-    def whole_face(self, photo: np.ndarray) -> tuple[list[Box], np.ndarray]:
+    def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
         box = Box(0, 0, photo.shape[1], photo.shape[0])
         face = cut_face(self._in_colour(photo), box, self.model.spec.size)
-        return [box], face[None]
+        return FoundFaces([Detection(box)], face[None])
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
         """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
@@ -115,10 +133,16 @@ class Predictor:
             return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
         return np.repeat(photo, 3, axis=2)
 
-    def describe(self, boxes: Sequence[Box], probabilities: np.ndarray) -> list[FacePrediction]:
-        """A prediction for each box, from its row of probabilities (N, classes)."""
+    def describe(self, detections: Sequence[Detection], probabilities: np.ndarray) -> list[FacePrediction]:
+        """A prediction for each face, from its row of probabilities (N, classes)."""
         names = self.model.spec.classes
         return [
-            FacePrediction(box, names[int(row.argmax())], dict(zip(names, row.tolist(), strict=True)))
-            for box, row in zip(boxes, probabilities, strict=True)
+            FacePrediction(
+                found.box,
+                label=names[int(row.argmax())],
+                probabilities=dict(zip(names, row.tolist(), strict=True)),
+                score=found.score,
+                unsure=bool(row.max() < self.settings.unsure_below),
+            )
+            for found, row in zip(detections, probabilities, strict=True)
         ]
