@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.faces.alignment import aligned_correlations
+from mien.faces.alignment import alike_when_aligned
 from mien.faces.correlated import correlated_pairs
 from mien.faces.duplicates import CANDIDATE, group_faces, normalised_thumbnails
 from mien.faces.packed import PackedFaces
@@ -108,7 +108,7 @@ def measure(faces: np.ndarray) -> dict[str, float]:
     _, exhaustive_s, expected = timed(lambda: exhaustive(vectors, step))
     found = pairs[pairs[:, 0] % step == 0]
     doubtful = unique[pairs[correlation < SplitConfig().similarity]]
-    _, aligned_s, _ = timed(lambda: aligned_correlations(faces, doubtful))
+    _, aligned_s, _ = timed(lambda: alike_when_aligned(faces, doubtful, SplitConfig().aligned_similarity))
     common = len(np.unique(np.concatenate([found, expected]), axis=0))
     return {
         "faces": len(faces),

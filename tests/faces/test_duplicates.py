@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.duplicates import fer2013
-from mien.faces.alignment import aligned_correlations
+from mien.faces.alignment import alike_when_aligned
 from mien.faces.duplicates import first_rows, group_faces, normalised_thumbnails
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
@@ -68,7 +68,8 @@ def test_moved_faces_are_found_by_alignment_alone() -> None:
     faces = np.stack([whole[10:74, 10:74], whole[15:79, 6:70]])
     thumbnails, _ = normalised_thumbnails(faces)
     assert float(thumbnails[0] @ thumbnails[1]) < 0.98
-    assert aligned_correlations(faces, np.array([[0, 1]]))[0] > 0.97
+    assert alike_when_aligned(faces, np.array([[0, 1], [1, 0]]), 0.97).all()
+    assert not alike_when_aligned(faces, np.array([[0, 1]]), 0.9999).any()
 
 
 def test_constant_faces_are_marked_and_only_identical_ones_linked() -> None:

@@ -1,6 +1,6 @@
 """How alike two faces are once one is laid over the other: boxes of one photo differ by some pixels."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from mien.faces.in_order import cores, map_in_order
 
 SIDE: Final = 32  # pixels at which faces are compared
 EDGE: Final = 5  # cut off all around the one that is moved, so that it can move by this much
-ENLARGED: Final = (SIDE, 36)  # sizes of the one that it is moved over
+ENLARGED: Final = 36  # pixels of the one that it is moved over, beside SIDE
 PAIRS_PER_TASK: Final = 256
 
 
@@ -19,30 +19,43 @@ def grey_thumbnail(face: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def aligned_correlations(faces: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """For each pair of rows the correlation of its two faces at the best shift and scale, (P,) float32.
+def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
+    """For each pair of rows whether its two faces correlate `at_least` at some small shift and scale, (P,) bool.
 
     Args:
         faces: (N, H, W, C) uint8.
         pairs: (P, 2) rows of `faces`.
+        at_least: the correlation, up to 1.
     """
     rows, place = np.unique(pairs, return_inverse=True)
-    small = [grey_thumbnail(faces[row], SIDE) for row in rows]
+    views = [_views(faces[row]) for row in rows]
     places = place.reshape(-1, 2)
 
-    def work(start: int) -> list[float]:
-        return [_best(small[a], small[b]) for a, b in places[start : start + PAIRS_PER_TASK]]
+    def work(start: int) -> list[bool]:
+        return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
 
     found = map_in_order(work, range(0, len(places), PAIRS_PER_TASK), cores())
-    return np.asarray([best for task in found for best in task], np.float32)
+    return np.asarray([alike for task in found for alike in task], bool)
 
 
-def _best(one: np.ndarray, other: np.ndarray) -> float:
-    """The centre of each face is moved over the other, as it is and enlarged (normalised cross-correlation)."""
-    best = -1.0
-    for still, moved in ((one, other), (other, one)):
-        centre = moved[EDGE:-EDGE, EDGE:-EDGE]
-        for side in ENLARGED:
-            over = still if side == SIDE else cv2.resize(still, (side, side), interpolation=cv2.INTER_LINEAR)
-            best = max(best, float(cv2.matchTemplate(over, centre, cv2.TM_CCOEFF_NORMED).max()))
-    return best
+class _Views(NamedTuple):
+    centre: np.ndarray  # what is moved
+    sizes: tuple[np.ndarray, ...]  # what another's centre is moved over, the likeliest first
+
+
+def _views(face: np.ndarray) -> _Views:
+    small = grey_thumbnail(face, SIDE)
+    enlarged = cv2.resize(small, (ENLARGED, ENLARGED), interpolation=cv2.INTER_LINEAR)
+    return _Views(small[EDGE:-EDGE, EDGE:-EDGE], (small, enlarged))
+
+
+def _alike(one: _Views, other: _Views, at_least: float) -> bool:
+    """The centre of each face is moved over the other, as it is and enlarged (normalised cross-correlation).
+
+    Most copies are told by the first of the four.
+    """
+    for size in range(len(one.sizes)):
+        for still, moved in ((one, other), (other, one)):
+            if cv2.matchTemplate(still.sizes[size], moved.centre, cv2.TM_CCOEFF_NORMED).max() >= at_least:
+                return True
+    return False

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from mien.faces.alignment import aligned_correlations, grey_thumbnail
+from mien.faces.alignment import alike_when_aligned, grey_thumbnail
 from mien.faces.correlated import correlated_pairs
 from mien.faces.packed import PackedFaces
 from mien.faces.settings import SplitConfig
@@ -45,7 +45,7 @@ def group_faces(packed: PackedFaces, config: SplitConfig) -> Groups:
         pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, config.similarity))
         alike = correlation >= config.similarity
         doubtful = unique[pairs[~alike]]
-        alike[~alike] = aligned_correlations(packed.pixels, doubtful) >= config.aligned_similarity
+        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, config.aligned_similarity)
         near = unique[pairs[alike]]
     here = np.arange(len(index))
     links = [np.stack([here, first], axis=1) for first in firsts]
