@@ -2,12 +2,15 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
 
 from mien.faces.settings import CropConfig
+from mien.registry.log_model import save_served
 from mien.registry.settings import RegisterConfig
-from tests.registry.workspace import prepare, train
+from tests.registry.workspace import candidate_of, prepare, train
 from tests.stores import checkout, closed_port, hanging_server, no_store
 
 __all__ = ["checkout", "closed_port", "hanging_server", "no_store"]
@@ -35,3 +38,17 @@ def strong(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rules() -> RegisterConfig:
     """A gate that decides by itself, with few resamples."""
     return RegisterConfig(bootstrap=300)
+
+
+@pytest.fixture(scope="session")
+def saved(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The strong model as MLflow serves it."""
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_served(candidate_of(strong), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(saved: Path) -> Any:
+    """The same, loaded."""
+    return mlflow.pyfunc.load_model(str(saved), suppress_warnings=True)

@@ -1,17 +1,8 @@
 """The served model: alike in process, after loading and over REST."""
 
 import ast
-import base64
-import json
-import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +16,10 @@ import yaml
 from mien.errors import UserError
 from mien.expressions import EXPRESSIONS
 from mien.registry.candidate import PACKAGE, SERVING
-from mien.registry.log_model import REQUIRES, example_images, save_served
-from mien.registry.settings import RegisterConfig
-from tests.registry.test_register import registered
-from tests.registry.workspace import candidate_of, photos_of
+from mien.registry.log_model import REQUIRES, example_images
+from tests.registry.workspace import photos_of
 
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "mlflow"}  # MLflow brings PyYAML
-
-
-@pytest.fixture(scope="module")
-def saved(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The strong model as MLflow serves it."""
-    folder = tmp_path_factory.mktemp("served") / "model"
-    save_served(candidate_of(strong), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def served(saved: Path) -> Any:
-    """The same, loaded."""
-    return mlflow.pyfunc.load_model(str(saved))
 
 
 def test_it_answers_as_the_evaluation_did(served: Any, strong: Path) -> None:
@@ -72,6 +47,27 @@ def test_jpeg_grey_and_larger_photos_are_taken(served: Any) -> None:
     np.testing.assert_allclose(answers[list(EXPRESSIONS)].sum(axis=1), 1)
 
 
+def test_an_array_answers_as_its_file_does(served: Any) -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    for pixels in (colour, colour[..., 0], colour[..., :1]):
+        file = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
+        expected = served.predict(pd.DataFrame({"image": [file]}))
+        for given in (pixels, pixels.tolist()):
+            pd.testing.assert_frame_equal(served.predict(pd.DataFrame({"pixels": [given]})), expected)
+
+
+def test_who_serves_it_sets_how_large_an_image_may_be(saved: Path) -> None:
+    images = example_images()
+    small = mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megapixels": 0.001})
+    with pytest.raises(UserError, match=r"64 x 64 pixels are more than 0\.001 megapixels"):
+        small.predict(images)
+    light = mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megabytes": 0.0001})
+    with pytest.raises(UserError, match=r"row 0: the image cannot be read: more than 0\.0001 megabytes"):
+        light.predict(images)
+    with pytest.raises(UserError, match="max_megabytes must be a number above 0, not 'much'"):
+        mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megabytes": "much"})
+
+
 @pytest.mark.parametrize("bad", [b"", b"no image", b"\xff\xd8\xff\xe0 half a JPEG"])
 def test_an_unreadable_image_is_named_by_its_row(served: Any, bad: bytes) -> None:
     images = example_images()
@@ -83,7 +79,10 @@ def test_an_unreadable_image_is_named_by_its_row(served: Any, bad: bytes) -> Non
 def test_signature_example_and_requirements(saved: Path) -> None:
     info = mlflow.models.get_model_info(str(saved))
     assert info.signature is not None
-    assert info.signature.inputs.to_dict() == [{"type": "binary", "name": "image", "required": True}]
+    assert [(column["name"], column["required"]) for column in info.signature.inputs.to_dict()] == [
+        ("image", False),
+        ("pixels", False),
+    ]
     assert [column["name"] for column in info.signature.outputs.to_dict()] == ["label", *EXPRESSIONS]
     assert len(mlflow.models.Model.load(str(saved)).load_input_example(str(saved))) >= 2
     pins = (saved / "requirements.txt").read_text().split()
@@ -123,68 +122,3 @@ def _third_party(file: Path) -> set[str]:
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"mien", ""}
-
-
-@pytest.mark.slow
-def test_rest_and_python_answer_alike(checkout: Path, strong: Path, rules: RegisterConfig) -> None:
-    """`mlflow models serve` of the champion, asked with base64 as a stranger would."""
-    registered(strong, rules)
-    photos, predicted = photos_of(strong, 8)
-    python = mlflow.pyfunc.load_model("models:/mien-tiny@champion").predict(photos)
-    with _server("models:/mien-tiny@champion") as url:
-        rest = _ask(url, list(photos["image"]))
-        with pytest.raises(urllib.error.HTTPError) as failure:
-            _ask(url, [photos["image"][0], b"no image"])
-    assert [row["label"] for row in rest] == predicted
-    answers = pd.DataFrame(rest)[list(EXPRESSIONS)].to_numpy()
-    np.testing.assert_allclose(answers, python[list(EXPRESSIONS)].to_numpy(), atol=1e-6)
-    assert failure.value.code == 400
-    assert "row 1: the image cannot be read" in json.load(failure.value)["message"]
-
-
-@contextmanager
-def _server(model: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "-m",
-        model,
-        "--env-manager",
-        "local",
-        "-p",
-        str(port),
-    ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = subprocess.Popen(command, env={**os.environ, "PATH": path}, start_new_session=True)
-    try:
-        _wait(f"http://127.0.0.1:{port}/ping", process)
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(240):
-        assert process.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(url, timeout=2)
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("the server did not come up")
-
-
-def _ask(url: str, images: list[bytes]) -> list[dict[str, Any]]:
-    rows = [[base64.b64encode(image).decode()] for image in images]
-    body = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        predictions: list[dict[str, Any]] = json.load(answer)["predictions"]
-    return predictions

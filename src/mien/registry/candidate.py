@@ -20,6 +20,8 @@ SERVING: Final = (
     "faces/geometry.py",
     "faces/jpeg.py",
     "models",
+    "registry/limits.py",
+    "registry/pixels.py",
     "registry/served.py",
 )
 WEIGHTS: Final = "model.safetensors"

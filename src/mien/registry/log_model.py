@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 from mien.models.account import LINEAGE, SPEC
 from mien.registry.candidate import PACKAGE, WEIGHTS, Candidate
 from mien.registry.describe import model_text
+from mien.registry.limits import LIMITS
 from mien.registry.tags import IDENTITY
 from mien.tracking.store import database_file
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 MODEL: Final = "model"
 TRAINED_ON: Final = "trained_on.parquet"
+FILE: Final = {"name": "image", "type": "binary", "required": False}
+# Rows of rows are all that MLflow can ask of an array whose pixels are numbers (grey) or lists of three (colour).
+ROWS: Final = {"type": "array", "items": {"type": "any"}}
+PIXELS: Final = {"name": "pixels", "type": "array", "items": ROWS, "required": False}
 REQUIRES: Final = ("mlflow", "torch", "numpy", "pandas", "opencv-python-headless", "pillow", "safetensors")
 
 
@@ -88,6 +93,7 @@ def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None) ->
             signature=served_signature(candidate.spec["classes"]),
             input_example=example_images(),
             pip_requirements=requirements(),
+            model_config=LIMITS,
         )
 
 
@@ -97,13 +103,13 @@ def requirements() -> list[str]:
 
 
 def served_signature(classes: Sequence[str]) -> "ModelSignature":
-    """Bytes of an image in; a label and a probability per class out, in the order of the classes."""
+    """A file's bytes or an array in; a label and a probability per class out, in the order of the classes."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     probabilities = (ColSpec(DataType.double, name) for name in classes)
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        inputs=Schema.from_json(json.dumps([FILE, PIXELS])),
         outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),
     )
 
