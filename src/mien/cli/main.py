@@ -12,7 +12,21 @@ import typer
 from typer.core import TyperGroup
 
 from mien import __version__
-from mien.cli import check, compare, data, evaluate, labels, models, predict, preset, registry, sample, status, tracking
+from mien.cli import (
+    check,
+    compare,
+    data,
+    detector,
+    evaluate,
+    labels,
+    models,
+    predict,
+    preset,
+    registry,
+    sample,
+    status,
+    tracking,
+)
 from mien.cli.output import say
 from mien.errors import UserError
 
@@ -40,7 +54,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (predict, status, compare, evaluate, labels, registry, tracking, check, preset, data, models, sample):
+for group in (
+    predict,
+    status,
+    compare,
+    evaluate,
+    labels,
+    registry,
+    tracking,
+    check,
+    preset,
+    data,
+    models,
+    detector,
+    sample,
+):
     group.add_to(app)
 
 

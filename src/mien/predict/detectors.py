@@ -1,8 +1,8 @@
 """The face detectors by name."""
 
-from mien.errors import UserError
 from mien.predict.cascade import CascadeDetector
 from mien.predict.detection import Detector
+from mien.predict.detector_files import file_of
 from mien.predict.settings import PredictConfig
 
 
@@ -14,4 +14,9 @@ def build_detector(config: PredictConfig) -> Detector:
     """
     if config.detector == "haar":
         return CascadeDetector(smallest=config.min_face)
-    raise UserError(f"detector {config.detector} cannot be used yet; haar can.")
+    file = file_of(config.detector, config.detector_file)
+    if config.detector == "lbp":
+        return CascadeDetector(file, name="LBP cascade", smallest=config.min_face)
+    from mien.predict.yunet import YuNetDetector
+
+    return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)
