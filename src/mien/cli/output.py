@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mien.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def say(sentence: str) -> None:
-    """A sentence on stderr."""
-    print(sentence, file=sys.stderr)
+    """A sentence, or several lines of them, on stderr; what would act on the terminal is escaped."""
+    print("\n".join(printable(line) for line in sentence.split("\n")), file=sys.stderr)
 
 
 def console() -> "Console":

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.cli.output import console
+from mien.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +22,7 @@ def print_predictions(predictions: "list[PhotoPrediction]", about: dict[str, Any
     out.print(_table([], header=True))
     for prediction in predictions:
         if prediction.faces:
-            out.print(Text(str(prediction.file), "bold", overflow="fold"))
+            out.print(Text(printable(prediction.file), "bold", overflow="fold"))
             out.print(_table(prediction.faces))
     faces = sum(len(prediction.faces) for prediction in predictions)
     photos = sum(bool(prediction.faces) for prediction in predictions)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mien.faces.jpeg import JpegFrame, cut_below, jpeg_frame
+from mien.faces.png import chunks_fit
 
 # The limit on a photo's size is `max_megapixels` below, checked for every photo before it is decoded;
 # Pillow's own would warn on stderr far below it.
@@ -18,7 +19,7 @@ Image.MAX_IMAGE_PIXELS = None
 # Pillow opens MPO as JPEG and has no format of that name to open.
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 ORIENTATION: Final = 0x0112  # EXIF tag; 5 to 8 turn the photo on its side
-END_MARKS: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+END_MARKS: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
 REDUCED: Final = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -26,7 +27,10 @@ REDUCED: Final = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 # What Pillow's readers raise on bytes that are no image of their format.
-PILLOW_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+PILLOW_ERRORS: Final = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
+    *(ArithmeticError, MemoryError, RuntimeError, struct.error),
+)
 
 
 class UnreadablePhoto(Exception):
@@ -58,8 +62,9 @@ def decode_photo(
 ) -> np.ndarray:
     """The pixels of a photo: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 where `colour` is "grey".
 
-    Alpha is dropped, 16 bits are cut to the upper 8, CMYK and palettes become RGB, of an animation the first
-    picture is taken. With `reduce` 2, 4 or 8 the sides are divided by it, rounded up.
+    Alpha is dropped, 16 bits are cut to the upper 8, CMYK and palettes become RGB, colour profiles are not applied,
+    of an animation the first picture is taken, a TIFF is turned as it says in any case. With `reduce` 2, 4 or 8 the
+    sides are divided by it, rounded up.
 
     Raises:
         UnreadablePhoto: `empty_file`, `not_an_image`, `too_large`, `truncated` or `undecodable`.
@@ -82,16 +87,27 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
         return PhotoHeader("JPEG", frame.height, frame.width, frame)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        rotation = image.getexif().get(ORIENTATION, 1) if apply_exif_rotation else 1
     except PILLOW_ERRORS as error:
         if _is_short_webp(data):
             raise UnreadablePhoto("truncated", f"the WEBP file breaks off ({len(data):,} bytes)") from error
         raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
-    width, height = image.size if rotation not in (5, 6, 7, 8) else image.size[::-1]
-    _refuse_too_large(height, width, max_megapixels)
+    width, height = image.size
+    _refuse_too_large(height, width, max_megapixels)  # before the EXIF: Pillow decodes a whole PNG to look for it
+    if apply_exif_rotation and _lies_on_its_side(image):
+        width, height = height, width
     header = PhotoHeader(image.format or "", height, width)
     _check_whole(data, header.format, image)
     return header
+
+
+def _lies_on_its_side(image: Image.Image) -> bool:
+    """Whether the EXIF rotation exchanges width and height; Pillow and OpenCV have turned a TIFF already."""
+    if image.format == "TIFF":
+        return False
+    try:
+        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except PILLOW_ERRORS:  # broken EXIF turns nothing
+        return False
 
 
 def _refuse_too_large(height: int, width: int, max_megapixels: float) -> None:
@@ -103,7 +119,12 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
     """OpenCV fills what a truncated JPEG lacks with grey and says nothing; Pillow says so, at the price of decoding.
 
     A whole file may carry bytes after its end mark, so a missing mark at the end is a question, not the answer.
+    A PNG says where its parts end, and what is damaged within one OpenCV finds.
     """
+    if form == "PNG":
+        if not chunks_fit(data):
+            raise UnreadablePhoto("truncated", f"the PNG file breaks off, or says wrong lengths ({len(data):,} bytes)")
+        return
     mark = END_MARKS.get(form)
     if mark and data.endswith(mark):
         return
@@ -140,9 +161,11 @@ def decode_pixels(
     )
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({error.err})") from error
+    except (cv2.error, MemoryError) as error:
+        why = getattr(error, "err", "") or "there is no memory for it"
+        raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({why})") from error
     expected = (-(-height // reduce), -(-header.width // reduce))
-    if pixels is None or pixels.shape[:2] != expected:
+    shape = (*expected, 3) if colour == "rgb" else expected
+    if pixels is None or pixels.shape != shape or pixels.dtype != np.uint8:  # a PFM gives floats, and grey in any case
         raise UnreadablePhoto("undecodable", f"this kind of {header.format} file cannot be decoded")
     return pixels.reshape(*expected, -1)

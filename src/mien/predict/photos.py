@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 
 from mien.faces.decode import UnreadablePhoto
+from mien.predict.photo_file import read_photo
 from mien.predict.predictor import FacePrediction, FoundFaces, Predictor
+from mien.printable import printable
 
 PHOTOS_A_BATCH: Final = 32
 
@@ -42,13 +44,13 @@ def _find(predictor: Predictor, file: Path, cropped: bool) -> tuple[PhotoPredict
     """A photo's faces, before any expression is predicted."""
     none = FoundFaces([], predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), []))
     try:
-        photo = predictor.decode(file.read_bytes())
+        photo = predictor.decode(read_photo(file, predictor.settings.max_megabytes))
     except UnreadablePhoto as error:
-        return PhotoPrediction(file, problem=f"{file}: cannot be used: {error.detail}."), none
+        return PhotoPrediction(file, problem=f"{printable(file)}: cannot be used: {error.detail}."), none
     except OSError as error:
-        return PhotoPrediction(file, problem=f"{file}: cannot be read: {error.strerror}."), none
+        return PhotoPrediction(file, problem=f"{printable(file)}: cannot be read: {error.strerror}."), none
     found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
-    problem = "" if found.detections else f"{file}: {_no_face(predictor, photo)}"
+    problem = "" if found.detections else f"{printable(file)}: {_no_face(predictor, photo)}"
     return PhotoPrediction(file, problem=problem, left_out=found.left_out), found
 
 

@@ -19,6 +19,7 @@ SERVING: Final = (
     "faces/decode.py",
     "faces/geometry.py",
     "faces/jpeg.py",
+    "faces/png.py",
     "models",
     "registry/limits.py",
     "registry/pixels.py",
