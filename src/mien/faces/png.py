@@ -12,10 +12,10 @@ AROUND: Final = 12  # bytes of a chunk beside its content: length, kind, checksu
 
 def chunks_fit(data: bytes) -> bool:
     """Whether every chunk of a PNG up to its end mark lies in the file."""
-    at = len(SIGNATURE)
+    at: int = len(SIGNATURE)
     while at + AROUND <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         at += length + AROUND
         if kind == b"IEND":
-            return at <= len(data)
+            return bool(at <= len(data))
     return False
