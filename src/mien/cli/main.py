@@ -18,6 +18,7 @@ from mien.cli import (
     data,
     detector,
     evaluate,
+    export,
     labels,
     models,
     predict,
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 for group in (
     predict,
+    export,
     status,
     compare,
     evaluate,

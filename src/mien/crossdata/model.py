@@ -12,7 +12,7 @@ from mien.predict.loaded import SERVED, LoadedModel, load_folder
 from mien.predict.registered import registered_files
 from mien.records import read_record
 
-SEEN: Final = ["photo_digest", "face_digest"]
+SEEN: Final = ["photo_digest", "face_digest", "part"]
 TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
 
 
@@ -20,8 +20,8 @@ TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
 class MeasuredModel:
     """A model, what its training says of itself, and the digests of the faces that it was fitted or chosen with.
 
-    `seen` has `photo_digest` and `face_digest`, and is None where the model's folder does not tell. `run_id` is that of
-    the run that a registered model comes from.
+    `seen` has `photo_digest`, `face_digest` and `part` (train or val), and is None where the model's folder does not
+    tell. `run_id` is that of the run that a registered model comes from.
     """
 
     loaded: LoadedModel
@@ -76,5 +76,7 @@ def _seen(files: Path, lineage: dict[str, Any]) -> pd.DataFrame | None:
         return None
     if read_record(about, {"digest": str}, "`dvc repro split` writes it anew")["digest"] != lineage["split_digest"]:
         return None
-    parts = [pd.read_parquet(split / f"{part}.parquet", columns=SEEN) for part in ("train", "val")]
+    parts = [
+        pd.read_parquet(split / f"{part}.parquet", columns=SEEN[:2]).assign(part=part) for part in ("train", "val")
+    ]
     return pd.concat(parts, ignore_index=True)

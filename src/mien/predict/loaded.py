@@ -50,7 +50,7 @@ class LoadedModel:
 
 
 def load_model_of(said: str) -> LoadedModel:
-    """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a folder.
+    """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx`, or a folder.
 
     Raises:
         NoSuchModel: the registry has none of that name, version or alias.
@@ -60,6 +60,10 @@ def load_model_of(said: str) -> LoadedModel:
         from mien.predict.registered import load_registered
 
         return load_registered(said)
+    if said.lower().endswith(".onnx"):
+        from mien.predict.onnx_classifier import load_onnx
+
+        return load_onnx(Path(said))
     return load_folder(Path(said))
 
 

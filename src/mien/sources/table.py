@@ -1,11 +1,12 @@
 """The faces table: what every source turns its raw data set into, one row per face."""
 
 from dataclasses import dataclass
-from typing import Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final
 
 from mien.expressions import EXPRESSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.
@@ -35,8 +36,8 @@ class Ingested:
     WITH_CONTEMPT where the data set knows it.
     """
 
-    faces: pd.DataFrame
-    problems: pd.DataFrame
+    faces: "pd.DataFrame"
+    problems: "pd.DataFrame"
     unlabelled_photos: int = 0
     classes: tuple[str, ...] = EXPRESSIONS
 
@@ -46,8 +47,10 @@ class Ingested:
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 
 
-def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
+def faces_table(rows: dict[str, list[object]]) -> "pd.DataFrame":
     """Columns of values to a checked faces table; missing optional columns take their empty value."""
+    import pandas as pd  # boxes are read here too, by commands that have no table
+
     n = len(rows["face_id"])
     whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
     empty: dict[str, object] = {**whole, "confidence": float("nan"), "source_split": "", "votes": None}
@@ -59,13 +62,17 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
     return table
 
 
-def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:
+def problems_table(rows: list[dict[str, str]]) -> "pd.DataFrame":
     """Rows of problems to a table with exactly PROBLEM_COLUMNS, all text."""
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS)).fillna("").astype("str")
 
 
-def class_counts(ingested: Ingested) -> pd.DataFrame:
+def class_counts(ingested: Ingested) -> "pd.DataFrame":
     """Columns `label` (a class's name, in their order) and `faces`, a row per class."""
+    import pandas as pd
+
     counts = ingested.faces["label"].value_counts()
     names = ingested.classes
     return pd.DataFrame({"label": names, "faces": [int(counts.get(i, 0)) for i in range(len(names))]})

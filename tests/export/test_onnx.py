@@ -1,0 +1,90 @@
+"""An exported file answers as its model does, for any number of faces, or does not appear."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mien.errors import UserError
+from mien.export import onnx as export_room
+from mien.export.onnx import export_onnx, probabilities_in
+from mien.predict.loaded import load_model_of
+from mien.predict.onnx_classifier import open_onnx
+from tests.export.tiny import Export
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 300])
+def test_any_number_of_faces_gets_the_answers_of_pytorch(exported: Export, n: int) -> None:
+    loaded = exported.measured.loaded
+    shape = (n, loaded.spec.size, loaded.spec.size, loaded.spec.channels)
+    faces = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    expected = loaded.probabilities(faces)
+    file = load_model_of(str(exported.float32.file))
+    np.testing.assert_allclose(file.probabilities(faces), expected, atol=1e-5)
+    if n:
+        np.testing.assert_allclose(probabilities_in(exported.float32.file, faces), expected, atol=1e-5)
+
+
+def test_the_file_tells_what_a_predictor_needs(exported: Export) -> None:
+    loaded, file = exported.measured.loaded, load_model_of(str(exported.float32.file))
+    for field in dataclasses.fields(loaded):
+        if field.name != "classifier":
+            assert getattr(file, field.name) == getattr(loaded, field.name), field.name
+    assert loaded.temperature not in (None, 1.0)  # so that the probabilities above are calibrated ones
+    _, about = open_onnx(exported.float32.file)
+    assert about.lineage == exported.measured.lineage["digest"]
+    assert about.precision == "float32"
+    assert [o.version for o in onnx.load(exported.float32.file).opset_import if not o.domain] == [18]
+
+
+def test_the_comparison_is_on_its_own_validation_faces(exported: Export) -> None:
+    done, faces = exported.float32, exported.faces
+    assert done.faces == f"{len(faces.checked)} of its own validation faces"
+    assert done.float32.faces == done.float32.same == len(faces.checked) > 30
+    assert 0 < done.float32.difference < 1e-5
+    assert done.int8 is None
+    assert done.cost is None
+
+
+def test_int8_is_smaller_close_and_says_what_it_costs(exported: Export) -> None:
+    done = exported.int8
+    assert done.int8 is not None
+    assert done.cost is not None
+    assert done.int8.same > 0.9 * done.int8.faces
+    assert 1e-4 < done.int8.difference < 0.5
+    assert done.cost.change.value == pytest.approx(done.cost.after - done.cost.before)
+    assert done.cost.change.low <= done.cost.change.value <= done.cost.change.high
+    right = exported.measured.loaded.probabilities(exported.faces.checked).argmax(axis=1) == exported.faces.labels
+    assert done.cost.before == pytest.approx(right.mean())
+    graph = onnx.load(done.file).graph
+    weights = [i for i in graph.initializer if i.data_type == onnx.TensorProto.INT8]
+    assert len(weights) > 8
+    scales = [i for i in graph.initializer if i.name.endswith("_scale") and len(i.dims) == 1 and i.dims[0] > 1]
+    assert len(scales) > 8  # one for each channel
+    assert open_onnx(done.file)[1].precision == "int8"
+
+
+def test_a_file_that_answers_otherwise_is_refused(
+    exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here because the graph was made with another temperature than the model's."""
+    monkeypatch.setattr(export_room, "write_graph", lambda n, s, t, file: shutil.copy(exported.float32.file, file))
+    temperature = exported.measured.loaded.temperature
+    assert temperature is not None
+    warmer = dataclasses.replace(exported.measured.loaded, temperature=1.02 * temperature)
+    measured = dataclasses.replace(exported.measured, loaded=warmer)
+    out = tmp_path / "model.onnx"
+    out.write_text("what was there before")
+    with pytest.raises(UserError, match=r"was not written: on \d+ of its own validation faces it answers otherwise"):
+        export_onnx(measured, exported.faces, out)
+    assert out.read_text() == "what was there before"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_only_pytorch_is_exported(exported: Export, tmp_path: Path) -> None:
+    again = dataclasses.replace(exported.measured, loaded=load_model_of(str(exported.float32.file)))
+    with pytest.raises(UserError, match="is no PyTorch model; export the one that it comes from"):
+        export_onnx(again, exported.faces, tmp_path / "again.onnx")

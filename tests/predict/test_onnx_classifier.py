@@ -1,0 +1,123 @@
+"""A model from an ONNX file: as good as the one it comes from, and refused in one sentence where it is not whole."""
+
+import importlib.util
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from mien.errors import UserError
+from mien.predict.loaded import load_model_of
+from mien.predict.onnx_classifier import MOST_THREADS, open_onnx
+from tests.export.tiny import Export, exported
+
+__all__ = ["exported"]
+
+
+@pytest.fixture
+def changed(exported: Export, tmp_path: Path) -> Callable[..., Path]:
+    """Writes the exported file with other metadata (None: without that key), or changed by a function."""
+
+    def write(change: Callable[[Any], None] = lambda model: None, **texts: str | None) -> Path:
+        model = onnx.load(exported.float32.file)
+        about = {prop.key: prop.value for prop in model.metadata_props}
+        about.update({key: text for key, text in texts.items() if text is not None})
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, {k: v for k, v in about.items() if k not in texts or texts[k] is not None})
+        change(model)
+        onnx.save(model, tmp_path / "changed.onnx")
+        return tmp_path / "changed.onnx"
+
+    return write
+
+
+def test_threads_get_what_each_would_get_alone(exported: Export) -> None:
+    model = load_model_of(str(exported.float32.file))
+    faces = exported.faces.checked
+    alone = model.probabilities(faces)
+
+    def ask(i: int) -> np.ndarray:
+        return model.probabilities(faces[i % 40 : i % 40 + 5])
+
+    with ThreadPoolExecutor(8) as pool:
+        for i, found in enumerate(pool.map(ask, range(80))):
+            np.testing.assert_allclose(found, alone[i % 40 : i % 40 + 5], atol=1e-6)
+
+
+def test_threads_are_bounded_and_do_not_spin(exported: Export) -> None:
+    session, _ = open_onnx(exported.float32.file)
+    options = session.get_session_options()
+    assert 1 <= options.intra_op_num_threads <= MOST_THREADS
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    one, _ = open_onnx(exported.float32.file, threads=1)
+    assert one.get_session_options().intra_op_num_threads == 1
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(UserError, match=r"^gone\.onnx: there is no such file; `mien export` writes it\.$"):
+        load_model_of("gone.onnx")
+
+
+@pytest.mark.parametrize("kept", [0, 200, 5000])
+def test_a_damaged_file(exported: Export, tmp_path: Path, kept: int) -> None:
+    file = tmp_path / "damaged.onnx"
+    file.write_bytes(exported.float32.file.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"damaged\.onnx cannot be read by onnxruntime [\d.]+ \(.*\): it is damaged"):
+        load_model_of(str(file))
+
+
+def test_a_file_that_is_no_onnx(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("a letter to a friend")
+    with pytest.raises(UserError, match=r"text\.onnx cannot be read by .* it is damaged, no ONNX file, or needs"):
+        load_model_of(str(tmp_path / "text.onnx"))
+
+
+def test_a_file_of_another_program(changed: Callable[..., Path]) -> None:
+    file = changed(lambda model: model.ClearField("metadata_props"))
+    with pytest.raises(UserError, match=r"is an ONNX file, but none of mien's: it does not say how its faces are cut"):
+        load_model_of(str(file))
+
+
+def test_a_file_for_a_newer_runtime(changed: Callable[..., Path]) -> None:
+    def newer(model: Any) -> None:
+        model.opset_import[0].version = 99
+
+    with pytest.raises(
+        UserError, match=r"cannot be read by onnxruntime .*opset 99.*needs a newer onnxruntime"
+    ) as error:
+        load_model_of(str(changed(newer)))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"margin": None}, r"lacks margin, as another version of mien wrote it; `mien export` writes one that fits"),
+        ({"margin": "wide"}, r"margin is damaged \('wide'\)"),
+        ({"size": '"24"'}, r'size must be a whole number, not "24"'),
+        ({"drawn": "1"}, r"drawn must be true or false, not 1"),
+        ({"classes": '["glad"]'}, r"its classes glad are unknown to this version"),
+        ({"size": "48"}, r"its graph does not take the faces or give the classes that it says"),
+    ],
+)
+def test_metadata_that_do_not_fit(changed: Callable[..., Path], texts: dict[str, str | None], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        load_model_of(str(changed(**texts)))
+
+
+def test_a_model_that_was_never_calibrated_says_so(changed: Callable[..., Path]) -> None:
+    assert load_model_of(str(changed(temperature="null"))).temperature is None
+
+
+def test_without_onnxruntime_the_sentence_says_what_brings_it(
+    exported: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
+    with pytest.raises(UserError, match=r"needs onnxruntime, which is not installed.*\[onnx\]"):
+        load_model_of(str(exported.float32.file))
