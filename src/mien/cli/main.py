@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from mien import __version__
 from mien.cli import (
+    card,
     check,
     compare,
     data,
@@ -58,6 +59,7 @@ app = typer.Typer(
 for group in (
     predict,
     export,
+    card,
     status,
     compare,
     evaluate,

@@ -21,7 +21,9 @@ def model_text(name: str, lineage: Mapping[str, Any]) -> str:
         f"Facial expressions, learnt from {title}.{drawn if lineage.get('drawn') else ''} "
         "A photo of one face in; a label and seven calibrated probabilities out.\n\n"
         f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
-        "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back."
+        "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back. `mien card` shows its "
+        "numbers, where it fails, and what it must not be used for: inferring emotions at work or in education is "
+        "prohibited in the EU (AI Act, Article 5(1)(f))."
     )
 
 
@@ -38,13 +40,14 @@ def history_text(events: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([*head, *rows, *more])
 
 
-def version_text(run: str, decision: "Decision") -> str:
+def version_text(name: str, version: int, run: str, decision: "Decision") -> str:
     """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
     candidate = decision.numbers.get("candidate")
     accuracy = f"Accuracy {interval_words(candidate['accuracy'])}: " if candidate else ""
     level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
     head = f"{accuracy}{decision.outcome} by the gate{level}"
-    return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\nRun: {run}."])
+    card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."
+    return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\n{card}\n\nRun: {run}."])
 
 
 def _why(event: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlparse
 
 from mien.models.account import LINEAGE, SPEC
 from mien.registry.candidate import PACKAGE, WEIGHTS, Candidate
+from mien.registry.card import CARD
 from mien.registry.describe import model_text
 from mien.registry.limits import LIMITS
 from mien.registry.tags import IDENTITY
@@ -58,17 +59,19 @@ def register_version(
     run: "Run",
     tags: Mapping[str, str],
     check: Callable[[Path], None],
+    card: Callable[[], str],
 ) -> "ModelVersion":
     """The candidate's version: found by its identity, or logged and registered.
 
-    `check` sees the folder of the model as it will be served, and raises if it must not go up.
+    `check` sees the folder of the model as it will be served, and raises if it must not go up. `card` writes the
+    model's card.
 
     Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
     """
     if version := find_version(client, candidate.name, candidate.identity):
         return version
     _ensure_registered_model(client, candidate)
-    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, check)
+    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, check, card)
     return client.create_model_version(
         candidate.name,
         f"models:/{logged.model_id}",
@@ -79,8 +82,8 @@ def register_version(
     )
 
 
-def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None) -> None:
-    """Write the candidate as an MLflow model: served.py, package, weights, signature, example, requirements."""
+def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None, card: str = "") -> None:
+    """Write the candidate as an MLflow model: served.py, package, weights, card, signature, example, requirements."""
     import mlflow.pyfunc
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,7 +91,7 @@ def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None) ->
             path=str(folder),
             mlflow_model=mlflow_model,
             python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={MODEL: str(_stage(candidate, Path(scratch) / MODEL))},
+            artifacts={MODEL: str(_stage(candidate, Path(scratch) / MODEL, card))},
             code_paths=[str(_package(Path(scratch) / PACKAGE.name))],
             signature=served_signature(candidate.spec["classes"]),
             input_example=example_images(),
@@ -160,7 +163,9 @@ def _forget_half_logged(client: "MlflowClient", models: Iterable["LoggedModel"])
             client.delete_logged_model(logged.model_id)
 
 
-def _log(client: "MlflowClient", candidate: Candidate, run: "Run", check: Callable[[Path], None]) -> "LoggedModel":
+def _log(
+    client: "MlflowClient", candidate: Candidate, run: "Run", check: Callable[[Path], None], card: Callable[[], str]
+) -> "LoggedModel":
     """Log the model under its run; it becomes READY last, when all its files are up."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -180,19 +185,21 @@ def _log(client: "MlflowClient", candidate: Candidate, run: "Run", check: Callab
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / MODEL
-        save_served(candidate, folder, model)
+        save_served(candidate, folder, model, card())
         check(folder)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _stage(candidate: Candidate, folder: Path) -> Path:
-    """Weights, description, temperature, lineage, and the digests of the photos that were learnt from."""
+def _stage(candidate: Candidate, folder: Path, card: str) -> Path:
+    """Weights, description, temperature, lineage, the card, and the digests of the photos that were learnt from."""
     folder.mkdir()
     for name in (WEIGHTS, SPEC, LINEAGE):
         shutil.copyfile(candidate.model / name, folder / name)
     (folder / "serving.json").write_text(json.dumps({"temperature": candidate.temperature}), encoding="utf-8")
+    if card:
+        (folder / CARD).write_text(card, encoding="utf-8")
     trained_on(candidate).to_parquet(folder / TRAINED_ON, index=False)
     return folder
 

@@ -78,6 +78,8 @@ def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
 
 
 def _register(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":
+    from mien.registry.card import write_card
+    from mien.registry.card_facts import card_facts
     from mien.registry.verify import AnswersAsEvaluated
 
     lineage = candidate.lineage
@@ -88,7 +90,9 @@ def _register(client: "MlflowClient", candidate: Candidate, evidence: Evidence) 
         "mien.split_digest": str(lineage["split_digest"]),
     }
     check = AnswersAsEvaluated(candidate, evidence.predictions, evidence.cut)
-    return register_version(client, candidate, run, tags, check)
+    return register_version(
+        client, candidate, run, tags, check, lambda: write_card(card_facts(candidate, evidence.predictions))
+    )
 
 
 def _decide(
@@ -131,7 +135,7 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
         # The page of a run shows six lines; the reasons stand beside the version.
         set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}** by the gate.")
         run = client.get_run(version.run_id).info.run_name
-    client.update_model_version(name, version.version, description=version_text(run, decision))
+    client.update_model_version(name, version.version, description=version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 

@@ -1,0 +1,121 @@
+"""The model card: what a stranger must know before using a model, in Markdown (Mitchell et al., 2019).
+
+It is a function of the training's files and reports: no times, machines or version numbers, so that the same model has
+the same card wherever it is registered. The words are in `card.md.j2`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mien.models.machine import trained_on
+from mien.registry.card_facts import CardFacts
+from mien.tracking.notes import interval_words
+
+if TYPE_CHECKING:
+    from mien.evaluation.slices import Slice
+
+CARD: Final = "card.md"
+TEMPLATE: Final = "card.md.j2"
+SHARES: Final = {"accuracy": "accuracy", "unweighted_average_recall": "mean recall", "macro_f1": "macro F1"}
+ERRORS: Final = {"ece": "calibration error (ECE)", "nll": "negative log-likelihood", "brier": "Brier score"}
+
+
+def write_card(facts: CardFacts) -> str:
+    """The card of a model, as Markdown."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(  # Markdown is escaped by nobody: what is filled in are mien's own words and names
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    audit, lineage = facts.audit, facts.lineage
+    return templates.get_template(TEMPLATE).render(
+        name=facts.name,
+        title=lineage.get("title") or lineage["data"],
+        identity=facts.identity,
+        lineage={"drawn": False, **lineage},
+        spec=facts.spec,
+        temperature=facts.temperature,
+        measured={"leak_free": None, **facts.measured},
+        audit=audit,
+        parts=_parts(audit["parts"], facts.spec["classes"]) if audit else "",
+        source=_source(lineage["config"].get("data", {})),
+        multiply_adds=facts.multiply_adds,
+        trained_on=trained_on(lineage),
+        overruled=lineage["search"].get("overruled", {}),
+        numbers=_numbers(facts.measured),
+        classes=_classes(facts),
+        failures=failures(facts),
+        share=interval_words,
+    )
+
+
+def failures(facts: CardFacts) -> list[str]:
+    """The worst class, face size and detector confidence, each as a sentence, and what the faces are too few for."""
+    found, sentences = facts.slices.slices, []
+    for group in dict.fromkeys(one.group for one in found):
+        told = [one for one in found if one.group == group and not one.too_few]
+        if told:
+            worst = min(told, key=lambda one: one.accuracy.value)
+            sentences.append(f"Worst {group}: {worst.name}, {_accuracy(worst)} right of {worst.faces:,} faces.")
+    if few := [one.name for one in found if one.too_few]:
+        sentences.append(f"Under 20 test faces, too few to say: {', '.join(few)}.")
+    return [*sentences, *(f"By {group} nothing is said: {why}." for group, why in facts.slices.skipped.items())]
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    """How the labels were read, as the end of a sentence."""
+    if "source" not in data:
+        return ""
+    options = ", ".join(f"`{key}: {value}`" for key, value in (data.get("options") or {}).items())
+    return f", read by the source `{data['source']}`{f' with {options}' if options else ''}"
+
+
+def _parts(parts: Mapping[str, Any], classes: Sequence[str]) -> str:
+    rows = [
+        [name, f"{part['faces']:,}", f"{part['photos']:,}", *(f"{part['classes'].get(one, 0):,}" for one in classes)]
+        for name, part in parts.items()
+    ]
+    return _table(["part", "faces", "photos", *classes], rows)
+
+
+def _numbers(measured: Mapping[str, Any]) -> str:
+    """The official test set, and its leak-free part where that is another."""
+    columns = {f"test set, {measured['n']:,} faces": measured}
+    if leak_free := measured.get("leak_free"):
+        columns[f"without copies in training, {leak_free['n']:,} faces"] = leak_free
+    rows = [[words, *(_interval(one[key], share=True) for one in columns.values())] for key, words in SHARES.items()]
+    rows += [[words, *(_interval(one[key]) for one in columns.values())] for key, words in ERRORS.items()]
+    return _table(["", *columns], rows)
+
+
+def _classes(facts: CardFacts) -> str:
+    per_class = facts.measured["per_class"]
+    rows = []
+    for one in facts.slices.slices:
+        if one.group == "class":
+            precision = per_class[one.name]["precision"]
+            said = "never said" if precision is None else f"{100 * precision:.1f} %"
+            rows.append([one.name, f"{one.faces:,}", _accuracy(one), said])
+    return _table(["expression", "test faces", "found of them (recall)", "right where said (precision)"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _accuracy(one: "Slice") -> str:
+    low, high = (None, None) if one.too_few else (one.accuracy.low, one.accuracy.high)
+    return interval_words({"value": one.accuracy.value, "low": low, "high": high})
+
+
+def _interval(measure: Mapping[str, Any], *, share: bool = False) -> str:
+    if measure["value"] is None:
+        return "unknown"
+    if share:
+        return interval_words(measure)
+    between = "" if measure["low"] is None else f" ({measure['low']:.3f} to {measure['high']:.3f})"
+    return f"{measure['value']:.3f}{between}"
