@@ -40,6 +40,15 @@ def load_registered(uri: str) -> "LoadedModel":
         return load_folder(folder, name=version.name, version=int(version.version))
 
 
+def version_of(uri: str) -> int:
+    """The number of the version that a URI names now; nothing is fetched.
+
+    Raises:
+        NoSuchModel, UserError: as `load_registered`.
+    """
+    return int(_look_up(uri)[1].version)
+
+
 @contextmanager
 def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
     """The folder of a registered version's files, while the block lasts, and the version.
@@ -47,6 +56,12 @@ def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
     Raises:
         NoSuchModel, UserError: as `load_registered`.
     """
+    client, version = _look_up(uri)
+    with tempfile.TemporaryDirectory() as scratch:
+        yield _fetch(client, version, scratch), version
+
+
+def _look_up(uri: str) -> "tuple[MlflowClient, ModelVersion]":
     parts = FORM.fullmatch(uri)
     if parts is None:
         raise UserError(f"{uri!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
@@ -54,9 +69,7 @@ def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
     if (file := database_file(store)) and not file.exists():
         raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
     client = _connected(store)
-    version = _find(client, uri, parts["name"], parts["alias"], parts["version"])
-    with tempfile.TemporaryDirectory() as scratch:
-        yield _fetch(client, version, scratch), version
+    return client, _find(client, uri, parts["name"], parts["alias"], parts["version"])
 
 
 def _connected(store: str) -> "MlflowClient":

@@ -1,0 +1,108 @@
+"""The model that answers now: a champion promoted meanwhile takes over without a restart."""
+
+import logging
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from mien.errors import UserError
+from mien.predict.loaded import LoadedModel, load_model_of
+
+SECONDS: Final = 5.0  # between two looks at the registry
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which model answers, and what is wrong with following its alias; both change at once."""
+
+    model: LoadedModel
+    problem: str = ""  # a sentence for the person who runs the server; "" where the registry was seen
+
+
+class CurrentModel:
+    """A model that is followed where an alias names it: `models:/NAME@ALIAS`.
+
+    A thread of its own looks at the alias, loads the new version beside the old one and then exchanges them by
+    one assignment: whoever asks for `model` waits for nothing, and keeps the one it got as long as it wants. A
+    registry that fails, or a version that cannot be loaded, leaves the model that is there.
+
+    Raises:
+        NoSuchModel, UserError: there is no model at the start.
+    """
+
+    def __init__(self, said: str, *, every: float = SECONDS) -> None:
+        self._said = said
+        self._every = every
+        self._standing = Standing(_ready(load_model_of(said)))
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model of this moment."""
+        return self._standing.model
+
+    @property
+    def standing(self) -> Standing:
+        """The model of this moment, and what is wrong with following its alias."""
+        return self._standing
+
+    @property
+    def follows(self) -> bool:
+        """Whether an alias names the model; a version, a folder or a file stays what it is."""
+        return ":/" in self._said and "@" in self._said
+
+    def __enter__(self) -> Self:
+        """Follow the alias from now on."""
+        if self.follows:
+            self._thread = threading.Thread(target=self._follow, name="current-model", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop following."""
+        self._closed.set()
+        if self._thread:
+            self._thread.join(self._every)
+
+    def _follow(self) -> None:
+        while not self._closed.wait(self._every):
+            self.look()
+
+    def look(self) -> None:
+        """Look at the alias once, and take up another version that it names."""
+        before = self._standing
+        try:
+            self._standing = Standing(self._named_now(before.model))
+        except UserError as error:
+            self._standing = Standing(before.model, str(error))
+        except Exception as error:  # whatever a library raises, the page goes on with the model that it has
+            self._standing = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
+        self._tell(before)
+
+    def _named_now(self, present: LoadedModel) -> LoadedModel:
+        from mien.predict.registered import version_of
+
+        return present if version_of(self._said) == present.version else _ready(load_model_of(self._said))
+
+    def _tell(self, before: Standing) -> None:
+        now = self._standing
+        if now.model is not before.model:
+            log.warning("%s answers now, in place of %s.", now.model.says, before.model.says)
+        if now.problem and not before.problem:
+            log.warning("%s goes on answering: %s", now.model.says, now.problem)
+        if before.problem and not now.problem:
+            log.warning("The registry answers again; %s is what %s names.", now.model.says, self._said)
+
+
+def _ready(model: LoadedModel) -> LoadedModel:
+    """The model once it has answered: the first answer of a network takes longer than all others."""
+    spec = model.spec
+    model.probabilities(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
+    return model
