@@ -1,28 +1,20 @@
 """A visitor's photo to an answer: within the limits, a few at once, with sentences where there is none."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from mien.app.settings import AppConfig
+from mien.app.turns import Refused, Turns
 from mien.errors import UserError
-from mien.faces.decode import UnreadablePhoto, decode_photo
+from mien.faces.decode import UnreadablePhoto
 from mien.predict.current import CurrentModel
-from mien.predict.detect import Detector
+from mien.predict.detection import Detector
 from mien.predict.loaded import LoadedModel
-from mien.predict.predictor import FacePrediction, Predictor
+from mien.predict.predictor import FacePrediction, FoundFaces, Predictor
 from mien.predict.settings import PredictConfig
 
-
-class Refused(UserError):
-    """What a visitor gave cannot be answered: a sentence for the visitor, and its HTTP status."""
-
-    def __init__(self, sentence: str, status: int) -> None:
-        super().__init__(sentence)
-        self.status = status
+STATUS = {"too_large": 413, "empty_file": 400}  # of photos that cannot be used; the others are no photos: 415
 
 
 @dataclass(frozen=True)
@@ -30,16 +22,12 @@ class Answer:
     """What one photo gave."""
 
     model: LoadedModel  # that answered
-    photo: np.ndarray  # (H, W, 3) uint8 RGB
+    height: int  # of the photo, in pixels
+    width: int
     faces: list[FacePrediction]
     crops: np.ndarray  # (N, size, size, C) uint8, as the network took them
-    heat: np.ndarray | None = None  # (M, size, size) float32 from 0 to 1, of the first M faces; None: not asked
+    heat: np.ndarray | None = None  # (M, size, size) float32 from 0 to 1, of the first M faces; None: none
     note: str = ""  # a sentence, such as why there is no face
-    at_most: float = field(default=0.5, kw_only=True)  # a likeliest expression below this is unsure
-
-    def sure(self, face: FacePrediction) -> bool:
-        """Whether the likeliest expression is likely enough to be called the answer."""
-        return face.probabilities[face.label] >= self.at_most
 
 
 class Answerer:
@@ -49,10 +37,8 @@ class Answerer:
         self.current = current
         self.photos = photos
         self.limits = limits
+        self.turns = Turns(limits.at_once, limits.queue, limits.wait_seconds)
         self._detector = detector
-        self._turns = threading.BoundedSemaphore(limits.at_once)
-        self._waiting = 0
-        self._count = threading.Lock()
 
     def answer(self, data: bytes, *, heat: bool = False) -> Answer:
         """The faces of a photo's bytes; with `heat`, where the network looked in the first of them.
@@ -62,18 +48,29 @@ class Answerer:
         """
         if len(data) > self.photos.max_megabytes * 1e6:
             raise Refused(f"A photo may have at most {self.photos.max_megabytes:g} MB.", 413)
-        with self.turn():
-            return self.look(self._decoded(data), heat=heat)
+        with self.turns.turn():
+            predictor = Predictor(self.current.model, self._detector, self.photos)
+            return self._look(predictor, _decoded(predictor, data), heat)
 
-    def look(self, photo: np.ndarray, *, heat: bool = False) -> Answer:
-        """The faces of a photo (H, W, 3) uint8 RGB; the caller has its turn already."""
-        predictor = Predictor(self.current.model, self._detector)
-        boxes, crops = predictor.find_faces(photo)
-        faces = predictor.describe(boxes, predictor.predict_faces(crops)) if boxes else []
-        side = self._detector.smallest(*photo.shape[:2])
-        note = "" if faces else f"No face found; a face needs at least {side} × {side} pixels here, seen from the front."
-        maps, why = self._heat(predictor.model, faces, crops) if heat and faces else (None, "")
-        return Answer(predictor.model, photo, faces, crops, maps, note or why, at_most=self.photos.unsure_below)
+    def look(self, photo: np.ndarray) -> Answer:
+        """The faces of a photo's pixels, (H, W, 3) uint8 RGB.
+
+        Raises:
+            Refused: too many wait already.
+        """
+        with self.turns.turn():
+            return self._look(Predictor(self.current.model, self._detector, self.photos), photo, False)
+
+    def _look(self, predictor: Predictor, photo: np.ndarray, heat: bool) -> Answer:
+        found = predictor.find_faces(photo)
+        model, (height, width) = predictor.model, photo.shape[:2]
+        if not found.detections:
+            side = self._detector.smallest(height, width)
+            note = f"No face found. A face must be seen from the front and be at least {side} pixels high and wide."
+            return Answer(model, height, width, [], found.pixels, note=note)
+        faces = predictor.describe(found.detections, predictor.predict_faces(found.pixels))
+        maps, note = self._heat(model, faces, found.pixels) if heat else (None, "")
+        return Answer(model, height, width, faces, found.pixels, maps, _left_out(found) or note)
 
     def _heat(
         self, model: LoadedModel, faces: list[FacePrediction], crops: np.ndarray
@@ -84,44 +81,16 @@ class Answerer:
         classes = np.array([model.spec.classes.index(face.label) for face in faces[: len(shown)]])
         try:
             return heat_maps(model, shown, classes), ""
-        except UserError:  # the model is in no form that can be looked into
+        except UserError:  # a model in a form that cannot be looked into
             return None, "This model cannot show where it looked."
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one of the places in which photos are computed.
 
-        Raises:
-            Refused: too many wait already, or the wait was too long.
-        """
-        with self._count:
-            if self._waiting >= self.limits.queue + self.limits.at_once:
-                raise _busy()
-            self._waiting += 1
-        try:
-            if not self._turns.acquire(timeout=self.limits.wait_seconds):
-                raise _busy()
-            try:
-                yield
-            finally:
-                self._turns.release()
-        finally:
-            with self._count:
-                self._waiting -= 1
-
-    def _decoded(self, data: bytes) -> np.ndarray:
-        """The pixels in colour, whatever the network takes: a visitor sees them again."""
-        try:
-            return decode_photo(
-                data, colour="rgb", max_megapixels=self.photos.max_megapixels, apply_exif_rotation=True
-            )
-        except UnreadablePhoto as error:
-            raise Refused(f"This photo cannot be used: {error.detail}.", _status(error.reason)) from error
+def _left_out(found: FoundFaces) -> str:
+    return f"{found.left_out:,} smaller faces are not shown." if found.left_out else ""
 
 
-def _status(reason: str) -> int:
-    return {"too_large": 413, "empty_file": 400}.get(reason, 415)
-
-
-def _busy() -> Refused:
-    return Refused("Too many photos at once; please try again in a moment.", 503)
+def _decoded(predictor: Predictor, data: bytes) -> np.ndarray:
+    try:
+        return predictor.decode(data)
+    except UnreadablePhoto as error:
+        raise Refused(f"This photo cannot be used: {error.detail}.", STATUS.get(error.reason, 415)) from error

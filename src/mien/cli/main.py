@@ -28,6 +28,7 @@ from mien.cli import (
     sample,
     status,
     tracking,
+    web_page,
 )
 from mien.cli.output import say
 from mien.errors import UserError
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 for group in (
     predict,
+    web_page,
     export,
     card,
     status,

@@ -1,0 +1,75 @@
+"""The page and its routes as one server."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from mien.app.answers import Answerer
+from mien.app.api import add_routes
+from mien.app.gate import Gate
+from mien.app.page import build_page
+from mien.app.theme import page_theme
+from mien.app.uploads import upload_folder
+from mien.errors import UserError
+
+CSS: Final = Path(__file__).parent / "page.css"
+
+
+@contextmanager
+def application(answerer: Answerer) -> Iterator[Gate]:
+    """The whole application, ready for a server, while the block lasts."""
+    limits = answerer.limits
+    with upload_folder(limits.keep_seconds) as uploads:
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        add_routes(app, answerer)
+        most = max(answerer.photos.max_megabytes, limits.video_megabytes)
+        gr.mount_gradio_app(
+            app,
+            build_page(answerer, uploads),
+            path="/",
+            show_error=False,
+            footer_links=[],
+            run_history=False,
+            max_file_size=round(most * 1e6),
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+            mcp_server=False,
+            theme=page_theme(),
+            css_paths=CSS,
+        )
+        yield Gate(app, limits, answerer.photos.max_megabytes, uploads)
+
+
+def serve(answerer: Answerer, host: str, port: int, started: Callable[[str], None]) -> None:
+    """Serve the page until somebody stops it; `started` is told its address.
+
+    Raises:
+        UserError: the address cannot be used.
+    """
+    with application(answerer) as app, _listening(host, port) as there:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,  # no record of visitors
+            server_header=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=3,
+        )
+        started(f"http://{host}:{there.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[there])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        raise UserError(
+            f"{host}:{port} cannot be used ({error.strerror or error}); --port takes another one."
+        ) from error
