@@ -8,7 +8,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse
 
 from mien.app.answers import Answer, Answerer
-from mien.app.cards import warnings_of
+from mien.app.cards import name_of, says, warnings_of
 from mien.app.turns import Refused
 
 BEHIND: Final = "The registry cannot be read now; {} goes on answering."
@@ -23,8 +23,8 @@ def add_routes(app: FastAPI, answerer: Answerer) -> None:
     def model() -> dict[str, Any]:
         """Which model answers, what to know of it, and whether it may be out of date."""
         now = answerer.current.standing
-        problem = BEHIND.format(now.model.says) if now.problem else ""
-        return {"model": now.model.says, "warnings": warnings_of(now.model), "problem": problem}
+        problem = BEHIND.format(says(now.model)) if now.problem else ""
+        return {"model": says(now.model), "warnings": warnings_of(now.model), "problem": problem}
 
     @app.post("/api/predict")
     async def predict(request: Request) -> JSONResponse:
@@ -39,7 +39,7 @@ def add_routes(app: FastAPI, answerer: Answerer) -> None:
 def as_json(answer: Answer) -> dict[str, Any]:
     """An answer as programs read it; a box is top, left, right, bottom in pixels of the photo as it is shown."""
     return {
-        "model": answer.model.name,
+        "model": name_of(answer.model),
         "version": answer.model.version,
         "warnings": warnings_of(answer.model),
         "note": answer.note,

@@ -17,19 +17,29 @@ PAGES: Final = Environment(
 )
 
 
-def photo_answer(answer: Answer, photo: np.ndarray) -> str:
+def photo_answer(answer: Answer, photo: np.ndarray, sure_from: float) -> str:
     """The page's part for a photo, of which `photo` (H, W, 3) uint8 RGB is shown."""
-    return _rendered(answer, _cards(answer, photo), data_uri(photo))
+    return _rendered(answer, _cards(answer, photo), data_uri(photo), sure_from)
 
 
-def live_answer(answer: Answer, frame: np.ndarray) -> str:
+def live_answer(answer: Answer, frame: np.ndarray, sure_from: float) -> str:
     """As `photo_answer`, without the photo: the camera shows it already."""
-    return _rendered(answer, _cards(answer, frame), "")
+    return _rendered(answer, _cards(answer, frame), "", sure_from)
 
 
 def notice(sentence: str) -> str:
     """A sentence where an answer would stand."""
     return PAGES.get_template("notice.html").render(sentence=sentence)
+
+
+def name_of(model: LoadedModel) -> str:
+    """What a visitor may know of a model's name: of a folder or file not where on the server it lies."""
+    return model.name if model.version is not None else Path(model.name).name
+
+
+def says(model: LoadedModel) -> str:
+    """`mien-expw version 3`, or the name of the folder or file."""
+    return model.says if model.version is not None else name_of(model)
 
 
 def warnings_of(model: LoadedModel) -> list[str]:
@@ -39,9 +49,15 @@ def warnings_of(model: LoadedModel) -> list[str]:
     return [drawn] * model.drawn + [uncalibrated] * (model.temperature is None)
 
 
-def _rendered(answer: Answer, cards: Sequence[dict[str, Any]], photo: str) -> str:
+def _rendered(answer: Answer, cards: Sequence[dict[str, Any]], photo: str, sure_from: float) -> str:
     return PAGES.get_template("answer.html").render(
-        answer=answer, cards=cards, photo=photo, warnings=warnings_of(answer.model), percent=percent
+        answer=answer,
+        cards=cards,
+        photo=photo,
+        warnings=warnings_of(answer.model),
+        percent=percent,
+        says=says,
+        sure_from=sure_from,
     )
 
 

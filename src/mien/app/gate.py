@@ -5,7 +5,9 @@ listed here is answered with 404, whatever a later version adds.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
+from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -18,6 +20,7 @@ from mien.app.uploads import Uploads
 
 UPLOAD: Final = "/gradio_api/upload"
 PREDICT: Final = "/api/predict"
+ANSWERS: Final = "/gradio_api/queue/data"  # a stream that stays open while a browser waits
 KNOWN: Final = {
     "GET": {
         "/",
@@ -26,7 +29,7 @@ KNOWN: Final = {
         "/favicon.ico",
         "/robots.txt",
         "/api/model",
-        "/gradio_api/queue/data",
+        ANSWERS,
         "/gradio_api/upload_progress",
         "/gradio_api/startup-events",
     },
@@ -52,8 +55,16 @@ log = logging.getLogger(__name__)
 class Gate:
     """An ASGI application before the page's."""
 
-    def __init__(self, app: ASGIApp, limits: AppConfig, photo_megabytes: float, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: AppConfig,
+        photo_megabytes: float,
+        uploads: Uploads,
+        gone: Callable[[str], None],  # is told the session of a browser that no longer listens for answers
+    ) -> None:
         self._app = app
+        self._gone = gone
         self._limits = limits
         self._photo = photo_megabytes
         self._uploads = uploads
@@ -87,6 +98,8 @@ class Gate:
                 log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
         finally:
             self._under_way -= held
+            if scope["path"] == ANSWERS:
+                self._gone(parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
         if not answer.started:
             await _say(body.refused or Refused("Something went wrong on this server.", 500), scope, receive, send)
 

@@ -18,7 +18,8 @@ Event = dict[str, Any]
 def build_page(answerer: Answerer, uploads: Uploads) -> gr.Blocks:
     """The page over a model and its limits; it calls nobody."""
     limits, photos, visitor = answerer.limits, answerer.photos, Visitor(answerer, uploads)
-    with gr.Blocks(title="mien", analytics_enabled=False) as page:
+    page: gr.Blocks = gr.Blocks(title="mien", analytics_enabled=False)
+    with page:
         head = gr.HTML(_part("head.html"), js_on_load=_part("head.js"), elem_id="mien-head", apply_default_css=False)
         with gr.Tabs(elem_id="mien-ways"):
             with gr.Tab("Photo"):
@@ -54,7 +55,8 @@ def _camera(visitor: Visitor, answerer: Answerer) -> None:
         sources=["webcam"],
         streaming=True,
         label="Camera",
-        height=360,
+        height=330,
+        webcam_options=gr.WebcamOptions(constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}),
         buttons=[],
         elem_id="mien-camera",
         type="filepath",

@@ -1,8 +1,10 @@
 """The page and its routes as one server."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +14,19 @@ from fastapi import FastAPI
 
 from mien.app.answers import Answerer
 from mien.app.api import add_routes
+from mien.app.cameras import free_cameras
 from mien.app.gate import Gate
 from mien.app.page import build_page
 from mien.app.theme import page_theme
 from mien.app.uploads import upload_folder
 from mien.errors import UserError
 
+# Gradio's own words, where they would mislead: nothing is recorded.
+WORDS: Final = {
+    "upload_text.drop_file": "Drop a file here",
+    "upload_text.click_to_upload": "choose one",
+    "audio.record": "Start",
+}
 CSS: Final = Path(__file__).parent / "page.css"
 
 
@@ -28,10 +37,11 @@ def application(answerer: Answerer) -> Iterator[Gate]:
     with upload_folder(limits.keep_seconds) as uploads:
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         add_routes(app, answerer)
+        page = build_page(answerer, uploads)
         most = max(answerer.photos.max_megabytes, limits.video_megabytes)
         gr.mount_gradio_app(
             app,
-            build_page(answerer, uploads),
+            page,
             path="/",
             show_error=False,
             footer_links=[],
@@ -43,8 +53,15 @@ def application(answerer: Answerer) -> Iterator[Gate]:
             mcp_server=False,
             theme=page_theme(),
             css_paths=CSS,
+            i18n=gr.I18n(
+                en={
+                    "upload_text.drop_file": "Drop a file here",
+                    "upload_text.click_to_upload": "choose one",
+                    "common.or": "or",
+                }
+            ),
         )
-        yield Gate(app, limits, answerer.photos.max_megabytes, uploads)
+        yield Gate(app, limits, answerer.photos.max_megabytes, uploads, partial(free_cameras, page))
 
 
 def serve(answerer: Answerer, host: str, port: int, started: Callable[[str], None]) -> None:
@@ -54,22 +71,26 @@ def serve(answerer: Answerer, host: str, port: int, started: Callable[[str], Non
         UserError: the address cannot be used.
     """
     with application(answerer) as app, _listening(host, port) as there:
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,  # no record of visitors
-            server_header=False,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=3,
-        )
         started(f"http://{host}:{there.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[there])
+        uvicorn.Server(settings_for(app)).run(sockets=[there])
+
+
+def settings_for(app: Gate) -> uvicorn.Config:
+    """How the application is served: without a record of visitors."""
+    return uvicorn.Config(
+        app,
+        port=0,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=3,
+    )
 
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=128)
     except OSError as error:
-        raise UserError(
-            f"{host}:{port} cannot be used ({error.strerror or error}); --port takes another one."
-        ) from error
+        why = os.strerror(error.errno) if error.errno else error
+        raise UserError(f"{host}:{port} cannot be used ({why}); --port takes another one.") from error

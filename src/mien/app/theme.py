@@ -41,4 +41,8 @@ def page_theme() -> Base:
         button_primary_background_fill="#0072b2",
         button_primary_background_fill_dark="#56b4e9",
         color_accent="#0072b2",
+        color_accent_soft="#e6f1f8",
+        color_accent_soft_dark="#22303a",
+        block_label_text_color="#5c6672",
+        block_label_text_color_dark="#9aa4b0",
     )

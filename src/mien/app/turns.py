@@ -25,6 +25,11 @@ class Turns:
         self._inside = 0
         self._lock = threading.Lock()
 
+    @property
+    def inside(self) -> int:
+        """How many compute and wait."""
+        return self._inside
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a place, and hold it while the block lasts.

@@ -50,12 +50,14 @@ class Visitor:
     def _photo(self, upload: dict[str, Any] | None) -> str:
         data = self._uploads.read(upload)
         answer = self._answerer.answer(data, heat=True)
-        return photo_answer(answer, shown_photo(data, answer, self._answerer.photos.max_megapixels))
+        photos = self._answerer.photos
+        return photo_answer(answer, shown_photo(data, answer, photos.max_megapixels), photos.unsure_below)
 
     def _frame(self, picture: dict[str, Any] | None) -> str:
         data = _of_data_address((picture or {}).get("url"))
         answer = self._answerer.answer(data)
-        return live_answer(answer, shown_photo(data, answer, self._answerer.photos.max_megapixels))
+        photos = self._answerer.photos
+        return live_answer(answer, shown_photo(data, answer, photos.max_megapixels), photos.unsure_below)
 
 
 def _of_data_address(url: Any) -> bytes:

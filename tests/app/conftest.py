@@ -1,0 +1,57 @@
+"""A page that several tests ask, over a small network that learnt from drawings."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mien.app.answers import Answerer
+from tests.app.serving import serving
+from tests.predict.conftest import (
+    checkout,
+    finished,
+    jpeg,
+    no_store,
+    portrait,
+    strong,
+    two_champions,
+    weak,
+    write_model,
+)
+
+__all__ = ["checkout", "finished", "no_store", "strong", "two_champions", "weak"]
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a model."""
+    return str(write_model(tmp_path_factory.mktemp("model"), drawn=True))
+
+
+@pytest.fixture(scope="session")
+def page(model: str) -> Iterator[tuple[str, Answerer]]:
+    """The address of a page with small limits that no test needs to exceed by much, and what answers behind it."""
+    with serving(model, frame_megabytes=0.5, video_megabytes=2.0) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def address(page: tuple[str, Answerer]) -> str:
+    """Of that page."""
+    return page[0]
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A JPEG with one face that the cascade finds."""
+    return jpeg(portrait()[0])
+
+
+@pytest.fixture(scope="session")
+def photo_file(photo: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That photo as a file."""
+    file = tmp_path_factory.mktemp("photo") / "portrait.jpg"
+    file.write_bytes(photo)
+    return file

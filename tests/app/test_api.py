@@ -1,0 +1,107 @@
+"""`/api/predict` and `/api/model`, asked over HTTP."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from mien.app.answers import Answerer
+from mien.expressions import EXPRESSIONS
+from mien.predict.predictor import Predictor
+from mien.predict.settings import PredictConfig
+from tests.app.serving import serving
+
+
+def ask(address: str, data: bytes) -> requests.Response:
+    return requests.post(f"{address}/api/predict", data=data, timeout=20)
+
+
+def picture(form: str, side: int = 64, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, form, **options)
+    return file.getvalue()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that says it is so large, with a body of zeros that is small."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+def test_it_answers_as_the_predictor(page: tuple[str, Answerer], photo: bytes) -> None:
+    address, answerer = page
+    answer = ask(address, photo)
+    predictor = Predictor(answerer.current.model)
+    (expected,) = predictor.predict_photo(predictor.decode(photo))
+    assert answer.status_code == 200
+    (face,) = answer.json()["faces"]
+    assert list(face["probabilities"]) == list(EXPRESSIONS)
+    assert face["probabilities"] == pytest.approx(expected.probabilities)
+    assert (face["box"], face["label"], face["unsure"]) == (list(expected.box), expected.label, expected.unsure)
+    assert answer.json()["model"] == Path(answerer.current.model.name).name
+    assert "drawings" in answer.json()["warnings"][0]
+
+
+def test_a_form_answers_as_the_bytes_do(address: str, photo: bytes) -> None:
+    form = requests.post(f"{address}/api/predict", files={"photo": ("../../etc/passwd", photo)}, timeout=20)
+    assert form.json() == ask(address, photo).json()
+    none = requests.post(f"{address}/api/predict", files={"other": ("x.jpg", photo)}, timeout=20)
+    assert (none.status_code, none.json()["error"]) == (400, "The form has no file in its field `photo`.")
+
+
+def test_a_photo_without_a_face_says_so(address: str) -> None:
+    answer = ask(address, picture("PNG")).json()
+    assert answer["faces"] == []
+    assert answer["note"].startswith("No face found. A face must be seen from the front and be at least 40 pixels")
+
+
+HOSTILE = {
+    "nothing": (b"", 400, "the file has 0 bytes"),
+    "text": (b"<?php system('id'); ?>" * 10, 415, "no image of a known format"),
+    "a PNG's name only": (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 415, "no image of a known format"),
+    "a script": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>", 415, "no image"),
+    "half a JPEG": (picture("JPEG", 512)[:800], 415, "breaks off"),
+    "too little in it": (png_of(9_000, 9_000), 415, "(9,7"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_no_photo_gets_a_sentence(address: str, kind: str) -> None:
+    data, status, says = HOSTILE[kind]
+    answer = ask(address, data)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith("This photo cannot be used: ")
+    assert says in answer.json()["error"]
+    assert not any(sign in answer.text for sign in ("Traceback", ".py", "/tmp", str(Path.home())))
+
+
+def test_of_an_animation_the_first_picture_is_taken(address: str, photo: bytes) -> None:
+    first = Image.open(io.BytesIO(photo))
+    file = io.BytesIO()
+    first.save(file, "WEBP", save_all=True, append_images=[Image.new("RGB", first.size)] * 3, lossless=True)
+    assert len(ask(address, file.getvalue()).json()["faces"]) == 1
+
+
+def test_the_limits_of_a_photo_hold(model: str, photo: bytes) -> None:
+    with serving(model, photos=PredictConfig(max_megapixels=0.001, max_megabytes=0.1)) as (address, _):
+        small = ask(address, photo)
+        assert (small.status_code, "more than 0.001 megapixels" in small.text) == (413, True)
+        assert ask(address, bytes(120_000)).json()["error"] == "A photo may have at most 0.1 MB."
+        large = ask(address, bytes(300_000))
+        assert (large.status_code, large.json()["error"]) == (413, "At most 0.2 MB can be sent here.")
+
+
+def test_it_says_which_model_answers(address: str, model: str) -> None:
+    about = requests.get(f"{address}/api/model", timeout=20).json()
+    assert about["model"] == Path(model).name  # and not where on this machine it lies
+    assert about["problem"] == ""

@@ -1,0 +1,89 @@
+"""The page's own events, asked as its script asks them: what a browser may send, and what nobody should."""
+
+import base64
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from mien.app.answers import Answerer
+from tests.app.asking import ask, event, file_data, shown, upload
+from tests.app.serving import serving
+
+
+def answered(address: str, name: str, data: bytes) -> str:
+    """What the page shows for an upload."""
+    (path,) = upload(address, name, data).json()
+    return shown(ask(address, "mien-image", file_data(path))[1])
+
+
+def test_a_photo_is_shown_with_its_faces(address: str, photo: bytes) -> None:
+    html = answered(address, "face.jpg", photo)
+    assert html.count("<article") == 1
+    assert html.count("Where the network looked") == 1
+    assert len(re.findall(r"<dt>\w+</dt>", html)) == 7
+    assert "This model learnt from drawings." in html
+    assert "Answered by train" in html
+
+
+def test_names_lead_nowhere(page: tuple[str, Answerer], address: str, photo: bytes) -> None:
+    (path,) = upload(address, "../../../../tmp/escaped.jpg", photo).json()
+    assert Path(path).name == "escaped.jpg"
+    assert not Path("/tmp/escaped.jpg").exists()
+    assert "<article" in shown(ask(address, "mien-image", file_data(path))[1])
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", __file__, "../../etc/passwd", "http://127.0.0.1:1/x.jpg"])
+def test_no_file_of_the_server_is_answered(address: str, path: str) -> None:
+    _, said = ask(address, "mien-image", file_data(path))
+    assert not said["success"] or '<p class="mien-note"' in shown(said)
+    assert not any(sign in str(said) for sign in ("root:", "Traceback", ".py", "/tmp"))
+
+
+def test_what_is_no_photo_gets_a_sentence(address: str) -> None:
+    assert "no image of a known format" in answered(address, "face.jpg", b"no photo" * 20)
+    assert "the file has 0 bytes" in answered(address, "face.png", b"")
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 7, {"path": 3}, {"url": "data:image/png;base64,@"}, {"a": [[]] * 99}])
+def test_nonsense_is_survived(address: str, value: object, photo: bytes) -> None:
+    for of in ("mien-image", "mien-camera"):
+        status, said = ask(address, of, value)
+        assert status in (200, 400, 422)
+        assert not any(sign in str(said) for sign in ("Traceback", ".py", "/tmp"))
+    assert "<article" in answered(address, "face.jpg", photo)
+
+
+def test_a_cameras_picture_is_answered_and_its_place_is_free_again(model: str, photo: bytes) -> None:
+    url = "data:image/jpeg;base64," + base64.b64encode(photo).decode()
+    with serving(model, cameras=1) as (address, _):
+        for _ in range(3):  # each leaves without a word
+            html = shown(ask(address, "mien-camera", {"path": None, "url": url})[1])
+            assert html.count("<article") == 1
+            assert "mien-photo" not in html
+
+
+def test_visitors_at_the_same_time_get_their_own_answers(address: str, photo: bytes) -> None:
+    kinds = [("face.jpg", photo), ("other.jpg", b"no photo" * 20)] * 8
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda kind: answered(address, *kind), kinds))
+    assert [("<article" in html) for html in answers] == [True, False] * 8
+
+
+def test_too_many_are_sent_away(model: str, photo: bytes) -> None:
+    with serving(model, queue=1, at_once=1) as (address, answerer):
+        number = event(address, "mien-image")
+        (path,) = upload(address, "face.jpg", photo).json()
+        with answerer.turns.turn():
+            body = {"data": [file_data(path)], "fn_index": number, "session_hash": "s"}
+            codes = [
+                requests.post(f"{address}/gradio_api/queue/join", json=body, timeout=20).status_code for _ in range(6)
+            ]
+    assert 503 in codes
+
+
+def test_the_config_tells_nothing_of_the_server(address: str, model: str) -> None:
+    config = requests.get(f"{address}/config", timeout=20).text
+    assert not any(place in config for place in (str(Path.home()), str(Path.cwd()), model, "site-packages"))

@@ -1,0 +1,61 @@
+"""The folder of uploads: nothing else is read through it, and nothing stays in it."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mien.app.turns import Refused
+from mien.app.uploads import GRADIO_FOLDER, Uploads, upload_folder
+
+
+def test_an_upload_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    assert Uploads(tmp_path, 60).read({"path": str(tmp_path / "a.jpg")}) == b"photo"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.txt", "inside/../../outside.txt", "link"])
+def test_no_other_file_is_read(tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside.txt").write_text("secret")
+    (tmp_path / "uploads/inside").mkdir(parents=True)
+    (tmp_path / "uploads/link").symlink_to(tmp_path / "outside.txt")
+    with pytest.raises(Refused, match=r"^There is no such upload\.$"):
+        Uploads(tmp_path / "uploads", 60).read({"path": str(tmp_path / "uploads" / path)})
+
+
+@pytest.mark.parametrize("given", [None, {}, {"path": None}, {"path": ""}, {"path": 3}])
+def test_no_upload_is_a_sentence(tmp_path: Path, given: dict[str, object] | None) -> None:
+    with pytest.raises(Refused, match="There is no file"):
+        Uploads(tmp_path, 60).read(given)
+
+
+def test_one_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="gone; please send it again"):
+        Uploads(tmp_path, 60).read({"path": str(tmp_path / "gone.jpg")})
+
+
+def test_old_files_go_and_young_ones_stay(tmp_path: Path) -> None:
+    for name in ("old/a.jpg", "young/b.jpg", "half-sent"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    for name in ("old/a.jpg", "half-sent"):
+        os.utime(tmp_path / name, (time.time() - 100,) * 2)
+    uploads = Uploads(tmp_path, 60)
+    assert uploads.bytes_on_disk() == 15
+    uploads.sweep()
+    assert [str(file.relative_to(tmp_path)) for file in sorted(tmp_path.rglob("*"))] == ["young", "young/b.jpg"]
+
+
+def test_the_folder_is_swept_by_itself_and_goes_at_the_end() -> None:
+    before = os.environ.get(GRADIO_FOLDER)
+    with upload_folder(0.1) as uploads:
+        assert os.environ[GRADIO_FOLDER] == str(uploads.folder)
+        file = uploads.folder / "a.jpg"
+        file.write_bytes(b"photo")
+        until = time.monotonic() + 10
+        while file.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not file.exists()
+    assert not uploads.folder.exists()
+    assert os.environ.get(GRADIO_FOLDER) == before

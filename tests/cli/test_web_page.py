@@ -1,0 +1,49 @@
+"""`mien app` where it cannot start; the page itself is tested in tests/app."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mien.cli.main import app
+from tests.predict.conftest import write_model
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["app", *words])
+    return result.exit_code, result.output
+
+
+def test_without_a_champion_it_says_what_makes_one(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    code, says = run("--data", "sample")
+    assert code == 2
+    assert "there is no models:/mien-sample@champion yet" in says
+    assert "`make repro` trains and promotes one" in says
+
+
+def test_a_registry_that_is_down_ends_in_a_sentence(
+    tmp_path: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
+    code, says = run("--data", "sample")
+    assert (code, "Connection refused" in says, "Traceback" in says) == (1, True, False)
+
+
+def test_a_port_that_is_taken_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = write_model(tmp_path / "model")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, says = run("--model", str(model), "--port", str(port))
+    assert code == 1
+    assert f"mien: 127.0.0.1:{port} cannot be used (Address already in use); --port takes another one." in says
+
+
+def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/app.yaml").write_text("queue: 0\n")
+    monkeypatch.chdir(tmp_path)
+    assert run("--model", "x") == (1, "mien: conf/app.yaml: queue must be above 0, not 0.\n")
