@@ -91,7 +91,7 @@ def test_a_body_has_to_arrive_in_time(narrow: tuple[str, Answerer]) -> None:
 
 
 def test_a_body_that_does_not_say_its_size_is_counted(narrow: tuple[str, Answerer]) -> None:
-    answer = send_slowly(narrow[0], "/gradio_api/queue/join", [bytes(120_000)] * 2)
+    answer = send_slowly(narrow[0], "/gradio_api/queue/join", [bytes(190_000), bytes(10_000)])
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"At most 0.2 MB can be sent here." in answer
 
