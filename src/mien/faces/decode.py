@@ -119,11 +119,13 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
     """OpenCV fills what a truncated JPEG lacks with grey and says nothing; Pillow says so, at the price of decoding.
 
     A whole file may carry bytes after its end mark, so a missing mark at the end is a question, not the answer.
-    A PNG says where its parts end, and what is damaged within one OpenCV finds.
+    A PNG and a WebP say how long they are, and what is damaged within OpenCV finds.
     """
     if form == "PNG":
         if not chunks_fit(data):
             raise UnreadablePhoto("truncated", f"the PNG file breaks off, or says wrong lengths ({len(data):,} bytes)")
+        return
+    if form == "WEBP":  # Pillow opens none that is shorter than it says
         return
     mark = END_MARKS.get(form)
     if mark and data.endswith(mark):
