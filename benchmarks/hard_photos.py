@@ -49,9 +49,7 @@ def photos() -> dict[str, bytes]:
         "PNG that says 2,147,483,647 x 2,147,483,647": png_that_says(2**31 - 1, 2**31 - 1),
         "PNG that says 100 megapixels and holds none": png_that_says(SIDE, SIDE),
         "PNG with a chunk that says 4 GB": png_that_says(10, 10, length=2**32 - 1),
-        "TIFF of 900 megapixels in fax code": file_of(
-            Image.new("1", (3 * SIDE, 3 * SIDE)), "TIFF", compression="group4"
-        ),
+        "TIFF of 900 megapixels in fax code": file_of(fax, "TIFF", compression="group4"),
     }
 
 
