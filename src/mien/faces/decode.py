@@ -155,7 +155,8 @@ def decode_pixels(
     Raises:
         UnreadablePhoto: `undecodable`.
     """
-    flags = REDUCED[reduce] | (cv2.IMREAD_COLOR_RGB if colour == "rgb" else 0)
+    by = reduce if header.is_jpeg else 1  # OpenCV decodes any other format whole, and then rounds the sides down
+    flags = REDUCED[by] | (cv2.IMREAD_COLOR_RGB if colour == "rgb" else 0)
     if not apply_exif_rotation:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     content, height = (
@@ -166,8 +167,10 @@ def decode_pixels(
     except (cv2.error, MemoryError) as error:
         why = getattr(error, "err", "") or "there is no memory for it"
         raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({why})") from error
-    expected = (-(-height // reduce), -(-header.width // reduce))
-    shape = (*expected, 3) if colour == "rgb" else expected
+    shape = (-(-height // by), -(-header.width // by), *([3] if colour == "rgb" else []))
     if pixels is None or pixels.shape != shape or pixels.dtype != np.uint8:  # a PFM gives floats, and grey in any case
         raise UnreadablePhoto("undecodable", f"this kind of {header.format} file cannot be decoded")
+    expected = (-(-height // reduce), -(-header.width // reduce))
+    if by != reduce:
+        pixels = cv2.resize(pixels, expected[::-1], interpolation=cv2.INTER_AREA)
     return pixels.reshape(*expected, -1)
