@@ -78,10 +78,10 @@ def _faces(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool)
     from mien.predict.predictor import Predictor
 
     if photos:
-        files, problems = find_photos(photos)
-        if problems:
-            raise UserError(problems[0])
-        return photo_faces(Predictor(measured.loaded, settings=settings_of_use(root, "predict")), files)
+        named = find_photos(photos)
+        if named.problems:
+            raise UserError(named.problems[0])
+        return photo_faces(Predictor(measured.loaded, settings=settings_of_use(root, "predict")), named.files)
     try:
         return own_faces(measured, root / CROP)
     except NoOwnFaces as error:

@@ -29,6 +29,7 @@ from mien.cli import (
     status,
     tracking,
     web_page,
+    video,
 )
 from mien.cli.output import say
 from mien.errors import UserError
@@ -62,6 +63,7 @@ for group in (
     web_page,
     export,
     card,
+    video,
     status,
     compare,
     evaluate,

@@ -1,32 +1,71 @@
-"""The photos that a command's arguments name: files, folders, and globs that the shell left alone."""
+"""What a command's arguments name: files, folders, globs that the shell left alone, and standard input."""
 
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo")
+PHOTOS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo")
+VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ts")
+STDIN: Final = "-"
 
 
-def find_photos(arguments: list[str]) -> tuple[list[Path], list[str]]:
-    """The files in the order of the arguments, each once, and a sentence for each argument that names none."""
+@dataclass
+class Named:
+    """What was found, in the order of the arguments, each file once."""
+
+    files: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # a sentence for each argument that names nothing
+    remarks: list[str] = field(default_factory=list)  # what was passed over, and is no failure
+
+
+def find_photos(arguments: list[str]) -> Named:
+    """The files that the arguments name; of a folder its photos, to its depths, and "-" as it stands."""
+    named = Named()
     files: dict[Path, None] = {}
-    problems = []
     for argument in arguments:
-        found, problem = _photos_of(argument)
+        path = Path(argument)
+        if argument != STDIN and path.is_dir():
+            found = _in_folder(path, named)
+        elif argument == STDIN or path.exists():
+            found = [path]
+        else:
+            found = _matching(argument, named)
         files.update(dict.fromkeys(found))
-        if problem:
-            problems.append(problem)
-    return list(files), problems
+    named.files = list(files)
+    return named
 
 
-def _photos_of(argument: str) -> tuple[list[Path], str]:
+def is_video(file: Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return file.suffix.lower() in VIDEOS
+
+
+def standard_input(at_most: int) -> bytes:
+    """What was piped in, up to one byte more than `at_most`, so that a photo too large is told from one that fits."""
+    return sys.stdin.buffer.read(at_most + 1)
+
+
+def _in_folder(folder: Path, named: Named) -> list[Path]:
+    everything = sorted(file for file in folder.rglob("[!.]*") if file.is_file())
+    photos = [file for file in everything if file.suffix.lower() in PHOTOS]
+    others = len(everything) - len(photos)
+    if not photos:
+        named.problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTOS)}).")
+    elif others:
+        videos = sum(is_video(file) for file in everything)
+        seen = f", {videos:,} of them video{'s' * (videos != 1)}: name a video to see its faces" if videos else ""
+        named.remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} that are no photos{seen}.")
+    return photos
+
+
+def _matching(argument: str, named: Named) -> list[Path]:
     path = Path(argument)
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        return found, "" if found else f"{argument}: no photo in this folder (of {', '.join(SUFFIXES)})."
-    if path.exists():
-        return [path], ""
     if any(sign in argument for sign in "*?["):
         root = Path(path.anchor)  # "" for a relative pattern
-        photos = sorted(p for p in root.glob(str(path.relative_to(root))) if p.is_file())
-        return photos, "" if photos else f"{argument}: no file matches."
-    return [], f"{argument}: there is no such file."
+        found = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+        if not found:
+            named.problems.append(f"{argument}: no file matches.")
+        return found
+    named.problems.append(f"{argument}: there is no such file.")
+    return []

@@ -1,24 +1,21 @@
-"""`mien predict`: the expressions of the faces in photos."""
+"""`mien predict`: the expressions of the faces in photos and videos."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption, ModelOption
 from mien.cli.output import say, without_libraries_on_stderr
-from mien.cli.photo_files import find_photos
-from mien.cli.prediction_table import print_predictions
-from mien.cli.workspace import find_root, registered_model
-from mien.errors import UserError
+from mien.cli.photo_files import Named, find_photos
+from mien.cli.use import UNUSABLE, predictor_for
 
 if TYPE_CHECKING:
-    from mien.predict.loaded import LoadedModel
+    from mien.cli.annotated_files import AnnotatedFiles
     from mien.predict.photos import PhotoPrediction
     from mien.predict.predictor import Predictor
 
-PARTLY = 1  # exit codes
-NO_MODEL = 2
+PARTLY = 1  # exit code
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,95 +24,105 @@ def add_to(app: typer.Typer) -> None:
 
 
 def predict(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, or globs.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for standard input."),
+    ],
     cropped: Annotated[bool, typer.Option("--cropped", help="Each photo is one face already: detect none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
+    csv: Annotated[
+        str | None, typer.Option("--csv", metavar="FILE", help="Write a row for each face; - is stdout, and no table.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Use the champion of this data set, not params.yaml's.")
+    annotate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each picture there with its faces drawn in.")
     ] = None,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="Of a video, a frame in so many seconds.")] = 1.0,
+    detector: DetectorOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
+    model: ModelOption = None,
+    data: DataOption = None,
 ) -> None:
     """Find the faces in photos and say their expressions.
 
     The model is the champion of the data set that params.yaml chooses.
 
-    Exit code 0: every photo gave a face; 1: some did not (a sentence each on stderr); 2: there is no model.
+    Exit code 0: every photo gave a face; 1: some did not (a sentence each on stderr); 2: there is no model or detector,
+    or the command line is wrong.
     """
-    files, problems = find_photos(photos)
+    if as_json and csv == "-":
+        _refuse("--json and --csv - both want stdout; give the csv a file's name.")
+    if every <= 0:
+        _refuse(f"--every is a time in seconds above 0, not {every:g}.")
+    named = find_photos(photos)
     predictions: list[PhotoPrediction] = []
-    about: dict[str, Any] = {}
-    if files:
-        predictor = _load(model, data)
-        about = {"model": predictor.model.name, "version": predictor.model.version}
-        predictions = _predict(predictor, files, cropped)
-    if as_json:
-        typer.echo(json.dumps(_as_json(predictions, about), indent=2, ensure_ascii=False))
-    elif any(prediction.faces for prediction in predictions):
-        print_predictions(predictions, about)
-    problems += [prediction.problem for prediction in predictions if prediction.problem]
-    for problem in problems:
+    about: tuple[str, int | None] = ("", None)
+    if named.files:
+        predictor = predictor_for(model, data, {"detector": detector, "min_face": min_face, "min_score": min_score})
+        about = (predictor.model.name, predictor.model.version)
+        predictions = _predict(predictor, named, cropped, every, _drawer(annotate, predictor))
+    _print(predictions, about, as_json, csv)
+    for remark in [*named.remarks, *(_left_out(prediction) for prediction in predictions if prediction.left_out)]:
+        say(remark)
+    for problem in named.problems:
         say(problem)
-    if problems:
+    if named.problems:
         raise typer.Exit(PARTLY)
 
 
-def _load(model: str | None, data: str | None) -> "Predictor":
-    """The predictor that was asked for; without one the command ends with a sentence."""
-    from mien.predict.loaded import load_model_of
-    from mien.predict.registered import NoSuchModel
-    from mien.tracking.store import use_store
-
-    root = find_root()
-    try:
-        use_store(root)
-        uri = model or f"models:/{registered_model(root, data)}@champion"
-        loaded = load_model_of(uri)
-    except NoSuchModel as error:
-        say(f"mien: {error} `make repro` trains and promotes one; --model FOLDER takes one from files.")
-        raise typer.Exit(NO_MODEL) from error
-    except UserError as error:
-        say(f"mien: {error}")
-        raise typer.Exit(NO_MODEL) from error
-    _warn(loaded)
-    from mien.predict.predictor import Predictor
-
-    return Predictor(loaded)
+def _refuse(sentence: str) -> None:
+    say(f"mien: {sentence}")
+    raise typer.Exit(UNUSABLE)
 
 
-def _warn(model: "LoadedModel") -> None:
-    """What a person must know before believing an answer."""
-    if model.drawn:
-        say(
-            f"mien: WARNING: this model learnt from drawings ({model.title or 'drawn sample'}); "
-            "on a photograph its answers mean nothing."
-        )
-    if model.temperature is None:
-        say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
+def _drawer(folder: Path | None, predictor: "Predictor") -> "AnnotatedFiles | None":
+    if folder is None:
+        return None
+    from mien.cli.annotated_files import AnnotatedFiles
+
+    return AnnotatedFiles(folder, predictor.settings)
 
 
-def _predict(predictor: "Predictor", files: list[Path], cropped: bool) -> "list[PhotoPrediction]":
+def _predict(
+    predictor: "Predictor", named: Named, cropped: bool, every: float, drawer: "AnnotatedFiles | None"
+) -> "list[PhotoPrediction]":
+    """The predictions; what failed is added to the named problems."""
     from tqdm import tqdm
 
-    from mien.predict.photos import predict_files
+    from mien.cli.pictures import Pictures
+    from mien.predict.photos import predict_pictures
 
-    found = predict_files(predictor, files, cropped=cropped)
+    pictures = Pictures(named.files, predictor.settings, every)
+    found = []
     # A bar on a terminal only (None), and only where one has to wait.
-    with without_libraries_on_stderr():
-        return list(tqdm(found, total=len(files), unit="photo", leave=False, disable=None if len(files) > 8 else True))
+    wait = None if pictures.expected > 8 else True
+    with without_libraries_on_stderr(), tqdm(total=pictures.expected, unit="photo", leave=False, disable=wait) as bar:
+        for prediction in predict_pictures(predictor, pictures, cropped=cropped):
+            if drawer:
+                drawer.write(prediction)
+            found.append(prediction.without_frame())
+            bar.update()
+    named.problems += pictures.problems + [one.problem for one in found if one.problem and one.picture.time is None]
+    named.problems += pictures.without_a_face(found)
+    return found
 
 
-def _as_json(predictions: "list[PhotoPrediction]", about: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "file": str(prediction.file),
-            "face": number,
-            "box": list(face.box),
-            "label": face.label,
-            "probabilities": face.probabilities,
-            **about,
-        }
-        for prediction in predictions
-        for number, face in enumerate(prediction.faces, start=1)
-    ]
+def _print(predictions: "list[PhotoPrediction]", about: tuple[str, int | None], as_json: bool, csv: str | None) -> None:
+    from mien.cli.prediction_rows import print_json, write_csv
+
+    if as_json:
+        print_json(predictions, about)
+    elif csv != "-" and any(prediction.faces for prediction in predictions):
+        from mien.cli.prediction_table import print_predictions
+
+        print_predictions(predictions, about)
+    if csv is not None:
+        write_csv(predictions, about, csv)
+
+
+def _left_out(prediction: "PhotoPrediction") -> str:
+    n = prediction.left_out
+    return (
+        f"{prediction.picture.says}: {n:,} face{'s' * (n != 1)} beyond max_faces (conf/predict.yaml) left out, the "
+        "smallest."
+    )

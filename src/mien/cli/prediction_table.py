@@ -1,9 +1,8 @@
 """Predictions as a person reads them: photo by photo, a line for each face, in 80 columns."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mien.cli.output import console
-from mien.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 BAR: Final = 10  # characters
 
 
-def print_predictions(predictions: "list[PhotoPrediction]", about: dict[str, Any]) -> None:
+def print_predictions(predictions: "list[PhotoPrediction]", about: tuple[str, int | None]) -> None:
     """Print the photos that gave faces, the columns' names first and the model last."""
     from rich.text import Text
 
@@ -22,13 +21,16 @@ def print_predictions(predictions: "list[PhotoPrediction]", about: dict[str, Any
     out.print(_table([], header=True))
     for prediction in predictions:
         if prediction.faces:
-            out.print(Text(printable(prediction.file), "bold", overflow="fold"))
+            out.print(Text(prediction.picture.says, "bold", overflow="fold"))
             out.print(_table(prediction.faces))
     faces = sum(len(prediction.faces) for prediction in predictions)
     photos = sum(bool(prediction.faces) for prediction in predictions)
-    version = "" if about["version"] is None else f" version {about['version']}"
-    counts = f"{faces:,} face{'s' * (faces != 1)} in {photos:,} photo{'s' * (photos != 1)}"
-    out.print(Text(f"{counts}, by {about['model']}{version}", "dim"))
+    model, number = about
+    version = "" if number is None else f" version {number}"
+    counts = f"{faces:,} face{'s' * (faces != 1)} in {photos:,} picture{'s' * (photos != 1)}"
+    if any(face.unsure for prediction in predictions for face in prediction.faces):
+        out.print(Text("?: unsure, no expression is likely enough (unsure_below in conf/predict.yaml)", "dim"))
+    out.print(Text(f"{counts}, by {model}{version}", "dim"))
 
 
 def _table(faces: "list[FacePrediction]", *, header: bool = False) -> "Table":
@@ -44,7 +46,8 @@ def _table(faces: "list[FacePrediction]", *, header: bool = False) -> "Table":
     for number, face in enumerate(faces, start=1):
         second, share = sorted(face.probabilities.items(), key=lambda item: -item[1])[1]
         where = "{:5d}{:6d}{:6d}{:7d}".format(*face.box)
-        table.add_row(str(number), face.label, _bar(face.probabilities[face.label]), f"{second} {share:.0%}", where)
+        label = f"[dim]{face.label}?[/dim]" if face.unsure else face.label
+        table.add_row(str(number), label, _bar(face.probabilities[face.label]), f"{second} {share:.0%}", where)
     return table
 
 
