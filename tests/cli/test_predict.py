@@ -25,8 +25,12 @@ def test_json_is_all_that_stands_on_stdout(process: Command, tmp_path: Path, pho
     done = process("predict", photo_file, "--json", "--model", model)
     assert done.code == 0
     ((face),) = json.loads(done.out)
-    assert set(face) == {"file", "face", "box", "label", "probabilities", "model", "version"}
+    assert list(face) == [
+        *("file", "time", "face", "box", "score", "label", "unsure", "probabilities", "model", "version")
+    ]
     assert (face["file"], face["face"], face["version"]) == (str(photo_file), 1, None)
+    assert (face["time"], face["score"]) == (None, None)
+    assert face["unsure"] == (max(face["probabilities"].values()) < 0.5)
     top, left, right, bottom = face["box"]
     assert 0 <= top < bottom and 0 <= left < right
     assert list(face["probabilities"]) == list(EXPRESSIONS)
@@ -122,6 +126,7 @@ def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_pat
     assert done.code == 1
     assert f"{tmp_path / 'nothing'}: no photo in this folder" in done.err
     assert "*.none: no file matches." in done.err
+    assert f"{tmp_path / 'album'}: skipped 1 file other than photos.\n" in done.err
 
 
 def test_cropped(mien: Command, model: Path, tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ from PIL import Image
 
 from mien.expressions import EXPRESSIONS
 from mien.predict import photos as photos_module
-from mien.predict.photos import predict_files
+from mien.predict.loaded import load_folder
+from mien.predict.photos import predict_pictures
+from mien.predict.picture import Picture
 from mien.predict.predictor import Predictor
+from mien.predict.settings import PredictConfig
 from tests.predict.conftest import jpeg, overlap, portrait, portraits, write_model
 
 
@@ -40,9 +43,9 @@ def test_photos_of_every_kind_give_the_face(predictor: Predictor, tmp_path: Path
     }
     for name, data in kinds.items():
         (tmp_path / name).write_bytes(data)
-    found = list(predict_files(predictor, [tmp_path / name for name in kinds], cropped=False))
-    assert [p.file.name for p in found] == list(kinds)
-    assert {p.file.name: p.problem for p in found if p.problem} == {}
+    found = list(predict_pictures(predictor, [Picture(tmp_path / name) for name in kinds]))
+    assert [p.picture.file.name for p in found] == list(kinds)
+    assert {p.picture.file.name: p.problem for p in found if p.problem} == {}
     assert all(any(overlap(face.box, box) > 0.4 for face in p.faces) for p in found)
 
 
@@ -54,7 +57,7 @@ def test_a_photo_that_fails_stops_no_other(predictor: Predictor, tmp_path: Path,
     plain = tmp_path / "plain.jpg"
     plain.write_bytes(jpeg(np.full((300, 300, 3), 128, np.uint8)))
     files = [tmp_path / "empty.jpg", photo_file, tmp_path / "text.jpg", tmp_path / "cut.jpg", plain, tmp_path / "gone"]
-    found = list(predict_files(predictor, files, cropped=False))
+    found = list(predict_pictures(predictor, map(Picture, files)))
     assert [len(p.faces) for p in found] == [0, 1, 0, 0, 0, 0]
     problems = [p.problem for p in found]
     assert "empty.jpg: cannot be used: the file has 0 bytes." in problems[0]
@@ -75,9 +78,11 @@ def test_a_batch_answers_as_one_photo_after_the_other(
         files.append(tmp_path / f"{number}.jpg")
         files[-1].write_bytes(jpeg(photo))
     monkeypatch.setattr(photos_module, "PHOTOS_A_BATCH", 3)
-    together = list(predict_files(predictor, files, cropped=False))
-    alone = [next(predict_files(predictor, [file], cropped=False)) for file in files]
-    assert [(p.file, [f.box for f in p.faces]) for p in together] == [(p.file, [f.box for f in p.faces]) for p in alone]
+    together = list(predict_pictures(predictor, map(Picture, files)))
+    alone = [next(predict_pictures(predictor, [Picture(file)])) for file in files]
+    assert [(p.picture.file, [f.box for f in p.faces]) for p in together] == [
+        (p.picture.file, [f.box for f in p.faces]) for p in alone
+    ]
     for one, other in zip(together, alone, strict=True):
         for a, b in zip(one.faces, other.faces, strict=True):
             np.testing.assert_allclose(list(a.probabilities.values()), list(b.probabilities.values()), atol=1e-6)
@@ -87,7 +92,40 @@ def test_cropped_takes_the_whole_photo_as_the_face(predictor: Predictor, tmp_pat
     """A face of the network's own size goes in unchanged."""
     face = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
     (tmp_path / "face.png").write_bytes(cv2.imencode(".png", face)[1].tobytes())
-    ((prediction,),) = [p.faces for p in predict_files(predictor, [tmp_path / "face.png"], cropped=True)]
+    ((prediction,),) = [p.faces for p in predict_pictures(predictor, [Picture(tmp_path / "face.png")], cropped=True)]
     assert prediction.box == (0, 0, 32, 32)
     expected = predictor.predict_faces(face[None, ..., None])[0]
     np.testing.assert_allclose([prediction.probabilities[name] for name in EXPRESSIONS], expected)
+
+
+def test_bytes_frames_and_files_share_a_batch(predictor: Predictor, photo_file: Path) -> None:
+    photo, _ = portrait()
+    clip = Path("clip.mp4")
+    pictures = [
+        Picture(photo_file),
+        Picture(Path("-"), data=photo_file.read_bytes()),
+        Picture(clip, frame=photo, time=1.5),
+        Picture(clip, frame=np.full((200, 300, 3), 90, np.uint8), time=2.0),
+        Picture(Path("-"), data=b"hello"),
+    ]
+    found = list(predict_pictures(predictor, pictures))
+    assert [len(p.faces) for p in found] == [1, 1, 1, 0, 0]
+    assert found[0].faces == found[1].faces
+    assert found[2].faces[0].box == found[0].faces[0].box
+    assert found[3].problem.startswith("clip.mp4 at 2.00 s: no face found")
+    assert found[4].problem == "-: cannot be used: no image of a known format (5 bytes)."
+    assert found[2].without_frame().picture == Picture(clip, time=1.5)
+
+
+def test_a_file_above_the_limit_is_not_read(photo_file: Path, tmp_path: Path) -> None:
+    size = photo_file.stat().st_size
+    small = Predictor(
+        load_folder(write_model(tmp_path / "one")), settings=PredictConfig(max_megabytes=(size - 1) / 1e6)
+    )
+    fits = Predictor(load_folder(write_model(tmp_path / "two")), settings=PredictConfig(max_megabytes=size / 1e6))
+    (refused,) = predict_pictures(small, [Picture(photo_file)])
+    assert f"{size:,} bytes are more than {(size - 1) / 1e6:g} megabytes" in refused.problem
+    (piped,) = predict_pictures(small, [Picture(Path("-"), data=photo_file.read_bytes())])
+    assert "megabytes" in piped.problem
+    (taken,) = predict_pictures(fits, [Picture(photo_file)])
+    assert taken.problem == ""

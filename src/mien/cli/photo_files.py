@@ -54,8 +54,8 @@ def _in_folder(folder: Path, named: Named) -> list[Path]:
         named.problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTOS)}).")
     elif others:
         videos = sum(is_video(file) for file in everything)
-        seen = f", {videos:,} of them video{'s' * (videos != 1)}: name a video to see its faces" if videos else ""
-        named.remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} that are no photos{seen}.")
+        seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video is taken when it is named)" if videos else ""
+        named.remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} other than photos{seen}.")
     return photos
 
 

@@ -25,9 +25,10 @@ def print_predictions(predictions: "list[PhotoPrediction]", about: tuple[str, in
             out.print(_table(prediction.faces))
     faces = sum(len(prediction.faces) for prediction in predictions)
     photos = sum(bool(prediction.faces) for prediction in predictions)
+    what = "photo" if all(prediction.picture.time is None for prediction in predictions) else "picture"
     model, number = about
     version = "" if number is None else f" version {number}"
-    counts = f"{faces:,} face{'s' * (faces != 1)} in {photos:,} picture{'s' * (photos != 1)}"
+    counts = f"{faces:,} face{'s' * (faces != 1)} in {photos:,} {what}{'s' * (photos != 1)}"
     if any(face.unsure for prediction in predictions for face in prediction.faces):
         out.print(Text("?: unsure, no expression is likely enough (unsure_below in conf/predict.yaml)", "dim"))
     out.print(Text(f"{counts}, by {model}{version}", "dim"))

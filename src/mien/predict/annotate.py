@@ -33,30 +33,39 @@ def draw_faces(picture: np.ndarray, faces: Sequence[tuple[Box, str, str]]) -> np
     longest = max(picture.shape[:2])
     by = -(-READABLE // longest)
     drawn = cv2.resize(picture, None, fx=by, fy=by, interpolation=cv2.INTER_CUBIC) if by > 1 else picture.copy()
-    for box, text, expression in faces:
-        draw_face(drawn, Box(*(edge * by for edge in box)), text, expression)
+    draw_into(drawn, [(Box(*(edge * by for edge in box)), text, expression) for box, text, expression in faces])
     return drawn
 
 
-def draw_face(picture: np.ndarray, box: Box, text: str, expression: str) -> None:
-    """Draw a box and its tag into a picture (H, W, 3) uint8 RGB."""
+def draw_into(picture: np.ndarray, faces: Sequence[tuple[Box, str, str]]) -> None:
+    """Draw a box and a tag for each (box, text, expression) into a picture (H, W, 3) uint8 RGB, as large as it is."""
     longest = max(picture.shape[:2])
-    colour = COLOURS.get(expression, OTHER)
-    line = max(2, round(longest / 500))
-    red, green, blue = ImageColor.getrgb(colour)[:3]
-    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), (0, 0, 0), line + 2)
-    cv2.rectangle(picture, (box.left, box.top), (box.right - 1, box.bottom - 1), (red, green, blue), line)
     smallest = max(SMALLEST_TEXT, longest // 90)
-    _paste(picture, _tag(text, colour, min(max((box.right - box.left) // 6, smallest), 3 * smallest)), box)
+    line = max(2, round(longest / 500))
+    for box, _, expression in faces:
+        corners = (box.left, box.top), (box.right - 1, box.bottom - 1)
+        cv2.rectangle(picture, *corners, (0, 0, 0), line + 2)
+        cv2.rectangle(picture, *corners, ImageColor.getrgb(COLOURS.get(expression, OTHER))[:3], line)
+    taken: list[Box] = []
+    for box, text, expression in faces:
+        size = min(max((box.right - box.left) // 6, smallest), 3 * smallest)
+        tag = _tag(text, COLOURS.get(expression, OTHER), size)[: picture.shape[0], : picture.shape[1]]
+        place = _place(tag, box, picture, taken)
+        picture[place.top : place.bottom, place.left : place.right] = tag
+        taken.append(place)
 
 
-def _paste(picture: np.ndarray, tag: np.ndarray, box: Box) -> None:
-    """Above the box; below it where there is no room; else at the picture's upper edge. Cut at the edges."""
-    height, width = picture.shape[:2]
-    tall, wide = min(tag.shape[0], height), min(tag.shape[1], width)
-    top = box.top - tall if box.top >= tall else box.bottom if box.bottom + tall <= height else 0
+def _place(tag: np.ndarray, box: Box, picture: np.ndarray, taken: list[Box]) -> Box:
+    """Above the face, below it or in it: the first place in the picture that hides no other tag, if there is one."""
+    (height, width), (tall, wide) = picture.shape[:2], tag.shape[:2]
     left = min(max(box.left, 0), width - wide)
-    picture[top : top + tall, left : left + wide] = tag[:tall, :wide]
+    tops = [top for top in (box.top - tall, box.bottom, box.top, box.bottom - tall) if 0 <= top <= height - tall]
+    places = [Box(top, left, left + wide, top + tall) for top in tops or [0]]
+    return next((place for place in places if not any(_meet(place, other) for other in taken)), places[0])
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one.top < other.bottom and other.top < one.bottom and one.left < other.right and other.left < one.right
 
 
 @lru_cache(maxsize=1024)  # a video says the same for many frames

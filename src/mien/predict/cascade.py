@@ -11,6 +11,7 @@ from mien.errors import UserError
 from mien.predict.detection import Detection, box_in_photo, left_to_right, shrunk, times_smaller
 
 HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+SEARCHED: Final = 2000  # pixels, of the longer side
 
 
 class CascadeDetector:
@@ -31,7 +32,7 @@ class CascadeDetector:
         scale_step: float = 1.06,
         neighbours: int = 3,
         smallest: int = 40,
-        longest: int = 2000,
+        longest: int = SEARCHED,
     ) -> None:
         if scale_step <= 1 or neighbours < 1 or smallest < 20 or longest < smallest:
             raise ValueError(

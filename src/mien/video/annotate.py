@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from mien.predict.annotate import draw_face
+from mien.predict.annotate import draw_into
 from mien.predict.predictor import FoundFaces, Predictor
 from mien.video.ahead import ahead
 from mien.video.read import Frame, Video, opened
@@ -115,10 +115,12 @@ class _Run:
 
     def _one(self, frame: Frame, faces: FoundFaces, probabilities: np.ndarray) -> None:
         tracks = self._tracker.step([found.box for found in faces.detections], probabilities, frame.time)
+        said = []
         for found, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
             label, share, unsure = self.timeline.add(self._done, frame.time, found, raw, track)
             text = f"{track.number}  {'unsure: ' if unsure else ''}{label} {share:.0%}"
-            draw_face(frame.pixels, found.box, text, label)
+            said.append((found.box, text, label))
+        draw_into(frame.pixels, said)
         self._done += 1
         self._with_a_face += bool(tracks)
         self._left_out += faces.left_out

@@ -1,0 +1,126 @@
+"""A whole video on its way through: times, sound, tracks, timeline, and what is left behind when it fails."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.errors import UserError
+from mien.predict.predictor import Predictor
+from mien.video.annotate import annotate_video, timeline_file
+from mien.video.read import opened
+from tests.video.conftest import scene, turned, write_video
+
+Make = Callable[..., Path]
+
+
+def times_of(file: Path) -> list[float]:
+    with opened(file) as video:
+        return [frame.time for frame in video.frames()]
+
+
+def test_a_video_with_sound_and_a_variable_rate(predictor: Predictor, tmp_path: Path) -> None:
+    """Decoded again: the same times, H.264 that browsers play, the sound as it was, and something drawn."""
+    times = [i / 10 + (0.3 if i > 6 else 0) for i in range(12)]
+    source = write_video(tmp_path / "in.mp4", [scene(i) for i in range(12)], times=times, sound="aac")
+    told: list[tuple[int, int]] = []
+    report = annotate_video(
+        predictor, source, tmp_path / "out.mp4", progress=lambda done, expected: told.append((done, expected))
+    )
+    assert (report.frames, report.tracks, report.with_a_face, report.problem) == (12, 1, 12, "")
+    assert told[-1] == (12, 12)
+    assert times_of(tmp_path / "out.mp4") == pytest.approx(times, abs=0.002)
+    with av.open(str(tmp_path / "out.mp4")) as out, av.open(str(source)) as before:
+        codec = out.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt, codec.width, codec.height) == ("h264", "yuv420p", 320, 240)
+        sounds = [[bytes(p) for p in c.demux(c.streams.audio[0]) if p.size] for c in (out, before)]
+        assert sounds[0] == sounds[1] != []
+    data = (tmp_path / "out.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser can begin before it has all
+    with opened(tmp_path / "out.mp4") as video:
+        drawn = next(video.frames()).pixels.astype(int)
+    changed = np.abs(drawn - scene()).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.3
+    assert sorted(file.name for file in tmp_path.glob("out*")) == ["out.mp4", "out.timeline.csv", "out.timeline.png"]
+
+
+def test_the_timeline_says_what_each_face_said_when(predictor: Predictor, tmp_path: Path) -> None:
+    frames = [scene(i, two=i >= 4) for i in range(8)]
+    source = write_video(tmp_path / "in.mp4", frames)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4", smoothing=0.2)
+    table = pd.read_csv(timeline_file(tmp_path / "out.mp4", ".csv"))
+    assert report.tracks == table["track"].nunique() == 2
+    assert (table["track"] == 1).sum() == 8
+    assert (table["track"] == 2).sum() >= 3
+    assert table.loc[table["track"] == 1, "time"].tolist() == pytest.approx([i / 10 for i in range(8)])
+    classes = list(predictor.model.spec.classes)
+    np.testing.assert_allclose(table[classes].sum(axis=1), 1, atol=1e-5)
+    first = table[table["track"] == 1].reset_index(drop=True)
+    smooth = first.loc[0, "happy_raw"]
+    for i in range(8):
+        kept = np.exp(-0.1 / 0.2) if i else 0.0
+        smooth = kept * smooth + (1 - kept) * first.loc[i, "happy_raw"]
+        assert first.loc[i, "happy"] == pytest.approx(smooth, abs=1e-5)
+    assert (first["label"] == first[classes].idxmax(axis=1)).all()
+    assert timeline_file(tmp_path / "out.mp4", ".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_turned_video_and_odd_sides(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    annotate_video(predictor, turned(make(3)), tmp_path / "up.mp4")
+    with opened(tmp_path / "up.mp4") as video:
+        frame = next(video.frames()).pixels
+    assert frame.shape == (320, 240, 3)
+    odd = write_video(tmp_path / "odd.mkv", [np.ascontiguousarray(scene()[:239, :319])] * 2, form="yuv444p")
+    annotate_video(predictor, odd, tmp_path / "even.mp4")
+    with opened(tmp_path / "even.mp4") as video:
+        assert next(video.frames()).pixels.shape == (238, 318, 3)
+
+
+def test_no_face_in_any_frame(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 4)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4")
+    assert (report.frames, report.tracks, report.with_a_face) == (4, 0, 0)
+    assert len(pd.read_csv(timeline_file(tmp_path / "out.mp4", ".csv"))) == 0
+    assert times_of(tmp_path / "out.mp4") == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_sound_that_an_mp4_cannot_carry_is_told(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mkv", [scene()] * 3, sound="pcm_f32le")
+    assert annotate_video(predictor, source, tmp_path / "out.mp4").sound_lost
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert not out.streams.audio
+
+
+def test_a_broken_source_leaves_nothing(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_bytes(b"hello")
+    with pytest.raises(UserError, match="is no video"):
+        annotate_video(predictor, tmp_path / "no.mp4", tmp_path / "results" / "out.mp4")
+    assert not (tmp_path / "results").exists()
+
+
+def test_until_it_is_whole_nothing_looks_whole(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    """What a kill at any moment would leave."""
+    out, seen = tmp_path / "results" / "out.mp4", []
+
+    def look(done: int, expected: int) -> None:
+        seen.extend(file.name for file in out.parent.iterdir())
+
+    annotate_video(predictor, make(20), out, progress=look)
+    assert len(seen) >= 3
+    assert all(name.startswith(".partial-") for name in seen)
+    assert not any(file.name.startswith(".") for file in out.parent.iterdir())
+
+
+def test_a_failure_half_way_leaves_what_was_there(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "out.mp4").write_bytes(b"before")
+
+    def fail(done: int, expected: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        annotate_video(predictor, make(60), tmp_path / "results" / "out.mp4", progress=fail)
+    assert [file.read_bytes() for file in (tmp_path / "results").iterdir()] == [b"before"]
