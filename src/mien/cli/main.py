@@ -28,8 +28,8 @@ from mien.cli import (
     sample,
     status,
     tracking,
-    web_page,
     video,
+    web_page,
 )
 from mien.cli.output import say
 from mien.errors import UserError
