@@ -19,6 +19,7 @@ from mien.cli import (
     data,
     detector,
     evaluate,
+    explain,
     export,
     labels,
     models,
@@ -61,6 +62,7 @@ app = typer.Typer(
 for group in (
     predict,
     web_page,
+    explain,
     export,
     card,
     video,

@@ -1,0 +1,86 @@
+"""`mien explain`: where in a face the network found its answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption
+from mien.cli.output import say, without_libraries_on_stderr
+from mien.cli.use import predictor_for
+from mien.errors import UserError
+
+if TYPE_CHECKING:
+    from mien.predict.explanation import Explanation
+    from mien.predict.predictor import FoundFaces, Predictor
+
+MOST_DRAWN = 12  # faces; the picture would be too long to look at
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make the command known."""
+    app.command()(explain)
+
+
+def explain(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with faces.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="By default PHOTO-explained.png in the current folder.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
+    ] = None,
+    cropped: Annotated[bool, typer.Option("--cropped", help="The photo is one face already: detect none.")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
+    ] = None,
+    data: DataOption = None,
+    detector: DetectorOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
+) -> None:
+    """Show where the network looked for its answer (Grad-CAM), as a picture.
+
+    docs/EXPLAIN.md says what such a picture shows, and what it does not.
+    """
+    predictor = predictor_for(model, data, {"detector": detector, "min_face": min_face, "min_score": min_score})
+    names = predictor.model.spec.classes
+    if name is not None and name not in names:
+        raise UserError(f"--class: {predictor.model.says} knows no {name!r}; it knows {', '.join(names)}.")
+    from mien.predict.explanation import explain_faces, explanation_figure
+
+    with without_libraries_on_stderr():
+        found = _faces(predictor, photo, cropped)
+    explained = explain_faces(predictor, found, name)
+    file = out or Path(f"{photo.stem}-explained.png")
+    if len(explained) > MOST_DRAWN:
+        say(f"mien: {photo} shows {len(explained)} faces; the first {MOST_DRAWN} from the left are drawn.")
+    subtitle = f"{predictor.model.says}; Grad-CAM: what speaks for the answer, not why it is right"
+    picture = explanation_figure(explained[:MOST_DRAWN], f"Where the network looked: {photo.name}", subtitle)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture)
+    _show(explained, file)
+
+
+def _faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFaces":
+    from mien.faces.decode import UnreadablePhoto
+
+    try:
+        pixels = predictor.decode(photo.read_bytes())
+    except UnreadablePhoto as error:
+        raise UserError(f"{photo} cannot be used: {error.detail}.") from error
+    found = predictor.whole_face(pixels) if cropped else predictor.find_faces(pixels)
+    if not found.detections:
+        side = predictor.detector.smallest(*pixels.shape[:2])
+        raise UserError(
+            f"{photo}: no face found ({predictor.detector.name}, at least {side} x {side} pixels); "
+            "try --cropped if the photo is a face already."
+        )
+    return found
+
+
+def _show(explained: "list[Explanation]", file: Path) -> None:
+    for number, face in enumerate(explained, start=1):
+        share = face.prediction.probabilities[face.prediction.label]
+        typer.echo(f"face {number}: {face.prediction.label} {share:.0%}; shown is what speaks for {face.asked}")
+    typer.echo(f"{file} shows where the network looked.")
