@@ -54,7 +54,7 @@ def _camera(visitor: Visitor, answerer: Answerer) -> None:
     place = gr.Image(
         sources=["webcam"],
         streaming=True,
-        label="Camera",
+        show_label=False,
         height=330,
         webcam_options=gr.WebcamOptions(constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}),
         buttons=[],

@@ -21,12 +21,7 @@ from mien.app.theme import page_theme
 from mien.app.uploads import upload_folder
 from mien.errors import UserError
 
-# Gradio's own words, where they would mislead: nothing is recorded.
-WORDS: Final = {
-    "upload_text.drop_file": "Drop a file here",
-    "upload_text.click_to_upload": "choose one",
-    "audio.record": "Start",
-}
+WORDS: Final = {"upload_text.drop_file": "Drop a file here", "upload_text.click_to_upload": "choose one"}
 CSS: Final = Path(__file__).parent / "page.css"
 
 
