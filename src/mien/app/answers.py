@@ -52,14 +52,14 @@ class Answerer:
             predictor = Predictor(self.current.model, self._detector, self.photos)
             return self._look(predictor, _decoded(predictor, data), heat)
 
-    def look(self, photo: np.ndarray) -> Answer:
-        """The faces of a photo's pixels, (H, W, 3) uint8 RGB.
+    def look(self, photo: np.ndarray, model: LoadedModel) -> Answer:
+        """The faces of a picture's pixels, (H, W, 3) uint8 RGB, by a model that the caller keeps to.
 
         Raises:
             Refused: too many wait already.
         """
         with self.turns.turn():
-            return self._look(Predictor(self.current.model, self._detector, self.photos), photo, False)
+            return self._look(Predictor(model, self._detector, self.photos), photo, False)
 
     def _look(self, predictor: Predictor, photo: np.ndarray, heat: bool) -> Answer:
         found = predictor.find_faces(photo)

@@ -1,5 +1,6 @@
 """An answer as HTML: the photo with its faces, and a card with probabilities for each."""
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mien.app.answers import Answer
+from mien.app.clip import Watched
 from mien.app.pictures import data_uri, face_thumbnail, heat_thumbnail
 from mien.predict.loaded import LoadedModel
 from mien.predict.predictor import FacePrediction
@@ -25,6 +27,20 @@ def photo_answer(answer: Answer, photo: np.ndarray, sure_from: float) -> str:
 def live_answer(answer: Answer, frame: np.ndarray, sure_from: float) -> str:
     """As `photo_answer`, without the photo: the camera shows it already."""
     return _rendered(answer, _cards(answer, frame), "", sure_from)
+
+
+def video_answer(watched: Watched, sure_from: float) -> str:
+    """The page's part for a video: its faces over time, and a card with the mean of each."""
+    cards = [{"face": seen.face, "picture": data_uri(seen.picture), "heat": "", "place": ""} for seen in watched.faces]
+    return PAGES.get_template("video.html").render(
+        watched=watched,
+        cards=cards,
+        timeline="data:image/png;base64," + base64.b64encode(watched.timeline).decode(),
+        warnings=warnings_of(watched.model),
+        percent=percent,
+        says=says,
+        sure_from=sure_from,
+    )
 
 
 def notice(sentence: str) -> str:
@@ -68,7 +84,7 @@ def _cards(answer: Answer, photo: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "face": face,
-            "picture": data_uri(face_thumbnail(photo, answer, face.box)),
+            "picture": data_uri(face_thumbnail(photo, answer.height, face.box)),
             "heat": one,
             "place": _place(face, answer),
         }

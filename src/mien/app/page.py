@@ -26,6 +26,9 @@ def build_page(answerer: Answerer, uploads: Uploads) -> gr.Blocks:
                 _drop(f"A photo with faces, at most {photos.max_megabytes:g} MB", "image", visitor.photo)
             with gr.Tab("Camera"):
                 _camera(visitor, answerer)
+            with gr.Tab("Video"):
+                most = f"at most {limits.video_seconds:g} seconds and {limits.video_megabytes:g} MB"
+                _drop(f"A video with faces, {most}", "video", visitor.video)
         with gr.Accordion("About this model", open=False, elem_id="mien-card"):
             card = gr.Markdown(visitor.card(), latex_delimiters=[])
         gr.HTML(_part("foot.html"), elem_id="mien-foot", apply_default_css=False)

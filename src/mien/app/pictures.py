@@ -23,9 +23,9 @@ def shown_photo(data: bytes, answer: Answer, max_megapixels: float) -> np.ndarra
     return _at_most(photo, LONGEST)
 
 
-def face_thumbnail(photo: np.ndarray, answer: Answer, box: Box) -> np.ndarray:
-    """A square about a face, cut from the photo as it is shown, (144, 144, 3) uint8 RGB."""
-    by = photo.shape[0] / answer.height
+def face_thumbnail(photo: np.ndarray, height: int, box: Box) -> np.ndarray:
+    """A square about a face, (144, 144, 3) uint8 RGB, cut from a photo that was `height` pixels high."""
+    by = photo.shape[0] / height
     half = max(box.bottom - box.top, box.right - box.left) * by * 0.55
     y, x = (box.top + box.bottom) / 2 * by, (box.left + box.right) / 2 * by
     affine = np.array([[SIDE / (2 * half), 0, SIDE / 2 - x * SIDE / (2 * half)],

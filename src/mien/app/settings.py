@@ -19,7 +19,9 @@ class AppConfig:
     frame_megabytes: float = 2.0  # of a camera's picture
     video_megabytes: float = 100.0
     video_seconds: float = 60.0
-    video_pictures: int = 60  # of a video that are looked at, evenly spaced
+    video_megapixels: float = 9.0  # of a picture; 4K has 8.3
+    video_every: float = 0.4  # seconds between two pictures that are looked at
+    video_work_seconds: float = 60.0  # after which the rest of a video is left out
     heat_maps: int = 12  # of a photo's faces; more would keep a visitor waiting
     follow_seconds: float = 5.0  # between two looks at the registry
 
@@ -28,3 +30,5 @@ class AppConfig:
         for field in fields(self):
             if getattr(self, field.name) <= 0:
                 raise ValueError(f"{field.name} must be above 0, not {getattr(self, field.name):g}")
+        if self.video_every > 0.5:
+            raise ValueError(f"video_every must be at most 0.5 seconds, or faces get lost, not {self.video_every:g}")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mien.app.answers import Answerer
-from mien.app.cards import live_answer, notice, photo_answer
+from mien.app.cards import live_answer, notice, photo_answer, video_answer
+from mien.app.clip import watch
 from mien.app.pictures import shown_photo
 from mien.app.turns import Refused
 from mien.app.uploads import Uploads
@@ -39,6 +40,10 @@ class Visitor:
         """The answer to an uploaded photo, and an empty drop zone for the next one."""
         return in_a_sentence(lambda: self._photo(upload)), None
 
+    def video(self, upload: dict[str, Any] | None) -> tuple[str, None]:
+        """The answer to an uploaded video, and an empty drop zone for the next one."""
+        return in_a_sentence(lambda: self._video(upload)), None
+
     def frame(self, picture: dict[str, Any] | None) -> str:
         """The answer to a picture of the camera, as the browser sends it: in a data: address."""
         return in_a_sentence(lambda: self._frame(picture))
@@ -52,6 +57,10 @@ class Visitor:
         answer = self._answerer.answer(data, heat=True)
         photos = self._answerer.photos
         return photo_answer(answer, shown_photo(data, answer, photos.max_megapixels), photos.unsure_below)
+
+    def _video(self, upload: dict[str, Any] | None) -> str:
+        watched = watch(self._answerer, self._uploads.file(upload))
+        return video_answer(watched, self._answerer.photos.unsure_below)
 
     def _frame(self, picture: dict[str, Any] | None) -> str:
         data = _of_data_address((picture or {}).get("url"))
