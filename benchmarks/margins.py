@@ -1,6 +1,6 @@
 """How a model's accuracy changes with what is cut as the face: the margin, and whose box it is.
 
-    python -m benchmarks.margins MODEL... [--data FOLDER] [--detector-file NAME=FILE ...] [--photos N]
+    python -m benchmarks.margins MODEL... [--data FOLDER] [--detectors haar NAME=FILE ...] [--photos N]
 
 MODEL is `models:/NAME@ALIAS` or a folder, in the tracking store that MLFLOW_TRACKING_URI names. FOLDER is ExpW as it is
 distributed; without it `$MIEN_REAL_DATA/expw`. Measured are the faces of photos that the model did not learn from, with
@@ -135,8 +135,8 @@ def measure(model: MeasuredModel, folder: Path, files: dict[str, str], most: int
         labels = faces["label"].to_numpy()
         own = {margin: cut.right(model, labels) for margin, cut in labelled(faces, photos, model).items()}
         table = [_row("labelled", margin, right, own[0.0]) for margin, right in own.items()]
-        for name in ("haar", *files):
-            settings = PredictConfig(detector=name, detector_file=files.get(name, ""), min_face=24)
+        for name, file in files.items():
+            settings = PredictConfig(detector=name, detector_file=file, min_face=24)
             cuts, lie = detected(faces, photos, model, build_detector(settings))
             print(f"{name}: boxes beside the labelled ones, medians: {lie.median().round(3).to_dict()}")
             table += [_row(name, margin, cut.right(model, labels), own[0.0]) for margin, cut in cuts.items()]
@@ -159,12 +159,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MIEN_REAL_DATA", "")) / "expw")
-    parser.add_argument("--detector-file", nargs="*", default=[], metavar="NAME=FILE")
+    parser.add_argument("--detectors", nargs="*", default=["haar"], metavar="NAME[=FILE]")
     parser.add_argument("--photos", type=int, default=400, help="at most so many photos, a random sample")
     said = parser.parse_args()
     if not said.data.is_dir():
         sys.exit(f"{said.data}: there is no such folder; name ExpW's with --data, or set MIEN_REAL_DATA.")
-    files = dict(one.split("=", 1) for one in said.detector_file)
+    files = {name: file for name, _, file in (one.partition("=") for one in said.detectors)}
     for name in said.models:
         model = open_measured(name)
         print(

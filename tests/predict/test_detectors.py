@@ -14,6 +14,7 @@ from mien.predict.cascade import HAAR
 from mien.predict.detection import Detector
 from mien.predict.detectors import build_detector
 from mien.predict.settings import PredictConfig
+from mien.predict.yunet import as_annotated
 from tests.predict.conftest import overlap, portrait, portraits
 
 REAL = pytest.param("yunet", marks=pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="no YuNet file"))
@@ -85,6 +86,12 @@ def test_threads_get_the_boxes_of_their_own_photo(build: Build, name: str) -> No
     with ThreadPoolExecutor(4) as threads:
         for _ in range(2):
             assert list(threads.map(detector.detect, photos)) == alone
+
+
+def test_yunets_box_becomes_the_square_that_data_sets_draw() -> None:
+    x, y, w, h = as_annotated(100.0, 50.0, 60.0, 80.0)
+    assert (w, h, x + w / 2) == (80.0, 80.0, 130.0)
+    assert y == pytest.approx(50 - 0.06 * 80)
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA names no folder of real photos")
