@@ -37,7 +37,10 @@ class Uploads:
         path = (given or {}).get("path")
         if not isinstance(path, str) or not path:
             raise Refused("There is no file; please choose one.", 400)
-        file = Path(path).resolve()
+        try:
+            file = Path(path).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, links in a circle
+            raise Refused("There is no such upload.", 404) from error
         if not file.is_relative_to(self.folder):
             raise Refused("There is no such upload.", 404)
         return file
