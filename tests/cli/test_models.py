@@ -19,16 +19,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_model_is_listed_with_its_faces_and_parameters(mien: Command, here: Path) -> None:
+def test_every_model_is_listed_with_its_faces_parameters_and_cost(mien: Command, here: Path) -> None:
     lines = mien("models").out.splitlines()
     rows = {line.replace("*", " ").split()[0]: line for line in lines if line.strip()}
     assert {file.stem for file in (here / "conf/model").glob("*.yaml")} <= set(rows)
     for name, says in {
-        "vgg64": ("64 px, rgb", "4,967,623"),
+        "vgg64": ("64 px, rgb", "4,967,623", "153.4 M"),
         "cnn48": ("48 px, grey", "2,513,543"),
         "cnn5x5": ("48 px, grey", "1,375,175"),
-        "mobilenetv2": ("any, at 224 px", "2,396,551"),
-        "resnet32": ("any", "1,227,623"),
+        "mobilenetv2": ("any, at 224 px", "2,396,551", "299.7 M"),
+        "resnet32": ("any", "1,227,623", "35.6 M"),
     }.items():
         assert all(part in rows[name] for part in says), rows[name]
     assert rows["cnn5x5"].strip().startswith("*")

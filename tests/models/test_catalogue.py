@@ -6,6 +6,7 @@ import torch
 
 from mien.errors import UserError
 from mien.models.catalogue import MODELS, build_model, trainable_parameters
+from mien.models.cost import multiply_adds
 from mien.models.inference import predict_logits
 from mien.models.probabilities import softmax
 from mien.models.settings import FACES, ModelConfig
@@ -42,6 +43,14 @@ def test_an_unknown_network_names_the_known_ones() -> None:
         ValueError, match="name must be one of cnn48, cnn5x5, lenet48, mobilenetv2, resnet, timm, vgg64, not 'resnt'"
     ):
         ModelConfig("resnt")
+
+
+def test_multiply_adds_are_those_of_convolutions_and_linear_layers() -> None:
+    """LeNet-5's by hand: 44 x 44 places of 6 filters of 25, then 18 x 18 of 16 of 6 x 25, and three linear layers."""
+    by_hand = 44 * 44 * 6 * 25 + 18 * 18 * 16 * 6 * 25 + 16 * 9 * 9 * 120 + 120 * 84 + 84 * 7
+    network = build_model(ModelConfig("lenet48"), size=48, channels=1, classes=7)
+    assert multiply_adds(network, 48, 1) == by_hand
+    assert network.training
 
 
 def test_every_network_says_what_faces_it_takes() -> None:

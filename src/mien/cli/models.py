@@ -1,4 +1,4 @@
-"""`mien models`: what networks there are, the faces that each takes, and how many numbers it learns."""
+"""`mien models`: what networks there are, the faces that each takes, how many numbers it learns, what a face costs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def models() -> None:
-    """List the models of conf/model, the faces that each takes, and its trainable parameters."""
+    """List the models of conf/model, the faces that each takes, its trainable parameters, and what a face costs."""
     root = find_root()
     files = sorted((root / "conf" / "model").glob("*.yaml"))
     if not files:
@@ -32,7 +32,7 @@ def models() -> None:
     show(_as_table(files, chosen))
     console().print(
         f"`model: NAME` in {PARAMS} chooses one; [bold]*[/bold] stands there now. Parameters count what is trained, "
-        "for seven classes."
+        f"for seven classes; multiply-adds are those of one face, of {OWN_SIZE} px where it takes any, in grey."
     )
 
 
@@ -42,16 +42,17 @@ def _as_table(files: list[Path], chosen: object) -> "Table":
 
     from mien.configuration.schemas import read_settings
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("network")
     table.add_column("faces")
     table.add_column("parameters", justify="right")
+    table.add_column("mult-adds", justify="right")
     for file in files:
         config: ModelConfig = read_settings(file.parents[1], "model", file.stem)
         mark = "*" if file.stem == chosen else ""
-        table.add_row(mark, file.stem, _network(config), _faces(config), _parameters(config))
+        table.add_row(mark, file.stem, _network(config), _faces(config), *_counts(config))
     return table
 
 
@@ -69,14 +70,16 @@ def _faces(config: "ModelConfig") -> str:
     return f"any, at {config.input_size} px" if config.input_size else "any"
 
 
-def _parameters(config: "ModelConfig") -> str:
+def _counts(config: "ModelConfig") -> tuple[str, str]:
+    """Trainable parameters, and multiply-adds in millions."""
     from mien.models.catalogue import build_model, trainable_parameters
+    from mien.models.cost import multiply_adds
     from mien.models.settings import FACES
 
     wanted = FACES[config.name]
-    channels = 3 if wanted.colour == "rgb" else 1
+    size, channels = wanted.size or OWN_SIZE, 3 if wanted.colour == "rgb" else 1
     try:
-        model: Any = build_model(config, size=wanted.size or OWN_SIZE, channels=channels, classes=7)
+        model: Any = build_model(config, size=size, channels=channels, classes=7)
     except UserError as error:  # timm is not installed, or has no such backbone
-        return str(error).split(":")[0].rstrip(".")
-    return f"{trainable_parameters(model):,}"
+        return str(error).split(":")[0].rstrip("."), ""
+    return f"{trainable_parameters(model):,}", f"{multiply_adds(model, size, channels) / 1e6:.1f} M"
