@@ -1,6 +1,7 @@
 """Predictions as programs read them: JSON, and csv."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def _objects(predictions: "list[PhotoPrediction]", about: tuple[str, int | None]
     model, version = about
     return [
         {
-            "file": str(prediction.picture.file),
+            "file": _as_text(prediction.picture.file),
             "time": prediction.picture.time,
             "face": number,
             "box": list(face.box),
@@ -61,3 +62,8 @@ def _objects(predictions: "list[PhotoPrediction]", about: tuple[str, int | None]
         for prediction in predictions
         for number, face in enumerate(prediction.faces, start=1)
     ]
+
+
+def _as_text(file: Path) -> str:
+    """The name as it is; a byte of it that is no UTF-8, which neither JSON nor csv can hold, as `\\xff`."""
+    return os.fsencode(file).decode("utf-8", errors="backslashreplace")
