@@ -21,7 +21,7 @@ from mien.video.write import VideoWriter, writing
 from mien.written_whole import written_whole
 
 FRAMES_A_BATCH: Final = 8  # whose faces share a batch of the network
-WAITING: Final = 16  # frames decoded before they are needed, and frames still to be encoded
+WAITING: Final = 8  # frames decoded before they are needed, and frames still to be encoded
 
 
 @dataclass(frozen=True)
