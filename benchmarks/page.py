@@ -6,8 +6,8 @@ Starts `mien app` as a process of its own, with the configuration of the checkou
 sends the photo, reads the whole answer, waits `--pause` seconds and begins again; a time is one such round trip
 over HTTP on 127.0.0.1, connection included. `api` posts the bytes to /api/predict and reads JSON; `page` does what
 the page's script does (upload, join the queue, read the stream until the HTML with its pictures and heat map is
-there). The clients run on the same cores. Prints times, answers a second, and after each tenth of the requests the
-server's resident memory and what its uploads take on the disk.
+there). The clients run on the same cores. Prints times, answers a second, the server's processor time, and after
+each tenth of the requests its resident memory and what its uploads take on the disk.
 """
 
 import argparse
@@ -123,11 +123,14 @@ def main() -> None:
             ask(session, photo)
         print(f"     0 answers: {process.memory_info().rss / MB:6.0f} MB resident; load {os.getloadavg()[0]:.1f}")
         load = Load(ask, photo, chosen.requests, chosen.pause)
+        before = sum(process.cpu_times()[:2])
         seconds = run(load, chosen.clients, chosen.requests, process, folder)
+        work = sum(process.cpu_times()[:2]) - before
     p50, p95, p99 = np.percentile(load.times, [50, 95, 99]) if load.times else (np.nan,) * 3
     print(
         f"{chosen.way}, {chosen.clients} clients, pause {chosen.pause:g} s: {len(load.times) / seconds:.1f} answers/s, "
         f"median {p50:.3f} s, 95 % within {p95:.3f} s, 99 % within {p99:.3f} s; {len(load.failures)} failures; "
+        f"{1000 * work / max(load.done, 1):.0f} ms of the server's processor time an answer; "
         f"load {os.getloadavg()[0]:.1f}"
     )
     for failure in sorted(set(load.failures))[:5]:

@@ -2,13 +2,17 @@
 
 import base64
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import requests
 
+from mien.app import server
 from mien.app.answers import Answerer
+from mien.app.page import build_page
 from tests.app.asking import ask, event, file_data, shown, upload
 from tests.app.serving import serving
 
@@ -70,6 +74,18 @@ def test_visitors_at_the_same_time_get_their_own_answers(address: str, photo: by
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda kind: answered(address, *kind), kinds))
     assert [("<article" in html) for html in answers] == [True, False] * 8
+
+
+def test_nothing_of_a_visitor_is_kept(model: str, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[gr.Blocks] = []
+    monkeypatch.setattr(server, "build_page", lambda *given: built.append(build_page(*given)) or built[-1])
+    with serving(model) as (address, _):
+        assert "<article" in answered(address, "face.jpg", photo)
+        until = time.monotonic() + 10
+        while built[0].state_holder.session_data and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not built[0].state_holder.session_data
+        assert not built[0].state_holder.time_last_used
 
 
 def test_too_many_are_sent_away(model: str, photo: bytes) -> None:

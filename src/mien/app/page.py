@@ -33,6 +33,7 @@ def build_page(answerer: Answerer, uploads: Uploads) -> gr.Blocks:
             card = gr.Markdown(visitor.card(), latex_delimiters=[])
         gr.HTML(_part("foot.html"), elem_id="mien-foot", apply_default_css=False)
         gr.on([page.load, head.input], visitor.card, outputs=card, show_progress="hidden", api_visibility="private")
+    page.state_session_capacity = limits.queue  # of visitors who never listen; see sessions.py for the others
     page.queue(max_size=limits.queue, default_concurrency_limit=limits.at_once)
     return page
 

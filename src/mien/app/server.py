@@ -14,10 +14,10 @@ from fastapi import FastAPI
 
 from mien.app.answers import Answerer
 from mien.app.api import add_routes
-from mien.app.cameras import free_cameras
 from mien.app.gate import Gate
 from mien.app.named_files import NamedFiles
 from mien.app.page import build_page
+from mien.app.sessions import forget
 from mien.app.theme import page_theme
 from mien.app.uploads import upload_folder
 from mien.errors import UserError
@@ -57,9 +57,7 @@ def application(answerer: Answerer) -> Iterator[Gate]:
                 }
             ),
         )
-        yield Gate(
-            NamedFiles(app, uploads), limits, answerer.photos.max_megabytes, uploads, partial(free_cameras, page)
-        )
+        yield Gate(NamedFiles(app, uploads), limits, answerer.photos.max_megabytes, uploads, partial(forget, page))
 
 
 def serve(answerer: Answerer, host: str, port: int, started: Callable[[str], None]) -> None:
