@@ -6,7 +6,7 @@ import typer
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train."),
+    typer.Option("--model", metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or build/train."),
 ]
 DataOption = Annotated[
     str | None,
