@@ -26,8 +26,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a model."""
-    return str(write_model(tmp_path_factory.mktemp("model"), drawn=True))
+    """A folder with a model, whose card is wider than a phone."""
+    folder = write_model(tmp_path_factory.mktemp("model"), drawn=True)
+    wide = " | ".join(f"column{n}" for n in range(20))
+    table = f"| {wide} |\n|{'---|' * 20}\n| {wide} |\n"
+    (folder / "card.md").write_text(f"# Model card: a test\n\n`{'0123456789' * 9}`\n\n{table}")
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

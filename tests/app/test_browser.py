@@ -90,6 +90,8 @@ def test_a_photo_is_uploaded_and_its_answer_read(seen: Seen, photo_file: Path) -
     expect(face.locator("h3")).to_contain_text("unsure, perhaps")
     expect(face.get_by_alt_text("Where the network looked in face 1")).to_be_visible()
     expect(page.locator(".mien-by")).to_contain_text("Answered by train. This model learnt from drawings.")
+    page.get_by_text("About this model").click()
+    expect(page.get_by_role("heading", name="Model card: a test")).to_be_visible()
     frame, picture = page.locator(".mien-photo b").bounding_box(), page.locator(".mien-photo img").bounding_box()
     assert frame and picture
     assert picture["x"] <= frame["x"] <= frame["x"] + frame["width"] <= picture["x"] + picture["width"]
