@@ -60,13 +60,14 @@ def _load(model: str | None, data: str | None) -> "LoadedModel":
 
     if model and ":/" not in model:
         return load_model_of(model)
+    from mien.predict.ahead import load_registered_ahead
     from mien.predict.registered import NoSuchModel
     from mien.tracking.store import use_store
 
     root = find_root()
     try:
         use_store(root)
-        return load_model_of(model or f"models:/{registered_model(root, data)}@champion")
+        return load_registered_ahead(model or f"models:/{registered_model(root, data)}@champion")
     except NoSuchModel as error:
         raise UserError(
             f"{error} `make repro` trains and promotes one; --model FOLDER takes one from files."

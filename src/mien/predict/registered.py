@@ -56,19 +56,38 @@ def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
     Raises:
         NoSuchModel, UserError: as `load_registered`.
     """
-    client, version = _look_up(uri)
     with tempfile.TemporaryDirectory() as scratch:
-        yield _fetch(client, version, scratch), version
+        yield fetch_registered(uri, scratch)
 
 
-def _look_up(uri: str) -> "tuple[MlflowClient, ModelVersion]":
+def fetch_registered(uri: str, scratch: str) -> "tuple[Path, ModelVersion]":
+    """The folder of a registered version's files, in `scratch` where they are not on this machine, and the version.
+
+    Raises:
+        NoSuchModel, UserError: as `load_registered`.
+    """
+    client, version = _look_up(uri)
+    return _fetch(client, version, scratch), version
+
+
+def refuse_unregistered(uri: str) -> re.Match[str]:
+    """The parts of a URI by FORM, or what can be told of it without MLflow.
+
+    Raises:
+        NoSuchModel: the store is a file that does not exist.
+        UserError: the URI has another form.
+    """
     parts = FORM.fullmatch(uri)
     if parts is None:
         raise UserError(f"{uri!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
-    store = os.environ.get(URI, "")
-    if (file := database_file(store)) and not file.exists():
+    if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
         raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
-    client = _connected(store)
+    return parts
+
+
+def _look_up(uri: str) -> "tuple[MlflowClient, ModelVersion]":
+    parts = refuse_unregistered(uri)
+    client = _connected(os.environ.get(URI, ""))
     return client, _find(client, uri, parts["name"], parts["alias"], parts["version"])
 
 
