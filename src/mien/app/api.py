@@ -37,23 +37,13 @@ def add_routes(app: FastAPI, answerer: Answerer) -> None:
 
 
 def as_json(answer: Answer) -> dict[str, Any]:
-    """An answer as programs read it; a box is top, left, right, bottom in pixels of the photo as it is shown."""
+    """An answer as programs read it."""
     return {
         "model": name_of(answer.model),
         "version": answer.model.version,
         "warnings": warnings_of(answer.model),
         "note": answer.note,
-        "faces": [
-            {
-                "face": number,
-                "box": list(face.box),
-                "score": face.score,
-                "label": face.label,
-                "unsure": face.unsure,
-                "probabilities": face.probabilities,
-            }
-            for number, face in enumerate(answer.faces, start=1)
-        ],
+        "faces": [face.as_json(number) for number, face in enumerate(answer.faces, start=1)],
     }
 
 

@@ -50,12 +50,7 @@ def _objects(predictions: "list[PhotoPrediction]", about: tuple[str, int | None]
         {
             "file": _as_text(prediction.picture.file),
             "time": prediction.picture.time,
-            "face": number,
-            "box": list(face.box),
-            "score": face.score,
-            "label": face.label,
-            "unsure": face.unsure,
-            "probabilities": face.probabilities,
+            **face.as_json(number),
             "model": model,
             "version": version,
         }

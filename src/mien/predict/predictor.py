@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -26,6 +26,17 @@ class FacePrediction:
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
     score: float | None = None  # the detector's, from 0 to 1; None: it gives none
     unsure: bool = False  # the label's probability is below `unsure_below`
+
+    def as_json(self, number: int) -> dict[str, Any]:
+        """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
+        return {
+            "face": number,
+            "box": list(self.box),
+            "score": self.score,
+            "label": self.label,
+            "unsure": self.unsure,
+            "probabilities": self.probabilities,
+        }
 
 
 @dataclass(frozen=True)
