@@ -56,6 +56,7 @@ def test_a_clone_pulls_from_a_folder_and_runs_nothing(workspace: Workspace, tmp_
         check_same(workspace, clone)
 
 
+@pytest.mark.slow
 def test_a_clone_pulls_from_s3_with_keys_that_never_reach_git(workspace: Workspace, s3: str, tmp_path: Path) -> None:
     """Keys from the environment in one checkout, from DVC's local configuration in the other."""
     clone = cloned(workspace, tmp_path / "clone")
