@@ -47,5 +47,6 @@ def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: 
     monkeypatch.setattr("mien.labels.suspects.find_spec", lambda name: None)
     done = mien("labels")
     assert done.code == 1 and done.err == (
-        "mien: `mien labels` needs cleanlab, which is not installed: pip install 'mien[noise]'.\n"
+        "mien: `mien labels` needs cleanlab, which is not installed: "
+        "`pip install -c constraints.txt '.[noise]'` brings it.\n"
     )

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli.main import app
+from mien.cli.web_page import say_ready
 from tests.predict.conftest import write_model
 
 
@@ -47,3 +48,11 @@ def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "conf/app.yaml").write_text("queue: 0\n")
     monkeypatch.chdir(tmp_path)
     assert run("--model", "x") == (1, "mien: conf/app.yaml: queue must be above 0, not 0.\n")
+
+
+def test_the_slow_detector_is_told_with_the_address(capsys: pytest.CaptureFixture[str]) -> None:
+    say_ready("mien-tiny version 1", "http://127.0.0.1:7860", "haar")
+    say_ready("mien-tiny version 1", "http://127.0.0.1:7860", "yunet")
+    first, advice, second = capsys.readouterr().err.splitlines()
+    assert first == second == "mien: mien-tiny version 1 answers at http://127.0.0.1:7860"
+    assert "`mien detector yunet` fetches" in advice

@@ -46,7 +46,7 @@ def serve_page(
         from mien.app.answers import Answerer
         from mien.app.server import serve
     except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}; `pip install 'mien[app]'` brings it.") from error
+        raise UserError(f"the page needs {error.name}; `pip install -c constraints.txt '.[app]'` brings it.") from error
     from mien.predict.current import CurrentModel
     from mien.predict.detectors import build_detector
 
@@ -58,4 +58,14 @@ def serve_page(
         raise typer.Exit(NO_MODEL) from error
     with current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
-        serve(answerer, host, port, lambda address: say(f"mien: {current.model.says} answers at {address}"))
+        serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))
+
+
+def say_ready(model: str, address: str, detector: str) -> None:
+    """Say on stderr that the page is there, and where finding faces will be slow."""
+    say(f"mien: {model} answers at {address}")
+    if detector == "haar":
+        say(
+            "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors, "
+            "`mien detector yunet` fetches that, and `detector: yunet` in conf/predict.yaml takes it."
+        )

@@ -21,7 +21,10 @@ _DIGITS: Final = 6
 def require_cleanlab() -> None:
     """Raise a UserError where cleanlab is not installed, before hours of training."""
     if find_spec("cleanlab") is None:
-        raise UserError("`mien labels` needs cleanlab, which is not installed: pip install 'mien[noise]'.")
+        raise UserError(
+            "`mien labels` needs cleanlab, which is not installed: "
+            "`pip install -c constraints.txt '.[noise]'` brings it."
+        )
 
 
 def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
