@@ -48,7 +48,7 @@ check: install  ## lint, format, types, import contracts
 	lint-imports
 
 pytest: install  ## the tests, with the DAG end to end on a small sample, but the slow ones
-	pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # timm brings torchvision, which costs every training a second of imports: it has an environment of its own, which
 # looks into .venv for all the rest.
