@@ -82,6 +82,7 @@ class _Watching:
         self._last = 0.0
 
     def through(self, video: Video) -> Watched:
+        """Its pictures, as many as the limits allow; what they gave."""
         limits, note = self._answerer.limits, ""
         until = time.monotonic() + limits.video_work_seconds
         for frame in video.frames(limits.video_every):

@@ -42,7 +42,7 @@ def card(
 
 def _find(model: str | None) -> tuple[str, str]:
     """The model's address, and its card, "" where it has none; nothing is loaded but that."""
-    from mien.predict.loaded import SERVED, load_model_of, read_card
+    from mien.predict.loaded import load_model_of, model_files, read_card
     from mien.predict.registered import registered_files
     from mien.tracking.store import use_store
 
@@ -51,8 +51,8 @@ def _find(model: str | None) -> tuple[str, str]:
     said = model or f"models:/{registered_model(root, None)}@champion"
     if ":/" in said:
         with registered_files(said) as (folder, _):
-            return said, read_card(folder / SERVED)
+            return said, read_card(model_files(folder))
     folder = Path(said)
     if folder.is_dir():
-        return said, read_card(folder / SERVED if (folder / SERVED).is_dir() else folder)
+        return said, read_card(model_files(folder))
     return said, load_model_of(said).card

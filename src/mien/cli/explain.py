@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption
+from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption, ModelOption
 from mien.cli.output import say, without_libraries_on_stderr
 from mien.cli.use import predictor_for
 from mien.errors import UserError
+from mien.written_whole import written_whole
 
 if TYPE_CHECKING:
     from mien.predict.explanation import Explanation
@@ -31,9 +32,7 @@ def explain(
         str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
     ] = None,
     cropped: Annotated[bool, typer.Option("--cropped", help="The photo is one face already: detect none.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
-    ] = None,
+    model: ModelOption = None,
     data: DataOption = None,
     detector: DetectorOption = None,
     min_face: MinFaceOption = None,
@@ -57,25 +56,23 @@ def explain(
         say(f"mien: {photo} shows {len(explained)} faces; the first {MOST_DRAWN} from the left are drawn.")
     subtitle = f"{predictor.model.says}; Grad-CAM: what speaks for the answer, not why it is right"
     picture = explanation_figure(explained[:MOST_DRAWN], f"Where the network looked: {photo.name}", subtitle)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(picture)
+    with written_whole(file) as part:
+        part.write_bytes(picture)
     _show(explained, file)
 
 
 def _faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFaces":
     from mien.faces.decode import UnreadablePhoto
+    from mien.predict.photos import no_face
+    from mien.predict.picture import Picture
 
     try:
-        pixels = predictor.decode(photo.read_bytes())
+        pixels = Picture(photo).pixels(predictor.model.spec.colour, predictor.settings)
     except UnreadablePhoto as error:
         raise UserError(f"{photo} cannot be used: {error.detail}.") from error
     found = predictor.whole_face(pixels) if cropped else predictor.find_faces(pixels)
     if not found.detections:
-        side = predictor.detector.smallest(*pixels.shape[:2])
-        raise UserError(
-            f"{photo}: no face found ({predictor.detector.name}, at least {side} x {side} pixels); "
-            "try --cropped if the photo is a face already."
-        )
+        raise UserError(f"{photo}: {no_face(predictor, pixels)}")
     return found
 
 

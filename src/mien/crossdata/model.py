@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from mien.models.account import read_lineage
-from mien.predict.loaded import SERVED, LoadedModel, load_folder
+from mien.predict.loaded import LoadedModel, load_folder, model_files
 from mien.predict.registered import registered_files
 from mien.records import read_record
 
@@ -61,7 +61,7 @@ def open_measured(said: str) -> MeasuredModel:
 
 def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
     loaded = load_folder(folder, name=name, version=version)
-    files = folder / SERVED if (folder / SERVED).is_dir() else folder
+    files = model_files(folder)
     lineage = read_lineage(files)
     return MeasuredModel(loaded, lineage, _seen(files, lineage))
 

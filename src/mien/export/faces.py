@@ -80,11 +80,13 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
         UserError: there are none.
     """
     from mien.faces.decode import UnreadablePhoto
+    from mien.predict.picture import Picture
 
     found = []
     for file in files:
         try:
-            found.append(predictor.find_faces(predictor.decode(file.read_bytes())).pixels)
+            photo = Picture(file).pixels(predictor.model.spec.colour, predictor.settings)
+            found.append(predictor.find_faces(photo).pixels)
         except UnreadablePhoto as error:
             raise UserError(f"{file} cannot be used: {error.detail}.") from error
     faces = np.concatenate(found) if found else np.empty(0)

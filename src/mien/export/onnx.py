@@ -17,6 +17,7 @@ from mien.predict.classifier import BATCH, TorchClassifier
 from mien.predict.loaded import LoadedModel
 from mien.predict.onnx_classifier import INPUT, PROBABILITIES, open_onnx
 from mien.predict.onnx_metadata import OnnxMetadata
+from mien.written_whole import written_whole
 
 if TYPE_CHECKING:
     from mien.crossdata.model import MeasuredModel
@@ -67,7 +68,8 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
             coarse = probabilities_in(small, faces.checked)
             done = replace(done, int8=agreement(found, coarse), cost=cost(found, coarse, faces))
             file = small
-        _put(file, out)
+        with written_whole(out) as part:
+            part.write_bytes(file.read_bytes())
     return done
 
 
@@ -103,11 +105,3 @@ def _about(measured: "MeasuredModel", precision: str) -> OnnxMetadata:
         card=loaded.card,
         mien=__version__,
     )
-
-
-def _put(file: Path, out: Path) -> None:
-    """Let a finished file appear at once: on another file system a rename alone would not do."""
-    partial = out.with_name(f"{out.name}.partial")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(file.read_bytes())
-    partial.replace(out)

@@ -84,7 +84,7 @@ def load_folder(
         raise UserError(
             f"{folder}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
         )
-    files = folder / SERVED if (folder / SERVED).is_dir() else folder
+    files = model_files(folder)
     network, spec = load_model(files)
     lineage = read_record(files / LINEAGE, {}, ANEW) if (files / LINEAGE).exists() else {}
     return LoadedModel(
@@ -97,6 +97,11 @@ def load_folder(
         drawn=bool(lineage.get("drawn", False)),
         card=read_card(files),
     )
+
+
+def model_files(folder: Path) -> Path:
+    """Where a model's own files lie: in the train stage's folder itself, deeper in a registered model's."""
+    return folder / SERVED if (folder / SERVED).is_dir() else folder
 
 
 def read_card(folder: Path) -> str:

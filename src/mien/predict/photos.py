@@ -35,12 +35,9 @@ def predict_pictures(
     waiting = iter(pictures)
     while some := list(islice(waiting, PHOTOS_A_BATCH)):
         found = [_find(predictor, picture, cropped) for picture in some]
-        probabilities = predictor.predict_faces(np.concatenate([faces.pixels for _, faces in found]))
-        start = 0
-        for prediction, faces in found:
-            end = start + len(faces.detections)
-            prediction.faces = predictor.describe(faces.detections, probabilities[start:end])
-            start = end
+        each = predictor.predict_each([faces for _, faces in found])
+        for (prediction, faces), probabilities in zip(found, each, strict=True):
+            prediction.faces = predictor.describe(faces.detections, probabilities)
             yield prediction
 
 
@@ -54,11 +51,12 @@ def _find(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoP
     except OSError as error:
         return PhotoPrediction(picture, problem=f"{picture.says}: cannot be read: {error.strerror}."), none
     found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
-    problem = "" if found.detections else f"{picture.says}: {_no_face(predictor, photo)}"
+    problem = "" if found.detections else f"{picture.says}: {no_face(predictor, photo)}"
     return PhotoPrediction(picture, problem=problem, left_out=found.left_out), found
 
 
-def _no_face(predictor: Predictor, photo: np.ndarray) -> str:
+def no_face(predictor: Predictor, photo: np.ndarray) -> str:
+    """Why there may be no face in a photo (H, W, C), as the end of a sentence."""
     side = predictor.detector.smallest(*photo.shape[:2])
     return (
         f"no face found ({predictor.detector.name}, at least {side} x {side} pixels); "

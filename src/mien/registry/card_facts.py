@@ -65,18 +65,12 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
 
 
 def multiply_adds(spec: dict[str, Any]) -> int:
-    """How many multiplications, each with its addition, the network's convolutions and matrices take for a face."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """How many multiplications, each with its addition, the network of a spec takes for a face."""
+    from mien.models import cost
     from mien.models.spec import ModelSpec
 
     known = ModelSpec(**{**spec, "classes": tuple(spec["classes"])})
-    network = known.build().eval()
-    faces = torch.zeros((1, known.channels, known.size, known.size), dtype=torch.uint8)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counted:
-        network(faces)
-    return int(counted.get_total_flops()) // 2
+    return cost.multiply_adds(known.build(), known.size, known.channels)
 
 
 def _slices(candidate: Candidate, predictions: Path) -> "Slices":

@@ -88,6 +88,7 @@ class _Run:
         self._last = 0.0
 
     def through(self, writer: VideoWriter) -> VideoReport:
+        """Every frame, read, answered, drawn into and written; what came of it."""
         with ExitStack() as pools:
             decoder, encoder = (pools.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
             frames = ahead(self._video.frames(), WAITING, decoder)
@@ -105,12 +106,9 @@ class _Run:
     def _batch(self, frames: list[Frame]) -> Iterator[Frame]:
         """The frames with what their faces say."""
         found = [self._predictor.find_faces(frame.pixels) for frame in frames]
-        probabilities = self._predictor.predict_faces(np.concatenate([faces.pixels for faces in found]))
-        start = 0
-        for frame, faces in zip(frames, found, strict=True):
-            end = start + len(faces.detections)
-            self._one(frame, faces, probabilities[start:end])
-            start = end
+        each = self._predictor.predict_each(found)
+        for frame, faces, probabilities in zip(frames, found, each, strict=True):
+            self._one(frame, faces, probabilities)
             yield frame
 
     def _one(self, frame: Frame, faces: FoundFaces, probabilities: np.ndarray) -> None:
