@@ -32,7 +32,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 sample: install  ## draw the embedded sample where it is missing
-	@test -d data/sample || mien sample data/sample
+	@test -d data/sample || $(BIN)/python -m tools.sample data/sample
 
 repro: sample  ## run the DAG (what changed of it), then say what came out
 	@mien check

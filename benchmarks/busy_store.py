@@ -71,7 +71,7 @@ def main() -> None:
 
 def make_checkout(folder: Path) -> None:
     """A clone with this working tree's code, and the data sets."""
-    from mien.sources.sample import draw_sample
+    from tools.sample.sample import draw_sample
 
     subprocess.run(["git", "clone", "-q", str(CODE), str(folder)], check=True)
     for name in COPIED:

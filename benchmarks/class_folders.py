@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.sources.fer2013 import Fer2013
 
 FOLDERS: Final = {"train": "train", "val": "validation", "test": "test"}

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.faces.crop import crop_faces
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
 from mien.sources.expw import ExpW
 from mien.sources.photos import FolderPhotos
 

@@ -20,10 +20,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.faces.decode import decode_photo
-from mien.predict.detection import Detector
-from mien.predict.detectors import build_detector
-from mien.predict.settings import PredictConfig
+from mien.inference.detectors import PredictConfig, build_detector
+from mien.runtime.decode import decode_photo
+from mien.sources.detect import Detector
 
 COUNTED: Final = {"bald_guys": 24, "selfie-many-people": 6, "couple": 2, "dogs": 0}
 REPEATS: Final = 3

@@ -27,11 +27,15 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.faces.alignment import alike_when_aligned
-from mien.faces.correlated import correlated_pairs
-from mien.faces.duplicates import CANDIDATE, group_faces, normalised_thumbnails
-from mien.faces.packed import PackedFaces
-from mien.faces.settings import SplitConfig
+from mien.crop.packed import PackedFaces
+from mien.split.near_copies import (
+    CANDIDATE,
+    SplitConfig,
+    alike_when_aligned,
+    correlated_pairs,
+    group_faces,
+    normalised_thumbnails,
+)
 
 SIZES = (10_000, 36_000, 150_000)
 EXHAUSTIVE = 40_000

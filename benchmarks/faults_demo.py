@@ -24,14 +24,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mien.evaluation.bootstrap import Interval, bootstrap, photo_clusters
-from mien.faces.packed import PackedFaces, open_faces
-from mien.faces.settings import SplitConfig
-from mien.faces.split import split_faces
-from mien.models.inference import predict_logits
-from mien.models.probabilities import softmax
+from mien.crop.packed import PackedFaces, open_faces
+from mien.evaluation.intervals import Interval, bootstrap, photo_clusters
 from mien.models.spec import ModelSpec
-from mien.training.faces import LabelledFaces
+from mien.models.weights import predict_logits
+from mien.runtime.session import softmax
+from mien.split.near_copies import SplitConfig
+from mien.split.parts import split_faces
+from mien.training.dataset import LabelledFaces
 from mien.training.fit import Fitted, fit
 from mien.training.recipe import Recipe
 from pipelines.compose import CONF, compose

@@ -26,9 +26,7 @@ from statistics import median
 import numpy as np
 
 from mien.sources.fer2013 import Fer2013
-from mien.sources.fer2013_csv import read_csv
-from mien.sources.fer2013_file import find_csv
-from mien.sources.fer2013_pixels import parse_pixels
+from mien.sources.fer2013_csv import find_csv, parse_pixels, read_csv
 
 REPEATS = 5
 ROWS_AT_ONCE = 120  # as read_csv hands them over

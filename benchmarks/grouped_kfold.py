@@ -18,14 +18,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from mien.faces.packed import open_faces
-from mien.models.inference import predict_logits
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.training.faces import LabelledFaces
+from mien.crop.packed import open_faces
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import predict_logits
+from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 
 BUILD = Path("build")
 

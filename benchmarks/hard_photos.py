@@ -75,8 +75,8 @@ def png_that_says(width: int, height: int, length: int | None = None) -> bytes:
 
 def decode(file: Path) -> str:
     """The answer, the seconds and the peak memory beyond that of the imports, as cells of the table."""
-    from mien.faces.decode import UnreadablePhoto, decode_photo
-    from mien.predict.settings import PredictConfig
+    from mien.inference.detectors import PredictConfig
+    from mien.runtime.decode import UnreadablePhoto, decode_photo
 
     data, before, begun = file.read_bytes(), peak(), time.perf_counter()
     try:

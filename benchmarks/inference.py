@@ -22,20 +22,15 @@ import cv2
 import numpy as np
 import torch
 
-from mien.export.graph import stamp, write_graph
-from mien.export.quantise import quantise
-from mien.faces.geometry import Box
-from mien.models.catalogue import Network
-from mien.models.machine import fastest_precision
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.predict.classifier import Classifier, TorchClassifier
-from mien.predict.loaded import LoadedModel
-from mien.predict.onnx_classifier import OnnxClassifier, open_onnx
-from mien.predict.onnx_metadata import OnnxMetadata
-from mien.predict.predictor import Predictor
-from mien.sources.drawing.photo import draw_photo
-from mien.training.hardware import to_channels_last
+from mien.inference.classifier import Classifier, LoadedModel, OnnxClassifier, OnnxMetadata, TorchClassifier, open_onnx
+from mien.inference.export import quantise
+from mien.inference.predictor import Predictor
+from mien.models.graph import stamp, write_graph
+from mien.models.networks import Network
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.cut import Box
+from mien.training.hardware import fastest_precision, to_channels_last
+from tools.sample.photo import draw_photo
 
 WIDTHS = (16, 24, 32)
 BATCHES = (1, 64)

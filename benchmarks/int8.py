@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mien.base.errors import UserError
+from mien.base.records import read_record
 from mien.cli.workspace import registered_model
-from mien.crossdata.model import MeasuredModel, open_measured
-from mien.errors import UserError
-from mien.evaluation.compare import paired_bootstrap
-from mien.export.agreement import agreement
-from mien.export.faces import own_faces
-from mien.export.onnx import export_onnx, probabilities_in
-from mien.faces.packed import open_faces
-from mien.records import read_record
+from mien.crop.packed import open_faces
+from mien.evaluation.intervals import paired_bootstrap
+from mien.inference.address import MeasuredModel, open_measured
+from mien.inference.export import agreement, export_onnx, own_faces, probabilities_in
 from mien.tracking.store import use_store
 
 CROP = Path("build/crop")

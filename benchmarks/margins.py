@@ -21,19 +21,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mien.crossdata.model import MeasuredModel, open_measured
-from mien.faces.crop import crop_faces
-from mien.faces.cut import cut_face
-from mien.faces.decode import decode_photo
-from mien.faces.geometry import Box, BoxOutside, face_box
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
-from mien.predict.detection import Detector
-from mien.predict.detectors import build_detector
-from mien.predict.settings import PredictConfig
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
+from mien.inference.address import MeasuredModel, open_measured
+from mien.inference.detectors import PredictConfig, build_detector
+from mien.inference.tracks import overlap
+from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
+from mien.runtime.decode import decode_photo
+from mien.sources.detect import Detector
 from mien.sources.expw import ExpW
 from mien.sources.photos import Photos
-from mien.video.track import overlap
 
 MARGINS: Final = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4)
 SAME: Final = 0.3  # intersection over union

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.results_tables import Row, tables
 from benchmarks.tracked_runs import newest_run
-from mien.configuration.plain_yaml import read_plain_yaml
-from mien.errors import UserError
+from mien.base.errors import UserError
+from mien.base.settings import read_plain_yaml
 from mien.tracking.store import connect, database_file, use_store
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.configuration.schemas import read_settings
-from mien.models.account import read_lineage
-from mien.records import read_record
+from mien.base.records import read_record
+from mien.base.settings import read_settings
+from mien.models.spec import read_lineage
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -23,18 +23,14 @@ from typing import Final
 
 import numpy as np
 
-from mien.faces.geometry import Box
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.predict.annotate import draw_into
-from mien.predict.classifier import TorchClassifier
-from mien.predict.detectors import build_detector
-from mien.predict.loaded import LoadedModel, load_model_of
-from mien.predict.predictor import Predictor
-from mien.predict.settings import PredictConfig
-from mien.video.annotate import FRAMES_A_BATCH, annotate_video
-from mien.video.read import Frame, opened
-from mien.video.write import writing
+from mien.inference.annotation import draw_into
+from mien.inference.classifier import LoadedModel, TorchClassifier, load_model_of
+from mien.inference.detectors import PredictConfig, build_detector
+from mien.inference.predictor import Predictor
+from mien.inference.video import Frame, opened, writing
+from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.cut import Box
 
 REPEATS: Final = 5
 

@@ -12,18 +12,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.configuration.schemas import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
-from mien.errors import UserError
-from pipelines.lock import at_work
+from mien.base.errors import UserError
+from mien.base.settings import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
+from mien.base.state import at_work
 
 if TYPE_CHECKING:
-    from mien.evaluation.settings import EvaluateConfig
-    from mien.faces.settings import CropConfig, SplitConfig
-    from mien.models.settings import ModelConfig
-    from mien.registry.settings import RegisterConfig
-    from mien.search.settings import TuneConfig
-    from mien.sources.settings import DataConfig
-    from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+    from mien.crop.selection import CropConfig
+    from mien.evaluation.scoring import EvaluateConfig
+    from mien.models.spec import ModelConfig
+    from mien.registry.gate import RegisterConfig
+    from mien.search.space import TuneConfig
+    from mien.sources.source import DataConfig
+    from mien.split.near_copies import SplitConfig
+    from mien.training.recipe import AugmentConfig, OptimConfig, TrainConfig
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"
 
@@ -110,7 +111,7 @@ def _check_the_whole(choices: dict[str, str], conf: Path) -> None:
 
     Imported by name: what this reads can stop a stage and never changes what it writes, so no stage depends on it.
     """
-    check = import_module("mien.configuration.check")
+    check = import_module("mien.cli.check")
     check.refuse_mistakes(conf.parent / "params.yaml", conf, choices)
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from mien.records import opened
+from mien.base.files import Outs
+from mien.base.records import opened
+from mien.base.state import state_folder
 from pipelines.compose import compose, run_stage
-from pipelines.outs import Outs
-from pipelines.state import state_folder
 
 INGESTED: Final = Path("build/ingest")
 ANEW: Final = "`dvc repro ingest` writes it anew"
@@ -18,10 +18,10 @@ def main(argv: list[str] | None = None) -> None:
     config = compose("crop", argv)
     import pandas as pd
 
-    from mien.faces.contact_sheet import write_contact_sheets
-    from mien.faces.crop import crop_faces
-    from mien.faces.packed import open_faces
-    from mien.sources.catalogue import get_source
+    from mien.crop.cropping import crop_faces
+    from mien.crop.packed import open_faces
+    from mien.reporting.contact_sheets import write_contact_sheets
+    from mien.sources.source import get_source
     from mien.sources.table import FACES_DTYPES
 
     faces = opened(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), ANEW)

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.errors import UserError
-from mien.records import opened, read_record
+from mien.base.errors import UserError
+from mien.base.files import Outs
+from mien.base.records import opened, read_record
 from pipelines.compose import compose, run_stage
-from pipelines.outs import Outs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mien.evaluation.evaluate import Evaluation
-    from mien.evaluation.report import Background
+    from mien.evaluation.scoring import Evaluation
+    from mien.reporting.evaluation_page import Background
 
 FACES: Final = Path("build/crop")
 PARTS: Final = Path("build/split")
@@ -27,12 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     import pandas as pd
 
-    from mien.evaluation.evaluate import evaluate_model
-    from mien.evaluation.report import between
-    from mien.faces.packed import open_faces
-    from mien.models.account import read_lineage
-    from mien.models.machine import unlike_here
-    from mien.models.saved import load_model
+    from mien.crop.packed import open_faces
+    from mien.evaluation.scoring import evaluate_model
+    from mien.models.spec import read_lineage
+    from mien.models.weights import load_model
+    from mien.reporting.evaluation_page import between
+    from mien.training.hardware import unlike_here
 
     model, _ = load_model(MODEL)
     packed = open_faces(FACES)
@@ -72,7 +72,7 @@ def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
 def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) -> "Background":
     import pandas as pd
 
-    from mien.evaluation.report import Background, class_counts
+    from mien.reporting.evaluation_page import Background, class_counts
 
     quarantine = opened(
         FACES / "quarantine.csv",
@@ -84,9 +84,9 @@ def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) ->
 
 def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarray", outs: Outs) -> None:
     from mien.evaluation import tables
-    from mien.evaluation.pictures import draw_confused, draw_figures
-    from mien.evaluation.report import render_report
-    from mien.evaluation.style import DARK
+    from mien.reporting.contact_sheets import draw_confused, draw_figures
+    from mien.reporting.evaluation_page import render_report
+    from mien.reporting.style import DARK
 
     light = draw_figures(evaluation)
     folder = outs.folder("reports/evaluate")

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mien.base.files import Outs
 from pipelines.compose import compose, run_stage
-from pipelines.outs import Outs
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read the raw data set and write what it holds and what in it cannot be used."""
     config = compose("ingest", argv)
-    from mien.sources.catalogue import get_source
+    from mien.sources.source import get_source
     from mien.sources.table import Ingested, class_counts
 
     ingested: Ingested = get_source(config.data).ingest(Path(config.data.path))

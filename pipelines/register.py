@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.checkout import main_checkout
+from mien.base.files import Outs
+from mien.base.state import main_checkout, state_folder
 from pipelines.compose import Config, compose, run_stage
-from pipelines.outs import Outs
-from pipelines.state import state_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mien.faces.packed import PackedFaces
+    from mien.crop.packed import PackedFaces
 
 EXPERIMENT: Final = "DVC_EXP_BASELINE_REV"  # DVC sets it for the stages of `dvc exp run`, in place or in a copy
 
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     from mien.registry.candidate import Candidate
     from mien.registry.evidence import Evidence
     from mien.registry.promotion import Unreachable
-    from mien.registry.register import register, unregistered
+    from mien.registry.registration import register, unregistered
     from mien.tracking.publish import publish
     from mien.tracking.store import use_store
 
@@ -65,8 +64,8 @@ def _summary(report: dict[str, Any]) -> str:
 
 def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":
     """Test faces as a model's spec asks for them, cut anew from the raw photos where the packed ones differ."""
-    from mien.registry.recut import FaceCutter
-    from mien.sources.catalogue import get_source
+    from mien.registry.evidence import FaceCutter
+    from mien.sources.source import get_source
 
     def photos() -> Any:
         return get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")

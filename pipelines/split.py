@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
+from mien.base.files import Outs
 from pipelines.compose import compose, run_stage
-from pipelines.outs import Outs
 
 
 def main(argv: list[str] | None = None) -> None:
     """Share out the faces, and write the audit of what that did and prevented."""
     config = compose("split", argv)
-    from mien.faces.packed import open_faces
-    from mien.faces.split import split_faces
+    from mien.crop.packed import open_faces
+    from mien.split.parts import split_faces
 
     packed = open_faces(Path("build/crop"))
     split = split_faces(packed, config.split)

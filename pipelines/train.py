@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.base.files import Outs
+from mien.base.state import digest, kept_state
+from mien.training.inputs import GROUPS, Inputs, read_best, read_inputs
 from pipelines.compose import Config, compose, run_stage
-from pipelines.inputs import GROUPS, Inputs, read_best, read_inputs
-from pipelines.outs import Outs
-from pipelines.state import digest, kept_state
 
 if TYPE_CHECKING:
     from mien.training.fit import Fitted
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Train, and write the network, its history, its lineage and its curves."""
-    from mien.tracking.files import training_identity, training_params
-    from mien.tracking.run import CLOSE_WITHIN, RunLogger
+    from mien.tracking.publish import training_identity, training_params
+    from mien.tracking.run_logger import CLOSE_WITHIN, RunLogger
     from mien.training.hardware import choose_hardware
 
     config = compose("train", argv)
@@ -55,7 +55,7 @@ def _fit(inputs: Inputs, folder: Path, listener: Any) -> "Fitted":
 
 def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], made_on: dict[str, str]) -> dict[str, Any]:
     """Where the network comes from: everything that its numbers depend on, and nothing of the moment."""
-    from mien.models.catalogue import trainable_parameters
+    from mien.models.networks import trainable_parameters
 
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
@@ -79,8 +79,8 @@ def _lineage(config: Config, inputs: Inputs, best: dict[str, Any], made_on: dict
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: "Fitted") -> None:
     import pandas as pd
 
-    from mien.models.saved import save_model
-    from mien.training.curves import draw_curves
+    from mien.models.weights import save_model
+    from mien.reporting.figures import draw_curves
 
     chosen = fitted.history[fitted.best_epoch]
     report = {

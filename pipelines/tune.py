@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.base.files import Outs
+from mien.base.state import digest, kept_state
+from mien.training.inputs import BEST, Inputs, read_inputs
 from pipelines.compose import Config, compose, run_stage
-from pipelines.inputs import BEST, Inputs, read_inputs
-from pipelines.outs import Outs
-from pipelines.state import digest, kept_state
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         outs.path("reports/tune.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         plots = outs.folder("reports/tune")
         if trials:
-            from mien.search.figures import draw_search
+            from mien.reporting.figures import draw_search
 
             draw_search(trials, plots)
     if trials:
@@ -47,9 +47,8 @@ def _made_on(config: Config) -> dict[str, str] | None:
 
 def _search(config: Config, inputs: Inputs, identity: str) -> "list[FrozenTrial]":
     from mien.search.space import search_space
-    from mien.search.study import search
-    from mien.search.trial import ShortTraining
-    from mien.training.faces import refuse_larger_batch
+    from mien.search.study import ShortTraining, search
+    from mien.training.dataset import refuse_larger_batch
 
     space = search_space(config.tune.space, inputs.recipe)
     sizes, batch_size = config.tune.space.get("train.batch_size", {}), inputs.recipe.train.batch_size

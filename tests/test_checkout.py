@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.checkout import main_checkout
+from mien.base.state import main_checkout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.configuration.schemas import SCHEMAS
+from mien.base.settings import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = (ROOT / "docs/CONFIGURATION.md").read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mien.expressions import EXPRESSIONS, WITH_CONTEMPT, class_names
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, class_names
 
 
 def test_a_position_means_the_same_expression_in_every_set_of_classes() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.printable import printable
+from mien.base.errors import printable
 
 
 @pytest.mark.parametrize(

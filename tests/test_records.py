@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
-from mien.records import read_record
+from mien.base.errors import UserError
+from mien.base.records import read_record
 
 KEYS = {"n": int, "share": float, "name": str, "parts": dict, "any": object}
 RIGHT = '{"n": 1, "share": 2, "name": "x", "parts": {}, "any": null}'

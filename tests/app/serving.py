@@ -11,9 +11,8 @@ import uvicorn
 from mien.app.answers import Answerer
 from mien.app.server import application, settings_for
 from mien.app.settings import AppConfig
-from mien.predict.cascade import CascadeDetector
-from mien.predict.current import CurrentModel
-from mien.predict.settings import PredictConfig
+from mien.inference.current import CurrentModel
+from mien.inference.detectors import CascadeDetector, PredictConfig
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import requests
 from PIL import Image
 
 from mien.app.answers import Answerer
-from mien.expressions import EXPRESSIONS
-from mien.predict.predictor import Predictor
-from mien.predict.settings import PredictConfig
+from mien.base.classes import EXPRESSIONS
+from mien.inference.detectors import PredictConfig
+from mien.inference.predictor import Predictor
 from tests.app.serving import serving
 
 

@@ -11,9 +11,8 @@ from mien.app.answers import Answerer
 from mien.app.clip import Watched, watch
 from mien.app.settings import AppConfig
 from mien.app.turns import Refused
-from mien.predict.cascade import CascadeDetector
-from mien.predict.current import CurrentModel
-from mien.predict.settings import PredictConfig
+from mien.inference.current import CurrentModel
+from mien.inference.detectors import CascadeDetector, PredictConfig
 from tests.app.asking import ask, file_data, shown, upload
 from tests.video.conftest import scene, write_video
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.class_folders import write_class_folders
-from mien.errors import UserError
-from mien.faces.crop import crop_faces
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
+from mien.base.errors import UserError
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
 from mien.sources.folder import Folder
-from mien.sources.protocol import Source
+from mien.sources.source import Source
 from tests.fer_csv import row, unpacked_fer2013, write_csv
 
 USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest")

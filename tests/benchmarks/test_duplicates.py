@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks.duplicates import enlarged, exhaustive, measure
-from mien.faces.duplicates import normalised_thumbnails
+from mien.split.near_copies import normalised_thumbnails
 from tests.photosets import picture
 
 

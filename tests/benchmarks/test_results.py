@@ -11,12 +11,10 @@ import pytest
 
 from benchmarks.results import BEGIN, END, ROOT, SYSTEMS, main, with_tables
 from benchmarks.tracked_runs import newest_run
-from mien.configuration.plain_yaml import read_plain_yaml
-from mien.configuration.schemas import read_settings
-from mien.errors import UserError
-from mien.tracking.files import training_identity, training_params
+from mien.base.errors import UserError
+from mien.base.settings import read_plain_yaml, read_settings
 from mien.tracking.live_run import LiveRun
-from mien.tracking.publish import publish
+from mien.tracking.publish import publish, training_identity, training_params
 from mien.tracking.store import connect, use_store
 from tests.stores import checkout, no_store
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.sources.catalogue import source_class, source_names
+from mien.sources.source import source_class, source_names
 from tests.cli.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[2]

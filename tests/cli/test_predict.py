@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
 from tests.cli.conftest import Command
 from tests.predict.conftest import write_model
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
 from tests.cli.conftest import Command
 from tests.predict.conftest import jpeg, portrait, write_model
 from tests.video.conftest import scene, write_video

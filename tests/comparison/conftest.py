@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.tracking.files import publish_evaluation_files, publish_training_files
+from mien.tracking.publish import publish_evaluation_files, publish_training_files
 from mien.tracking.runs import RunIdentity, find_run, obtain_run
 from mien.tracking.store import connect
 from tests.registry.conftest import strong, weak

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mien.comparison.find import find_subject
-from mien.errors import UserError
-from mien.registry.register import register
-from mien.registry.settings import RegisterConfig
+from mien.base.errors import UserError
+from mien.registry.gate import RegisterConfig
+from mien.registry.registration import register
+from mien.reporting.runs import find_subject
 from mien.tracking.runs import of_epoch
 from mien.tracking.store import connect
 from tests.comparison.conftest import STRONG, WEAK, id_of

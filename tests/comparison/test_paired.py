@@ -8,12 +8,17 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from mien.comparison.comparison import NO_FACE_LEFT, as_json, compare
-from mien.comparison.config import config_differences, fact_differences
-from mien.comparison.folder import read_folder
-from mien.comparison.paired import compare_paired, mcnemar
-from mien.comparison.subject import Subject
-from mien.errors import UserError
+from mien.base.errors import UserError
+from mien.reporting.comparison import (
+    NO_FACE_LEFT,
+    as_json,
+    compare,
+    compare_paired,
+    config_differences,
+    fact_differences,
+    mcnemar,
+)
+from mien.reporting.runs import Subject, read_folder
 
 
 @pytest.fixture

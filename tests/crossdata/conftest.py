@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.expressions import EXPRESSIONS
-from mien.faces.packed import open_faces
+from mien.base.classes import EXPRESSIONS
+from mien.crop.packed import open_faces
 from tests.pipelines.workspace import ROOT
 from tests.predict.conftest import checkout, finished, no_store, strong, two_champions, weak
 from tests.registry.workspace import SIDE

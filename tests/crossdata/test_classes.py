@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.crossdata.classes import SharedClasses, absent, names_of
-from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
-from mien.models.probabilities import softmax
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.evaluation.other_data import SharedClasses, absent, names_of
+from mien.runtime.session import softmax
 
 
 def test_a_class_that_the_data_cannot_name_leaves_the_choice_and_the_rest_adds_up_to_one() -> None:

@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mien.crossdata.evaluate import evaluate_elsewhere
-from mien.crossdata.faces import cut_faces
-from mien.crossdata.model import open_measured
-from mien.crossdata.write import write_cross
-from mien.evaluation.settings import EvaluateConfig
-from mien.expressions import WITH_CONTEMPT
-from mien.faces.settings import CropConfig
-from mien.models.saved import save_model
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.sources.settings import DataConfig
+from mien.base.classes import WITH_CONTEMPT
+from mien.crop.selection import CropConfig
+from mien.evaluation.other_data import cut_faces, evaluate_elsewhere
+from mien.evaluation.scoring import EvaluateConfig
+from mien.inference.address import open_measured
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import save_model
+from mien.reporting.evaluation_page import write_cross
+from mien.sources.source import DataConfig
 from tests.crossdata.conftest import write_folders
 
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mien.evaluation.evaluate import Evaluation, evaluate_logits
-from mien.evaluation.settings import EvaluateConfig
+from mien.evaluation.scoring import EvaluateConfig, Evaluation, evaluate_logits
 from tests.evaluation.drawing import drawn, index_of
 
 

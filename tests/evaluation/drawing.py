@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from mien.expressions import N_EXPRESSIONS
-from mien.models.probabilities import softmax
+from mien.base.classes import N_EXPRESSIONS
+from mien.runtime.session import softmax
 
 
 def drawn(n: int, seed: int = 0, skill: float = 1.5) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mien.evaluation.bootstrap import bootstrap, cluster_sums, interval, photo_clusters, resampled
-from mien.evaluation.metrics import MEASURES, measure, scores_per_class
-from mien.evaluation.sums import class_measures, face_sums, measures
-from mien.models.probabilities import softmax
+from mien.evaluation.intervals import bootstrap, cluster_sums, interval, photo_clusters, resampled
+from mien.evaluation.measures import MEASURES, class_measures, face_sums, measure, measures, scores_per_class
+from mien.runtime.session import softmax
 from tests.evaluation.drawing import calibrated, drawn, index_of
 
 logits_of_faces = st.integers(1, 40).flatmap(
@@ -64,7 +63,7 @@ def test_resampling_is_the_plain_one_done_row_by_row():
 def test_the_block_size_does_not_change_the_resamples(monkeypatch):
     sums = np.random.default_rng(0).normal(size=(50, 4))
     whole = resampled(sums, 20, seed=3)
-    monkeypatch.setattr("mien.evaluation.bootstrap._BLOCK", 150)
+    monkeypatch.setattr("mien.evaluation.intervals._BLOCK", 150)
     assert resampled(sums, 20, seed=3) == pytest.approx(whole)
 
 

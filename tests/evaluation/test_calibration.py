@@ -3,9 +3,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
-from mien.models.probabilities import softmax
+from mien.runtime.session import softmax
 from tests.evaluation.drawing import calibrated, drawn
 
 

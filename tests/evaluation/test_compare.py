@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mien.evaluation.compare import COMPARED, paired_bootstrap
-from mien.evaluation.metrics import measure
-from mien.models.probabilities import softmax
+from mien.evaluation.intervals import COMPARED, paired_bootstrap
+from mien.evaluation.measures import measure
+from mien.runtime.session import softmax
 from tests.evaluation.drawing import drawn
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mien.evaluation.confused import most_confused
+from mien.evaluation.measures import most_confused
 
 
 def probabilities_of(predicted: list[int], confidence: list[float]) -> np.ndarray:

@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.evaluation.evaluate import evaluate_logits, evaluate_model
-from mien.evaluation.metrics import measure
-from mien.evaluation.settings import EvaluateConfig
-from mien.faces.packed import PackedFaces
-from mien.models.probabilities import softmax
+from mien.base.errors import UserError
+from mien.crop.packed import PackedFaces
+from mien.evaluation.measures import measure
+from mien.evaluation.scoring import EvaluateConfig, evaluate_logits, evaluate_model
 from mien.models.spec import ModelSpec
+from mien.runtime.session import softmax
 from tests.evaluation.drawing import drawn, index_of
 
 CONFIG = EvaluateConfig(bootstrap=200)

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.evaluation.evaluate import evaluate_logits
-from mien.evaluation.pictures import draw_confused, draw_figures
-from mien.evaluation.settings import EvaluateConfig
-from mien.evaluation.style import DARK, LIGHT
+from mien.evaluation.scoring import EvaluateConfig, evaluate_logits
+from mien.reporting.contact_sheets import draw_confused, draw_figures
+from mien.reporting.style import DARK, LIGHT
 from tests.evaluation.drawing import drawn, index_of
 
 NAMES = ("confusion", "confusion_by_class", "reliability", "per_class", "slices")

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from mien.evaluation.metrics import MEASURES, confusion_counts, majority, measure, scores_per_class
-from mien.evaluation.sums import class_measures, face_sums
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
+from mien.evaluation.measures import (
+    MEASURES,
+    class_measures,
+    confusion_counts,
+    face_sums,
+    majority,
+    measure,
+    scores_per_class,
+)
 
 
 def certain(predicted: list[int]) -> np.ndarray:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.evaluation.evaluate import Evaluation, evaluate_logits
-from mien.evaluation.metrics import MEASURES
-from mien.evaluation.report import (
+from mien.base.classes import EXPRESSIONS
+from mien.evaluation.measures import MEASURES
+from mien.evaluation.scoring import EvaluateConfig, Evaluation, evaluate_logits
+from mien.reporting.evaluation_page import (
     Background,
     between,
     class_counts,
@@ -21,8 +22,6 @@ from mien.evaluation.report import (
     render_report,
     verdict,
 )
-from mien.evaluation.settings import EvaluateConfig
-from mien.expressions import EXPRESSIONS
 from tests.evaluation.drawing import LINEAGE, index_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from mien.base.classes import EXPRESSIONS
 from mien.evaluation import tables
-from mien.evaluation.evaluate import evaluate_logits
-from mien.evaluation.metrics import MEASURES
-from mien.evaluation.settings import EvaluateConfig
-from mien.expressions import EXPRESSIONS
+from mien.evaluation.measures import MEASURES
+from mien.evaluation.scoring import EvaluateConfig, evaluate_logits
 from tests.evaluation.drawing import LINEAGE, drawn, index_of
 
 CONFIG = EvaluateConfig(bootstrap=200)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.registry.log_model import save_served
+from mien.registry.version import save_served
 from tests.export.tiny import Export, export_tiny, exported
 from tests.registry.workspace import candidate_of
 

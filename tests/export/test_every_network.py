@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.crossdata.model import MeasuredModel
-from mien.export.faces import ExportFaces
-from mien.export.onnx import export_onnx, probabilities_in
-from mien.models.settings import FACES
+from mien.inference.address import MeasuredModel
+from mien.inference.export import ExportFaces, export_onnx, probabilities_in
+from mien.models.spec import FACES
 from tests.export.tiny import Export
 from tests.predict.conftest import jpeg, portrait
 from tests.predict.test_heatmap import born, noise

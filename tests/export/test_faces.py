@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.crossdata.model import open_measured
-from mien.errors import UserError
-from mien.export.faces import NoOwnFaces, drawn_faces, own_faces, photo_faces
-from mien.export.onnx import export_onnx
-from mien.faces.packed import open_faces
-from mien.predict.predictor import Predictor
+from mien.base.errors import UserError
+from mien.crop.packed import open_faces
+from mien.inference.address import open_measured
+from mien.inference.export import NoOwnFaces, drawn_faces, export_onnx, own_faces, photo_faces
+from mien.inference.predictor import Predictor
 from tests.export.tiny import Export
 from tests.predict.conftest import jpeg, portrait
 

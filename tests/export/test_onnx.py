@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from mien.errors import UserError
-from mien.export import onnx as export_room
-from mien.export.onnx import export_onnx, probabilities_in
-from mien.predict.loaded import load_model_of
-from mien.predict.onnx_classifier import open_onnx
+from mien.base.errors import UserError
+from mien.inference import export as export_room
+from mien.inference.classifier import load_model_of, open_onnx
+from mien.inference.export import export_onnx, probabilities_in
 from tests.export.tiny import Export
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.predict.onnx_metadata import NULLABLE, OWN, REST, SPEC
+from mien.inference.classifier import NULLABLE, OWN, REST, SPEC
 from tests.export.tiny import Export
 from tests.predict.conftest import jpeg, portrait
 from tests.predict.test_without_torch import predict

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from mien.crossdata.model import MeasuredModel, open_measured
-from mien.export.faces import ExportFaces, own_faces
-from mien.export.onnx import Exported, export_onnx
-from mien.faces.settings import CropConfig
+from mien.crop.selection import CropConfig
+from mien.inference.address import MeasuredModel, open_measured
+from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from tests.registry.workspace import prepare, train
 
 

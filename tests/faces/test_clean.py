@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.faces.crop import crop_faces
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig, SplitConfig
-from mien.faces.split import split_faces
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
+from mien.split.near_copies import SplitConfig
+from mien.split.parts import split_faces
 from tests.faces.test_split import packed
 from tests.fer_csv import unpacked_fer2013
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from mien.expressions import EXPRESSIONS
-from mien.faces.contact_sheet import COLUMNS, GAP, MOST, TITLE, contact_sheet, write_contact_sheets
-from mien.faces.packed import PackedFaces
+from mien.base.classes import EXPRESSIONS
+from mien.crop.packed import PackedFaces
+from mien.reporting.contact_sheets import COLUMNS, GAP, MOST, TITLE, contact_sheet, write_contact_sheets
 
 STEP = 16 + GAP
 

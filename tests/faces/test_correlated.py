@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mien.faces.correlated import correlated_pairs
-from mien.faces.duplicates import normalised_thumbnails
+from mien.split.near_copies import correlated_pairs, normalised_thumbnails
 from tests.photosets import picture
 
 
@@ -22,9 +21,9 @@ def twins(energy: np.ndarray, n: int, noise: float) -> np.ndarray:
 @pytest.mark.parametrize("energy", ["even", "first axes", "one axis"])
 @pytest.mark.parametrize("at_least", [0.5, 0.88, 0.9, 0.98])
 def test_every_pair_of_the_whole_matrix_is_found(energy: str, at_least: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.faces.correlated.ROWS", 7)  # so that edges of tiles are crossed
-    monkeypatch.setattr("mien.faces.correlated.COLUMNS", 50)
-    monkeypatch.setattr("mien.faces.correlated.AT_ONCE", 3)
+    monkeypatch.setattr("mien.split.near_copies.ROWS", 7)  # so that edges of tiles are crossed
+    monkeypatch.setattr("mien.split.near_copies.COLUMNS", 50)
+    monkeypatch.setattr("mien.split.near_copies.AT_ONCE", 3)
     place = np.arange(256)
     vectors = twins({"even": 1.0 + 0 * place, "first axes": 1 / (1 + place), "one axis": 9.0**-place}[energy], 300, 0.3)
     pairs, correlation = correlated_pairs(vectors, at_least)

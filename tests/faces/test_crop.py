@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mien.errors import UserError
-from mien.faces.crop import crop_faces
-from mien.faces.cut import cut_face
-from mien.faces.decode import decode_photo
-from mien.faces.geometry import Box
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
+from mien.base.errors import UserError
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
+from mien.runtime.cut import Box, cut_face
+from mien.runtime.decode import decode_photo
 from mien.sources.photos import FolderPhotos, PhotoMissing
 from mien.sources.table import faces_table, problems_table
 from tests.photosets import encode, photo, picture

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.faces.decode import UnreadablePhoto, decode_photo
+from mien.runtime.decode import UnreadablePhoto, decode_photo
 from tests.photosets import encode, picture
 
 PICTURE = picture(90, 120, seed=5)

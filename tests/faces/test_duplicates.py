@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.duplicates import fer2013
-from mien.faces.alignment import alike_when_aligned
-from mien.faces.duplicates import first_rows, group_faces, normalised_thumbnails
-from mien.faces.packed import PackedFaces
-from mien.faces.settings import SplitConfig
+from mien.crop.packed import PackedFaces
+from mien.split.near_copies import SplitConfig, alike_when_aligned, first_rows, group_faces, normalised_thumbnails
 from tests.photosets import picture
 
 

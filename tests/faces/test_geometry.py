@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.faces.cut import cut_face
-from mien.faces.geometry import Box, BoxOutside, face_box, reduced_box, reduction
+from mien.runtime.cut import Box, BoxOutside, cut_face, face_box, reduced_box, reduction
 from mien.sources.table import WHOLE_PHOTO
 from tests.photosets import picture
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from mien.faces.decode import UnreadablePhoto, decode_photo
+from mien.runtime.decode import UnreadablePhoto, decode_photo
 from tests.photosets import encode, picture
 
 PICTURE: Final = picture(40, 60, seed=5)

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.faces.decode import decode_pixels, read_header
-from mien.faces.jpeg import cut_below, jpeg_frame, left_over_bytes_unmentioned
+from mien.runtime.decode import cut_below, decode_pixels, jpeg_frame, left_over_bytes_unmentioned, read_header
 from tests.photosets import encode, picture
 
 

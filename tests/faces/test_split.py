@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.faces.assignment import assign_groups
-from mien.faces.packed import PackedFaces
-from mien.faces.settings import SplitConfig
-from mien.faces.split import split_faces
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
+from mien.crop.packed import PackedFaces
+from mien.split.near_copies import SplitConfig
+from mien.split.parts import assign_groups, split_faces
 from tests.photosets import picture
 
 PLAIN = SplitConfig(near_duplicates=False)

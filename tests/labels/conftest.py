@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
-from mien.models.settings import ModelConfig
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
+from mien.models.spec import ModelConfig
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.registry.workspace import prepare
 
 TURNED = 12

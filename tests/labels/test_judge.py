@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.labels.judge import judge_labels, read_judged
-from mien.labels.kept import kept_folds
-from mien.labels.suspects import rank_labels
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
+from mien.base.state import kept_folds
+from mien.evaluation.label_noise import judge_labels, rank_labels, read_judged
 from tests.labels.conftest import RECIPE, TURNED, cropped, turn_labels
 
 __all__ = ["cropped"]

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.models.catalogue import MODELS, build_model, trainable_parameters
-from mien.models.cost import multiply_adds
-from mien.models.inference import predict_logits
-from mien.models.probabilities import softmax
-from mien.models.settings import FACES, ModelConfig
+from mien.base.errors import UserError
+from mien.models.networks import MODELS, build_model, multiply_adds, trainable_parameters
+from mien.models.spec import FACES, ModelConfig
+from mien.models.weights import predict_logits
+from mien.runtime.session import softmax
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mien.models.machine import fastest_precision, has_gpu, trained_on, unlike_here
+from mien.training.hardware import fastest_precision, has_gpu, trained_on, unlike_here
 
 DEVICE = "gpu" if has_gpu() else "cpu"
 PRECISION = fastest_precision(DEVICE)

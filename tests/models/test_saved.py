@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.models.account import SPEC
-from mien.models.inference import predict_logits
-from mien.models.saved import WEIGHTS, ModelSpec, load_model, save_model
-from mien.models.settings import ModelConfig
+from mien.base.errors import UserError
+from mien.models.spec import SPEC, ModelConfig
+from mien.models.weights import WEIGHTS, ModelSpec, load_model, predict_logits, save_model
 
 MODEL_SPEC = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), size=32, colour="grey", margin=0.1)
 

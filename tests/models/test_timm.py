@@ -7,11 +7,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.models.catalogue import build_model, trainable_parameters
+from mien.base.errors import UserError
 from mien.models.mobilenet import mobilenet_v2
-from mien.models.pretrained import load_pretrained
-from mien.models.settings import ModelConfig
+from mien.models.networks import build_model, trainable_parameters
+from mien.models.spec import ModelConfig
+from mien.models.weights import load_pretrained
 
 with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm is not installed; see make test-timm")
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mien.errors import UserError
-from mien.models.catalogue import Network, build_model, trainable_parameters
+from mien.base.errors import UserError
 from mien.models.mobilenet import mobilenet_v2
-from mien.models.pretrained import load_pretrained
-from mien.models.settings import ModelConfig
+from mien.models.networks import Network, build_model, trainable_parameters
+from mien.models.spec import ModelConfig
+from mien.models.weights import load_pretrained
 
 
 def small(**more: object) -> ModelConfig:

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 import yaml
 
-from mien.models.machine import trained_on
+from mien.training.hardware import trained_on
 from tests.pipelines.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.configuration.schemas import SCHEMAS
-from mien.errors import UserError
+from mien.base.errors import UserError
+from mien.base.settings import SCHEMAS
 from pipelines.compose import CONF, STAGE_GROUPS, compose, run_stage
 
 TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
@@ -114,7 +114,7 @@ def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines.outs import Outs
+    from mien.base.files import Outs
 
     monkeypatch.chdir(tmp_path)
 

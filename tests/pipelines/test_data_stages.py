@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mien.errors import UserError
-from mien.faces.packed import open_faces
+from mien.base.errors import UserError
+from mien.crop.packed import open_faces
 from pipelines import crop, ingest, split
 from tests.photosets import photo, write_archive, write_labels
 

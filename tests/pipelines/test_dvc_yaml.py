@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.configuration.schemas import SCHEMAS
+from mien.base.settings import SCHEMAS
 from pipelines.compose import STAGE_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.models.saved import save_model
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
+from mien.models.weights import save_model
 from pipelines import evaluate
 from tests.evaluation.drawing import LINEAGE, index_of
 

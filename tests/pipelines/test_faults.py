@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.registry import events, promotion
+from mien.base.errors import UserError
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.registry import history as events
+from mien.registry import promotion
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store
-from mien.training.checkpoints import LAST, read_checkpoint
-from mien.training.fit import fit
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.training.fit import LAST, fit, read_checkpoint
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.training.conftest import bars
 
 NAME = "mien-tiny"

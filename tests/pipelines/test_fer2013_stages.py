@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.training.inputs import Inputs, read_inputs
 from pipelines import crop, ingest, split
 from pipelines.compose import compose
-from pipelines.inputs import Inputs, read_inputs
 from tests.fer_csv import row, write_csv
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")

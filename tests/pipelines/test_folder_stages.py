@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mien.expressions import EXPRESSIONS
-from mien.faces.packed import open_faces
+from mien.base.classes import EXPRESSIONS
+from mien.crop.packed import open_faces
 from pipelines import crop, ingest, split
 from tests.photosets import encode, photo, picture
 

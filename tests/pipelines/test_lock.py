@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mien.base.files import Outs
+from mien.base.state import at_work
 from pipelines.compose import run_stage
-from pipelines.lock import at_work
-from pipelines.outs import Outs
 
 HOLD = """
 import time

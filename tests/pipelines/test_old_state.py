@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from mien.errors import UserError
-from mien.faces.settings import CropConfig
+from mien.base.errors import UserError
+from mien.crop.selection import CropConfig
 from mien.registry.candidate import Candidate
-from mien.registry.scores import read_test_set
+from mien.registry.evidence import read_test_set
+from mien.training.inputs import read_best, read_inputs
 from pipelines.compose import compose
 from pipelines.crop import main as crop
 from pipelines.evaluate import main as evaluate
-from pipelines.inputs import read_best, read_inputs
 from pipelines.tune import main as tune
 from tests.registry.workspace import prepare, train
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.outs import Outs
+from mien.base.files import Outs
 
 
 def test_outs_appear_when_the_block_ends(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mien.errors import UserError
-from pipelines.state import code_digest, digest, kept_state
+from mien.base.errors import UserError
+from mien.base.state import code_digest, digest, kept_state
 
 HOLD = """
 import sys, time

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.configuration.check import mistakes
-from mien.errors import UserError
+from mien.base.errors import UserError
+from mien.cli.check import mistakes
 from pipelines.compose import CONF, compose
 
 Change = Mapping[str, str | None] | bytes

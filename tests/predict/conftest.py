@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from mien.faces.geometry import Box
-from mien.models.saved import save_model
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.predict.cascade import CascadeDetector
-from mien.registry.settings import RegisterConfig
-from mien.sources.drawing.photo import draw_photo
+from mien.inference.detectors import CascadeDetector
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import save_model
+from mien.registry.gate import RegisterConfig
+from mien.runtime.cut import Box
 from mien.tracking.store import URI
 from tests.registry.conftest import strong, weak
 from tests.registry.test_register import registered
 from tests.registry.workspace import copied
 from tests.stores import checkout, closed_port, no_store, with_store
+from tools.sample.photo import draw_photo
 
 __all__ = ["checkout", "closed_port", "no_store", "strong", "weak"]
 

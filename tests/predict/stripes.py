@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.predict.classifier import TorchClassifier
-from mien.predict.loaded import LoadedModel
+from mien.inference.classifier import LoadedModel, TorchClassifier
+from mien.models.spec import ModelConfig, ModelSpec
 
 SIZE = 32  # pixels
 PATCH = 6

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.predict import ahead
-from mien.predict.ahead import load_registered_ahead
-from mien.predict.registered import NoSuchModel, load_registered
+from mien.base.errors import UserError
+from mien.inference import current as ahead
+from mien.inference.address import NoSuchModel, load_registered
+from mien.inference.current import load_registered_ahead
 
 CHAMPION = "models:/mien-tiny@champion"
 

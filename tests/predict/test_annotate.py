@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mien.faces.geometry import Box
-from mien.predict.annotate import COLOURS, READABLE, draw_faces, draw_into
+from mien.inference.annotation import COLOURS, READABLE, draw_faces, draw_into
+from mien.runtime.cut import Box
 
 
 def _share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:

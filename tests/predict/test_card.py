@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mien.predict.loaded import CARD, LONGEST_CARD, load_folder, read_card
+from mien.inference.classifier import CARD, LONGEST_CARD, load_folder, read_card
 from tests.predict.conftest import write_model
 
 

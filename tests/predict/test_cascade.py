@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.faces.geometry import Box
-from mien.predict.cascade import CascadeDetector
+from mien.inference.detectors import CascadeDetector
+from mien.runtime.cut import Box
 from tests.predict.conftest import overlap, portrait, portraits
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.predict.current import CurrentModel
-from mien.predict.registered import NoSuchModel
+from mien.inference.address import NoSuchModel
+from mien.inference.current import CurrentModel
 from mien.registry import promotion
 from tests.predict.conftest import write_model
 
@@ -72,7 +72,7 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
     promote(1)
     # The files of the versions are those of a checkout that other tests share: break the way to them instead.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mien.predict.registered._fetch", lambda *_: two_champions / "nowhere")
+        patch.setattr("mien.inference.address._fetch", lambda *_: two_champions / "nowhere")
         current.look()
         assert current.model.version == 2
         assert "there is no such folder" in current.standing.problem

@@ -9,12 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.predict.cascade import HAAR
-from mien.predict.detection import Detector
-from mien.predict.detectors import build_detector
-from mien.predict.settings import PredictConfig
-from mien.predict.yunet import as_annotated
+from mien.base.errors import UserError
+from mien.inference.detectors import HAAR, PredictConfig, build_detector
+from mien.sources.detect import Detector, as_annotated
 from tests.predict.conftest import overlap, portrait, portraits
 
 REAL = pytest.param("yunet", marks=pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="no YuNet file"))

@@ -6,11 +6,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from mien.faces.geometry import Box
-from mien.predict.detection import Detection
-from mien.predict.explanation import explain_faces, explanation_figure
-from mien.predict.heatmap import heat_maps
-from mien.predict.predictor import FoundFaces, Predictor
+from mien.inference.heatmap import explain_faces, explanation_figure, heat_maps
+from mien.inference.predictor import FoundFaces, Predictor
+from mien.runtime.cut import Box
+from mien.sources.detect import Detection
 from tests.predict.stripes import draw_stripes, trained_on_stripes
 
 

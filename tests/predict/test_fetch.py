@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
-from mien.predict.detector_files import FILES, file_of, kept_at
-from mien.predict.fetch import fetch, is_published, take_from
+from mien.base.errors import UserError
+from mien.sources.detect import FILES, fetch, file_of, is_published, kept_at, take_from
 
 CONTENT = bytes(range(256)) * 20
 ANSWERS = {"/right": (200, CONTENT, len(CONTENT)), "/other": (200, CONTENT[::-1], len(CONTENT))}

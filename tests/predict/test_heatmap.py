@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.models.settings import FACES, ModelConfig
-from mien.models.spec import ModelSpec
-from mien.predict.classifier import TorchClassifier
-from mien.predict.heatmap import heat_maps
-from mien.predict.loaded import LoadedModel
+from mien.base.errors import UserError
+from mien.inference.classifier import LoadedModel, TorchClassifier
+from mien.inference.heatmap import heat_maps
+from mien.models.spec import FACES, ModelConfig, ModelSpec
 from tests.predict.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 
 

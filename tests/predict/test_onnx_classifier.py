@@ -10,9 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from mien.errors import UserError
-from mien.predict.loaded import load_model_of
-from mien.predict.onnx_classifier import MOST_THREADS, open_onnx
+from mien.base.errors import UserError
+from mien.inference.classifier import MOST_THREADS, load_model_of, open_onnx
 from tests.export.tiny import Export, exported
 
 __all__ = ["exported"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.faces.decode import UnreadablePhoto
-from mien.predict.photo_file import read_photo
+from mien.inference.predictor import read_photo
+from mien.runtime.decode import UnreadablePhoto
 
 
 def test_a_file_comes_whole(tmp_path: Path) -> None:

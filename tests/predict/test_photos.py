@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.expressions import EXPRESSIONS
-from mien.predict import photos as photos_module
-from mien.predict.loaded import load_folder
-from mien.predict.photos import predict_pictures
-from mien.predict.picture import Picture
-from mien.predict.predictor import Predictor
-from mien.predict.settings import PredictConfig
+from mien.base.classes import EXPRESSIONS
+from mien.inference import predictor as photos_module
+from mien.inference.classifier import load_folder
+from mien.inference.detectors import PredictConfig
+from mien.inference.predictor import Picture, Predictor, predict_pictures
 from tests.predict.conftest import jpeg, overlap, portrait, portraits, write_model
 
 

@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.faces.crop import crop_faces
-from mien.faces.decode import UnreadablePhoto
-from mien.faces.geometry import Box
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
-from mien.models.probabilities import softmax
-from mien.predict.detection import Detection
-from mien.predict.loaded import load_folder
-from mien.predict.predictor import Predictor
-from mien.predict.settings import PredictConfig
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
+from mien.inference.classifier import load_folder
+from mien.inference.detectors import PredictConfig
+from mien.inference.predictor import Predictor
+from mien.runtime.cut import Box
+from mien.runtime.decode import UnreadablePhoto
+from mien.runtime.session import softmax
+from mien.sources.detect import Detection
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
 from tests.predict.conftest import jpeg, portraits, write_model

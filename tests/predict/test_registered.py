@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
-from mien.faces.packed import open_faces
-from mien.predict.predictor import Predictor
-from mien.predict.registered import NoSuchModel
-from mien.registry.settings import RegisterConfig
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
+from mien.crop.packed import open_faces
+from mien.inference.address import NoSuchModel
+from mien.inference.predictor import Predictor
+from mien.registry.gate import RegisterConfig
 from mien.tracking.store import URI, use_store
 from tests.registry.test_register import registered
 from tests.registry.workspace import photos_of

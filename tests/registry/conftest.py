@@ -7,9 +7,9 @@ from typing import Any
 import mlflow
 import pytest
 
-from mien.faces.settings import CropConfig
-from mien.registry.log_model import save_served
-from mien.registry.settings import RegisterConfig
+from mien.crop.selection import CropConfig
+from mien.registry.gate import RegisterConfig
+from mien.registry.version import save_served
 from tests.registry.workspace import candidate_of, prepare, train
 from tests.stores import checkout, closed_port, hanging_server, no_store
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mien.evaluation.bootstrap import Interval
+from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
-from mien.faces.split_audit import PART_NAMES
-from mien.predict.loaded import load_model_of
-from mien.registry.card import CARD, failures, write_card
-from mien.registry.card_facts import CardFacts, card_facts, multiply_adds
-from mien.registry.settings import RegisterConfig
+from mien.inference.classifier import load_model_of
+from mien.registry.card import CARD, CardFacts, card_facts, failures, multiply_adds, write_card
+from mien.registry.gate import RegisterConfig
+from mien.split.audit import PART_NAMES
 from mien.tracking.store import connect
 from tests.registry.workspace import NAME, candidate_of, registered
 

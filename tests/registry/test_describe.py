@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from mien.registry import promotion
-from mien.registry.register import register
-from mien.registry.settings import RegisterConfig
+from mien.registry.gate import RegisterConfig
+from mien.registry.registration import register
 from mien.tracking.notes import NOTE
 from mien.tracking.store import connect
 from tests.registry.workspace import candidate_of, evidence_of

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from mien.evaluation.bootstrap import UNKNOWN, Interval
-from mien.registry.gate import CHALLENGER, PROMOTED, REFUSED, Scores, decide, refuse
-from mien.registry.settings import RegisterConfig
+from mien.evaluation.intervals import UNKNOWN, Interval
+from mien.registry.gate import CHALLENGER, PROMOTED, REFUSED, RegisterConfig, Scores, decide, refuse
 
 GOOD = Scores(
     n=200,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.faces.settings import CropConfig
+from mien.crop.selection import CropConfig
 from mien.registry import promotion
-from mien.registry.settings import RegisterConfig
+from mien.registry.gate import RegisterConfig
 from tests.registry.workspace import NAME, aliases, prepare, registered, train, versions
 
 

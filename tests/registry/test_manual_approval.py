@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mien.registry import promotion
-from mien.registry.settings import RegisterConfig
+from mien.registry.gate import RegisterConfig
 from mien.tracking.store import URI
 from tests.registry.workspace import NAME, aliases, registered
 from tests.servers import mlflow_server

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.faces.decode import UnreadablePhoto, decode_photo
-from mien.registry.pixels import as_photo
+from mien.runtime.decode import UnreadablePhoto, as_photo, decode_photo
 from tests.photosets import encode, picture
 
 PICTURE = picture(9, 12, seed=5)

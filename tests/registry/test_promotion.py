@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry.events import append_event, champions, new_event, rolled_back
+from mien.registry.history import append_event, champions, new_event, rolled_back
 from mien.tracking.store import URI, connect
 
 NAME = "mien-tiny"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry import register as register_module
+from mien.registry import registration as register_module
+from mien.registry.gate import RegisterConfig
 from mien.registry.glance import glance
-from mien.registry.register import decision_key
-from mien.registry.settings import RegisterConfig
+from mien.registry.registration import decision_key
 from mien.tracking.store import URI, connect
 from tests.registry.workspace import NAME, candidate_of, registered, versions
 from tests.stores import with_store

@@ -11,11 +11,11 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry.register import register
-from mien.registry.settings import RegisterConfig
+from mien.registry.gate import RegisterConfig
+from mien.registry.registration import register
 from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
 from pipelines import register as stage

@@ -12,7 +12,7 @@ import pytest
 from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 FILE = base64.b64encode(cv2.imencode(".png", PIXELS[..., ::-1])[1].tobytes()).decode()

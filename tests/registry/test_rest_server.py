@@ -17,8 +17,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from mien.expressions import EXPRESSIONS
-from mien.registry.settings import RegisterConfig
+from mien.base.classes import EXPRESSIONS
+from mien.registry.gate import RegisterConfig
 from tests.registry.workspace import photos_of, registered
 from tests.servers import free_port
 

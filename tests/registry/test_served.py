@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.registry.candidate import PACKAGE, SERVING
-from mien.registry.log_model import REQUIRES, example_images
+from mien.registry.version import REQUIRES, example_images
 from tests.registry.workspace import photos_of
 
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "mlflow"}  # MLflow brings PyYAML

@@ -11,24 +11,22 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mien.base.classes import EXPRESSIONS
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
 from mien.evaluation import tables
-from mien.evaluation.evaluate import evaluate_model
-from mien.evaluation.settings import EvaluateConfig
-from mien.expressions import EXPRESSIONS
-from mien.faces.crop import crop_faces
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig, SplitConfig
-from mien.faces.split import split_faces
-from mien.models.saved import save_model
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
+from mien.evaluation.scoring import EvaluateConfig, evaluate_model
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import save_model
 from mien.registry.candidate import Candidate
-from mien.registry.evidence import Evidence
-from mien.registry.recut import FaceCutter
-from mien.registry.register import register
-from mien.registry.settings import RegisterConfig
+from mien.registry.evidence import Evidence, FaceCutter
+from mien.registry.gate import RegisterConfig
+from mien.registry.registration import register
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
+from mien.split.near_copies import SplitConfig
+from mien.split.parts import split_faces
 from mien.tracking.store import connect
 
 SIDE = 40  # of a face in its photo
@@ -155,7 +153,7 @@ def versions() -> list[int]:
 
 def photos_of(root: Path, n: int) -> tuple[pd.DataFrame, list[str]]:
     """The first n packed test faces as PNG bytes, and what the evaluation predicted for them."""
-    from mien.registry.champion import as_png
+    from mien.registry.evidence import as_png
 
     test = pd.read_parquet(root / "build/split/test.parquet").head(n)
     predicted = pd.read_csv(root / "reports/predictions.csv").head(n)["predicted"].tolist()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from mien.search.figures import draw_search
+from mien.reporting.figures import draw_search
 from mien.search.space import search_space
 from mien.search.study import search
 from tests.search.test_study import CONFIG, RECIPE, SPACE, valley

@@ -15,15 +15,11 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
-from mien.errors import UserError
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.search.settings import TuneConfig
-from mien.search.space import search_space
-from mien.search.study import JOURNAL, best_trial, search
-from mien.search.trial import ShortTraining
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.base.errors import UserError
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.search.space import TuneConfig, search_space
+from mien.search.study import JOURNAL, ShortTraining, best_trial, search
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.training.conftest import bars
 
 SPACE = {

@@ -3,9 +3,8 @@ from pathlib import Path
 import py7zr
 import pytest
 
-from mien.errors import UserError
-from mien.sources.archive import list_files, unpack
-from mien.sources.volumes import find_volumes
+from mien.base.errors import UserError
+from mien.sources.archive import find_volumes, list_files, unpack
 from tests.photosets import photo, split_archive, write_archive
 
 PHOTOS = {f"{i}.jpg": photo(seed=i) for i in range(4)}

@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.errors import UserError
-from mien.sources.catalogue import get_source, source_class, source_names
-from mien.sources.settings import DataConfig
+from mien.base.errors import UserError
+from mien.sources.source import DataConfig, get_source, source_class, source_names
 
 CONF = Path(__file__).resolve().parents[2] / "conf/data"
 

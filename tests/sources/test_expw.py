@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.sources.expw import ExpW
 from mien.sources.photos import PhotoMissing
 from tests.photosets import photo, write_archive, write_labels, write_photos

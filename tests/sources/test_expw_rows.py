@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.sources.bad_row import BadRow
-from mien.sources.expw_rows import parse_row
+from mien.sources.expw import parse_row
+from mien.sources.table import BadRow
 
 GOOD = "a.jpg 2 28 113 226 141 22.9362 0"
 

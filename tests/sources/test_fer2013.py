@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.faces.crop import crop_faces
-from mien.faces.packed import open_faces
-from mien.faces.settings import CropConfig
-from mien.sources.catalogue import get_source
+from mien.base.errors import UserError
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
 from mien.sources.photos import PhotoMissing
-from mien.sources.settings import DataConfig
+from mien.sources.source import DataConfig, get_source
 from tests.fer_csv import HEADER, face, row, text, unpacked_fer2013, write_csv
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")

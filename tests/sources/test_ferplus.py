@@ -4,14 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.expressions import EXPRESSIONS, WITH_CONTEMPT
-from mien.sources.bad_row import BadRow
-from mien.sources.catalogue import get_source
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.errors import UserError
 from mien.sources.fer2013 import Fer2013
 from mien.sources.ferplus import join
-from mien.sources.settings import DataConfig
-from mien.sources.table import Ingested
+from mien.sources.source import DataConfig, get_source
+from mien.sources.table import BadRow, Ingested
 from tests.fer_csv import row, unpacked_fer2013, write_csv
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"

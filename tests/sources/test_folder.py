@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
 from mien.sources.folder import Folder
 from mien.sources.table import WHOLE_PHOTO, Ingested
 from tests.photosets import encode, photo, picture

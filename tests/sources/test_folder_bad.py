@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
-from mien.sources.catalogue import get_source
+from mien.base.errors import UserError
 from mien.sources.folder import Folder
-from mien.sources.settings import DataConfig
+from mien.sources.source import DataConfig, get_source
 from tests.photosets import photo
 from tests.sources.test_folder import labels, problems, put
 

@@ -9,8 +9,8 @@ from typing import Self
 
 from mlflow.entities import Run
 
-from mien.faces.settings import CropConfig
-from mien.tracking.files import read_lineage, training_params
+from mien.crop.selection import CropConfig
+from mien.tracking.publish import read_lineage, training_params
 from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import connect
 from pipelines import train, tune

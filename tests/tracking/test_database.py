@@ -11,9 +11,8 @@ from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy.exc import DBAPIError
 
-from mien.errors import UserError
-from mien.tracking.database import why_not_opened
-from mien.tracking.store import connect
+from mien.base.errors import UserError
+from mien.tracking.store import connect, why_not_opened
 
 OLDER = "75868b020152"  # the last but one
 LONG_AGO = "bda7b8c39065"  # of June 2025: 42 tables fewer

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from mien.tracking.publish import publish, sync
-from mien.tracking.run import RunLogger
+from mien.tracking.run_logger import RunLogger
 from mien.tracking.runs import RunIdentity, find_run, of_epoch
 from mien.tracking.store import URI, connect
 from tests.faults import FaultProxy, Mode, fault_proxy
@@ -43,7 +43,7 @@ def undisturbed(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     shutil.copytree(faces, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(URI, raising=False)
-        patch.setattr("mien.tracking.run.CLOSE_WITHIN", PATIENT)
+        patch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", PATIENT)
         trained = run_train(with_store(root), "undisturbed")
         assert trained.missing() == []
         os.environ.pop(URI, None)
@@ -57,7 +57,7 @@ def proxy(request: pytest.FixtureRequest, root: Path, monkeypatch: pytest.Monkey
     with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
         monkeypatch.setenv(URI, between.address)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        monkeypatch.setattr("mien.tracking.run.CLOSE_WITHIN", PATIENT)
+        monkeypatch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", PATIENT)
         yield between
 
 
@@ -103,7 +103,7 @@ def test_the_process_left_behind_and_a_sync_send_nothing_twice(
     proxy: FaultProxy, root: Path, undisturbed: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when `evaluate` follows a training that did not wait for a slow server."""
-    monkeypatch.setattr("mien.tracking.run.CLOSE_WITHIN", 0.1)
+    monkeypatch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", 0.1)
     proxy.fail_at("runs/log-batch", 3, "hang")
     trained = run_train(root, name())
     assert len(trained.warnings) == 1 and "not done within 0.1 s" in trained.warnings[0]

@@ -9,12 +9,11 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from mien.errors import UserError
-from mien.tracking.failure import shown
+from mien.base.errors import UserError
 from mien.tracking.publish import publish, sync
-from mien.tracking.run import RunLogger
+from mien.tracking.run_logger import RunLogger
 from mien.tracking.runs import RunIdentity, find_run
-from mien.tracking.store import URI, connect
+from mien.tracking.store import URI, connect, shown
 from tests.stores import with_store
 
 

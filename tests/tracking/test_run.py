@@ -17,7 +17,7 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from mien.tracking.run import RunLogger
+from mien.tracking.run_logger import RunLogger
 from mien.tracking.runs import RunIdentity, find_run
 from mien.tracking.store import URI, connect
 
@@ -148,7 +148,7 @@ def test_a_broken_process_neither_stops_nor_delays_a_training(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("mien.tracking.run.CHILD", child)
+    monkeypatch.setattr("mien.tracking.run_logger.CHILD", child)
     start = time.monotonic()
     logger = RunLogger(checkout, close_within=20)
     logger.start(IDENTITY, {})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.tracking.store import URI, connect, find_experiment, use_store
 
 

@@ -5,11 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mien.models.settings import ModelConfig
-from mien.models.spec import ModelSpec
-from mien.training.faces import LabelledFaces
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.training.dataset import LabelledFaces
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 
 
 def bars(n: int, seed: int) -> LabelledFaces:

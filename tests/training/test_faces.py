@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.training.augment import Augmentation
-from mien.training.faces import LabelledFaces, training_loader, validation_loader
-from mien.training.settings import AugmentConfig
+from mien.base.errors import UserError
+from mien.training.augmentation import Augmentation
+from mien.training.dataset import LabelledFaces, training_loader, validation_loader
+from mien.training.recipe import AugmentConfig
 
 NOTHING = Augmentation(AugmentConfig(strength=0.0))
 

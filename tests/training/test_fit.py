@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import UserError
-from mien.expressions import WITH_CONTEMPT
-from mien.models.inference import predict_logits
+from mien.base.classes import WITH_CONTEMPT
+from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
-from mien.training.checkpoints import BEST, LAST
-from mien.training.faces import LabelledFaces
-from mien.training.fit import fit
+from mien.models.weights import predict_logits
+from mien.training.dataset import LabelledFaces
+from mien.training.fit import BEST, LAST, fit
 from mien.training.recipe import Recipe
 from tests.training.conftest import bars
 

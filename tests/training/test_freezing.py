@@ -7,12 +7,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
-from mien.training.faces import LabelledFaces
+from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
+from mien.training.optimizers import make_optimizer
 from mien.training.recipe import Recipe
-from mien.training.schedule import make_optimizer
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mien.models.inference import predict_logits
 from mien.models.spec import ModelSpec
-from mien.training.faces import LabelledFaces, soft_labels, validation_loader
+from mien.models.weights import predict_logits
+from mien.training.dataset import LabelledFaces, soft_labels, validation_loader
 from mien.training.fit import fit
 from mien.training.recipe import Recipe
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.predict.predictor import Predictor
+from mien.inference.predictor import Predictor
 from tests.predict.conftest import portrait, write_model
 
 SIZE = (240, 320)  # height, width

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.errors import UserError
-from mien.predict.predictor import Predictor
-from mien.video.annotate import annotate_video, timeline_file
-from mien.video.read import opened
+from mien.base.errors import UserError
+from mien.inference.predictor import Predictor
+from mien.inference.video import opened
+from mien.inference.video_annotation import annotate_video, timeline_file
 from tests.video.conftest import scene, turned, write_video
 
 Make = Callable[..., Path]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import UserError
-from mien.video.read import opened
+from mien.base.errors import UserError
+from mien.inference.video import opened
 from tests.video.conftest import scene, turned, write_video
 
 Make = Callable[..., Path]

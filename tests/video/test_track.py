@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mien.faces.geometry import Box
-from mien.video.track import Tracker, overlap
+from mien.inference.tracks import Tracker, overlap
+from mien.runtime.cut import Box
 
 LEFT, RIGHT = Box(10, 10, 60, 60), Box(10, 200, 250, 60)
 HAPPY, SAD = np.array([1.0, 0.0]), np.array([0.0, 1.0])

@@ -6,13 +6,13 @@ import numpy as np
 
 from mien.app.settings import AppConfig
 from mien.app.turns import Refused, Turns
-from mien.errors import UserError
-from mien.faces.decode import UnreadablePhoto
-from mien.predict.current import CurrentModel
-from mien.predict.detection import Detector
-from mien.predict.loaded import LoadedModel
-from mien.predict.predictor import FacePrediction, FoundFaces, Predictor
-from mien.predict.settings import PredictConfig
+from mien.base.errors import UserError
+from mien.inference.classifier import LoadedModel
+from mien.inference.current import CurrentModel
+from mien.inference.detectors import PredictConfig
+from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
+from mien.runtime.decode import UnreadablePhoto
+from mien.sources.detect import Detector
 
 STATUS = {"too_large": 413, "empty_file": 400}  # of photos that cannot be used; the others are no photos: 415
 
@@ -75,7 +75,7 @@ class Answerer:
     def _heat(
         self, model: LoadedModel, faces: list[FacePrediction], crops: np.ndarray
     ) -> tuple[np.ndarray | None, str]:
-        from mien.predict.heatmap import heat_maps
+        from mien.inference.heatmap import heat_maps
 
         shown = crops[: self.limits.heat_maps]
         classes = np.array([model.spec.classes.index(face.label) for face in faces[: len(shown)]])

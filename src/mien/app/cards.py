@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mien.app.answers import Answer
 from mien.app.clip import Watched
 from mien.app.pictures import data_uri, face_thumbnail, heat_thumbnail
-from mien.predict.loaded import LoadedModel
-from mien.predict.predictor import FacePrediction
+from mien.inference.classifier import LoadedModel
+from mien.inference.predictor import FacePrediction
 
 PAGES: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True

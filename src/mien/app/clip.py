@@ -10,13 +10,13 @@ import numpy as np
 from mien.app.answers import Answerer
 from mien.app.pictures import face_thumbnail
 from mien.app.turns import Refused
-from mien.errors import UserError
-from mien.predict.detection import Detection
-from mien.predict.loaded import LoadedModel
-from mien.predict.predictor import FacePrediction
-from mien.video.read import Frame, Video, opened
-from mien.video.timeline import PLOTTED, Timeline, timeline_figure
-from mien.video.track import Track, Tracker
+from mien.base.errors import UserError
+from mien.inference.classifier import LoadedModel
+from mien.inference.predictor import FacePrediction
+from mien.inference.tracks import Track, Tracker
+from mien.inference.video import Frame, Video, opened
+from mien.inference.video_annotation import PLOTTED, Timeline, timeline_figure
+from mien.sources.detect import Detection
 
 if TYPE_CHECKING:
     import pandas as pd

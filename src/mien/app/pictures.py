@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from mien.app.answers import Answer
-from mien.faces.decode import decode_photo
-from mien.faces.geometry import Box
+from mien.runtime.cut import Box
+from mien.runtime.decode import decode_photo
 
 LONGEST: Final = 1280  # pixels of the photo as it is shown
 SIDE: Final = 144  # pixels of a face as it is shown; twice of what CSS gives it, for sharp screens

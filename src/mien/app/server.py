@@ -20,7 +20,7 @@ from mien.app.page import build_page
 from mien.app.sessions import forget
 from mien.app.theme import page_theme
 from mien.app.uploads import upload_folder
-from mien.errors import UserError
+from mien.base.errors import UserError
 
 WORDS: Final = {"upload_text.drop_file": "Drop a file here", "upload_text.click_to_upload": "choose one"}
 CSS: Final = Path(__file__).parent / "page.css"

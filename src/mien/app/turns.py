@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 
 
 class Refused(UserError):

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Final
 
 import cv2
 
-from mien.errors import UserError
-from mien.predict.annotate import draw_faces
-from mien.written_whole import written_whole
+from mien.base.errors import UserError
+from mien.base.files import written_whole
+from mien.inference.annotation import draw_faces
 
 if TYPE_CHECKING:
-    from mien.predict.photos import PhotoPrediction
-    from mien.predict.settings import PredictConfig
+    from mien.inference.detectors import PredictConfig
+    from mien.inference.predictor import PhotoPrediction
 
 QUALITY: Final = 92
 

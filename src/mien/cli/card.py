@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console
 from mien.cli.workspace import find_root, registered_model
-from mien.errors import UserError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,8 +42,8 @@ def card(
 
 def _find(model: str | None) -> tuple[str, str]:
     """The model's address, and its card, "" where it has none; nothing is loaded but that."""
-    from mien.predict.loaded import load_model_of, model_files, read_card
-    from mien.predict.registered import registered_files
+    from mien.inference.address import registered_files
+    from mien.inference.classifier import load_model_of, model_files, read_card
     from mien.tracking.store import use_store
 
     root = find_root()

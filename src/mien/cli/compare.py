@@ -10,7 +10,7 @@ from mien.cli.output import console
 from mien.cli.workspace import find_root
 
 if TYPE_CHECKING:
-    from mien.comparison.comparison import Comparison
+    from mien.reporting.comparison import Comparison
 
 PAGE: Final = "reports/compare.html"
 TITLES: Final = {
@@ -39,8 +39,8 @@ def compare(
 
     Writes one self-contained HTML page. With --json a page is written only where --out says.
     """
-    from mien.comparison import comparison as room
-    from mien.comparison.find import find_subject
+    from mien.reporting import comparison as room
+    from mien.reporting.runs import find_subject
     from mien.tracking.store import use_store
 
     root = find_root()
@@ -56,8 +56,8 @@ def compare(
 
 
 def _write(compared: "Comparison", root: Path, page: Path) -> None:
-    from mien.comparison.faces import face_pictures
-    from mien.comparison.page import render_page, shown_faces
+    from mien.reporting.comparison import face_pictures
+    from mien.reporting.comparison_page import render_page, shown_faces
 
     pictures = face_pictures(root, (compared.a, compared.b), shown_faces(compared))
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +70,9 @@ def _show(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mien.comparison.page import signed, signed_between
-    from mien.comparison.paired import MEASURES
-    from mien.evaluation.report import number
+    from mien.reporting.comparison import MEASURES
+    from mien.reporting.comparison_page import signed, signed_between
+    from mien.reporting.evaluation_page import number
 
     out = console()
     for letter, one in (("A", compared.a), ("B", compared.b)):

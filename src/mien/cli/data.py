@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console, show
 from mien.cli.workspace import PARAMS, find_root, read_yaml
-from mien.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ def _data_sets(data_sets: dict[str, dict[str, Any]], root: Path, chosen: object)
 def _sources() -> "Table":
     from dataclasses import fields
 
-    from mien.sources.catalogue import source_class, source_names
+    from mien.sources.source import source_class, source_names
 
     table = _table("source", "what it expects in the folder", "options")
     for name in source_names():

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console, show
 from mien.cli.workspace import find_root
-from mien.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,8 +43,7 @@ def detector(
 
 
 def _get(name: str, source: Path | None) -> None:
-    from mien.predict.detector_files import FILES, kept_at
-    from mien.predict.fetch import fetch, is_published, take_from
+    from mien.sources.detect import FILES, fetch, is_published, kept_at, take_from
 
     if name == "haar":
         raise UserError("the detector haar needs no file: it comes with OpenCV.")
@@ -59,8 +58,8 @@ def _get(name: str, source: Path | None) -> None:
 
 
 def _list() -> None:
-    from mien.configuration.schemas import settings_of_use
-    from mien.predict.detector_files import FILES, kept_at
+    from mien.base.settings import settings_of_use
+    from mien.sources.detect import FILES, kept_at
 
     chosen = settings_of_use(find_root(), "predict")
     places = {name: kept_at(name) for name in FILES}
@@ -80,7 +79,7 @@ def _table(chosen: str, places: dict[str, Path]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from mien.predict.settings import DETECTORS
+    from mien.inference.detectors import DETECTORS
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "detector", "what it is", "its file"):

@@ -10,9 +10,9 @@ from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root, read_yaml, registered_model
 
 if TYPE_CHECKING:
-    from mien.crossdata.evaluate import CrossEvaluation
-    from mien.crossdata.model import MeasuredModel
-    from mien.sources.settings import DataConfig
+    from mien.evaluation.other_data import CrossEvaluation
+    from mien.inference.address import MeasuredModel
+    from mien.sources.source import DataConfig
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,10 +46,9 @@ def evaluate(
     The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
     Faces that the model learnt from are left out, and the temperature stays the model's.
     """
-    from mien.crossdata.evaluate import evaluate_elsewhere, refuse_own_data
-    from mien.crossdata.faces import cut_faces
-    from mien.crossdata.publish import publish_cross
-    from mien.crossdata.write import write_cross
+    from mien.evaluation.other_data import cut_faces, evaluate_elsewhere, refuse_own_data
+    from mien.reporting.evaluation_page import write_cross
+    from mien.tracking.publish import publish_cross
     from mien.tracking.store import use_store
 
     root = find_root()
@@ -71,8 +70,8 @@ def evaluate(
 
 def _settings(root: Path, data: str, part: str | None) -> dict[str, Any]:
     """The settings of the data set, and of the crop and evaluate that params.yaml chooses."""
-    from mien.configuration.schemas import read_settings, refuse_unknown_choice
-    from mien.crossdata.faces import PARTS
+    from mien.base.settings import read_settings, refuse_unknown_choice
+    from mien.evaluation.other_data import PARTS
 
     if part is not None and part not in PARTS:
         raise typer.BadParameter(f"{part!r} is none of {', '.join(PARTS)}", param_hint="--part")
@@ -85,9 +84,8 @@ def _settings(root: Path, data: str, part: str | None) -> dict[str, Any]:
 
 
 def _model(root: Path, said: str | None) -> "MeasuredModel":
-    from mien.crossdata.model import open_measured
-    from mien.errors import UserError
-    from mien.predict.registered import NoSuchModel
+    from mien.base.errors import UserError
+    from mien.inference.address import NoSuchModel, open_measured
 
     try:
         return open_measured(said or f"models:/{registered_model(root, None)}@champion")
@@ -98,8 +96,8 @@ def _model(root: Path, said: str | None) -> "MeasuredModel":
 
 
 def _show(cross: "CrossEvaluation", folder: Path) -> None:
-    from mien.crossdata.account import sentences
-    from mien.evaluation.report import between
+    from mien.evaluation.other_data import sentences
+    from mien.reporting.evaluation_page import between
 
     overall, whole = cross.evaluation.whole.intervals.overall, cross.evaluation.whole
     typer.echo(f"{cross.model.name} on {_called(cross.data)}: {whole.faces:,} faces of {whole.photos:,} photos")

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.base.errors import UserError
+from mien.base.files import written_whole
 from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption, ModelOption
 from mien.cli.output import say, without_libraries_on_stderr
 from mien.cli.use import predictor_for
-from mien.errors import UserError
-from mien.written_whole import written_whole
 
 if TYPE_CHECKING:
-    from mien.predict.explanation import Explanation
-    from mien.predict.predictor import FoundFaces, Predictor
+    from mien.inference.heatmap import Explanation
+    from mien.inference.predictor import FoundFaces, Predictor
 
 MOST_DRAWN = 12  # faces; the picture would be too long to look at
 
@@ -46,7 +46,7 @@ def explain(
     names = predictor.model.spec.classes
     if name is not None and name not in names:
         raise UserError(f"--class: {predictor.model.says} knows no {name!r}; it knows {', '.join(names)}.")
-    from mien.predict.explanation import explain_faces, explanation_figure
+    from mien.inference.heatmap import explain_faces, explanation_figure
 
     with without_libraries_on_stderr():
         found = _faces(predictor, photo, cropped)
@@ -62,9 +62,8 @@ def explain(
 
 
 def _faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFaces":
-    from mien.faces.decode import UnreadablePhoto
-    from mien.predict.photos import no_face
-    from mien.predict.picture import Picture
+    from mien.inference.predictor import Picture, no_face
+    from mien.runtime.decode import UnreadablePhoto
 
     try:
         pixels = Picture(photo).pixels(predictor.model.spec.colour, predictor.settings)

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import say, without_libraries_on_stderr
 from mien.cli.photo_files import find_photos
 from mien.cli.workspace import find_root, registered_model
-from mien.errors import UserError
 
 if TYPE_CHECKING:
-    from mien.crossdata.model import MeasuredModel
-    from mien.export.faces import ExportFaces
-    from mien.export.onnx import Exported
+    from mien.inference.address import MeasuredModel
+    from mien.inference.export import Exported, ExportFaces
 
 CROP = Path("build/crop")
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -52,7 +51,7 @@ def export(
     """
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise UserError(f"{missing[0]} is not installed: `pip install -c constraints.txt '.[onnx]'` brings it.")
-    from mien.export.onnx import export_onnx
+    from mien.inference.export import export_onnx
 
     root = find_root()
     measured = _model(root, model, data)
@@ -64,7 +63,7 @@ def export(
 
 
 def _model(root: Path, said: str | None, data: str | None) -> "MeasuredModel":
-    from mien.crossdata.model import open_measured
+    from mien.inference.address import open_measured
     from mien.tracking.store import use_store
 
     use_store(root)
@@ -73,9 +72,9 @@ def _model(root: Path, said: str | None, data: str | None) -> "MeasuredModel":
 
 def _faces(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool) -> "ExportFaces":
     """The model's own faces, those of the photos that were given, or drawn ones; says which it had to do without."""
-    from mien.configuration.schemas import settings_of_use
-    from mien.export.faces import NoOwnFaces, drawn_faces, own_faces, photo_faces
-    from mien.predict.predictor import Predictor
+    from mien.base.settings import settings_of_use
+    from mien.inference.export import NoOwnFaces, drawn_faces, own_faces, photo_faces
+    from mien.inference.predictor import Predictor
 
     if photos:
         named = find_photos(photos)

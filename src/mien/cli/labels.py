@@ -30,7 +30,7 @@ def labels(
     the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
     validation are judged: the test set stays closed. A killed run goes on where it was.
     """
-    from mien.labels.judge import PAGE, TABLE, judge_labels
+    from mien.evaluation.label_noise import PAGE, TABLE, judge_labels
 
     root = find_root()
     choices, settings = _settings(root)
@@ -52,7 +52,7 @@ def labels(
 
 def _settings(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
     """What params.yaml chooses in each of GROUPS, by name and as settings."""
-    from mien.configuration.schemas import read_settings, refuse_unknown_choice
+    from mien.base.settings import read_settings, refuse_unknown_choice
 
     choices, conf = read_yaml(root / PARAMS), root / "conf"
     settings = {}
@@ -64,8 +64,8 @@ def _settings(root: Path) -> tuple[dict[str, str], dict[str, Any]]:
 
 def _recipe(root: Path, settings: dict[str, Any], epochs: int | None) -> "Recipe":
     """What params.yaml chooses, with what tune handed on where it has run."""
-    from mien.errors import UserError
-    from mien.records import read_record
+    from mien.base.errors import UserError
+    from mien.base.records import read_record
     from mien.training.recipe import Recipe
 
     recipe = Recipe(*(settings[group] for group in GROUPS[1:]))

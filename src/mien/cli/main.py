@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from mien import __version__
+from mien.base.errors import UserError
 from mien.cli import (
     card,
     check,
@@ -26,14 +27,12 @@ from mien.cli import (
     predict,
     preset,
     registry,
-    sample,
     status,
     tracking,
     video,
     web_page,
 )
 from mien.cli.output import say
-from mien.errors import UserError
 
 
 class Commands(TyperGroup):
@@ -77,7 +76,6 @@ for group in (
     data,
     models,
     detector,
-    sample,
 ):
     group.add_to(app)
 

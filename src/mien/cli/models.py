@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console, show
 from mien.cli.workspace import PARAMS, find_root, read_yaml
-from mien.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.models.settings import ModelConfig
+    from mien.models.spec import ModelConfig
 
 OWN_SIZE = 48  # pixels, of the faces for which a network of any size is counted
 
@@ -40,7 +40,7 @@ def _as_table(files: list[Path], chosen: object) -> "Table":
     from rich import box
     from rich.table import Table
 
-    from mien.configuration.schemas import read_settings
+    from mien.base.settings import read_settings
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
@@ -62,7 +62,7 @@ def _network(config: "ModelConfig") -> str:
 
 def _faces(config: "ModelConfig") -> str:
     """What the crop must give, and what the network makes of it."""
-    from mien.models.settings import FACES
+    from mien.models.spec import FACES
 
     wanted = FACES[config.name]
     if wanted.size:
@@ -72,9 +72,8 @@ def _faces(config: "ModelConfig") -> str:
 
 def _counts(config: "ModelConfig") -> tuple[str, str]:
     """Trainable parameters, and multiply-adds in millions."""
-    from mien.models.catalogue import build_model, trainable_parameters
-    from mien.models.cost import multiply_adds
-    from mien.models.settings import FACES
+    from mien.models.networks import build_model, multiply_adds, trainable_parameters
+    from mien.models.spec import FACES
 
     wanted = FACES[config.name]
     size, channels = wanted.size or OWN_SIZE, 3 if wanted.colour == "rgb" else 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mien.printable import printable
+from mien.base.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.base.errors import UserError
 from mien.cli.photo_files import STDIN, is_video, standard_input
-from mien.errors import UserError
-from mien.predict.picture import Picture
+from mien.inference.predictor import Picture
 
 if TYPE_CHECKING:
-    from mien.predict.photos import PhotoPrediction
-    from mien.predict.settings import PredictConfig
+    from mien.inference.detectors import PredictConfig
+    from mien.inference.predictor import PhotoPrediction
 
 
 class Pictures:
@@ -46,7 +46,7 @@ class Pictures:
         ]
 
     def _frames(self, file: Path) -> Iterator[Picture]:
-        from mien.video.read import opened
+        from mien.inference.video import opened
 
         try:
             with opened(file) as video:

@@ -12,8 +12,7 @@ from mien.cli.use import UNUSABLE, predictor_for
 
 if TYPE_CHECKING:
     from mien.cli.annotated_files import AnnotatedFiles
-    from mien.predict.photos import PhotoPrediction
-    from mien.predict.predictor import Predictor
+    from mien.inference.predictor import PhotoPrediction, Predictor
 
 PARTLY = 1  # exit code
 
@@ -90,7 +89,7 @@ def _predict(
     from tqdm import tqdm
 
     from mien.cli.pictures import Pictures
-    from mien.predict.photos import predict_pictures
+    from mien.inference.predictor import predict_pictures
 
     pictures = Pictures(named.files, predictor.settings, every)
     found = []

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.errors import UserError
-from mien.written_whole import written_whole
+from mien.base.errors import UserError
+from mien.base.files import written_whole
 
 if TYPE_CHECKING:
-    from mien.predict.photos import PhotoPrediction
+    from mien.inference.predictor import PhotoPrediction
 
 
 def print_json(predictions: "list[PhotoPrediction]", about: tuple[str, int | None]) -> None:

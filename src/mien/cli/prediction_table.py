@@ -7,8 +7,7 @@ from mien.cli.output import console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.predict.photos import PhotoPrediction
-    from mien.predict.predictor import FacePrediction
+    from mien.inference.predictor import FacePrediction, PhotoPrediction
 
 BAR: Final = 10  # characters
 

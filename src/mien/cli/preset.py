@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console, show
 from mien.cli.workspace import PARAMS, find_root, read_yaml
-from mien.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +49,7 @@ def _apply(root: Path, name: str, file: Path) -> None:
 
 
 def _check(root: Path, file: Path) -> None:
-    from mien.configuration.check import mistakes
+    from mien.cli.check import mistakes
 
     if found := mistakes(file, root / "conf"):
         raise UserError("\nmien: ".join(found))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import show
 from mien.cli.workspace import find_root, registered_model
-from mien.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, find_root, read_yaml
-from mien.errors import UserError
 
 # A line of the summary: its name ("" goes on with the one above) and rich text.
 Line = tuple[str, str]
@@ -62,7 +62,7 @@ def status() -> None:
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
-    from mien.models.account import LINEAGE, LINEAGE_KEYS
+    from mien.models.spec import LINEAGE, LINEAGE_KEYS
 
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
@@ -92,7 +92,7 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if lineage:
-        from mien.models.machine import trained_on, unlike_here
+        from mien.training.hardware import trained_on, unlike_here
 
         yield "trained in", trained_on(lineage)
         if unlike := unlike_here(lineage):
@@ -177,7 +177,7 @@ def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | 
     Raises:
         UserError: it is damaged, or of another version of mien.
     """
-    from mien.records import read_record
+    from mien.base.records import read_record
 
     return read_record(file, keys, f"`dvc repro {stage}` writes it anew") if file.is_file() else None
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.workspace import find_root
-from mien.errors import UserError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,8 +29,7 @@ def ui(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on the tracking store (a lean server; Ctrl-C ends it)."""
-    from mien.tracking.failure import shown
-    from mien.tracking.store import connect, database_file, use_store
+    from mien.tracking.store import connect, database_file, shown, use_store
 
     uri = use_store(find_root())
     if uri.startswith(("http://", "https://")):

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.output import say
 from mien.cli.workspace import find_root, registered_model
-from mien.errors import UserError
 
 if TYPE_CHECKING:
-    from mien.predict.loaded import LoadedModel
-    from mien.predict.predictor import Predictor
-    from mien.predict.settings import PredictConfig
+    from mien.inference.classifier import LoadedModel
+    from mien.inference.detectors import PredictConfig
+    from mien.inference.predictor import Predictor
 
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
@@ -24,7 +24,7 @@ def predictor_for(model: str | None, data: str | None, options: dict[str, Any]) 
     """
     try:
         settings = settings_with(options)
-        from mien.predict.detectors import build_detector
+        from mien.inference.detectors import build_detector
 
         detector = build_detector(settings)
         loaded = _load(model, data)
@@ -32,7 +32,7 @@ def predictor_for(model: str | None, data: str | None, options: dict[str, Any]) 
         say(f"mien: {error}")
         raise typer.Exit(UNUSABLE) from error
     _warn(loaded)
-    from mien.predict.predictor import Predictor
+    from mien.inference.predictor import Predictor
 
     return Predictor(loaded, detector, settings)
 
@@ -43,7 +43,7 @@ def settings_with(options: dict[str, Any]) -> "PredictConfig":
     Raises:
         UserError: a setting or an option says what cannot be.
     """
-    from mien.configuration.schemas import settings_of_use
+    from mien.base.settings import settings_of_use
 
     settings: PredictConfig = settings_of_use(find_root(), "predict")
     given = {key: value for key, value in options.items() if value is not None}
@@ -56,12 +56,12 @@ def settings_with(options: dict[str, Any]) -> "PredictConfig":
 
 
 def _load(model: str | None, data: str | None) -> "LoadedModel":
-    from mien.predict.loaded import load_model_of
+    from mien.inference.classifier import load_model_of
 
     if model and ":/" not in model:
         return load_model_of(model)
-    from mien.predict.ahead import load_registered_ahead
-    from mien.predict.registered import NoSuchModel
+    from mien.inference.address import NoSuchModel
+    from mien.inference.current import load_registered_ahead
     from mien.tracking.store import use_store
 
     root = find_root()

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien.base.errors import UserError
 from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption, ModelOption
 from mien.cli.output import say
 from mien.cli.use import UNUSABLE, predictor_for
-from mien.errors import UserError
 
 if TYPE_CHECKING:
-    from mien.video.annotate import VideoReport
+    from mien.inference.video_annotation import VideoReport
 
 PARTLY = 1  # exit code
 
@@ -45,7 +45,7 @@ def video(
         raise typer.Exit(UNUSABLE)
     predictor = predictor_for(model, data, {"detector": detector, "min_face": min_face, "min_score": min_score})
     from mien.cli.video_progress import bar_of
-    from mien.video.annotate import annotate_video
+    from mien.inference.video_annotation import annotate_video
 
     try:
         with bar_of(source.name) as progress:
@@ -70,7 +70,7 @@ def _refusal(source: Path, out: Path, smoothing: float) -> str:
 
 def _tell(report: "VideoReport", source: Path, out: Path, model: str, detector: str) -> bool:
     """Say what came of it; whether something is amiss."""
-    from mien.video.annotate import timeline_file
+    from mien.inference.video_annotation import timeline_file
 
     people = f"{report.tracks:,} face{'s' * (report.tracks != 1)}"
     typer.echo(

@@ -34,9 +34,9 @@ def serve_page(
     It answers with the champion, and takes up a newly promoted one without a restart. Limits: conf/app.yaml.
     """
     os.environ.update(SILENT)
-    from mien.configuration.schemas import settings_of_use
-    from mien.errors import UserError
-    from mien.predict.registered import NoSuchModel
+    from mien.base.errors import UserError
+    from mien.base.settings import settings_of_use
+    from mien.inference.address import NoSuchModel
     from mien.tracking.store import use_store
 
     root = find_root()
@@ -47,8 +47,8 @@ def serve_page(
         from mien.app.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs {error.name}; `pip install -c constraints.txt '.[app]'` brings it.") from error
-    from mien.predict.current import CurrentModel
-    from mien.predict.detectors import build_detector
+    from mien.inference.current import CurrentModel
+    from mien.inference.detectors import build_detector
 
     uri = model or f"models:/{registered_model(root, data)}@champion"
     try:

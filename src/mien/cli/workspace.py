@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from mien.errors import UserError
+from mien.base.errors import UserError
 
 PARAMS: Final = "params.yaml"
 
@@ -47,6 +47,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, is no YAML, or no mapping.
     """
-    from mien.configuration.plain_yaml import read_plain_yaml  # brings yaml, which `mien --help` does without
+    from mien.base.settings import read_plain_yaml
 
     return read_plain_yaml(file, str(file))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.evaluation.checks import Floats, Ints, checked_labels, checked_logits, checked_probabilities, classes_of
-from mien.models.probabilities import softmax
+from mien.runtime.session import softmax
 
 LIMITS: Final = (1e-3, 1e3)
 

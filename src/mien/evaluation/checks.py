@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import UserError
-from mien.expressions import CLASS_SETS, N_EXPRESSIONS
+from mien.base.classes import CLASS_SETS, N_EXPRESSIONS
+from mien.base.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

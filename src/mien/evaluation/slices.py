@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mien.evaluation.bootstrap import Interval, cluster_sums, interval, photo_clusters, resampled
+from mien.base.classes import WITH_CONTEMPT
 from mien.evaluation.checks import Array, Floats, Ints
-from mien.expressions import WITH_CONTEMPT
+from mien.evaluation.intervals import Interval, cluster_sums, interval, photo_clusters, resampled
 
 TOO_FEW: Final = 20
 THIRDS: Final = ("low", "middle", "high")

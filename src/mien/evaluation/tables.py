@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.evaluation.bootstrap import Interval
-from mien.evaluation.evaluate import Evaluation, Part
+from mien.evaluation.intervals import Interval
+from mien.evaluation.scoring import Evaluation, Part
 
 IDENTITY: Final = ("data", "model", "data_digest", "split_digest")
 _DIGITS: Final = 6

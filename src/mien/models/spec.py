@@ -1,12 +1,76 @@
-"""What a network is and which faces it takes, without PyTorch: an ONNX file travels with it too."""
+"""Model description: settings, input, classes, and the record of its training."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
+from mien.base.records import read_record
 
 if TYPE_CHECKING:
-    from mien.models.catalogue import Network
+    from mien.models.networks import Network
+
+
+class Faces(NamedTuple):
+    """The faces that a network was made for; None means any."""
+
+    size: int | None = None  # pixels
+    colour: str | None = None  # rgb or grey
+
+
+# Every network by its name; mien.models.catalogue builds them.
+FACES: Final = {
+    "resnet": Faces(),
+    "vgg64": Faces(64, "rgb"),
+    "cnn48": Faces(48, "grey"),
+    "lenet48": Faces(48, "grey"),
+    "cnn5x5": Faces(48, "grey"),
+    "mobilenetv2": Faces(),
+    "timm": Faces(),
+}
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+# Those with a backbone that can be frozen, and whose weights can come from elsewhere.
+WITH_BACKBONE: Final = ("mobilenetv2", "timm")
+
+
+@dataclass
+class ModelConfig:
+    """A network by name; which of the numbers it uses is its own affair."""
+
+    name: str  # a key of FACES
+    width: int = field(default=32, metadata={"optional": True})  # channels of the residual net's first stage
+    dropout: float = 0.2  # before the last layer
+    # The rest is of those with a backbone.
+    backbone: str = field(default="", metadata={"optional": True})  # of timm: the name of one of its models
+    input_size: int = field(default=0, metadata={"optional": True})  # pixels that it was made for; 0: the crop's
+    weights: str = field(default="none", metadata={"optional": True})  # to begin with: none, imagenet or a file
+    weights_sha256: str = field(default="", metadata={"optional": True})  # the file's digest, in hex
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no network has, and sizes that make none."""
+        if self.name not in FACES:
+            raise ValueError(f"name must be one of {', '.join(sorted(FACES))}, not {self.name!r}")
+        if self.width < 4:
+            raise ValueError(f"width must be at least 4 channels, not {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a probability from 0 to below 1, not {self.dropout}")
+        self._refuse_backbone()
+
+    def _refuse_backbone(self) -> None:
+        if self.name not in WITH_BACKBONE and (self.backbone, self.input_size, self.weights) != ("", 0, "none"):
+            raise ValueError(f"backbone, input_size and weights are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
+        if (self.name == "timm") != bool(self.backbone):
+            raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
+        if self.input_size and not 32 <= self.input_size <= 512:
+            raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
+        from_file = self.weights not in ("none", "imagenet")
+        if from_file and not DIGEST.fullmatch(self.weights_sha256):
+            raise ValueError(
+                f"weights_sha256 must be 64 hex digits, as `sha256sum {self.weights}` says, not {self.weights_sha256!r}"
+            )
+        if self.weights_sha256 and not from_file:
+            raise ValueError(f"weights_sha256 is of a file, and weights is {self.weights}; take it out")
 
 
 @dataclass(frozen=True)
@@ -28,9 +92,56 @@ class ModelSpec:
 
     def build(self) -> "Network":
         """The network with fresh weights; needs PyTorch."""
-        from mien.models.catalogue import build_model
-        from mien.models.settings import ModelConfig
+        from mien.models.networks import build_model
 
         return build_model(
             ModelConfig(**self.architecture), size=self.size, channels=self.channels, classes=len(self.classes)
         )
+
+
+SPEC: Final = "model.json"
+LINEAGE: Final = "lineage.json"
+ANEW: Final = "`dvc repro train` writes it anew"
+
+# The fields of ModelSpec. None has a default here: another cut than the training's gives wrong answers, silently.
+SPEC_KEYS: Final[dict[str, type]] = {
+    "architecture": dict,
+    "size": int,
+    "colour": str,
+    "margin": float,
+    "square": bool,
+    "apply_exif_rotation": bool,
+    "classes": list,
+}
+# What is used of a training's account of itself. `device` and `search.made_on` came later: unknown where absent.
+LINEAGE_KEYS: Final[dict[str, type]] = {
+    "digest": str,
+    "run": str,
+    "data": str,
+    "model": str,
+    "choices": dict,
+    "config": dict,
+    "search": dict,
+    "data_digest": str,
+    "split_digest": str,
+    "precision": str,
+    "parameters": int,
+}
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """How faces are cut for the network in a folder, its architecture and its classes.
+
+    Raises:
+        UserError: model.json is missing, damaged, or of another version of mien.
+    """
+    return read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+
+
+def read_lineage(folder: Path) -> dict[str, Any]:
+    """Where the network in a folder comes from.
+
+    Raises:
+        UserError: lineage.json is missing, damaged, or of another version of mien.
+    """
+    return read_record(folder / LINEAGE, LINEAGE_KEYS, ANEW)

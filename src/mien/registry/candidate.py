@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import mien
-from mien.models.account import SPEC, read_lineage, read_spec
-from mien.records import read_record
+from mien.base.records import read_record
+from mien.models.spec import SPEC, read_lineage, read_spec
 
 PACKAGE: Final = Path(mien.__file__).resolve().parent
 # The code that turns a photo into a probability: a change in it makes another model of the same weights.
 SERVING: Final = (
-    "expressions.py",
-    "faces/cut.py",
-    "faces/decode.py",
-    "faces/geometry.py",
-    "faces/jpeg.py",
-    "faces/png.py",
+    "base/classes.py",
     "models",
-    "registry/limits.py",
-    "registry/pixels.py",
     "registry/served.py",
+    "runtime",
 )
 WEIGHTS: Final = "model.safetensors"
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from mien.registry.events import PENDING, PREFIX, reigning
 from mien.registry.gate import Decision
-from mien.registry.tags import DECISION, DONE, IDENTITY
+from mien.registry.history import DECISION, DONE, IDENTITY, PENDING, PREFIX, reigning
 from mien.tracking.store import database_file
 
 

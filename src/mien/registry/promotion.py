@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.errors import UserError
-from mien.registry.events import (
+from mien.base.errors import UserError
+from mien.registry.history import (
     BY_HAND,
     PENDING,
     PROMOTED,
@@ -16,13 +16,12 @@ from mien.registry.events import (
     append_event,
     champions,
     events_of,
+    mark_runs,
     new_event,
     read_model,
     reigning,
 )
-from mien.registry.marks import mark_runs
-from mien.tracking.failure import first_line, is_unreachable, shown
-from mien.tracking.store import URI, connect, store_lock
+from mien.tracking.store import URI, connect, first_line, is_unreachable, shown, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel

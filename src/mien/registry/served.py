@@ -16,15 +16,11 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from mien.errors import UserError
-from mien.faces.cut import cut_face
-from mien.faces.decode import UnreadablePhoto, decode_photo
-from mien.faces.geometry import Box
-from mien.models.inference import predict_logits
-from mien.models.probabilities import softmax
-from mien.models.saved import load_model
-from mien.registry.limits import limits_from
-from mien.registry.pixels import as_photo
+from mien.base.errors import UserError
+from mien.models.weights import load_model, predict_logits
+from mien.runtime.cut import Box, cut_face
+from mien.runtime.decode import UnreadablePhoto, as_photo, decode_photo, limits_from
+from mien.runtime.session import softmax
 
 IMAGE: Final = "image"  # column: a file's bytes
 PIXELS: Final = "pixels"  # column: the picture itself, as nested lists

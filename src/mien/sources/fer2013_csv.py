@@ -1,18 +1,142 @@
 """FER2013's csv, read in chunks: rows with a label, an official part and pixels, and the rows that have not."""
 
 import csv
-from collections.abc import Iterator
+import gzip
+import lzma
+import tarfile
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 
-from mien.errors import UserError
-from mien.expressions import N_EXPRESSIONS
-from mien.sources.bad_row import BadRow
-from mien.sources.fer2013_file import open_csv
-from mien.sources.fer2013_pixels import parse_pixels
+from mien.base.classes import N_EXPRESSIONS
+from mien.base.errors import UserError
+from mien.sources.table import BadRow
+
+SIDE: Final = 48  # pixels; a face is SIDE x SIDE
+VALUES: Final = SIDE * SIDE
+BRIGHTEST: Final = 255
+
+
+def parse_pixels(texts: Sequence[bytes]) -> tuple[np.ndarray, dict[int, BadRow]]:
+    """Pixel strings as (len(texts), 2304) uint8, and by position those that are none, whose pixels are 0.
+
+    A string is 2,304 whole numbers from 0 to 255, separated by blanks. NumPy's parser says nothing when a number
+    is too large for its type or when it meets what is no number; each face written out again must therefore be as
+    long as its string. Where that is not so, as with two blanks or leading zeros, the strings are read one by one.
+    """
+    at_once = _parse_at_once(texts)
+    if at_once is not None:
+        return at_once, {}
+    pixels = np.zeros((len(texts), VALUES), np.uint8)
+    bad: dict[int, BadRow] = {}
+    for position, text in enumerate(texts):
+        try:
+            pixels[position] = _parse_one(text)
+        except BadRow as error:
+            bad[position] = error
+    return pixels, bad
+
+
+def _parse_at_once(texts: Sequence[bytes]) -> np.ndarray | None:
+    """All strings' pixels, or None where one of them is not written plainly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy 2 says that it met what is no number
+        try:
+            # 16 bits, since in 8 a number from 256 on would become another one of as many digits
+            values = np.fromstring(b" ".join(texts), np.int16, sep=" ")
+        except (DeprecationWarning, ValueError):
+            return None
+    if values.size != len(texts) * VALUES or (values.size and (values.min() < 0 or values.max() > BRIGHTEST)):
+        return None
+    pixels = values.astype(np.uint8).reshape(-1, VALUES)
+    # row by row: along an axis, count_nonzero is twice as slow
+    longer = zip(pixels > 9, pixels > 99, strict=True)
+    further = [np.count_nonzero(two) + np.count_nonzero(three) for two, three in longer]
+    plain = 2 * VALUES - 1  # one digit each, and the blanks between them
+    return pixels if all(plain + n == len(text) for n, text in zip(further, texts, strict=True)) else None
+
+
+def _parse_one(text: bytes) -> list[int]:
+    values = text.split()
+    if len(values) != VALUES:
+        raise BadRow("wrong_pixel_count", f"{len(values):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed")
+    for position, value in enumerate(values, start=1):
+        if not (value.isdigit() and len(value) <= 9 and int(value) <= BRIGHTEST):
+            shown = value[:20].decode("utf-8", "replace")
+            raise BadRow("bad_pixel", f"pixel {position} is {shown!r}, no whole number from 0 to {BRIGHTEST}")
+    return [int(value) for value in values]
+
+
+# Kaggle's name for the set's second edition, whose header is "emotion, Usage, pixels".
+NAMES: Final = ("fer2013.csv", "icml_face_data.csv")
+PACKED: Final = ("", ".gz", ".xz")
+ARCHIVE: Final = "fer2013.tar.gz"
+DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError)
+
+
+def find_csv(folder: Path) -> Path:
+    """The one file in `folder`, or in `fer2013/` below it, that is FER2013's csv or holds it.
+
+    Raises:
+        UserError: there is no such folder, none, or more than one.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
+    known = [*(f"{name}{packed}" for name in NAMES for packed in PACKED), ARCHIVE]
+    places = (folder, folder / "fer2013")
+    found = [place / name for place in places for name in known if (place / name).is_file()]
+    if not found:
+        raise UserError(f"{folder} holds no FER2013: none of {', '.join(known)} is there.")
+    if len(found) > 1:
+        names = " and ".join(file.relative_to(folder).as_posix() for file in found)
+        raise UserError(f"{folder} holds {names}; leave the one that is to be used.")
+    return found[0]
+
+
+@contextmanager
+def open_csv(file: Path) -> Iterator[IO[bytes]]:
+    """The csv's bytes, unpacked while they are read.
+
+    Raises:
+        UserError: the file is damaged or breaks off, or the archive holds no fer2013.csv; also while it is read.
+    """
+    try:
+        with _opened(file) as content:
+            yield content
+    except DAMAGED as error:
+        why = str(error).rstrip(".") or type(error).__name__
+        raise UserError(f"{file} is damaged or breaks off ({why}); download it again.") from error
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    if file.name == ARCHIVE:
+        # not tarfile's own "r|gz", which does not look at the checksum
+        with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
+            yield _member(archive, file)
+            while packed.read(1 << 20):  # the checksum stands at the end
+                pass
+    else:
+        openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+        with openers.get(file.suffix, open)(file, "rb") as content:
+            yield content
+
+
+def _member(archive: tarfile.TarFile, file: Path) -> IO[bytes]:
+    """The csv as a stream: nothing of the archive is written anywhere."""
+    for member in archive:
+        if member.isfile() and PurePosixPath(member.name).name == NAMES[0]:
+            content = archive.extractfile(member)
+            if content is not None:
+                return content
+    raise UserError(f"{file} holds no {NAMES[0]}; the distributed archive has it as fer2013/{NAMES[0]}.")
+
 
 COLUMNS: Final = ("emotion", "pixels", "usage")
 LABELS: Final = {str(label).encode(): label for label in range(N_EXPRESSIONS)}

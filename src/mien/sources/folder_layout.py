@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.errors import UserError
-from mien.sources.spelling import expression_numbered, expression_spelt, part_spelt, plain
+from mien.base.errors import UserError
+from mien.sources.label_names import expression_numbered, expression_spelt, part_spelt, plain
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,35 @@
 """The faces table: what every source turns its raw data set into, one row per face."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mien.expressions import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class BadRow(Exception):
+    """A row that is set aside: a reason in one fixed word, a sentence, and as much of the row as could be read."""
+
+    def __init__(self, reason: str, detail: str, row: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.row = row or {}
+
+    def problem(self, where: str) -> dict[str, str]:
+        """The row as one of `Ingested.problems`; `where` names file and line."""
+        label = self.row.get("label")
+        return {
+            "where": where,
+            "face_id": str(self.row.get("face_id", "")),
+            "image": str(self.row.get("image", "")),
+            "label": "" if label is None else EXPRESSIONS[label],
+            "reason": self.reason,
+            "detail": self.detail,
+        }
+
 
 # `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.

@@ -16,10 +16,9 @@ import time
 from contextlib import suppress
 from typing import IO, Any, Final
 
-from mien.tracking.failure import first_line
 from mien.tracking.live_run import LiveRun
 from mien.tracking.runs import RunIdentity
-from mien.tracking.store import connect
+from mien.tracking.store import connect, first_line
 
 NICENESS: Final = 10  # at 19 a busy machine would starve it, and closing a short training would wait for it
 AGAIN: Final = 30.0  # seconds until a store that failed is tried again

@@ -1,8 +1,10 @@
-"""Where tracking goes: the store's address, its first creation, and a client that gives up soon."""
+"""The tracking store: where it is, opening it, and errors of it in a sentence."""
 
 import fcntl
 import logging
 import os
+import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +12,93 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from mien.checkout import main_checkout
-from mien.errors import UserError
-from mien.tracking.database import why_not_opened
+from mien.base.errors import UserError
+from mien.base.state import main_checkout
 from mien.tracking.notes import NOTE
 from mien.tracking.views import view_tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
+
+# What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
+KNOWN: Final = {
+    "Connection refused": "Connection refused",
+    "timed out": "timed out",
+    "too many 500 error responses": "too many 500 error responses",
+    "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "error code 403": "it does not allow this user, or this name of the server",
+}
+# MLflow's client says so where a request got no answer, and where 5xx is all that it got.
+NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in a few words."""
+    text = str(error).strip() or type(error).__name__
+    known = [meaning for words, meaning in KNOWN.items() if words in text]
+    return known[0] if known else text.splitlines()[0][:200]
+
+
+def shown(uri: str) -> str:
+    """A store's address as people and logs may see it."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def is_unreachable(uri: str, error: BaseException) -> bool:
+    """Whether a server gave no answer, so that the same request may do later; never of an sqlite file.
+
+    An answer that refuses (a wrong password, a missing right, a wrong address) is no failure to reach it.
+    """
+    if uri.startswith(("http://", "https://")):
+        text = str(error)
+        return any(words in text for words in NO_ANSWER) or isinstance(error, ConnectionError | TimeoutError)
+    return not uri.startswith("sqlite:") and "OperationalError" in f"{type(error).__name__} {error}"
+
+
+OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
+
+
+def why_not_opened(uri: str, error: Exception) -> str | None:
+    """The sentence for what MLflow raised when it opened a database, or None where that was something else.
+
+    An sqlite store that lacks some of MLflow's tables never comes here: MLflow migrates it when it opens it.
+    """
+    if found := OTHER_SCHEMA.search(str(error)):
+        return _of_another_schema(uri, found[1])
+    # What derives from it tells of passing trouble, such as a locked or a full one.
+    if type(getattr(error, "orig", None)) is sqlite3.DatabaseError:
+        return _useless(uri, str(getattr(error, "orig", "")))
+    return None
+
+
+def _of_another_schema(uri: str, revision: str) -> str:
+    import mlflow
+
+    if revision == "None":
+        return _useless(uri, "it has tables and no schema version")
+    migrations = Path(mlflow.__file__).parent / "store/db_migrations/versions"
+    if any(migrations.glob(f"{revision}_*.py")):
+        return (
+            f"the tracking store {shown(uri)} is of an older MLflow than {mlflow.__version__}; make a copy, then "
+            f"`mlflow db upgrade {_argument(uri)}` brings it up to date."
+        )
+    return (
+        f"the tracking store {shown(uri)} has schema version {revision}, which MLflow {mlflow.__version__} does not "
+        "know: a newer MLflow has upgraded it; install that one, or bring back the copy from before."
+    )
+
+
+def _useless(uri: str, reason: str) -> str:
+    return (
+        f"the tracking store {shown(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
+        "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
+    )
+
+
+def _argument(uri: str) -> str:
+    return uri if shown(uri) == uri else '"$MLFLOW_TRACKING_URI"'
+
 
 URI: Final = "MLFLOW_TRACKING_URI"
 # MLflow's own defaults let a dead server hold a training for minutes, and phone home.

@@ -1,5 +1,5 @@
 """Training with Lightning, whose metrics import torchvision where it is installed."""
 
-from mien.models.torchvision_build import allow_torchvision
+from mien.models.timm_backbone import allow_torchvision
 
 allow_torchvision()

@@ -7,16 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
-from mien.training.faces import Batch
-from mien.training.schedule import make_optimizer, make_schedule
-from mien.training.settings import OptimConfig
+from mien.training.dataset import Batch
+from mien.training.optimizers import make_optimizer, make_schedule
+from mien.training.recipe import OptimConfig
 
 
 class ExpressionTask(pl.LightningModule):

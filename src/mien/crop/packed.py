@@ -1,0 +1,156 @@
+"""Faces of one size in one file: `faces.npy`, its index, and how they were cut."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import pandas as pd
+
+from mien.base.errors import UserError
+from mien.base.records import opened, read_record
+from mien.crop.photo_faces import DIGEST_BYTES, PhotoFaces
+from mien.crop.selection import dropped_rows
+
+COLUMNS = (
+    *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
+    *("source_split", "photo_digest", "face_digest", "votes"),
+)
+
+
+class CropIndex:
+    """Collects what photos gave, and becomes the index and the quarantine at the end."""
+
+    def __init__(self, selected: pd.DataFrame) -> None:
+        self._selected = selected
+        self._n = 0
+        self._rows = np.zeros(len(selected), np.int64)
+        self._boxes = np.zeros((len(selected), 4), np.int32)
+        self._digests = np.zeros((len(selected), 2, DIGEST_BYTES), np.uint8)  # of the photo, of the face
+        self._dropped: list[tuple[int, str, str]] = []
+        self.clamped = 0
+        self.reduced: Counter[int] = Counter()
+
+    def note(self, photo: PhotoFaces) -> None:
+        """Take what one photo gave."""
+        for row, box, digest in photo.kept:
+            self._rows[self._n] = row
+            self._boxes[self._n] = box
+            self._digests[self._n] = np.frombuffer(photo.digest + digest, np.uint8).reshape(2, DIGEST_BYTES)
+            self._n += 1
+        self._dropped += photo.dropped
+        self.clamped += photo.clamped
+        if photo.kept:
+            self.reduced[photo.reduced] += 1
+
+    def index(self) -> pd.DataFrame:
+        """The index of the packed faces, in the order in which they were taken."""
+        taken = self._selected.iloc[self._rows[: self._n]].reset_index(drop=True)
+        boxes = self._boxes[: self._n]
+        columns = {
+            "row": np.arange(self._n, dtype=np.int64),
+            **{name: boxes[:, i] for i, name in enumerate(("top", "left", "right", "bottom"))},
+            "face_size": np.minimum(boxes[:, 3] - boxes[:, 0], boxes[:, 2] - boxes[:, 1]),
+            "photo_digest": [digest.tobytes().hex() for digest in self._digests[: self._n, 0]],
+            "face_digest": [digest.tobytes().hex() for digest in self._digests[: self._n, 1]],
+        }
+        return taken.assign(**columns)[list(COLUMNS)]
+
+    def quarantine(self) -> pd.DataFrame:
+        """The rows that gave no face, reason by reason, each in the table's order."""
+        parts = [dropped_rows(self._selected.iloc[:0], "", [])]
+        for reason in sorted({reason for _, reason, _ in self._dropped}):
+            some = sorted((row, detail) for row, why, detail in self._dropped if why == reason)
+            rows = self._selected.iloc[[row for row, _ in some]]
+            parts.append(dropped_rows(rows, reason, [detail for _, detail in some]))
+        return pd.concat(parts, ignore_index=True)
+
+
+PIXELS: Final = "faces.npy"
+INDEX: Final = "index.parquet"
+SPEC: Final = "crop.json"
+ANEW: Final = "`dvc repro crop` writes it anew"
+SPEC_KEYS: Final[dict[str, type]] = {
+    "size": int,
+    "colour": str,
+    "margin": float,
+    "square": bool,
+    "apply_exif_rotation": bool,
+    "classes": list,
+    "n": int,
+    "digest": str,
+}
+
+
+@dataclass(frozen=True)
+class PackedFaces:
+    """Packed faces, opened.
+
+    `pixels` is memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1; `index` has a row per face in the
+    same order; `spec` is crop.json: size, colour, margin, square, apply_exif_rotation, classes, n, digest.
+    """
+
+    pixels: np.ndarray
+    index: pd.DataFrame
+    spec: dict[str, Any]
+
+
+def open_faces(folder: Path) -> PackedFaces:
+    """The packed faces that `crop_faces` wrote into `folder`.
+
+    Raises:
+        UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
+    """
+    spec = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+    pixels = opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), ANEW)
+    index = opened(folder / INDEX, pd.read_parquet, ANEW)
+    if not len(pixels) == len(index) == spec["n"]:
+        raise UserError(f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; {ANEW}.")
+    return PackedFaces(pixels, index, spec)
+
+
+def faces_digest(index: pd.DataFrame) -> str:
+    """SHA-256, in hex, over every face's digest, label, id and votes: the identity of the data as it is learnt from."""
+    digest = hashlib.sha256()
+    for column in ("face_digest", "label", "face_id"):
+        digest.update("\n".join(index[column].astype(str)).encode())
+    if index["votes"].notna().any():
+        for votes in index["votes"]:
+            digest.update(b"" if votes is None else np.asarray(votes, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+class FaceWriter:
+    """Writes faces one after the other into an .npy file whose length is known only at the end."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.n = 0
+        self._shape = shape
+        self._file = path.open("wb", buffering=1 << 20)
+        self._header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the true length, and close."""
+        with self._file:
+            self._file.seek(0)
+            self._header()
+
+    def append(self, face: np.ndarray) -> None:
+        """One face, (H, W, C) uint8."""
+        if face.shape != self._shape or face.dtype != np.uint8:
+            raise ValueError(f"a face must be {self._shape} uint8, not {face.shape} {face.dtype}")
+        self._file.write(face.data)
+        self.n += 1
+
+    def _header(self) -> None:
+        """NumPy pads its header for a longer first axis, so that one of any length takes the same room."""
+        description = {"descr": "|u1", "fortran_order": False, "shape": (self.n, *self._shape)}
+        np.lib.format.write_array_header_1_0(self._file, description)

@@ -1,0 +1,89 @@
+"""What is cropped, and the selection of faces by confidence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mien.base.classes import WITH_CONTEMPT
+from mien.base.errors import UserError
+from mien.sources.table import problems_table
+
+COLOURS = ("rgb", "grey")
+
+
+@dataclass
+class CropConfig:
+    """How photos become faces of one size."""
+
+    size: int = 64  # pixels; faces are size x size
+    colour: str = "rgb"
+    min_confidence: float = 30.0  # keep faces above it; a face without a confidence is kept
+    max_rows: int = 0  # 0: all; else a random sample of so many rows after the filter
+    sample_seed: int = 42
+    margin: float = 0.0  # added on each side, as a share of the box's size
+    square: bool = False  # widen the shorter side, so that the face is not stretched
+    scaled_decoding: bool = True  # JPEG's own 1/2, 1/4, 1/8 decoding where the face is much larger than needed
+    apply_exif_rotation: bool = False  # True where boxes were drawn on the photo as viewers show it
+    max_megapixels: float = 100.0  # a larger photo is quarantined unread
+    workers: int = 0  # 0: one per core
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be cropped."""
+        if not 16 <= self.size <= 512:
+            raise ValueError(f"size must be 16 to 512 pixels, not {self.size}")
+        if self.colour not in COLOURS:
+            raise ValueError(f"colour must be one of {', '.join(COLOURS)}, not {self.colour!r}")
+        for key in ("max_rows", "workers"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
+        if not 0 <= self.margin <= 2:
+            raise ValueError(f"margin is a share of the box, 0 to 2, not {self.margin}")
+        if self.max_megapixels <= 0:
+            raise ValueError(f"max_megapixels must be above 0, not {self.max_megapixels}")
+
+
+def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to cut, in the table's order, and the rows left out, as a problems table.
+
+    A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes a random
+    sample without replacement, the same for the same table and `sample_seed`.
+
+    Raises:
+        UserError: no row is left; names the threshold, the counts and the spread of the confidences.
+    """
+    low = (faces["confidence"] <= config.min_confidence).to_numpy()
+    if low.all():
+        raise UserError(_nothing_left(faces["confidence"], config.min_confidence))
+    above = np.flatnonzero(~low)
+    chosen = above
+    if 0 < config.max_rows < len(above):
+        draw = np.random.default_rng(config.sample_seed).choice(above, config.max_rows, replace=False)
+        chosen = np.sort(draw)
+    not_drawn = np.setdiff1d(above, chosen)
+    threshold = f"is not above min_confidence {config.min_confidence:g}"
+    details = [f"confidence {value:g} {threshold}" for value in faces["confidence"][low]]
+    left_out = (
+        dropped_rows(faces[low], "low_confidence", details),
+        dropped_rows(faces.iloc[not_drawn], "not_sampled", [f"max_rows is {config.max_rows}"] * len(not_drawn)),
+    )
+    return faces.iloc[chosen], pd.concat(left_out, ignore_index=True)
+
+
+def dropped_rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
+    """Rows of the faces table as rows of the problems table; `where` is the photo."""
+    rows = zip(faces["face_id"], faces["image"], faces["label"], details, strict=True)
+    return problems_table(
+        [
+            {"where": i, "face_id": f, "image": i, "label": WITH_CONTEMPT[label], "reason": reason, "detail": detail}
+            for f, i, label, detail in rows
+        ]
+    )
+
+
+def _nothing_left(confidence: pd.Series, threshold: float) -> str:
+    quantiles = ", ".join(f"{q:.0%} {confidence.quantile(q):g}" for q in (0.1, 0.5, 0.9, 0.99))
+    return (
+        f"none of {len(confidence):,} faces has a confidence above min_confidence {threshold:g}: they go from "
+        f"{confidence.min():g} to {confidence.max():g} (quantiles {quantiles}); lower min_confidence in conf/crop."
+    )

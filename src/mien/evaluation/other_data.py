@@ -1,0 +1,314 @@
+"""Evaluation of a model on another data set's faces.
+
+Cross-corpus studies of expressions measure on the classes that both sides share. Two rules follow. A face whose
+class the model cannot name is left out: no answer to it could be right. A class that the data set cannot name is
+taken out of the model's choice, and the probabilities of the others are scaled up to 1: the annotators chose among
+the others alone, so the model is asked the question that they answered. How often that class had been the model's
+first answer is counted, with the accuracy that comes out if each of these answers counts as wrong.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from mien.base.classes import WITH_CONTEMPT, class_names
+from mien.base.errors import UserError
+from mien.base.state import main_checkout
+from mien.crop.cropping import QUARANTINE, crop_faces
+from mien.crop.packed import PackedFaces, faces_digest, open_faces
+from mien.crop.selection import CropConfig
+from mien.evaluation import tables
+from mien.evaluation.calibration import Temperature
+from mien.evaluation.checks import Floats
+from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
+from mien.inference.address import MeasuredModel
+from mien.models.spec import ModelSpec
+from mien.sources.source import DataConfig, get_source
+from mien.split.near_copies import first_rows
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """The classes of a model and of a data set; those both know come first in either, in the same order."""
+
+    model: tuple[str, ...]
+    data: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that are measured."""
+        return min(self.model, self.data, key=len)
+
+    def unknown(self, faces: pd.DataFrame) -> pd.Series:
+        """Which faces (N,) have a class that the model cannot name, bool."""
+        return faces["label"] >= len(self.names)
+
+    def logits(self, given: np.ndarray) -> np.ndarray:
+        """Logits (N, model's classes) without the columns of classes that the data set cannot name.
+
+        The softmax of the rest is what the probabilities of the rest are when they are scaled up to 1.
+        """
+        return given[:, : len(self.names)]
+
+    def dropped(self, given: Floats | np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
+        """What the model said of classes that the data set cannot name; None where there is none.
+
+        Keys: `classes`, `first_answers` (faces whose first answer was one of them), and `accuracy_if_wrong` (the
+        accuracy if these answers stay and count as wrong).
+        """
+        if len(self.model) == len(self.names):
+            return None
+        first = given.argmax(axis=1)
+        return {
+            "classes": list(self.model[len(self.names) :]),
+            "first_answers": int((first >= len(self.names)).sum()),
+            "accuracy_if_wrong": round(float((first == labels).mean()), 6),
+        }
+
+
+def names_of(labels: pd.Series) -> dict[str, int]:
+    """How many faces there are of each class that occurs, by its name."""
+    counts = labels.value_counts().sort_index()
+    return {WITH_CONTEMPT[int(str(label))]: int(n) for label, n in counts.items()}
+
+
+def absent(labels: Sequence[int] | np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """The classes without any face."""
+    return [name for k, name in enumerate(names) if not (np.asarray(labels) == k).any()]
+
+
+ALL: Final = "all"
+PARTS: Final = ("test", "val", "train", ALL)
+
+
+@dataclass(frozen=True)
+class CutFaces:
+    """Faces that were cut, and what was not.
+
+    `packed` is memory-mapped; `part` one of PARTS; `quarantine` the faces of the part that could not be cut or were
+    filtered, with reasons; `unknown` counts faces of classes that the model cannot name; `problems` counts the raw
+    data set's rows that could not be read.
+    """
+
+    packed: PackedFaces
+    part: str
+    classes: SharedClasses
+    quarantine: pd.DataFrame
+    unknown: dict[str, int]
+    problems: int
+
+
+def cut_faces(
+    data: DataConfig, spec: ModelSpec, part: str | None, filters: CropConfig, root: Path, scratch: Path
+) -> CutFaces:
+    """Read a data set and cut the faces of a part as `spec` says: size, colour, margin, square, EXIF rotation.
+
+    Args:
+        data: the data set; its path is taken from `root`.
+        spec: of the model.
+        part: "test", "val", "train" or "all"; None: "test" where the data set has an official one, else "all".
+        filters: whose `min_confidence` and decoding are kept; its size, colour and sample of rows are not.
+        root: the checkout.
+        scratch: where the faces go; archives are unpacked into `.mien/unpacked` of the checkout.
+
+    Raises:
+        UserError: the data set is not there or of another shape, has no such part, or no face of it can be cut.
+    """
+    source, folder = get_source(data), root / data.path
+    if not folder.is_dir():
+        raise UserError(f"data set {data.name} is not here: {data.path} is missing; `mien data` says what goes there.")
+    ingested = source.ingest(folder)
+    chosen, rows = _part(ingested.faces, part, data.name)
+    classes = SharedClasses(spec.classes, ingested.classes)
+    unknown = classes.unknown(rows)
+    if unknown.all():
+        raise UserError(
+            f"data set {data.name}, {chosen}: the model knows none of its classes; nothing can be measured."
+        )
+    config = dataclasses.replace(
+        filters,
+        size=spec.size,
+        colour=spec.colour,
+        margin=spec.margin,
+        square=spec.square,
+        apply_exif_rotation=spec.apply_exif_rotation,
+        max_rows=0,
+    )
+    photos = source.photos(folder, main_checkout(root) / ".mien" / "unpacked")
+    crop_faces(rows[~unknown], photos, config, scratch, classes=classes.names)
+    quarantine = pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False)
+    left_out = names_of(rows["label"][unknown])
+    return CutFaces(open_faces(scratch), chosen, classes, quarantine, left_out, len(ingested.problems))
+
+
+def _part(faces: pd.DataFrame, part: str | None, name: str) -> tuple[str, pd.DataFrame]:
+    official = [p for p in PARTS if (faces["source_split"] == p).any()]
+    chosen = part or ("test" if "test" in official else ALL)
+    if chosen == ALL:
+        return ALL, faces
+    if chosen not in official:
+        has = f"official parts are {', '.join(official)}" if official else "data set has no official split"
+        raise UserError(f"data set {name} has no part {chosen!r}: the {has}; --part all takes every usable face.")
+    return chosen, faces[faces["source_split"] == chosen]
+
+
+@dataclass(frozen=True)
+class CrossEvaluation:
+    """What was measured, on which faces, and what the result depends on.
+
+    `pixels` (N, H, W, C) uint8 are the measured faces in the order of the evaluation's index; `learnt_from` counts
+    the faces that were left out because the model learnt from them, None where nobody knows which those are;
+    `dropped` is what `SharedClasses.dropped` says.
+    """
+
+    evaluation: Evaluation
+    pixels: np.ndarray
+    model: MeasuredModel
+    data: DataConfig
+    faces: CutFaces
+    digest: str
+    learnt_from: int | None
+    dropped: dict[str, Any] | None
+
+
+def evaluate_elsewhere(
+    model: MeasuredModel, data: DataConfig, faces: CutFaces, config: EvaluateConfig
+) -> CrossEvaluation:
+    """Measure the model on faces of another data set, with the temperature that it has.
+
+    Faces of a photo that the model learnt from, and faces with the very pixels of such a one, are left out.
+
+    Raises:
+        UserError: the model learnt from every one of them, or gives logits that are not finite.
+    """
+    packed = faces.packed
+    known = _known(packed.index, model.seen)
+    if known.all():
+        raise UserError(f"the model learnt from every one of the {len(known):,} faces of {data.name}; choose another.")
+    pixels = packed.pixels[~known] if known.any() else packed.pixels
+    index = packed.index[~known].reset_index(drop=True)
+    index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
+    logits = model.loaded.classifier.logits(pixels, config.batch_size)
+    temperature = _own_temperature(model)
+    return CrossEvaluation(
+        evaluation=measure_logits(temperature, faces.classes.logits(logits), index, config),
+        pixels=pixels,
+        model=model,
+        data=data,
+        faces=faces,
+        digest=faces_digest(index),
+        learnt_from=None if model.seen is None else int(known.sum()),
+        dropped=faces.classes.dropped(logits, index["label"].to_numpy()),
+    )
+
+
+def refuse_own_data(model: MeasuredModel, data: DataConfig) -> None:
+    """Raise a UserError where the model learnt from this very data set: its test set is opened by evaluate alone."""
+    if model.lineage["data"] == data.name:
+        raise UserError(
+            f"{model.name} learnt from {data.name} itself, whose test set `dvc repro evaluate` alone opens; "
+            "say another data set by --data, or another model by --model."
+        )
+
+
+def _known(index: pd.DataFrame, seen: pd.DataFrame | None) -> np.ndarray:
+    """Which faces the model learnt from: the same photo, or the same pixels as it was given, (N,) bool."""
+    if seen is None:
+        return np.zeros(len(index), bool)
+    known = index["photo_digest"].isin(set(seen["photo_digest"])) | index["face_digest"].isin(set(seen["face_digest"]))
+    return known.to_numpy()
+
+
+def _own_temperature(model: MeasuredModel) -> Temperature:
+    value, nan = model.loaded.temperature, float("nan")
+    if value is None:
+        return Temperature(1.0, 0, nan, nan, "the model has no temperature, so its probabilities are as they come")
+    return Temperature(value, 0, nan, nan)
+
+
+def metrics(cross: CrossEvaluation) -> dict[str, Any]:
+    """What metrics.json holds: as that of the evaluate stage, with both sides named and all that was left out."""
+    model = cross.model
+    return {
+        "data": cross.data.name,
+        "part": cross.faces.part,
+        "data_digest": cross.digest,
+        "model": model.slug if model.loaded.version is None else model.loaded.name,
+        "model_version": model.loaded.version,
+        "network": model.lineage["model"],
+        "learnt_from": {key: model.lineage[key] for key in ("data", "data_digest", "split_digest")},
+        **tables.measured(cross.evaluation),
+        "temperature_fitted_on": None if model.loaded.temperature is None else f"validation of {model.lineage['data']}",
+        "left_out": {
+            "learnt_from": cross.learnt_from,
+            "class_unknown_to_the_model": cross.faces.unknown,
+            "quarantine": {str(why): int(n) for why, n in cross.faces.quarantine["reason"].value_counts().items()},
+            "unreadable_rows": cross.faces.problems,
+        },
+        "classes_unknown_to_the_data": cross.dropped,
+    }
+
+
+def sentences(cross: CrossEvaluation) -> tuple[str, ...]:
+    """The same for people: which faces, which were left out, which classes, which temperature."""
+    return tuple(s for s in (_faces(cross), _cut(cross), _seen(cross), *_classes(cross), _temperature(cross)) if s)
+
+
+def _faces(cross: CrossEvaluation) -> str:
+    part, data = cross.faces.part, cross.data.name
+    which = f"All usable faces of {data}" if part == ALL else f"The {part} part that {data} itself gives"
+    filtered = cross.faces.quarantine["reason"].value_counts()
+    left = ", ".join(f"{n:,} {str(why).replace('_', ' ')}" for why, n in filtered.items())
+    unread = cross.faces.problems
+    rows = f" {unread:,} rows of the raw data set could not be read." if unread else ""
+    return f"{which}; left out: {left or 'none'}.{rows}"
+
+
+def _cut(cross: CrossEvaluation) -> str:
+    spec = cross.model.loaded.spec
+    shape = f"margin {spec.margin:g}" + (", made square" if spec.square else "")
+    return f"Faces were cut from the data set's boxes as the model's own were: {spec.size} px, {spec.colour}, {shape}."
+
+
+def _seen(cross: CrossEvaluation) -> str:
+    if cross.learnt_from is None:
+        return "Which faces the model learnt from is not written beside it: copies of them may be among these."
+    if not cross.learnt_from:
+        return "The model learnt from none of these faces: no photo and no pixels are the same."
+    faces = "face was" if cross.learnt_from == 1 else "faces were"
+    return f"{cross.learnt_from:,} {faces} left out because the model learnt from the same photo or the same pixels."
+
+
+def _classes(cross: CrossEvaluation) -> list[str]:
+    said = []
+    for name, n in cross.faces.unknown.items():
+        faces = "face" if n == 1 else "faces"
+        said.append(f"{n:,} {faces} of {name} were left out: the model cannot name that class.")
+    if dropped := cross.dropped:
+        names = ", ".join(dropped["classes"])
+        said.append(
+            f"The data set cannot name {names}, so it was taken out of the model's choice and the rest scaled up to 1. "
+            f"It had been the first answer on {dropped['first_answers']:,} faces; with these counted as wrong the "
+            f"accuracy is {dropped['accuracy_if_wrong']:.3f}."
+        )
+    names_here = class_names(cross.evaluation.probabilities.shape[1])
+    if missing := absent(cross.evaluation.labels, names_here):
+        said.append(
+            f"No face here is labelled {', '.join(missing)}: the averages over classes leave that out, and an answer "
+            "of it counts as wrong."
+        )
+    return said
+
+
+def _temperature(cross: CrossEvaluation) -> str:
+    if cross.model.loaded.temperature is None:
+        return "The model has no temperature, so its probabilities are not calibrated."
+    return (
+        f"Its probabilities are calibrated as it is used, by the temperature fitted on its own validation set "
+        f"({cross.model.loaded.temperature:.3f}), which was not fitted again on these faces."
+    )

@@ -1,0 +1,122 @@
+"""Face detectors by name; the Haar cascade."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from mien.base.errors import UserError
+from mien.sources.detect import Detection, Detector, box_in_photo, file_of, left_to_right, shrunk, times_smaller
+
+DETECTORS: Final = ("haar", "lbp", "yunet")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """The same for the command line, videos and the web page."""
+
+    detector: str = "haar"
+    detector_file: str = ""  # of lbp and yunet; "" is where `mien detector` puts it
+    min_face: int = 40  # pixels of the shorter side of a box
+    min_score: float = 0.7  # of detectors that give one, from 0 to 1
+    max_faces: int = 200  # in a photo; the largest are kept
+    max_megapixels: float = 100.0
+    max_megabytes: float = 50.0  # of a photo's file
+    unsure_below: float = 0.5  # an answer whose likeliest expression is below this is called unsure
+
+    def __post_init__(self) -> None:
+        """Refuse what no detector and no probability has."""
+        if self.detector not in DETECTORS:
+            raise ValueError(f"detector must be one of {', '.join(DETECTORS)}, not {self.detector!r}")
+        if self.min_face < 20:
+            raise ValueError(f"min_face must be at least 20 pixels, not {self.min_face}")
+        for key in ("min_score", "unsure_below"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} must be from 0 to 1, not {getattr(self, key):g}")
+        for key in ("max_faces", "max_megapixels", "max_megabytes"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key} must be above 0, not {getattr(self, key):g}")
+
+
+HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+SEARCHED: Final = 2000  # pixels, of the longer side
+
+
+class CascadeDetector:
+    """A cascade of boosted features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
+
+    Without a file the one that comes with OpenCV, `haarcascade_frontalface_alt2`: of OpenCV's four frontal
+    Haar cascades and the usual settings it found the most faces in group photos for the fewest other places;
+    `haarcascade_frontalface_default` also finds faces in dogs. Faces in profile and tilted heads are often missed.
+
+    A photo is searched at most `longest` pixels long, because the time grows with the number of pixels.
+    """
+
+    def __init__(
+        self,
+        file: Path = HAAR,
+        *,
+        name: str = "Haar cascade",
+        scale_step: float = 1.06,
+        neighbours: int = 3,
+        smallest: int = 40,
+        longest: int = SEARCHED,
+    ) -> None:
+        if scale_step <= 1 or neighbours < 1 or smallest < 20 or longest < smallest:
+            raise ValueError(
+                f"scale_step ({scale_step}) must be above 1, neighbours ({neighbours}) at least 1, smallest "
+                f"({smallest}) at least the cascade's 20 pixels, longest ({longest}) at least smallest"
+            )
+        self.name = name
+        self._cascade = _read(file)
+        self._lock = threading.Lock()  # OpenCV's cascade keeps its state while it searches
+        self._scale_step = scale_step
+        self._neighbours = neighbours
+        self._smallest = smallest
+        self._longest = longest
+
+    def detect(self, photo: np.ndarray) -> list[Detection]:
+        """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right; without scores."""
+        by = times_smaller(photo.shape[0], photo.shape[1], self._longest)
+        grey = photo[..., 0] if photo.shape[2] == 1 else cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+        pixels = np.ascontiguousarray(shrunk(grey, by))
+        side = (self._smallest, self._smallest)
+        with self._lock:
+            found = self._cascade.detectMultiScale(pixels, self._scale_step, self._neighbours, minSize=side)
+        return left_to_right(Detection(box_in_photo(x, y, w, h, by, photo)) for x, y, w, h in found)
+
+    def smallest(self, height: int, width: int) -> int:
+        """The side in pixels of the smallest face that it can find in a photo of this size."""
+        return round(self._smallest * times_smaller(height, width, self._longest))
+
+
+def _read(file: Path) -> cv2.CascadeClassifier:
+    if file == HAAR and not file.exists():
+        raise UserError(f"{file} is missing: install opencv-python-headless below version 5, which has none.")
+    try:
+        cascade = cv2.CascadeClassifier(str(file))
+    except (cv2.error, SystemError) as error:
+        raise UserError(f"{file}: is no cascade that OpenCV can read.") from error
+    if cascade.empty():
+        raise UserError(f"{file}: is no cascade that OpenCV can read.")
+    return cascade
+
+
+def build_detector(config: PredictConfig) -> Detector:
+    """The detector that `conf/predict.yaml` or an option chose.
+
+    Raises:
+        UserError: its file is missing or cannot be read.
+    """
+    longest = max(SEARCHED, config.min_face)
+    if config.detector == "haar":
+        return CascadeDetector(smallest=config.min_face, longest=longest)
+    file = file_of(config.detector, config.detector_file)
+    if config.detector == "lbp":
+        return CascadeDetector(file, name="LBP cascade", smallest=config.min_face, longest=longest)
+    from mien.sources.detect import YuNetDetector
+
+    return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)

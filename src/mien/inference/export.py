@@ -1,0 +1,311 @@
+"""Export to one ONNX file, checked against PyTorch, optionally int8."""
+
+import tempfile
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mien import __version__
+from mien.base.errors import UserError
+from mien.base.files import written_whole
+from mien.inference.classifier import BATCH, INPUT, PROBABILITIES, LoadedModel, OnnxMetadata, TorchClassifier, open_onnx
+from mien.models.graph import stamp, write_graph
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mien.crop.packed import PackedFaces
+    from mien.evaluation.intervals import Interval
+    from mien.inference.address import MeasuredModel
+    from mien.inference.predictor import Predictor
+
+MOST_CHECKED: Final = 2000
+MOST_CALIBRATED: Final = 512
+LEAST_CALIBRATED: Final = 16
+DRAWN: Final = 64
+
+
+@dataclass(frozen=True)
+class ExportFaces:
+    """Faces (N, size, size, C) uint8 as the model takes them.
+
+    `checked` are compared; `labels` are theirs, and `photos` (N,) says which come from one photo, or both are None.
+    `calibration` are others, never of a test set; None: none are there that an int8 file could be fitted to.
+    `says` is for people, such as "342 of its own validation faces".
+    """
+
+    checked: np.ndarray
+    says: str
+    labels: np.ndarray | None = None
+    photos: np.ndarray | None = None
+    calibration: np.ndarray | None = None
+
+
+class NoOwnFaces(UserError):
+    """No face that the model was trained or chosen with is at hand."""
+
+
+def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
+    """The model's own validation faces to compare, and its training faces to calibrate, out of what crop packed.
+
+    They are known by the digests that travel with the model, so that it does not matter how the checkout is split now;
+    no test face is among them.
+
+    Raises:
+        NoOwnFaces: crop has not run here, its faces are cut otherwise, or none of them is the model's.
+    """
+    from mien.crop.packed import open_faces
+    from mien.registry.candidate import cut_alike
+
+    name = measured.loaded.says
+    if not crop.is_dir():
+        raise NoOwnFaces(f"the faces that {name} learnt from are not here: {crop} is missing (`dvc repro crop`).")
+    packed = open_faces(crop)
+    if not cut_alike(vars(measured.loaded.spec), packed.spec):
+        raise NoOwnFaces(f"{crop} holds faces that are cut otherwise than {name} needs them.")
+    parts = _parts(packed.index, measured.seen)
+    checked, calibration = _some(parts, "val", MOST_CHECKED), _some(parts, "train", MOST_CALIBRATED)
+    if not len(checked) or len(calibration) < LEAST_CALIBRATED:
+        raise NoOwnFaces(f"{crop} holds no faces that {name} was trained and chosen with.")
+    return ExportFaces(
+        checked=_pixels(packed, checked),
+        says=f"{len(checked):,} of its own validation faces",
+        labels=checked["label"].to_numpy(),
+        photos=checked["photo_digest"].to_numpy(),
+        calibration=_pixels(packed, calibration),
+    )
+
+
+def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
+    """The faces that are found in photos: every second one calibrates, the others are compared.
+
+    Raises:
+        UserError: there are none.
+    """
+    from mien.inference.predictor import Picture
+    from mien.runtime.decode import UnreadablePhoto
+
+    found = []
+    for file in files:
+        try:
+            photo = Picture(file).pixels(predictor.model.spec.colour, predictor.settings)
+            found.append(predictor.find_faces(photo).pixels)
+        except UnreadablePhoto as error:
+            raise UserError(f"{file} cannot be used: {error.detail}.") from error
+    faces = np.concatenate(found) if found else np.empty(0)
+    if not len(faces):
+        raise UserError("no face is found in these photos; give some that show faces.")
+    calibration = faces[1::2][:MOST_CALIBRATED] if len(faces) >= 2 * LEAST_CALIBRATED else None
+    checked = faces if calibration is None else faces[::2][:MOST_CHECKED]
+    return ExportFaces(checked, f"{len(checked):,} faces of these photos", calibration=calibration)
+
+
+def drawn_faces(predictor: "Predictor") -> ExportFaces:
+    """Faces as the embedded sample draws them, for a model whose own are not at hand."""
+    from tools.sample.photo import draw_photo
+
+    faces = []
+    for number in range(DRAWN):
+        photo, drawn = draw_photo(np.random.default_rng([5, number]), [number % 7])
+        faces.append(predictor.cut(photo, [face.box for face in drawn]))
+    return ExportFaces(np.concatenate(faces), f"{DRAWN} drawn faces")
+
+
+def _parts(index: "pd.DataFrame", seen: "pd.DataFrame | None") -> "pd.DataFrame":
+    """The rows of crop's index that the model was fitted or chosen with, and in which part they were."""
+    if seen is None:
+        return index.head(0).assign(part="")
+    keys = ["photo_digest", "face_digest"]
+    return index.merge(seen.drop_duplicates(keys), on=keys, how="inner")
+
+
+def _some(parts: "pd.DataFrame", part: str, most: int) -> "pd.DataFrame":
+    """At most so many faces of a part, the same ones on every run, in the order in which they are packed."""
+    rows = parts[parts["part"] == part]
+    return rows.sample(min(most, len(rows)), random_state=0).sort_values("row")
+
+
+def _pixels(packed: "PackedFaces", rows: "pd.DataFrame") -> np.ndarray:
+    return np.ascontiguousarray(packed.pixels[rows["row"].to_numpy()])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`difference` is the largest of any probability; `same` counts the faces with the same likeliest expression."""
+
+    faces: int
+    difference: float
+    same: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Accuracy on the same labelled faces before and after, and the paired difference with its 95 % interval."""
+
+    before: float
+    after: float
+    change: "Interval"
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> Agreement:
+    """Of probabilities (N, classes) and (N, classes)."""
+    same = int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
+    return Agreement(len(one), float(np.abs(one - other).max()), same)
+
+
+def cost(before: np.ndarray, after: np.ndarray, faces: ExportFaces) -> Cost | None:
+    """What `after` costs, from probabilities (N, classes) of the checked faces; None where these have no labels."""
+    if faces.labels is None or faces.photos is None:
+        return None
+    from mien.evaluation.intervals import paired_bootstrap
+
+    change = paired_bootstrap(faces.labels, before, after, faces.photos)["accuracy"]
+    right = [float((found.argmax(axis=1) == faces.labels).mean()) for found in (before, after)]
+    return Cost(right[0], right[1], change)
+
+
+CALIBRATION_BATCH: Final = 8  # faces at a time: all that a network computes of them is kept until it has been counted
+# Of an activation's values that keep their place; the few beyond are cut off. On FER2013's validation faces the largest
+# value of all as the range changed twice as many answers.
+KEPT: Final = 99.99
+# What costs time. The first steps, which normalise pixels, and the last, which makes probabilities, stay float32.
+KINDS: Final = ["Conv", "Gemm", "MatMul", "Add", "MaxPool"]
+
+
+def quantise(file: Path, out: Path, faces: np.ndarray) -> None:
+    """Write `out`, the graph of `file` in int8: static quantization, weights per channel (Krishnamoorthi, 2018).
+
+    Args:
+        file: float32.
+        out: holds quantize and dequantize steps around each operator (QDQ), which any runtime can read.
+        faces: (N, size, size, C) uint8; the range of every activation is what nearly all of its values reach on these.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = out.with_suffix(".prepared.onnx")
+    quant_pre_process(file, prepared)
+    with redirect_stdout(StringIO()):  # it tells of its bins
+        quantize_static(
+            prepared,
+            out,
+            CalibrationFaces(faces),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            op_types_to_quantize=KINDS,
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": KEPT, "CalibStridedMinMax": 1},  # a batch at a time
+        )
+    prepared.unlink()
+
+
+class CalibrationFaces:
+    """Faces in batches, as onnxruntime asks for them: all, or those of a range of batches."""
+
+    def __init__(self, faces: np.ndarray) -> None:
+        self._faces = [faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)]
+        self._next = iter(self._faces)
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Begin again at a batch, and end before another."""
+        self._next = iter(self._faces[start_index:end_index])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch, or None after the last."""
+        batch = next(self._next, None)
+        return None if batch is None else {INPUT: batch}
+
+
+MOST_APART: Final = 1e-4  # of any probability, between PyTorch and float32 in ONNX
+FLOAT32: Final = "float32"
+INT8: Final = "int8"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and what it was held against."""
+
+    file: Path
+    faces: str  # which were compared, for people
+    float32: Agreement  # with PyTorch
+    int8: Agreement | None = None  # with float32
+    cost: Cost | None = None  # of int8; None where the faces have no labels
+
+
+def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
+    """Write a model as ONNX to `out`.
+
+    Args:
+        measured: in PyTorch.
+        faces: to compare on, and to calibrate int8 on.
+        out: replaced by rename where it is there already.
+        int8: weights and activations in eight bits.
+
+    Raises:
+        UserError: the file answers otherwise than the model, or there is nothing to calibrate int8 on.
+    """
+    loaded = measured.loaded
+    if not isinstance(loaded.classifier, TorchClassifier):
+        raise UserError(f"{loaded.says} is no PyTorch model; export the one that it comes from.")
+    if int8 and faces.calibration is None:
+        raise UserError(f"int8 needs faces to find its ranges on, and there are only {faces.says}.")
+    with tempfile.TemporaryDirectory(prefix="mien-export-") as scratch:
+        file = Path(scratch) / f"{FLOAT32}.onnx"
+        write_graph(loaded.classifier.network, loaded.spec, loaded.temperature or 1.0, file)
+        stamp(file, _about(measured, FLOAT32))
+        found = probabilities_in(file, faces.checked)
+        done = Exported(out, faces.says, _held_against(loaded, faces, found))
+        if int8 and faces.calibration is not None:
+            small = file.with_name(f"{INT8}.onnx")
+            quantise(file, small, faces.calibration)
+            stamp(small, _about(measured, INT8))
+            coarse = probabilities_in(small, faces.checked)
+            done = replace(done, int8=agreement(found, coarse), cost=cost(found, coarse, faces))
+            file = small
+        with written_whole(out) as part:
+            part.write_bytes(file.read_bytes())
+    return done
+
+
+def _held_against(loaded: LoadedModel, faces: ExportFaces, found: np.ndarray) -> Agreement:
+    """Refuse a float32 file that answers otherwise than PyTorch."""
+    apart = agreement(loaded.probabilities(faces.checked), found)
+    if not apart.difference <= MOST_APART:
+        raise UserError(
+            f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says} in PyTorch, by up "
+            f"to {apart.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
+        )
+    return apart
+
+
+def probabilities_in(file: Path, faces: np.ndarray) -> np.ndarray:
+    """The output `probabilities` (N, classes) of a file, as any program reads it, of (N, size, size, C) uint8."""
+    session, _ = open_onnx(file)
+    starts = range(0, len(faces), BATCH)
+    return np.concatenate([session.run([PROBABILITIES], {INPUT: faces[i : i + BATCH]})[0] for i in starts])
+
+
+def _about(measured: "MeasuredModel", precision: str) -> OnnxMetadata:
+    loaded = measured.loaded
+    return OnnxMetadata(
+        spec=loaded.spec,
+        temperature=loaded.temperature,
+        name=loaded.name,
+        version=loaded.version,
+        title=loaded.title,
+        drawn=loaded.drawn,
+        lineage=str(measured.lineage["digest"]),
+        precision=precision,
+        card=loaded.card,
+        mien=__version__,
+    )

@@ -1,0 +1,291 @@
+"""Faces and expressions in photos."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Self
+
+import cv2
+import numpy as np
+
+from mien.base.errors import printable
+from mien.inference.classifier import LoadedModel, load_folder
+from mien.inference.detectors import PredictConfig, build_detector
+from mien.runtime.cut import Box, cut_face, face_box
+from mien.runtime.decode import UnreadablePhoto, decode_photo
+from mien.sources.detect import Detection, Detector, largest_of
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is read when it is its turn."""
+
+    file: Path
+    data: bytes | None = None  # of a photo that is no file
+    frame: np.ndarray | None = None  # (H, W, 3) uint8 RGB
+    time: float | None = None  # seconds from the beginning of the video
+
+    @property
+    def says(self) -> str:
+        """The file, and of a video the time too, fit to be printed."""
+        return printable(self.file if self.time is None else f"{self.file} at {self.time:.2f} s")
+
+    def pixels(self, colour: str, limits: PredictConfig) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, or (H, W, 1) of a photo where `colour` is "grey"; the EXIF rotation is applied.
+
+        Raises:
+            UnreadablePhoto: no image, broken off, or above the limits.
+            OSError: the file cannot be read.
+        """
+        if self.frame is not None:
+            return self.frame
+        data = self._bytes(limits.max_megabytes)
+        return decode_photo(data, colour=colour, max_megapixels=limits.max_megapixels, apply_exif_rotation=True)
+
+    def _bytes(self, max_megabytes: float) -> bytes:
+        if self.data is None:
+            return read_photo(self.file, max_megabytes)
+        if len(self.data) > max_megabytes * 1e6:
+            raise UnreadablePhoto("too_large", f"it has more than {max_megabytes:g} megabytes")
+        return self.data
+
+
+KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe without a writer blocks `open`
+
+
+def read_photo(file: Path, max_megabytes: float) -> bytes:
+    """The bytes of a photo's file.
+
+    Raises:
+        UnreadablePhoto: `not_a_file`: a folder, pipe or device, or a name that no file can have; `too_large`: more than
+            `max_megabytes`, and no more than that is read.
+        OSError: it is not there, or may not be read.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | AT_ONCE)
+    except ValueError as error:  # a NUL in its name
+        raise UnreadablePhoto("not_a_file", "no file can have this name") from error
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            kind = next((words for is_kind, words in KINDS if is_kind(about.st_mode)), "something else")
+            raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
+        limit = int(max_megabytes * 1e6)
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            data = b"" if about.st_size > limit else opened.read(limit + 1)  # a file may grow, or not know its size
+    finally:
+        os.close(descriptor)
+    if about.st_size > limit or len(data) > limit:
+        raise UnreadablePhoto("too_large", f"its file has more than {max_megabytes:g} megabytes")
+    return data
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """One face of a photo."""
+
+    box: Box  # as the detector found it, in pixels of the photo
+    label: str  # the most probable expression
+    probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
+    score: float | None = None  # the detector's, from 0 to 1; None: it gives none
+    unsure: bool = False  # the label's probability is below `unsure_below`
+
+    def as_json(self, number: int) -> dict[str, Any]:
+        """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
+        return {
+            "face": number,
+            "box": list(self.box),
+            "score": self.score,
+            "label": self.label,
+            "unsure": self.unsure,
+            "probabilities": self.probabilities,
+        }
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """The faces of a photo, before anything is predicted."""
+
+    detections: list[Detection]  # from left to right
+    pixels: np.ndarray  # (N, size, size, C) uint8, as the network takes them
+    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
+
+
+class Predictor:
+    """A model behind a face detector.
+
+    Faces are cut by the very functions that cut the training's faces, so a face with the same box gives the
+    same pixels, whoever asks: command line, web page, video.
+    """
+
+    def __init__(
+        self, model: LoadedModel, detector: Detector | None = None, settings: PredictConfig | None = None
+    ) -> None:
+        self.model = model
+        self.settings = settings or PredictConfig()
+        self.detector = detector or build_detector(self.settings)
+
+    @classmethod
+    def from_folder(cls, folder: Path, temperature: float | None = None, detector: Detector | None = None) -> Self:
+        """A predictor from the train stage's folder, or from a registered model's files.
+
+        Raises:
+            UserError: no model is there, or it cannot be read.
+        """
+        return cls(load_folder(folder, temperature=temperature), detector)
+
+    @classmethod
+    def from_uri(cls, uri: str, detector: Detector | None = None) -> Self:
+        """A predictor from `models:/NAME@ALIAS` or `models:/NAME/VERSION`, in the tracking store that is set.
+
+        It runs the registered weights with this version's code; `served.py` runs them with the code they were
+        registered with.
+
+        Raises:
+            NoSuchModel: there is no such model, alias or version.
+            UserError: the store cannot be reached, or the model's files cannot be read.
+        """
+        from mien.inference.address import load_registered
+
+        return cls(load_registered(uri), detector)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """A photo's pixels as the network wants them: (H, W, 3) uint8 RGB, or (H, W, 1) for a grey network.
+
+        The EXIF rotation is applied: people's photos are meant as viewers show them.
+
+        Raises:
+            UnreadablePhoto: no image, broken off, or above `max_megapixels`.
+        """
+        return decode_photo(
+            data,
+            colour=self.model.spec.colour,
+            max_megapixels=self.settings.max_megapixels,
+            apply_exif_rotation=True,
+        )
+
+    def predict_photo(self, photo: np.ndarray) -> list[FacePrediction]:
+        """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
+        found = self.find_faces(photo)
+        return self.describe(found.detections, self.predict_faces(found.pixels))
+
+    def find_faces(self, photo: np.ndarray) -> FoundFaces:
+        """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
+        everything = self.detector.detect(photo)
+        kept = largest_of(everything, self.settings.max_faces)
+        return FoundFaces(kept, self.cut(photo, [found.box for found in kept]), len(everything) - len(kept))
+
+    def whole_face(self, photo: np.ndarray) -> FoundFaces:
+        """As `find_faces`, for a photo that is one face already."""
+        box = Box(0, 0, photo.shape[1], photo.shape[0])
+        face = cut_face(self._in_colour(photo), box, self.model.spec.size)
+        return FoundFaces([Detection(box)], face[None])
+
+    def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
+        """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
+
+        Raises:
+            BoxOutside: nothing of a box lies in the photo.
+        """
+        spec = self.model.spec
+        height, width = photo.shape[:2]
+        pixels = self._in_colour(photo)
+        placed = [face_box(box, height, width, margin=spec.margin, square=spec.square) for box in boxes]
+        faces = [cut_face(pixels, box, spec.size) for box in placed]
+        return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
+
+    def predict_faces(self, faces: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (N, classes) float64 of faces (N, size, size, C) uint8, as `cut` gives them."""
+        return self.model.probabilities(faces)
+
+    def predict_each(self, found: Sequence[FoundFaces]) -> list[np.ndarray]:
+        """Probabilities (N, classes) float64 for each of several photos' faces, which share a batch."""
+        probabilities = self.predict_faces(np.concatenate([faces.pixels for faces in found]))
+        ends = np.cumsum([len(faces.detections) for faces in found])
+        return np.split(probabilities, ends[:-1])
+
+    def _in_colour(self, photo: np.ndarray) -> np.ndarray:
+        """The photo with as many channels as the network takes."""
+        channels = photo.shape[2]
+        if channels == self.model.spec.channels:
+            return photo
+        if channels == 3:
+            return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
+        return np.repeat(photo, 3, axis=2)
+
+    def describe(self, detections: Sequence[Detection], probabilities: np.ndarray) -> list[FacePrediction]:
+        """A prediction for each face, from its row of probabilities (N, classes)."""
+        names = self.model.spec.classes
+        return [
+            FacePrediction(
+                found.box,
+                label=names[int(row.argmax())],
+                probabilities=dict(zip(names, row.tolist(), strict=True)),
+                score=found.score,
+                unsure=bool(row.max() < self.settings.unsure_below),
+            )
+            for found, row in zip(detections, probabilities, strict=True)
+        ]
+
+
+PHOTOS_A_BATCH: Final = 32
+
+
+@dataclass
+class PhotoPrediction:
+    """What a picture gave: at least one face, or a sentence that says why there is none."""
+
+    picture: Picture
+    faces: list[FacePrediction] = field(default_factory=list)
+    problem: str = ""
+    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
+
+    def without_frame(self) -> Self:
+        """The same without a video's pixels, of which many would fill the memory."""
+        return replace(self, picture=replace(self.picture, frame=None))
+
+
+def predict_pictures(
+    predictor: Predictor, pictures: Iterable[Picture], *, cropped: bool = False
+) -> Iterator[PhotoPrediction]:
+    """One prediction for each picture, in their order; with `cropped` each is taken as one face already."""
+    waiting = iter(pictures)
+    while some := list(islice(waiting, PHOTOS_A_BATCH)):
+        found = [_find(predictor, picture, cropped) for picture in some]
+        each = predictor.predict_each([faces for _, faces in found])
+        for (prediction, faces), probabilities in zip(found, each, strict=True):
+            prediction.faces = predictor.describe(faces.detections, probabilities)
+            yield prediction
+
+
+def _find(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
+    """A picture's faces, before any expression is predicted."""
+    none = FoundFaces([], predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), []))
+    try:
+        photo = picture.pixels(predictor.model.spec.colour, predictor.settings)
+    except UnreadablePhoto as error:
+        return PhotoPrediction(picture, problem=f"{picture.says}: cannot be used: {error.detail}."), none
+    except OSError as error:
+        return PhotoPrediction(picture, problem=f"{picture.says}: cannot be read: {error.strerror}."), none
+    found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
+    problem = "" if found.detections else f"{picture.says}: {no_face(predictor, photo)}"
+    return PhotoPrediction(picture, problem=problem, left_out=found.left_out), found
+
+
+def no_face(predictor: Predictor, photo: np.ndarray) -> str:
+    """Why there may be no face in a photo (H, W, C), as the end of a sentence."""
+    side = predictor.detector.smallest(*photo.shape[:2])
+    return (
+        f"no face found ({predictor.detector.name}, at least {side} x {side} pixels); "
+        "try --cropped if the photo is a face already."
+    )

@@ -1,0 +1,240 @@
+"""Networks by name: residual and reference networks, and their cost."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.base.errors import UserError
+from mien.models.mobilenet import FEATURES, mobilenet_v2
+from mien.models.spec import FACES, ModelConfig
+from mien.models.timm_backbone import timm_backbone
+from mien.models.transfer import Transfer, dense_head, linear_head
+
+
+class Normalise(nn.Module):
+    """`(B, C, H, W)` uint8 or float pixels from 0 to 255 to float32 of zero mean and unit variance.
+
+    Mean and variance are those of the training faces, one number for all channels: colour casts stay visible.
+    They are buffers, so they travel with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(127.5))
+        self.register_buffer("std", torch.tensor(64.0))
+
+    def measure(self, faces: np.ndarray) -> None:
+        """Take mean and standard deviation from faces, `(N, H, W, C)` uint8."""
+        histogram = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(faces), 4096):  # a memory map larger than the memory is read in parts
+            histogram += np.bincount(np.asarray(faces[start : start + 4096]).ravel(), minlength=256)
+        values = np.arange(256)
+        mean = float(np.average(values, weights=histogram))
+        std = float(np.sqrt(np.average((values - mean) ** 2, weights=histogram)))
+        self.mean.fill_(mean)
+        self.std.fill_(max(std, 1.0))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels, same shape, float32."""
+        return (pixels.float() - self.mean) / self.std
+
+
+def vgg64(channels: int, dropout: float, classes: int) -> nn.Module:
+    """The net of the system expw-vgg64: 64 x 64 RGB, valid padding, 4,967,623 parameters.
+
+    The two dropouts after pooling are the system's .25; `dropout` is the last one, .5 there.
+    """
+    return nn.Sequential(
+        *_conv(channels, 32, 0),
+        *_conv(32, 64, 0),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        *_conv(64, 128, 0),
+        nn.MaxPool2d(2),
+        *_conv(128, 128, 0),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(128 * 6 * 6, 1024),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(1024, classes),
+    )
+
+
+def cnn48(channels: int, dropout: float, classes: int) -> nn.Module:
+    """The net of the system expw-cnn48: 48 x 48 grey, same padding, 2,513,543 parameters."""
+    return nn.Sequential(
+        *_conv(channels, 32, 1),
+        nn.MaxPool2d(2),
+        *_conv(32, 64, 1),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64 * 12 * 12, 256),
+        nn.ReLU(),
+        nn.Linear(256, 512),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(512, classes),
+    )
+
+
+def lenet48(channels: int, dropout: float, classes: int) -> nn.Module:
+    """The net of the system folder-cnn, "LeNet-like", 48 x 48 grey: LeNet-5's sizes (LeCun et al., 1998).
+
+    Its report gives no sizes. ReLU and maxima stand for LeNet's own activation and averages; 168,971 parameters.
+    """
+    return nn.Sequential(
+        *_conv(channels, 6, 0, 5),
+        nn.MaxPool2d(2),
+        *_conv(6, 16, 0, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * 9 * 9, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(84, classes),
+    )
+
+
+def cnn5x5(channels: int, dropout: float, classes: int) -> nn.Module:
+    """The net of the system folder-cnn5x5: 48 x 48 grey, valid padding, 1,375,175 parameters; dropout .4 there."""
+    return nn.Sequential(
+        *_conv(channels, 64, 0, 5),
+        *_conv(64, 64, 0, 5),
+        nn.MaxPool2d(2),
+        nn.Dropout(dropout),
+        *_conv(64, 128, 0),
+        *_conv(128, 128, 0),
+        nn.MaxPool2d(2),
+        nn.Dropout(dropout),
+        nn.Flatten(),
+        nn.Linear(128 * 8 * 8, 128),
+        nn.ReLU(),
+        nn.Linear(128, classes),
+    )
+
+
+def _conv(inputs: int, outputs: int, padding: int, size: int = 3) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(inputs, outputs, size, padding=padding), nn.ReLU()
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions around a shortcut, batch-normalised."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, inputs, H, W)` to `(B, outputs, H / stride, W / stride)`."""
+        y = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def residual_net(channels: int, width: int, dropout: float, classes: int) -> nn.Module:
+    """Four residual blocks of `width` to `8 * width` channels; any input of at least 16 x 16 pixels.
+
+    The first convolution halves the resolution already: at 48 x 48 that costs less accuracy than it saves time.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        ResidualBlock(width, width, 1),
+        ResidualBlock(width, 2 * width, 2),
+        ResidualBlock(2 * width, 4 * width, 2),
+        ResidualBlock(4 * width, 8 * width, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(8 * width, classes),
+    )
+
+
+MODELS: Final[dict[str, Callable[[ModelConfig, int, int], nn.Module]]] = {  # from settings, colour channels, classes
+    "resnet": lambda c, channels, classes: residual_net(channels, c.width, c.dropout, classes),
+    "vgg64": lambda c, channels, classes: vgg64(channels, c.dropout, classes),
+    "cnn48": lambda c, channels, classes: cnn48(channels, c.dropout, classes),
+    "lenet48": lambda c, channels, classes: lenet48(channels, c.dropout, classes),
+    "cnn5x5": lambda c, channels, classes: cnn5x5(channels, c.dropout, classes),
+    "mobilenetv2": lambda c, channels, classes: _mobilenet(c, classes),
+    "timm": lambda c, channels, classes: _timm(c, classes),
+}
+
+
+class Network(nn.Module):
+    """`(B, channels, size, size)` pixels from 0 to 255, uint8 or float, to `(B, classes)` logits."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.body = body
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The part that may have learnt elsewhere; None where the network has none."""
+        return self.body.backbone if isinstance(self.body, Transfer) else None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits in the order of the classes."""
+        logits: Tensor = self.body(self.normalise(pixels))
+        return logits
+
+
+def build_model(config: ModelConfig, *, size: int, channels: int, classes: int) -> Network:
+    """A network with fresh weights for faces of `size` pixels, so many colour channels and so many classes.
+
+    Raises:
+        UserError: it takes other faces than these.
+    """
+    wanted, colour = FACES[config.name], {1: "grey", 3: "rgb"}[channels]
+    if wanted.size not in (None, size) or wanted.colour not in (None, colour):
+        raise UserError(
+            f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
+            f"and the crop gives {size} pixels with {channels} channel(s): choose a crop that fits."
+        )
+    return Network(MODELS[config.name](config, channels, classes))
+
+
+def _mobilenet(config: ModelConfig, classes: int) -> Transfer:
+    return Transfer(mobilenet_v2(), dense_head(FEATURES, config.dropout, classes), config.input_size)
+
+
+def _timm(config: ModelConfig, classes: int) -> Transfer:
+    backbone, features = timm_backbone(config.backbone)
+    return Transfer(backbone, linear_head(features, config.dropout, classes), config.input_size)
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def multiply_adds(network: nn.Module, size: int, channels: int) -> int:
+    """Multiplications, each with its addition, for one face of `size` pixels: of convolutions and linear layers.
+
+    What else there is, such as normalisation and activation, is little beside them.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = network.training
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network.eval()(torch.zeros(1, channels, size, size))
+    network.train(training)
+    return int(counter.get_total_flops()) // 2

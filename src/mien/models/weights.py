@@ -1,0 +1,136 @@
+"""Saved weights: safetensors in a model's folder, and logits of a loaded network."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from mien.base.classes import CLASS_SETS
+from mien.base.errors import UserError
+from mien.models.networks import Network
+from mien.models.spec import ANEW, SPEC, ModelConfig, ModelSpec, read_spec
+from mien.models.timm_backbone import imagenet_weights
+
+
+def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Logits of faces, computed in float32 whatever the training's precision was.
+
+    Args:
+        model: a network of `mien.models.networks`, on any device; it is put into evaluation mode.
+        faces: `(N, H, W, C)` uint8; a memory map is read batch by batch.
+        batch_size: faces at a time.
+
+    Returns:
+        `(N, classes)` float32, in the order of the model's classes.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, max(len(faces), 1), batch_size):  # no face at all is an empty batch
+            batch = np.ascontiguousarray(faces[start : start + batch_size])
+            logits = model(torch.from_numpy(batch).permute(0, 3, 1, 2).to(device))
+            parts.append(logits.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+CLASSIFIERS: Final = ("classifier.", "fc.", "head.")  # of timm's models: the new head replaces them
+TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
+
+
+def load_pretrained(model: Network, config: ModelConfig) -> None:
+    """Put the configured weights into the model's backbone; with `weights: none` nothing changes.
+
+    Raises:
+        UserError: the file is missing, another one than its digest says, or does not fit; the hub is out of reach.
+    """
+    if config.weights == "none":
+        return
+    backbone = model.backbone
+    if backbone is None:
+        raise UserError(f"model.weights is {config.weights}, and {config.name} has no backbone that could take them.")
+    if config.weights == "imagenet":
+        state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone))
+    else:
+        state = _read(Path(config.weights), config.weights_sha256)
+    _fill(backbone, state, config.weights)
+
+
+def _read(file: Path, sha256: str) -> dict[str, Tensor]:
+    """A safetensors file, or a PyTorch file of plain tensors; never a pickle of anything else."""
+    if not file.is_file():
+        raise UserError(f"model.weights: there is no file {file}; see that its path is from the repository's root.")
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    if found != sha256:
+        raise UserError(
+            f"model.weights: {file} has the digest {found}, not {sha256}; a result must say what it began with."
+        )
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        raise UserError(f"model.weights: {file} holds no weights ({str(error).splitlines()[0]}).") from error
+    return state
+
+
+def _fill(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Every tensor of the backbone comes from the file; only a classifier may be left over."""
+    wanted = backbone.state_dict()
+    missing = sorted(key for key in wanted if key not in state and not key.endswith("num_batches_tracked"))
+    other = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    left = [key for key in state if key not in wanted and not key.startswith(CLASSIFIERS)]
+    if wrong := (missing or other or left):
+        raise UserError(
+            f"model.weights: {source} does not fit the backbone: {len(missing)} tensors are missing, {len(other)} have "
+            f"another shape, {len(left)} have no place (such as {wrong[0]}); timm's file for this model would fit."
+        )
+    backbone.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+
+
+WEIGHTS: Final = "model.safetensors"
+
+
+def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
+    """Write `model.safetensors` and `model.json` into an existing folder."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    (folder / WEIGHTS).write_bytes(save(weights))  # save_file's error hides that a disk is full
+    (folder / SPEC).write_text(json.dumps(dataclasses.asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> tuple[Network, ModelSpec]:
+    """The network in evaluation mode on the CPU, and its description.
+
+    Raises:
+        UserError: a file is missing or damaged, or of a version of mien that knew other networks or classes.
+    """
+    if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
+        raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
+    fields = read_spec(folder)
+    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+    _refuse_other_classes(spec, folder)
+    try:
+        model = spec.build()
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
+        reason = str(error).splitlines()[0].rstrip(".:")
+        raise UserError(f"the model in {folder} cannot be read ({reason}); {ANEW}.") from error
+    return model.eval(), spec
+
+
+def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
+    known = tuple(CLASS_SETS.values())
+    if spec.classes not in known:
+        expected = " or ".join(", ".join(names) for names in known)
+        raise UserError(
+            f"the model in {folder} gives {', '.join(map(str, spec.classes)) or 'no class'}; "
+            f"this version of mien expects {expected}; {ANEW}."
+        )

@@ -1,0 +1,92 @@
+"""Data sources by name, and what `conf/data/*.yaml` may say."""
+
+import dataclasses
+import json
+import pkgutil
+import re
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import mien.sources
+from mien.base.errors import UserError
+from mien.sources.photos import Photos
+from mien.sources.table import Ingested
+
+
+@dataclass
+class DataConfig:
+    """One raw data set: its name, who reads it, where it lies, and what it is to be called by people."""
+
+    name: str  # names the registered model: mien-NAME
+    source: str  # a module of mien.sources, as `mien data` lists them
+    path: str  # folder, from the repository root
+    title: str = field(default="", metadata={"optional": True})
+    # Not photographs: a model that learnt from it says so when it meets one.
+    drawn: bool = field(default=False, metadata={"optional": True})
+    # Fields of the source's class.
+    options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be part of a registered model's name and of a folder's."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
+            raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
+        self.options = json.loads(json.dumps(self.options))  # YAML's keys may be numbers, JSON's and the sources' not
+
+
+class Source(Protocol):
+    """Reads one shape of raw data set.
+
+    A module of this package that assigns such a class to `SOURCE` is the source of the module's name, as
+    `source:` in conf/data names it. The class is a dataclass whose fields are the keys that `options:` may hold
+    there, all with a default; it raises ValueError on values that it cannot work with.
+    """
+
+    expects: ClassVar[str]  # what has to lie in the folder, for who wants to use the source: `mien data` shows it
+
+    def ingest(self, folder: Path) -> Ingested:
+        """The raw data set as a faces table and its problems.
+
+        Raises:
+            UserError: the folder is not of this shape, or holds no face that can be used.
+        """
+        ...
+
+    def photos(self, folder: Path, unpack_to: Path) -> Photos:
+        """The photos that the faces table names; archives are unpacked below `unpack_to`, which the caller keeps."""
+        ...
+
+
+def source_names() -> list[str]:
+    """The names of all sources, sorted."""
+    modules = (module.name for module in pkgutil.iter_modules(mien.sources.__path__))
+    return sorted(name for name in modules if source_class(name))
+
+
+def source_class(name: str) -> Any:
+    """The class, a dataclass, that reads data sets of the source of that name; None where there is no such source."""
+    if not any(module.name == name for module in pkgutil.iter_modules(mien.sources.__path__)):
+        return None
+    return getattr(import_module(f"mien.sources.{name}"), "SOURCE", None)
+
+
+def get_source(data: DataConfig) -> Source:
+    """The source of a data set, with the data set's options.
+
+    Raises:
+        UserError: there is no such source, or it does not take these options; names those there are.
+    """
+    kind = source_class(data.source)
+    if kind is None:
+        raise UserError(f"source {data.source!r} is unknown; the sources are {', '.join(source_names())}.")
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in data.options:
+        if key not in known:
+            takes = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise UserError(f"data set {data.name}: options: {key}: source {data.source} has no such option; {takes}.")
+    try:
+        source: Source = kind(**data.options)
+    except ValueError as error:
+        raise UserError(f"data set {data.name}: options: {error}.") from error
+    return source

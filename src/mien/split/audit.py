@@ -1,0 +1,135 @@
+"""What a split did, what it prevented, and what the data set itself holds twice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mien.split.near_copies import Groups, SplitConfig
+
+PART_NAMES = ("train", "val", "test")
+
+
+def audit_split(
+    table: pd.DataFrame,
+    part: np.ndarray,
+    groups: Groups,
+    official: bool,
+    config: SplitConfig,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """The audit, ready for JSON.
+
+    Args:
+        table: the packed index with `group` and `leaked`.
+        part: (N,) 0, 1, 2 for train, val, test.
+        groups: what must stay together.
+        official: whether the parts are the data set's own.
+        config: shares and seed.
+        classes: names of the labels.
+    """
+    return {
+        "faces": len(table),
+        "official_split": official,
+        "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PART_NAMES)},
+        "groups": _groups(table["group"]),
+        "pairs": _pairs(table, groups),
+        "photos_under_several_names": _several_names(table),
+        "constant_faces": int(groups.constant.sum()),
+        "conflicting_labels": _conflicts(table, groups),
+        "overlap": _overlap(table["group"].to_numpy(), part),
+        "leaked_test_faces": int((table["leaked"].to_numpy() & (part == 2)).sum()),
+        "leaked_val_faces": int((table["leaked"].to_numpy() & (part == 1)).sum()),
+        "naive_row_split": naive_leaks(table, groups, config),
+    }
+
+
+def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
+    """How often the very same pixels occur, and on both sides of a split, near copies and photos apart.
+
+    `part` (N,) is 0, 1, 2 for train, val, test, before any face is left out.
+    """
+    digests = index["face_digest"]
+    groups = index.groupby("face_digest")["label"].agg(["size", "nunique"])
+    held = [digests[part == p] for p in range(len(PART_NAMES))]
+    in_train, in_val = (held[2].isin(held[p]).to_numpy() for p in (0, 1))
+    return {
+        "groups": int((groups["size"] > 1).sum()),
+        "groups_with_conflicting_labels": int((groups["nunique"] > 1).sum()),
+        "test_faces_also_in_train": int(in_train.sum()),
+        "test_faces_also_in_train_or_val": int((in_train | in_val).sum()),
+        "val_faces_also_in_train": int(held[1].isin(held[0]).sum()),
+    }
+
+
+def naive_leaks(table: pd.DataFrame, groups: Groups, config: SplitConfig) -> dict[str, int]:
+    """What a random split of rows with the same shares and seed would have leaked from train into test.
+
+    Test faces whose group, photo, pixels or near duplicate lies in train as well.
+    """
+    n = len(table)
+    order = np.random.default_rng(config.seed).permutation(n)
+    n_train, n_test = round(config.train * n), round(config.test * n)
+    train, test = np.zeros(n, bool), np.zeros(n, bool)
+    train[order[:n_train]] = True
+    test[order[n - n_test :]] = True
+    near = np.zeros(n, bool)
+    for a, b in (groups.near.T, groups.near.T[::-1]):
+        near[a[train[b]]] = True
+    kinds = {"group": "group", "same_photo": "image", "identical_pixels": "face_digest"}
+    shared = {name: test & table[key].isin(table.loc[train, key]).to_numpy() for name, key in kinds.items()}
+    counts = {f"test_faces_sharing_{name}": int(rows.sum()) for name, rows in shared.items()}
+    return {"test_faces": int(test.sum()), **counts, "test_faces_with_near_duplicate": int((near & test).sum())}
+
+
+def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    counts = rows["label"].value_counts()
+    return {
+        "faces": len(rows),
+        "photos": int(rows["image"].nunique()),
+        "groups": int(rows["group"].nunique()),
+        "classes": {name: int(counts.get(i, 0)) for i, name in enumerate(classes)},
+    }
+
+
+def _groups(groups: pd.Series) -> dict[str, Any]:
+    """How many groups there are, of which sizes ("2": how many of two faces)."""
+    sizes = groups.value_counts().value_counts().sort_index()
+    return {"n": int(groups.nunique()), "sizes": {str(size): int(n) for size, n in sizes.items()}}
+
+
+def _pairs(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
+    """Pairs of faces by what links them."""
+    image = table["image"].to_numpy()
+    same_photo = image[groups.near[:, 0]] == image[groups.near[:, 1]]
+    return {
+        "same_photo": _pairs_sharing(table["image"]),
+        "identical_pixels": _pairs_sharing(table["face_digest"]),
+        "near_duplicates": len(groups.near),
+        "near_duplicates_of_different_photos": int((~same_photo).sum()),
+    }
+
+
+def _pairs_sharing(keys: pd.Series) -> int:
+    sizes = keys.value_counts().to_numpy()
+    return int((sizes * (sizes - 1) // 2).sum())
+
+
+def _several_names(table: pd.DataFrame) -> int:
+    """Photos whose bytes stand under more than one name."""
+    return int((table.groupby("photo_digest")["image"].nunique() > 1).sum())
+
+
+def _conflicts(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
+    """Same face, different labels."""
+    labels = table["label"].to_numpy()
+    near = labels[groups.near[:, 0]] != labels[groups.near[:, 1]]
+    identical = table.groupby("face_digest")["label"].nunique() > 1
+    return {"identical_pixels_groups": int(identical.sum()), "near_duplicate_pairs": int(near.sum())}
+
+
+def _overlap(groups: np.ndarray, part: np.ndarray) -> dict[str, int]:
+    """Groups that lie in both of two parts; 0 unless the data set's own split brings them."""
+    held = [set(groups[part == p].tolist()) for p in range(len(PART_NAMES))]
+    return {f"{PART_NAMES[a]}_and_{PART_NAMES[b]}": len(held[a] & held[b]) for a, b in ((0, 1), (0, 2), (1, 2))}

@@ -1,0 +1,225 @@
+"""Near copies of faces: which crops show one photo.
+
+Along orthonormal axes, x . y <= x1 y1 + ... + xk yk + |rest of x| |rest of y| (Cauchy-Schwarz), and along any one of
+them x and y lie at most |x - y| = sqrt(2 - 2 x . y) apart. The vectors' first k = 31 principal axes of 256
+hold most of their length: of FER2013's pairs one in 2,500 passes the bound at 0.88, and only those are correlated in
+full. The bound loses no pair. What still grows with the square is a product of 32 numbers for two pairs in three.
+
+Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
+those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
+correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from mien.crop.cropping import cores, map_in_order
+from mien.crop.packed import PackedFaces
+
+
+@dataclass
+class SplitConfig:
+    """How faces are shared out to train, validation and test."""
+
+    train: float = 0.70
+    val: float = 0.15
+    test: float = 0.15
+    seed: int = 42
+    near_duplicates: bool = True
+    similarity: float = 0.98  # correlation of 16 x 16 grey thumbnails from which two crops are one photo
+    aligned_similarity: float = 0.95  # the same of two crops laid over each other at the best shift and scale
+    min_per_class: int = 2  # faces of each class that every part must hold
+    keep_official: bool = True  # a split that the data set brings is kept
+    clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are no shares."""
+        shares = (self.train, self.val, self.test)
+        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"train, val and test must be above 0 and add up to 1, not {shares}")
+        for key in ("similarity", "aligned_similarity"):
+            if not 0.5 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key} is a correlation from 0.5 to 1, not {getattr(self, key)}")
+        if self.min_per_class < 1:
+            raise ValueError(f"min_per_class must be at least 1, not {self.min_per_class}")
+
+
+SIDE: Final = 32  # pixels at which faces are compared
+EDGE: Final = 5  # cut off all around the one that is moved, so that it can move by this much
+ENLARGED: Final = 36  # pixels of the one that it is moved over, beside SIDE
+PAIRS_PER_TASK: Final = 256
+
+
+def grey_thumbnail(face: np.ndarray, side: int) -> np.ndarray:
+    """A face (H, W, C) uint8 as (side, side) uint8 grey, by averaging areas."""
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) if face.shape[2] == 3 else face
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
+    """For each pair of rows whether its two faces correlate `at_least` at some small shift and scale, (P,) bool.
+
+    Args:
+        faces: (N, H, W, C) uint8.
+        pairs: (P, 2) rows of `faces`.
+        at_least: the correlation, up to 1.
+    """
+    rows, place = np.unique(pairs, return_inverse=True)
+    views = [_views(faces[row]) for row in rows]
+    places = place.reshape(-1, 2)
+
+    def work(start: int) -> list[bool]:
+        return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
+
+    found = map_in_order(work, range(0, len(places), PAIRS_PER_TASK), cores())
+    return np.asarray([alike for task in found for alike in task], bool)
+
+
+class _Views(NamedTuple):
+    centre: np.ndarray  # what is moved
+    sizes: tuple[np.ndarray, ...]  # what another's centre is moved over, the likeliest first
+
+
+def _views(face: np.ndarray) -> _Views:
+    small = grey_thumbnail(face, SIDE)
+    enlarged = cv2.resize(small, (ENLARGED, ENLARGED), interpolation=cv2.INTER_LINEAR)
+    return _Views(small[EDGE:-EDGE, EDGE:-EDGE], (small, enlarged))
+
+
+def _alike(one: _Views, other: _Views, at_least: float) -> bool:
+    """The centre of each face is moved over the other, as it is and enlarged (normalised cross-correlation).
+
+    Most copies are told by the first of the four.
+    """
+    for size in range(len(one.sizes)):
+        for still, moved in ((one, other), (other, one)):
+            if cv2.matchTemplate(still.sizes[size], moved.centre, cv2.TM_CCOEFF_NORMED).max() >= at_least:
+                return True
+    return False
+
+
+AXES: Final = 31  # principal axes; 24 let twice as many pairs pass, 47 make the products dearer
+ROWS: Final = 256  # a tile of the product is ROWS x COLUMNS, 2 MB: what a core's cache holds
+COLUMNS: Final = 2048
+AT_ONCE: Final = 16_384  # pairs correlated in full at a time: 32 MB of vectors
+ROUNDING: Final = 1e-5  # above the rounding of float32, so that the bound stays one
+
+
+def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of rows that correlate `at_least`: (P, 2) int64, smaller row first, sorted, and (P,) float32.
+
+    `vectors` (N, D) float32 are of mean 0 and length 1, so that a product is a correlation.
+    """
+    bounds = _bounds(vectors)
+    order = np.argsort(bounds[:, 0], kind="stable")
+    pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    for places in _possible(bounds[order], at_least):
+        for start in range(0, len(places), AT_ONCE):
+            rows = order[places[start : start + AT_ONCE]]
+            found = np.einsum("ij,ij->i", vectors[rows[:, 0]], vectors[rows[:, 1]], dtype=np.float64)
+            found += 1e-6  # rounding must not lose identical vectors where 1 is asked for
+            pairs.append(np.sort(rows[found >= at_least], axis=1))
+            correlations.append(found[found >= at_least].astype(np.float32))
+    whole = np.concatenate(pairs)
+    in_order = np.lexsort((whole[:, 1], whole[:, 0]))
+    return whole[in_order], np.concatenate(correlations)[in_order]
+
+
+def _bounds(vectors: np.ndarray) -> np.ndarray:
+    """(N, k + 1) float32, whose products are nowhere below the correlations: k coordinates and the rest's length."""
+    spread, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+    principal = axes[:, np.argsort(-spread, kind="stable")[:AXES]].astype(np.float32)
+    coordinates = vectors @ principal
+    rest = 1 - np.square(coordinates, dtype=np.float64).sum(axis=1, keepdims=True)
+    return np.concatenate([coordinates, np.sqrt(np.maximum(rest, 0) + ROUNDING)], axis=1, dtype=np.float32)
+
+
+def _possible(bounds: np.ndarray, at_least: float) -> Iterator[np.ndarray]:
+    """Pairs (P, 2) of rows, smaller first, whose bound reaches `at_least`; `bounds` are sorted by the first axis."""
+    first, n = np.ascontiguousarray(bounds[:, 0]), len(bounds)
+    apart = np.sqrt(max(2 - 2 * at_least, 0)) + 1e-3
+    for top in range(0, n, ROWS):
+        rows = bounds[top : top + ROWS]
+        end = int(np.searchsorted(first, rows[-1, 0] + apart, side="right"))
+        for left in range(top, end, COLUMNS):
+            columns = bounds[left : min(left + COLUMNS, end)]
+            reached = np.flatnonzero(rows @ columns.T >= at_least - ROUNDING)
+            above, beside = np.divmod(reached, len(columns))
+            places = np.stack([above + top, beside + left], axis=1)
+            yield places[places[:, 0] < places[:, 1]]
+
+
+THUMBNAIL: Final = 16  # pixels
+CANDIDATE: Final = 0.88  # correlation of thumbnails below which two crops of one photo are hardly ever met
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which faces must not be parted.
+
+    `ids` (N,) int64 numbers the groups 0, 1, ... in order of their first face; `near` (P, 2) int64 holds the rows of
+    each nearly identical pair (one row stands for all pixel-identical ones); `constant` (N,) bool marks faces of
+    one single colour.
+    """
+
+    ids: np.ndarray
+    near: np.ndarray
+    constant: np.ndarray
+
+
+def group_faces(packed: PackedFaces, config: SplitConfig) -> Groups:
+    """Groups of faces linked, however indirectly, by photo, by the photo's bytes, by pixels or by similarity."""
+    index = packed.index
+    firsts = [first_rows(index[key]) for key in ("image", "photo_digest", "face_digest")]
+    thumbnails, constant = normalised_thumbnails(packed.pixels)
+    near = np.empty((0, 2), np.int64)
+    if config.near_duplicates:
+        unique = np.flatnonzero((firsts[2] == np.arange(len(index))) & ~constant)
+        pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, config.similarity))
+        alike = correlation >= config.similarity
+        doubtful = unique[pairs[~alike]]
+        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, config.aligned_similarity)
+        near = unique[pairs[alike]]
+    here = np.arange(len(index))
+    links = [np.stack([here, first], axis=1) for first in firsts]
+    return Groups(_components(np.concatenate([*links, near]), len(index)), near, constant)
+
+
+def first_rows(keys: pd.Series) -> np.ndarray:
+    """For each row the position of the first row with the same key, (N,) int64."""
+    codes, _ = pd.factorize(keys)
+    _, first = np.unique(codes, return_index=True)  # codes are numbered as they appear, so sorted is in order
+    rows: np.ndarray = first[codes]
+    return rows
+
+
+def normalised_thumbnails(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thumbnails of faces (N, H, W, C) uint8 as (N, 256) float32 of mean 0 and length 1, and which are constant.
+
+    A constant face has no correlation with anything; its thumbnail is 0.
+    """
+    small = np.empty((len(faces), THUMBNAIL * THUMBNAIL), np.float32)
+    for row, face in enumerate(faces):
+        small[row] = grey_thumbnail(face, THUMBNAIL).ravel()
+    small -= small.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(small, axis=1)
+    constant = length < 1e-3
+    small /= np.where(constant, 1, length)[:, None]
+    small[constant] = 0
+    return small, constant
+
+
+def _components(links: np.ndarray, n: int) -> np.ndarray:
+    """Connected components of a graph of `n` rows, numbered by first appearance, (n,) int64."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ones = np.ones(len(links), np.int8)
+    _, labels = connected_components(coo_array((ones, (links[:, 0], links[:, 1])), shape=(n, n)), directed=False)
+    codes: np.ndarray = pd.factorize(labels)[0].astype(np.int64)
+    return codes

@@ -1,0 +1,261 @@
+"""Train, validation and test parts: whole groups of faces, by class share.
+
+Groups of several faces are placed first, the largest at the front, each into the part that lacks most of what
+the group holds (greedy, as in Sechidis et al., 2011); single faces then fill each class up to its exact share.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from mien.base.classes import WITH_CONTEMPT
+from mien.base.errors import UserError
+from mien.crop.packed import PackedFaces
+from mien.split.audit import audit_split, identical_pixels
+from mien.split.near_copies import SplitConfig, group_faces
+
+
+def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
+    """The part of each face, (N,) int64 from 0 to len(shares) - 1; the faces of a group get the same.
+
+    Args:
+        groups: (N,) group of each face, any integers.
+        labels: (N,) class of each face.
+        shares: each part's share of every class; together 1.
+        least: faces of each class that every part must get.
+        seed: of the order among groups of one size, and among single faces.
+
+    Raises:
+        UserError: a class that occurs has too few faces or groups for that; names class, counts and need.
+    """
+    groups = np.unique(groups, return_inverse=True)[1]
+    sizes = np.bincount(groups)
+    counts = np.zeros((len(sizes), len(WITH_CONTEMPT)), np.int64)
+    np.add.at(counts, (groups, labels), 1)
+    wanted = _targets(counts.sum(axis=0), np.asarray(shares), least)
+    rng = np.random.default_rng(seed)
+    part = np.full(len(sizes), -1)
+    given = _place_large(part, counts, wanted, rng)
+    _place_single(part, counts, wanted - given, rng)
+    _check_least(part, counts, len(shares), least, shares)
+    assigned: np.ndarray = part[groups]
+    return assigned
+
+
+def _targets(totals: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
+    """Faces of each class that each part is to get, (parts, classes); what a part lacks the largest part gives."""
+    wanted: np.ndarray = shares[:, None] * totals
+    short = np.clip(least - wanted, 0, None) * (totals > 0)
+    wanted += short
+    wanted[shares.argmax()] -= short.sum(axis=0)
+    return wanted
+
+
+def _place_large(part: np.ndarray, counts: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Place groups of several faces; what each part was given of each class, (parts, classes)."""
+    sizes = counts.sum(axis=1)
+    large = rng.permutation(np.flatnonzero(sizes > 1))
+    given = np.zeros_like(wanted)
+    for group in large[np.argsort(-sizes[large], kind="stable")]:
+        lacking = (wanted - given) / np.maximum(wanted, 1)
+        part[group] = (lacking @ counts[group]).argmax()
+        given[part[group]] += counts[group]
+    return given
+
+
+def _place_single(part: np.ndarray, counts: np.ndarray, lacking: np.ndarray, rng: np.random.Generator) -> None:
+    """Single faces, class by class, in proportion to what each part still lacks."""
+    single = counts.sum(axis=1) == 1
+    for label in range(counts.shape[1]):
+        waiting = rng.permutation(np.flatnonzero(single & (counts[:, label] > 0)))
+        part[waiting] = np.repeat(np.arange(len(lacking)), _whole_shares(lacking[:, label], len(waiting), rng))
+
+
+def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` shared out in whole numbers as near to `lacking` as they go (largest remainders, ties drawn)."""
+    need = np.clip(lacking, 0, None)
+    if need.sum() == 0:
+        need = np.ones_like(lacking)
+    exact = need * (n / need.sum())
+    whole: np.ndarray = np.floor(exact).astype(np.int64)
+    rest = np.lexsort((rng.random(len(exact)), -(exact - whole).round(9)))[: n - whole.sum()]
+    whole[rest] += 1
+    return whole
+
+
+def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int, shares: Sequence[float]) -> None:
+    got = np.stack([counts[part == p].sum(axis=0) for p in range(parts)])
+    for label in np.flatnonzero(counts.sum(axis=0)):
+        if got[:, label].min() < least:
+            groups = int((counts[:, label] > 0).sum())
+            raise UserError(
+                f"class {WITH_CONTEMPT[label]} has {counts[:, label].sum()} faces in {groups} groups that must stay "
+                f"together, too few to give each of {parts} parts at least {least} (it takes {parts * least} faces in "
+                f"{parts} groups or more); add faces of it, or lower min_per_class or the filter in conf."
+            )
+
+
+CONSTANT: Final = "constant_face"
+COPY: Final = "copy_of_val_or_test"
+REPEAT: Final = "repeat"
+LEFT_OUT: Final = ["face_id", "image", "label", "reason", "detail"]
+
+
+def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.ndarray) -> pd.DataFrame:
+    """The training faces that a clean training leaves out, with a reason each; a row per face, in the index's order.
+
+    A face is left out that is of one single colour, that has the very pixels of a validation or test face, or the
+    very pixels of an earlier training face. So the first of several stays, with its label, whatever labels the
+    others carry.
+
+    Args:
+        index: of N packed faces.
+        part: (N,) 0 for training, 1 for validation, 2 for test.
+        constant: (N,) bool, faces of one single colour.
+
+    Returns:
+        columns `face_id, image, label, reason, detail`, indexed by the faces' positions in `index`.
+
+    Raises:
+        UserError: no training face would be left.
+    """
+    training, digests = part == 0, index["face_digest"]
+    measured = index[~training].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
+    copy = training & ~constant & digests.isin(measured.index).to_numpy()
+    candidates = index[training & ~constant & ~copy]
+    firsts = candidates.drop_duplicates("face_digest").set_index("face_digest")["face_id"]
+    repeats = candidates.index[candidates["face_digest"].duplicated()]
+    if len(firsts) == 0:
+        raise UserError(
+            "clean_training leaves no face to train on: all are constant, or copies of validation or test faces."
+        )
+    found = pd.concat(
+        [
+            _rows(index[training & constant], CONSTANT, ["one single colour"] * int((training & constant).sum())),
+            _rows(index[copy], COPY, [f"the pixels of {measured[d]}" for d in digests[copy]]),
+            _rows(index.loc[repeats], REPEAT, [f"the pixels of {firsts[d]}, which stays" for d in digests[repeats]]),
+        ]
+    )
+    return found.sort_index()
+
+
+def none_left_out(index: pd.DataFrame) -> pd.DataFrame:
+    """As `left_out_of_training`, where nothing is left out."""
+    return _rows(index.iloc[:0], "", [])
+
+
+def _rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
+    return faces.assign(reason=reason, detail=details)[LEFT_OUT]
+
+
+def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """How many faces were left out, by reason, by class, and how many repeats disagreed with the face that stays."""
+    reasons, labels = left_out["reason"].value_counts(), left_out["label"].value_counts()
+    stays = index.drop(left_out.index).drop_duplicates("face_digest").set_index("face_digest")["label"]
+    repeats = left_out.index[left_out["reason"] == REPEAT]
+    others = index.loc[repeats, "face_digest"].map(stays) != index.loc[repeats, "label"]
+    return {
+        "left_out": len(left_out),
+        "reasons": {reason: int(reasons.get(reason, 0)) for reason in (CONSTANT, COPY, REPEAT)},
+        "classes": {name: int(labels.get(i, 0)) for i, name in enumerate(classes)},
+        "repeats_labelled_otherwise": int(others.sum()),
+    }
+
+
+PARTS: Final = ("train", "val", "test")
+NO_PART: Final = -1
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts, and what is to be known of them.
+
+    `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
+    group lies in an earlier part as well, which only a data set's own split can bring about). `left_out` has
+    `face_id, image, label, reason, detail` of training faces in no part, which `clean_training` left out.
+    """
+
+    parts: dict[str, pd.DataFrame]
+    left_out: pd.DataFrame
+    audit: dict[str, Any]
+    digest: str
+
+
+def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
+    """The packed faces in three parts.
+
+    Where the data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from
+    its training part; rows without an official part then count as training. Otherwise whole groups are shared
+    out by class.
+
+    Afterwards `clean_training` leaves faces out of the training part.
+
+    Raises:
+        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, an
+            official split has no training part, or nothing is left of it when it is cleaned.
+    """
+    index = packed.index
+    groups = group_faces(packed, config)
+    official = config.keep_official and bool((index["source_split"] != "").any())
+    labels = index["label"].to_numpy().astype(np.int64)
+    if official:
+        part = _official(index, groups.ids, labels, config)
+    else:
+        shares = (config.train, config.val, config.test)
+        part = assign_groups(groups.ids, labels, shares, config.min_per_class, config.seed)
+    given = part.copy()
+    left_out = left_out_of_training(index, part, groups.constant) if config.clean_training else none_left_out(index)
+    part[left_out.index] = NO_PART
+    leaked = _leaked(part, groups.ids)
+    if leaked.any() and not official:
+        raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
+    table = index.assign(group=groups.ids, leaked=leaked)
+    parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
+    classes = packed.spec["classes"]
+    audit = audit_split(table, part, groups, official, config, classes)
+    audit["identical_pixels"] = identical_pixels(index, given)
+    audit["clean_training"] = count_left_out(left_out, index, classes) if config.clean_training else None
+    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, str(packed.spec["digest"])))
+
+
+def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
+    """SHA-256, in hex, over the data's digest and which face is in which part."""
+    digest = hashlib.sha256(data_digest.encode())
+    for name in PARTS:
+        digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
+    return digest.hexdigest()
+
+
+def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, config: SplitConfig) -> np.ndarray:
+    """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
+    names = index["source_split"]
+    unknown = sorted(set(names) - {*PARTS, ""})
+    if unknown:
+        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
+    part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
+    if not (part == 0).any():
+        raise UserError(
+            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
+            "share everything out by keep_official: false in conf/split."
+        )
+    shares = {0: config.train, 1: config.val, 2: config.test}
+    taken = [p for p in (0, 1, 2) if p == 0 or not (part == p).any()]
+    if len(taken) > 1:
+        rows = np.flatnonzero(part == 0)
+        whole = sum(shares[p] for p in taken)
+        each = [shares[p] / whole for p in taken]
+        chosen = assign_groups(groups[rows], labels[rows], each, config.min_per_class, config.seed)
+        part[rows] = np.asarray(taken)[chosen]
+    return part
+
+
+def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
+    first = np.full(groups.max() + 1, len(PARTS))
+    np.minimum.at(first, groups, np.where(part == NO_PART, len(PARTS), part))
+    leaked: np.ndarray = first[groups] < part
+    return leaked

@@ -1,0 +1,92 @@
+"""Optimisers, learning-rate schedules and frozen backbones."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn, optim
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+
+from mien.base.errors import UserError
+from mien.models.networks import Network
+from mien.training.recipe import OptimConfig
+
+
+def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
+    """The configured optimizer; biases and normalisation weights (one dimension) are not decayed."""
+    backbone = model.backbone if isinstance(model, Network) else None
+    slow = set(backbone.parameters()) if backbone is not None and config.backbone_lr < 1 else set()
+    groups = _groups([p for p in model.parameters() if p not in slow], config.lr, config.weight_decay)
+    groups += _groups([p for p in model.parameters() if p in slow], config.lr * config.backbone_lr, config.weight_decay)
+    if config.name == "sgd":
+        return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr)
+
+
+def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    if not parameters:
+        return []
+    decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    shared = {"lr": lr}
+    return [
+        {"params": decayed, "weight_decay": weight_decay, **shared},
+        {"params": others, "weight_decay": 0.0, **shared},
+    ]
+
+
+def make_schedule(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int) -> dict[str, Any] | None:
+    """Lightning's description of the schedule, or None for a constant rate.
+
+    Args:
+        optimizer: what it steers.
+        config: the schedule's name and warm-up.
+        epochs: of the whole training.
+        steps: optimizer steps per epoch.
+    """
+    if config.schedule == "plateau":
+        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
+        return {"scheduler": plateau, "interval": "epoch", "monitor": "val_loss"}
+    if config.schedule == "cosine":
+        return {"scheduler": _warm_cosine(optimizer, config, epochs, steps), "interval": "step"}
+    return None
+
+
+def _warm_cosine(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int) -> LRScheduler:
+    warm = min(round(config.warmup_epochs * steps), epochs * steps - 1)
+    cosine = CosineAnnealingLR(optimizer, T_max=epochs * steps - warm, eta_min=config.lr * 0.01)
+    if warm <= 0:
+        return cosine
+    return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=warm), cosine], milestones=[warm])
+
+
+class FreezeBackbone(pl.Callback):
+    """Keeps the backbone as it came, running statistics of its normalisation included, for the first epochs.
+
+    Which epoch it is decides, so that a training that was killed continues as it would have gone on.
+    """
+
+    def __init__(self, backbone: nn.Module, epochs: int) -> None:
+        self.backbone = backbone
+        self.epochs = epochs
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Freeze or release."""
+        frozen = trainer.current_epoch < self.epochs
+        self.backbone.requires_grad_(not frozen)
+        self.backbone.train(not frozen)
+
+
+def freezing(model: nn.Module, epochs: int) -> list[pl.Callback]:
+    """The callback for `epochs` epochs with a frozen backbone; none for 0.
+
+    Raises:
+        UserError: the network has no backbone.
+    """
+    if not epochs:
+        return []
+    backbone = model.backbone if isinstance(model, Network) else None
+    if backbone is None:
+        raise UserError(
+            f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; say 0, "
+            "or choose a model that has one, such as mobilenetv2."
+        )
+    return [FreezeBackbone(backbone, epochs)]
