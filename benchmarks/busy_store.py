@@ -96,25 +96,24 @@ def fill() -> None:
 
 def prepare(one: Training) -> None:
     """Ingest, crop, split."""
-    from pipelines import crop, ingest, split
+    from pipelines.__main__ import run_stage
 
-    ingest.main([f"data={one.data}"])
-    crop.main([f"data={one.data}", f"crop={one.crop}", "crop.workers=1"])
-    split.main(["split=grouped"])
+    run_stage("ingest", [f"data={one.data}"])
+    run_stage("crop", [f"data={one.data}", f"crop={one.crop}", "crop.workers=1"])
+    run_stage("split", ["split=grouped"])
 
 
 def train(one: Training) -> None:
     """Tune, train, evaluate, register."""
-    from pipelines import evaluate, register, tune
-    from pipelines import train as training
+    from pipelines.__main__ import run_stage
 
     choices = [f"data={one.data}", f"model={one.model}", "augment=standard", "optim=adamw", "train=short"]
     values = [f"optim.lr={one.rate}", f"train.epochs={EPOCHS}", "train.batch_size=32"]
     search = ["tune=quick", "tune.epochs=3", "tune.prune_after=1"] if one.search else ["tune=none"]
-    tune.main([*choices, *search, *values])
-    training.main([*choices, *values])
-    evaluate.main(["evaluate=standard"])
-    register.main([f"data={one.data}", "register=auto"])
+    run_stage("tune", [*choices, *search, *values])
+    run_stage("train", [*choices, *values])
+    run_stage("evaluate", ["evaluate=standard"])
+    run_stage("register", [f"data={one.data}", "register=auto"])
 
 
 def promote() -> None:

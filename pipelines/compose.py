@@ -4,17 +4,12 @@ A stage names its groups in `STAGE_GROUPS`, `dvc.yaml` passes it exactly these c
 exactly these files, and a test holds the two together.
 """
 
-import errno
-import os
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.base.settings import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
-from mien.base.state import at_work
 
 if TYPE_CHECKING:
     from mien.crop.selection import CropConfig
@@ -28,16 +23,6 @@ if TYPE_CHECKING:
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"
 
-# What a disk may refuse, and what a person can do about it.
-REFUSED: Final = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there",
-    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
-    errno.EROFS: "mount it writable",
-    errno.EACCES: "allow yourself to read and write there",
-    errno.EPERM: "allow yourself to read and write there",
-    errno.EXDEV: "let build/ and reports/ lie on one disk",
-}
 
 STAGE_GROUPS: Final = {
     "ingest": ("data",),
@@ -46,10 +31,9 @@ STAGE_GROUPS: Final = {
     "tune": ("data", "model", "augment", "optim", "train", "tune"),
     "train": ("data", "model", "augment", "optim", "train"),
     "evaluate": ("evaluate",),
+    "report": ("data",),
     "register": ("data", "register"),
 }
-# They check what all stages together will compose, before they begin.
-FIRST: Final = ("ingest", "crop", "tune")
 
 
 class Config:
@@ -94,8 +78,6 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
     choices = _choices(stage, arguments, conf)
     for group in groups:
         read_settings(conf, group, choices[group])
-    if stage in FIRST:
-        _check_the_whole(choices, conf)
     unused = [f"~{group}" for group in SCHEMAS if group not in groups]
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
@@ -104,15 +86,6 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
         raise UserError(f"{stage}: {_first_line(error)} Known keys stand in {_files(choices, conf)}.") from error
     content: Any = OmegaConf.to_container(composed)
     return Config({g: settings_of(g, content[g], f"conf/{g}/{choices[g]}.yaml") for g in groups}, choices)
-
-
-def _check_the_whole(choices: dict[str, str], conf: Path) -> None:
-    """Tell what a later stage would refuse before an hour of cropping.
-
-    Imported by name: what this reads can stop a stage and never changes what it writes, so no stage depends on it.
-    """
-    check = import_module("mien.cli.check")
-    check.refuse_mistakes(conf.parent / "params.yaml", conf, choices)
 
 
 def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
@@ -136,20 +109,3 @@ def _files(choices: dict[str, str], conf: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") + "."
-
-
-def run_stage(stage: str, main: Callable[[], None]) -> None:
-    """Run a stage as a command, alone in its workspace: what a user can mend ends in one sentence and exit code 1."""
-    try:
-        with at_work(stage):
-            main()
-    except UserError as error:
-        sys.exit(f"mien: {error}")
-    except OSError as error:
-        missing = str(error.filename or error)  # pyarrow gives its name as the message
-        if isinstance(error, FileNotFoundError) and missing.startswith("build/"):
-            sys.exit(f"mien: {missing} is missing; `dvc repro` runs the stage that makes it.")
-        if error.errno not in REFUSED:
-            raise
-        where = error.filename2 or error.filename or Path.cwd()
-        sys.exit(f"mien: {where}: {os.strerror(error.errno).lower()}; {REFUSED[error.errno]}, then run again.")

@@ -1,21 +1,21 @@
-"""Photos -> packed faces: `python -m pipelines.crop data=sample crop=rgb64`."""
+"""Photos -> packed faces: `python -m pipelines crop data=sample crop=rgb64`."""
 
 import json
 from pathlib import Path
 from typing import Final
 
 from mien.base.files import Outs
+from mien.base.listener import Listener
 from mien.base.records import opened
 from mien.base.state import state_folder
-from pipelines.compose import compose, run_stage
+from pipelines.compose import Config
 
 INGESTED: Final = Path("build/ingest")
 ANEW: Final = "`dvc repro ingest` writes it anew"
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Cut every face that passes the filter, and show what was cut and what was not."""
-    config = compose("crop", argv)
     import pandas as pd
 
     from mien.crop.cropping import crop_faces
@@ -37,7 +37,3 @@ def main(argv: list[str] | None = None) -> None:
         outs.path("reports/crop.json").write_text(json.dumps(counts.as_dict(), indent=2) + "\n")
     dropped = ", ".join(f"{sum(classes.values()):,} {reason}" for reason, classes in counts.dropped.items())
     print(f"crop: {counts.faces:,} faces of {counts.photos:,} photos; dropped: {dropped or 'none'}")
-
-
-if __name__ == "__main__":
-    run_stage("crop", main)

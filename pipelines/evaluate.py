@@ -1,4 +1,4 @@
-"""Measure the trained network on the test set: `python -m pipelines.evaluate evaluate=standard`."""
+"""Measure the trained network on the test set: `python -m pipelines evaluate evaluate=standard`."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.base.files import Outs
+from mien.base.listener import Listener
 from mien.base.records import opened, read_record
-from pipelines.compose import compose, run_stage
+from pipelines.compose import Config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +22,8 @@ MODEL: Final = Path("build/train")
 SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Open the test set, and write what was measured: numbers, tables, figures, the report, the temperature."""
-    config = compose("evaluate", argv)
     import numpy as np
     import pandas as pd
 
@@ -101,7 +101,3 @@ def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarr
         ("build/evaluate/temperature.json", tables.temperature(evaluation)),
     ):
         outs.path(name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run_stage("evaluate", main)

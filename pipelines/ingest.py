@@ -1,16 +1,16 @@
-"""Raw data set -> faces table: `python -m pipelines.ingest data=sample`."""
+"""Raw data set -> faces table: `python -m pipelines ingest data=sample`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from mien.base.files import Outs
-from pipelines.compose import compose, run_stage
+from mien.base.listener import Listener
+from pipelines.compose import Config
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Read the raw data set and write what it holds and what in it cannot be used."""
-    config = compose("ingest", argv)
     from mien.sources.source import get_source
     from mien.sources.table import Ingested, class_counts
 
@@ -33,7 +33,3 @@ def main(argv: list[str] | None = None) -> None:
     print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
     if absent := [label for label, faces in report["classes"].items() if not faces]:
         print(f"  No face is labelled {', '.join(absent)}: a model cannot learn that.")
-
-
-if __name__ == "__main__":
-    run_stage("ingest", main)

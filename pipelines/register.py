@@ -1,6 +1,6 @@
 """Stage register: a version in the MLflow registry, and the gate's decision on it.
 
-python -m pipelines.register data=sample register=auto
+python -m pipelines register data=sample register=auto
 """
 
 import json
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.files import Outs
+from mien.base.listener import Listener
 from mien.base.state import main_checkout, state_folder
-from pipelines.compose import Config, compose, run_stage
+from pipelines.compose import Config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EXPERIMENT: Final = "DVC_EXP_BASELINE_REV"  # DVC sets it for the stages of `dvc exp run`, in place or in a copy
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Register what the training left, let the gate decide, and write reports/register.json.
 
     When nothing changed this finds the version and its decision and leaves: torch is not even imported. A registry
@@ -34,7 +35,6 @@ def main(argv: list[str] | None = None) -> None:
     from mien.tracking.publish import publish
     from mien.tracking.store import use_store
 
-    config = compose("register", argv)
     root = Path.cwd()
     use_store(root)
     candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
@@ -71,7 +71,3 @@ def _cut(config: Config, spec: Any, test: "pd.DataFrame") -> "PackedFaces":
         return get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
 
     return FaceCutter(Path("build/crop"), Path("build/ingest/faces.parquet"), photos)(spec, test)
-
-
-if __name__ == "__main__":
-    run_stage("register", main)

@@ -1,15 +1,15 @@
-"""Packed faces -> train, validation and test: `python -m pipelines.split split=grouped`."""
+"""Packed faces -> train, validation and test: `python -m pipelines split split=grouped`."""
 
 import json
 from pathlib import Path
 
 from mien.base.files import Outs
-from pipelines.compose import compose, run_stage
+from mien.base.listener import Listener
+from pipelines.compose import Config
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Share out the faces, and write the audit of what that did and prevented."""
-    config = compose("split", argv)
     from mien.crop.packed import open_faces
     from mien.split.parts import split_faces
 
@@ -35,7 +35,3 @@ def main(argv: list[str] | None = None) -> None:
     if cleaned := split.audit["clean_training"]:
         why = ", ".join(f"{n:,} {reason}" for reason, n in cleaned["reasons"].items())
         print(f"  Left out of training: {why}; see build/split/left_out.csv.")
-
-
-if __name__ == "__main__":
-    run_stage("split", main)

@@ -1,6 +1,6 @@
 """Stage train: train the network with the values that tune handed on.
 
-python -m pipelines.train data=sample model=resnet16 augment=standard optim=adamw train=short
+python -m pipelines train data=sample model=resnet16 augment=standard optim=adamw train=short
 """
 
 import dataclasses
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.base.files import Outs
+from mien.base.listener import Listener
 from mien.base.state import digest, kept_state
 from mien.training.inputs import GROUPS, Inputs, read_best, read_inputs
-from pipelines.compose import Config, compose, run_stage
+from pipelines.compose import Config
 
 if TYPE_CHECKING:
     from mien.training.fit import Fitted
     from mien.training.recipe import Recipe
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Train, and write the network, its history, its lineage and its curves."""
     from mien.tracking.publish import training_identity, training_params
     from mien.tracking.run_logger import CLOSE_WITHIN, RunLogger
     from mien.training.hardware import choose_hardware
 
-    config = compose("train", argv)
     # First of all: its process imports MLflow while this one imports PyTorch.
     logger = RunLogger(Path.cwd(), close_within=CLOSE_WITHIN)
     inputs = read_inputs(config)
@@ -98,7 +98,3 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: "Fitted") -> None:
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         draw_curves(fitted.history, fitted.best_epoch, outs.folder("reports/train") / "curves.png")
-
-
-if __name__ == "__main__":
-    run_stage("train", main)

@@ -1,6 +1,6 @@
 """Stage tune: search learning rate, dropout and the like with Optuna; with `tune=none` hand on the config's own.
 
-python -m pipelines.tune data=sample model=resnet16 augment=standard optim=adamw train=short tune=quick
+python -m pipelines tune data=sample model=resnet16 augment=standard optim=adamw train=short tune=quick
 """
 
 import dataclasses
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.base.files import Outs
+from mien.base.listener import Listener
 from mien.base.state import digest, kept_state
 from mien.training.inputs import BEST, Inputs, read_inputs
-from pipelines.compose import Config, compose, run_stage
+from pipelines.compose import Config
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def main(argv: list[str] | None = None) -> None:
+def run(config: Config, listener: Listener) -> None:
     """Search (or not) and write best.yaml, reports/tune.json and the plots."""
     from mien.tracking.publish import publish
 
-    config = compose("tune", argv)
     inputs = read_inputs(config)
     identity = inputs.identity(config, tune=dataclasses.asdict(config.tune), made_on=_made_on(config))
     trials = _search(config, inputs, identity) if config.tune.trials else []
@@ -107,7 +107,3 @@ def _write_best(summary: dict[str, Any], path: Path) -> None:
         "trials": len(summary["trials"])
     }
     path.write_text(yaml.safe_dump(best, sort_keys=True), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run_stage("tune", main)

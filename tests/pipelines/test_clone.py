@@ -36,8 +36,8 @@ def test_a_full_cache_and_an_empty_store_end_with_a_registered_champion(clone: W
         path = clone.folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = clone.run("dvc", "repro").stdout
-    assert "pipelines.register" in said
-    assert "pipelines.train" not in said
+    assert "pipelines register" in said
+    assert "pipelines train" not in said
     with closing(sqlite3.connect(clone.folder / "mlruns/mlflow.db")) as store:
         assert store.execute("select alias, version from registered_model_aliases").fetchall() == [("champion", 1)]
         training_and_trials = 1 + len(clone.report("tune")["trials"])
@@ -53,7 +53,7 @@ def test_a_training_on_something_else_than_its_search_is_a_run_of_its_own_and_sa
     choices = yaml.safe_load((clone.folder / "params.yaml").read_text())
     arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train")]
     clone.run("dvc", "unprotect", "build/train", "reports/train")
-    clone.run("python", "-m", "pipelines.train", *arguments)
+    clone.run("python", "-m", "pipelines", "train", *arguments)
     lineage = json.loads((clone.folder / "build/train/lineage.json").read_text())
     assert best["made_on"] == {"device": lineage["device"], "precision": lineage["precision"]}
     assert lineage["digest"] != best["digest"]

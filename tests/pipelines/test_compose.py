@@ -9,7 +9,8 @@ import yaml
 
 from mien.base.errors import UserError
 from mien.base.settings import SCHEMAS
-from pipelines.compose import CONF, STAGE_GROUPS, compose, run_stage
+from pipelines.__main__ import run_stage, stage_command
+from pipelines.compose import CONF, STAGE_GROUPS, compose
 
 TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
 
@@ -101,16 +102,18 @@ def test_what_a_disk_refuses_is_told_in_one_sentence(
     def refused() -> None:
         raise OSError(code, os.strerror(code), "build/crop")
 
-    with pytest.raises(SystemExit, match=says):
-        run_stage("crop", refused)
+    with pytest.raises(SystemExit, match=says), stage_command("crop"):
+        refused()
 
 
 def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import crop
 
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro ingest` writes it anew"):
-        run_stage("crop", lambda: crop.main(["data=sample", "crop=grey48"]))
+    with (
+        pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro ingest` writes it anew"),
+        stage_command("crop"),
+    ):
+        run_stage("crop", ["data=sample", "crop=grey48"])
 
 
 def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +126,8 @@ def test_a_full_disk_leaves_no_traceback_and_no_outs(tmp_path: Path, monkeypatch
             outs.path("reports/crop.json").write_text("{}")
             Path("/dev/full").write_text("too much")
 
-    with pytest.raises(SystemExit, match=r"mien: .*: no space left on device; make room there"):
-        run_stage("crop", write)
+    with pytest.raises(SystemExit, match=r"mien: .*: no space left on device; make room there"), stage_command("crop"):
+        write()
     assert not (tmp_path / "reports").exists()
 
 
@@ -134,5 +137,5 @@ def test_an_error_that_no_disk_refused_keeps_its_traceback(tmp_path: Path, monke
     def broken() -> None:
         raise ConnectionResetError(errno.ECONNRESET, "reset")
 
-    with pytest.raises(ConnectionResetError):
-        run_stage("crop", broken)
+    with pytest.raises(ConnectionResetError), stage_command("crop"):
+        broken()

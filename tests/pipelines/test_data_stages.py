@@ -8,7 +8,7 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.crop.packed import open_faces
-from pipelines import crop, ingest, split
+from pipelines.__main__ import run_stage
 from tests.photosets import photo, write_archive, write_labels
 
 
@@ -28,9 +28,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_all(size: int = 16) -> None:
-    ingest.main(["data=expw"])
-    crop.main(["data=expw", "crop=rgb64", f"crop.size={size}"])
-    split.main(["split=grouped"])
+    run_stage("ingest", ["data=expw"])
+    run_stage("crop", ["data=expw", "crop=rgb64", f"crop.size={size}"])
+    run_stage("split", ["split=grouped"])
 
 
 def test_from_archives_to_parts(workspace: Path) -> None:
@@ -56,11 +56,11 @@ def test_from_archives_to_parts(workspace: Path) -> None:
 
 
 def test_a_class_that_no_row_has_is_said_to_be_absent(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ingest.main(["data=expw"])
+    run_stage("ingest", ["data=expw"])
     assert "No face is labelled" not in capsys.readouterr().out
     labels = workspace / "data/expw/label.lst"
     labels.write_text("".join(r for r in labels.read_text().splitlines(keepends=True) if r.split()[-1] not in "12"))
-    ingest.main(["data=expw"])
+    run_stage("ingest", ["data=expw"])
     assert "No face is labelled disgust, fear: a model cannot learn that." in capsys.readouterr().out
 
 
@@ -76,14 +76,14 @@ def test_a_second_run_writes_the_same_bytes(workspace: Path) -> None:
 
 
 def test_a_stage_that_fails_leaves_no_outs(workspace: Path) -> None:
-    ingest.main(["data=expw"])
+    run_stage("ingest", ["data=expw"])
     with pytest.raises(UserError, match="min_confidence 500"):
-        crop.main(["data=expw", "crop=rgb64", "crop.min_confidence=500"])
+        run_stage("crop", ["data=expw", "crop=rgb64", "crop.min_confidence=500"])
     assert not (workspace / "build/crop").exists() and not (workspace / "reports/crop.json").exists()
 
 
 def test_too_few_faces_of_a_class_stop_the_split(workspace: Path) -> None:
-    ingest.main(["data=expw"])
-    crop.main(["data=expw", "crop=rgb64", "crop.size=16", "crop.max_rows=12"])
+    run_stage("ingest", ["data=expw"])
+    run_stage("crop", ["data=expw", "crop=rgb64", "crop.size=16", "crop.max_rows=12"])
     with pytest.raises(UserError, match=r"class \w+ has \d faces in \d groups"):
-        split.main(["split=grouped"])
+        run_stage("split", ["split=grouped"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.pipelines.workspace import Workspace
 
-TRAIN = "-m pipelines.train data=sample model=resnet16 augment=standard optim=adamw train=short"
+TRAIN = "-m pipelines train data=sample model=resnet16 augment=standard optim=adamw train=short"
 
 
 def first_epoch(here: Workspace, until_checkpoint: bool = False) -> str:

@@ -13,7 +13,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
 from mien.models.weights import save_model
-from pipelines import evaluate
+from pipelines.__main__ import run_stage
 from tests.evaluation.drawing import LINEAGE, index_of
 
 ARGUMENTS = ["evaluate=standard", "evaluate.bootstrap=100"]
@@ -75,9 +75,9 @@ def digests(root: Path) -> dict[str, str]:
 
 
 def test_the_stage_writes_its_outs_twice_the_same_and_publishes_at_last(workspace, published, capsys):
-    evaluate.main(ARGUMENTS)
+    run_stage("evaluate", ARGUMENTS)
     first = digests(workspace)
-    evaluate.main(ARGUMENTS)
+    run_stage("evaluate", ARGUMENTS)
     assert digests(workspace) == first
     assert published == [list(OUTS)] * 2
     metrics = json.loads((workspace / "reports/metrics.json").read_text())
@@ -97,6 +97,6 @@ def test_a_network_of_another_split_or_other_faces_is_not_measured(workspace, pu
     other = {**json.loads((workspace / file).read_text()), "digest": "00" * 32}
     (workspace / file).write_text(json.dumps(other))
     with pytest.raises(UserError, match=f"was trained with {says} .* 000000000000"):
-        evaluate.main(ARGUMENTS)
+        run_stage("evaluate", ARGUMENTS)
     assert not (workspace / "reports").exists()
     assert published == []

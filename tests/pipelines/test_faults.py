@@ -34,13 +34,14 @@ FULL = """
 import pickle, resource, sys
 from pathlib import Path
 from mien.training.fit import fit
-from pipelines.compose import run_stage
+from pipelines.__main__ import stage_command
 from tests.training.conftest import bars
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
 def listener(epoch, metrics):
     if epoch == 2:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-run_stage("train", lambda: fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=listener))
+with stage_command("train"):
+    fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=listener)
 """
 
 

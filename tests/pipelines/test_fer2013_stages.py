@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.training.inputs import Inputs, read_inputs
-from pipelines import crop, ingest, split
+from pipelines.__main__ import run_stage
 from pipelines.compose import compose
 from tests.fer_csv import row, write_csv
 
@@ -33,9 +33,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(data: str, *more: str, clean: bool = False) -> Inputs:
-    ingest.main([f"data={data}", *more])
-    crop.main([f"data={data}", "crop=grey48", *more])
-    split.main([f"split={'official_clean' if clean else 'grouped'}", "split.near_duplicates=false"])
+    run_stage("ingest", [f"data={data}", *more])
+    run_stage("crop", [f"data={data}", "crop=grey48", *more])
+    run_stage("split", [f"split={'official_clean' if clean else 'grouped'}", "split.near_duplicates=false"])
     return read_inputs(compose("train", [f"data={data}", *TRAIN, *more]))
 
 

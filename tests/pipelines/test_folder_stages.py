@@ -13,7 +13,7 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import open_faces
-from pipelines import crop, ingest, split
+from pipelines.__main__ import run_stage
 from tests.photosets import encode, photo, picture
 
 FOLDER = "data/folder"
@@ -35,9 +35,9 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run_all() -> None:
-    ingest.main(["data=folder"])
-    crop.main(["data=folder", "crop=grey48"])
-    split.main(["split=grouped"])
+    run_stage("ingest", ["data=folder"])
+    run_stage("crop", ["data=folder", "crop=grey48"])
+    run_stage("split", ["split=grouped"])
 
 
 def quarantine() -> dict[str, str]:
@@ -65,8 +65,8 @@ def test_broken_photos_stand_in_quarantine_with_their_path_and_class(workspace: 
     (bad / "nothing.png").write_bytes(b"")
     (bad / "text.jpg").write_text("this is no photo")
     (bad / "Thumbs.db").write_bytes(photo())
-    ingest.main(["data=folder"])
-    crop.main(["data=folder", "crop=grey48"])
+    run_stage("ingest", ["data=folder"])
+    run_stage("crop", ["data=folder", "crop=grey48"])
     assert quarantine() == {
         **{f"train/sad/short.{form}": "truncated" for form in ("jpeg", "png", "webp")},
         "train/sad/nothing.png": "empty_file",
@@ -95,8 +95,8 @@ def test_a_photo_that_may_not_be_read_is_named(workspace: Path) -> None:
     Path(FOLDER, "train/happy/twin.jpg").write_bytes(b"x" * forbidden.stat().st_size)  # which makes ingest look closer
     workspace.chmod(0o777)
     with ordinary_user():
-        ingest.main(["data=folder"])
-        crop.main(["data=folder", "crop=grey48"])
+        run_stage("ingest", ["data=folder"])
+        run_stage("crop", ["data=folder", "crop=grey48"])
     assert quarantine() == {"train/sad/4.jpg": "unreadable_file", "train/happy/twin.jpg": "not_an_image"}
 
 
@@ -104,4 +104,4 @@ def test_a_folder_that_may_not_be_read_stops_the_stage(workspace: Path) -> None:
     Path(FOLDER, "train/sad").chmod(0)
     workspace.chmod(0o777)
     with ordinary_user(), pytest.raises(PermissionError, match="train/sad"):  # run_stage makes a sentence of it
-        ingest.main(["data=folder"])
+        run_stage("ingest", ["data=folder"])

@@ -10,18 +10,19 @@ import pytest
 
 from mien.base.files import Outs
 from mien.base.state import at_work
-from pipelines.compose import run_stage
+from pipelines.__main__ import stage_command
 
 HOLD = """
 import time
-from pipelines.compose import run_stage
-from pipelines.outs import Outs
+from pipelines.__main__ import stage_command
+from mien.base.files import Outs
 def main():
     with Outs("evaluate") as outs:
         outs.path("reports/metrics.json").write_text("half")
         print("held", flush=True)
         time.sleep(60)
-run_stage("evaluate", main)
+with stage_command("evaluate"):
+    main()
 """
 
 
@@ -41,8 +42,11 @@ def test_a_second_writer_of_any_stage_is_refused_and_touches_nothing(
     def second() -> None:
         pytest.fail("two writers")
 
-    with pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at this very work"):
-        run_stage("evaluate", second)
+    with (
+        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at this very work"),
+        stage_command("evaluate"),
+    ):
+        second()
     assert (tmp_path / "build/.partial/evaluate/reports/metrics.json").read_text() == "half"
     with at_work("train"):  # another stage of the same workspace
         pass
@@ -58,5 +62,6 @@ def test_the_lock_of_a_killed_stage_holds_nobody_up(tmp_path: Path, orphan: subp
         with Outs("evaluate") as outs:
             outs.path("reports/metrics.json").write_text("whole")
 
-    run_stage("evaluate", write)
+    with stage_command("evaluate"):
+        write()
     assert (tmp_path / "reports/metrics.json").read_text() == "whole"

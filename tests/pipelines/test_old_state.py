@@ -18,10 +18,8 @@ from mien.crop.selection import CropConfig
 from mien.registry.candidate import Candidate
 from mien.registry.evidence import read_test_set
 from mien.training.inputs import read_best, read_inputs
+from pipelines.__main__ import run_stage
 from pipelines.compose import compose
-from pipelines.crop import main as crop
-from pipelines.evaluate import main as evaluate
-from pipelines.tune import main as tune
 from tests.registry.workspace import prepare, train
 
 Change = Mapping[str, Any] | bytes
@@ -105,9 +103,9 @@ def read(stage: str) -> None:
         inputs = read_inputs(compose("train", CHOICES))
         read_best(inputs.recipe)
     elif stage == "evaluate":
-        evaluate(["evaluate=standard", "evaluate.bootstrap=100"])
+        run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "crop":
-        crop(["data=sample", "crop=grey48"])
+        run_stage("crop", ["data=sample", "crop=grey48"])
     else:
         candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
         assert candidate.spec and candidate.lineage and candidate.temperature
@@ -141,12 +139,12 @@ def test_bad_state_is_told_in_one_sentence(root: Path, stage: str, file: str, ho
 @pytest.mark.parametrize("where", ["train.batch_size=500", "+tune.space={train.batch_size:{choices:[16,500]}}"])
 def test_a_batch_of_more_faces_than_there_are_stops_the_search_before_it_begins(root: Path, where: str) -> None:
     with pytest.raises(UserError, match=r"train.batch_size: 500 is more than the \d+ faces of the training part"):
-        tune([*CHOICES, "tune=quick", where])
+        run_stage("tune", [*CHOICES, "tune=quick", where])
     assert not (root / ".mien").exists()
 
 
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:
     about = json.loads((root / LINEAGE).read_text())
     assert "device" not in about and "made_on" not in about["search"]
-    evaluate(["evaluate=standard", "evaluate.bootstrap=100"])
+    run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
     assert (root / "reports/metrics.json").exists()

@@ -16,7 +16,7 @@ from mien.base.state import code_digest, digest, kept_state
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipelines.state import kept_state
+from mien.base.state import kept_state
 with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
     (folder / "last.ckpt").write_text("half way")
     print("held", flush=True)
@@ -55,7 +55,7 @@ def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: sub
 ORPHAN = """
 import os, sys, time
 from pathlib import Path
-from pipelines.state import kept_state
+from mien.base.state import kept_state
 parent = os.getppid()
 with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
     (folder / "last.ckpt").write_text("the end")

@@ -18,7 +18,7 @@ from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
-from pipelines import register as stage
+from pipelines.__main__ import run_stage
 from tests.faults import FaultProxy, Mode, fault_proxy
 from tests.registry.workspace import candidate_of, copied, evidence_of, photos_of
 from tests.servers import server_on_postgresql, server_on_sqlite
@@ -59,7 +59,7 @@ def named(root: Path, data: str) -> Path:
 def run_register(root: Path, data: str) -> dict[str, Any]:
     """The stage as `dvc repro` starts it; its report."""
     with chdir(root):
-        stage.main([*RULES, f"data.name={data}"])
+        run_stage("register", [*RULES, f"data.name={data}"])
     report: dict[str, Any] = json.loads((root / "reports/register.json").read_text())
     return report
 

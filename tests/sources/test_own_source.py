@@ -48,7 +48,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_one_file_and_one_config_make_a_source(checkout: Path) -> None:
     added = ["conf/data/listed.yaml", "data/listed/labels.csv", "src/mien/sources/listed.py"]
     assert sorted(files_on_the_page()) == added
-    done = run(checkout, "pipelines.ingest", "data=listed")
+    done = run(checkout, "pipelines", "ingest", "data=listed")
     assert done.returncode == 0, done.stderr
     faces = pd.read_parquet(checkout / "build/ingest/faces.parquet")
     labels = dict(zip(faces["image"], faces["label"].tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_one_file_and_one_config_make_a_source(checkout: Path) -> None:
         ["labels.csv:5", "unknown_label"],
         ["labels.csv:6", "missing_photo"],
     ]
-    done = run(checkout, "pipelines.crop", "data=listed", "crop=grey48")
+    done = run(checkout, "pipelines", "crop", "data=listed", "crop=grey48")
     assert done.returncode == 0, done.stderr
     assert json.loads((checkout / "reports/crop.json").read_text())["faces"] == 3
     listed = run(checkout, "mien.cli.main", "data").stdout
@@ -74,6 +74,6 @@ def test_its_mistakes_are_told_as_any_sources_are(checkout: Path) -> None:
         ('{separator: ","}', "labels.csv: the first line must name the columns file and expression."),
     ):
         config.write_text(re.sub("options: .*", f"options: {options}", config.read_text()))
-        done = run(checkout, "pipelines.ingest", "data=listed")
+        done = run(checkout, "pipelines", "ingest", "data=listed")
         assert (done.returncode, done.stdout) == (1, "")
         assert says in done.stderr

@@ -13,7 +13,7 @@ from mien.crop.selection import CropConfig
 from mien.tracking.publish import read_lineage, training_params
 from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import connect
-from pipelines import train, tune
+from pipelines.__main__ import run_stage
 from tests.registry.workspace import prepare
 
 TINY = ["model.width=4", "train.epochs=4", "train.batch_size=64", "train.precision='32'"]
@@ -89,8 +89,8 @@ def run_train(root: Path, data: str) -> Trained:
     (root / "dvc.lock").write_text("stages: {}\n")
     overrides = [*CHOICES, *TINY, f"data.name={data}"]
     with Heard() as heard, chdir(root):
-        tune.main([*overrides, "tune=none"])
-        train.main(overrides)
+        run_stage("tune", [*overrides, "tune=none"])
+        run_stage("train", overrides)
     build = root / "build/train"
     return Trained(
         root, (build / "history.csv").read_bytes(), (build / "model.safetensors").read_bytes(), heard.warnings

@@ -1,0 +1,86 @@
+"""Run a stage of the DAG: `python -m pipelines STAGE GROUP=CHOICE ...`, as dvc.yaml does.
+
+Everything around a stage is here: its lock, the check of the whole configuration before long work, live tracking,
+and the sentence in which a user's mistake ends. No stage depends on this file.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from mien.base.errors import UserError
+from mien.base.listener import Listener, Silent
+from mien.base.state import at_work
+from mien.cli.check import refuse_mistakes
+from pipelines.compose import CONF, STAGE_GROUPS, compose
+
+# They check what all stages together will compose, before they begin.
+CHECK_THE_WHOLE: Final = ("ingest", "crop", "tune")
+TRACKED: Final = ("tune", "train")
+# What a disk may refuse, and what a person can do about it.
+REFUSED: Final = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
+    errno.EROFS: "mount it writable",
+    errno.EACCES: "allow yourself to read and write there",
+    errno.EPERM: "allow yourself to read and write there",
+    errno.EXDEV: "let build/ and reports/ lie on one disk",
+}
+
+
+def main(argv: list[str]) -> None:
+    """Run one stage as a command."""
+    stage, choices = (argv[0] if argv else ""), argv[1:]
+    if stage not in STAGE_GROUPS:
+        sys.exit(f"mien: {stage or 'nothing'!r} is no stage; the stages are {', '.join(STAGE_GROUPS)}.")
+    with stage_command(stage):
+        run_stage(stage, choices)
+
+
+@contextmanager
+def stage_command(stage: str) -> Iterator[None]:
+    """Hold the stage, alone in its workspace; what a user can mend ends in one sentence and exit code 1."""
+    try:
+        with at_work(stage):
+            yield
+    except UserError as error:
+        sys.exit(f"mien: {error}")
+    except OSError as error:
+        sys.exit(f"mien: {_sentence(error)}")
+
+
+def run_stage(stage: str, choices: list[str]) -> None:
+    """Compose a stage's configuration from `group=choice` arguments, and run it.
+
+    Raises:
+        UserError: the configuration, the data or the state is wrong.
+    """
+    config = compose(stage, choices)
+    if stage in CHECK_THE_WHOLE:
+        refuse_mistakes(CONF.parent / "params.yaml", CONF, config.choices)
+    import_module(f"pipelines.{stage}").run(config, _listener(stage))
+
+
+def _listener(stage: str) -> Listener:
+    return Silent()
+
+
+def _sentence(error: OSError) -> str:
+    """What a disk refused or what is missing, and what to do; any other error of the system is raised again."""
+    missing = str(error.filename or error)  # pyarrow gives its name as the message
+    if isinstance(error, FileNotFoundError) and missing.startswith("build/"):
+        return f"{missing} is missing; `dvc repro` runs the stage that makes it."
+    if error.errno not in REFUSED:
+        raise error
+    where = error.filename2 or error.filename or Path.cwd()
+    return f"{where}: {os.strerror(error.errno).lower()}; {REFUSED[error.errno]}, then run again."
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
