@@ -15,8 +15,8 @@ from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
 from mien.split.near_copies import SplitConfig
 from mien.split.parts import split_faces
-from tests.faces.test_split import packed
 from tests.fer_csv import unpacked_fer2013
+from tests.split.test_parts import packed
 
 PLAIN = SplitConfig(near_duplicates=False)
 CLEAN = SplitConfig(near_duplicates=False, clean_training=True)
