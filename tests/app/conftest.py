@@ -8,7 +8,7 @@ import pytest
 
 from mien.app.answers import Answerer
 from tests.app.serving import serving
-from tests.predict.conftest import (
+from tests.inference.conftest import (
     checkout,
     finished,
     jpeg,

@@ -14,7 +14,7 @@ from mien.app.turns import Refused
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import CascadeDetector, PredictConfig
 from tests.app.asking import ask, file_data, shown, upload
-from tests.video.conftest import scene, write_video
+from tests.inference.videos import scene, write_video
 
 Look = Callable[..., Watched]
 

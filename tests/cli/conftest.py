@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.tracking.store import URI
-from tests.predict.conftest import finished, photo_file, strong, two_champions, weak
+from tests.inference.conftest import finished, photo_file, strong, two_champions, weak
 from tests.stores import checkout, closed_port, no_store
 
 __all__ = ["checkout", "closed_port", "finished", "no_store", "photo_file", "strong", "two_champions", "weak"]

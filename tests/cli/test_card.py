@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.cli.conftest import Command
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 
 def test_the_champions_card_is_markdown_where_no_terminal_is(mien: Command, two_champions: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Command
-from tests.predict.conftest import jpeg, write_model
+from tests.inference.conftest import jpeg, write_model
 
 
 @pytest.fixture

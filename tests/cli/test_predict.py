@@ -10,7 +10,7 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from tests.cli.conftest import Command
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 WARNING = "WARNING: this model learnt from drawings"
 

@@ -13,8 +13,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from tests.cli.conftest import Command
-from tests.predict.conftest import jpeg, portrait, write_model
-from tests.video.conftest import scene, write_video
+from tests.inference.conftest import jpeg, portrait, write_model
+from tests.inference.videos import scene, write_video
 
 
 @pytest.fixture

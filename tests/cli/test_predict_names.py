@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 NAMES = {
     b"\xff\xfe.jpg": r"\xff\xfe.jpg",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Command
-from tests.predict.conftest import write_model
-from tests.video.conftest import scene, write_video
+from tests.inference.conftest import write_model
+from tests.inference.videos import scene, write_video
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.cli.web_page import say_ready
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 
 def run(*words: str) -> tuple[int, str]:

@@ -10,8 +10,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import open_faces
+from tests.inference.conftest import checkout, finished, no_store, strong, two_champions, weak
 from tests.pipelines.workspace import ROOT
-from tests.predict.conftest import checkout, finished, no_store, strong, two_champions, weak
 from tests.registry.workspace import SIDE
 
 __all__ = ["checkout", "finished", "no_store", "strong", "two_champions", "weak"]

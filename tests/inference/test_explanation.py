@@ -10,7 +10,7 @@ from mien.inference.heatmap import explain_faces, explanation_figure, heat_maps
 from mien.inference.predictor import FoundFaces, Predictor
 from mien.runtime.cut import Box
 from mien.sources.detect import Detection
-from tests.predict.stripes import draw_stripes, trained_on_stripes
+from tests.inference.stripes import draw_stripes, trained_on_stripes
 
 
 def test_each_face_is_explained_by_its_own_answer_or_by_the_class_asked_for() -> None:

@@ -13,7 +13,7 @@ from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.inference.heatmap import heat_maps
 from mien.models.spec import FACES, ModelConfig, ModelSpec
-from tests.predict.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
+from tests.inference.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 
 
 def born(name: str, **settings: Any) -> LoadedModel:

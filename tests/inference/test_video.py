@@ -8,7 +8,7 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.inference.video import opened
-from tests.video.conftest import scene, turned, write_video
+from tests.inference.videos import scene, turned, write_tone, write_video
 
 Make = Callable[..., Path]
 
@@ -82,10 +82,8 @@ def test_other_odd_files_are_refused_too(make: Make, tmp_path: Path) -> None:
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     import av
 
-    from tests.video.conftest import _write_tone
-
     with av.open(str(tmp_path / "song.mp4"), "w") as container:
-        _write_tone(container, container.add_stream("aac", rate=48000, layout="mono"), 1.0)
+        write_tone(container, container.add_stream("aac", rate=48000, layout="mono"), 1.0)
     with pytest.raises(UserError, match=r"song\.mp4: has no pictures, only sound\."), opened(tmp_path / "song.mp4"):
         pass
 

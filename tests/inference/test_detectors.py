@@ -12,7 +12,7 @@ import pytest
 from mien.base.errors import UserError
 from mien.inference.detectors import HAAR, PredictConfig, build_detector
 from mien.sources.detect import Detector, as_annotated
-from tests.predict.conftest import overlap, portrait, portraits
+from tests.inference.conftest import overlap, portrait, portraits
 
 REAL = pytest.param("yunet", marks=pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="no YuNet file"))
 Build = Callable[..., Detector]

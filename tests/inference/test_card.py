@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mien.inference.classifier import CARD, LONGEST_CARD, load_folder, read_card
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 
 def test_the_card_lies_beside_the_weights(tmp_path: Path) -> None:

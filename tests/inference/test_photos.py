@@ -13,12 +13,7 @@ from mien.inference import predictor as photos_module
 from mien.inference.classifier import load_folder
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Picture, Predictor, predict_pictures
-from tests.predict.conftest import jpeg, overlap, portrait, portraits, write_model
-
-
-@pytest.fixture
-def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.from_folder(write_model(tmp_path / "build"))
+from tests.inference.conftest import jpeg, overlap, portrait, portraits, write_model
 
 
 def _pillow(photo: np.ndarray, mode: str, form: str) -> bytes:

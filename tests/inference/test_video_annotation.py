@@ -12,7 +12,7 @@ from mien.base.errors import UserError
 from mien.inference.predictor import Predictor
 from mien.inference.video import opened
 from mien.inference.video_annotation import annotate_video, timeline_file
-from tests.video.conftest import scene, turned, write_video
+from tests.inference.videos import scene, turned, write_video
 
 Make = Callable[..., Path]
 

@@ -13,9 +13,9 @@ import pytest
 from mien.inference.address import MeasuredModel
 from mien.inference.export import ExportFaces, export_onnx, probabilities_in
 from mien.models.spec import FACES
-from tests.export.tiny import Export
-from tests.predict.conftest import jpeg, portrait
-from tests.predict.test_heatmap import born, noise
+from tests.inference.conftest import jpeg, portrait
+from tests.inference.test_heatmap import born, noise
+from tests.inference.tiny import Export
 
 # What a machine needs that only uses an exported file; mien's own dependencies are more.
 NEEDED = (

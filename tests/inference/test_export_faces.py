@@ -13,8 +13,8 @@ from mien.crop.packed import open_faces
 from mien.inference.address import open_measured
 from mien.inference.export import NoOwnFaces, drawn_faces, export_onnx, own_faces, photo_faces
 from mien.inference.predictor import Predictor
-from tests.export.tiny import Export
-from tests.predict.conftest import jpeg, portrait
+from tests.inference.conftest import jpeg, portrait
+from tests.inference.tiny import Export
 
 
 def test_own_faces_are_validation_and_training_faces_never_test(exported: Export) -> None:

@@ -12,7 +12,7 @@ from mien.base.errors import UserError
 from mien.inference import export as export_room
 from mien.inference.classifier import load_model_of, open_onnx
 from mien.inference.export import export_onnx, probabilities_in
-from tests.export.tiny import Export
+from tests.inference.tiny import Export
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 300])

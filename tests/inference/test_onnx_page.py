@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mien.inference.classifier import NULLABLE, OWN, REST, SPEC
-from tests.export.tiny import Export
-from tests.predict.conftest import jpeg, portrait
-from tests.predict.test_without_torch import predict
+from tests.inference.conftest import jpeg, portrait
+from tests.inference.test_without_torch import predict
+from tests.inference.tiny import Export
 
 PAGE = (Path(__file__).parents[2] / "docs/ONNX.md").read_text()
 

@@ -12,7 +12,7 @@ import pytest
 from mien.inference.address import NoSuchModel
 from mien.inference.current import CurrentModel
 from mien.registry import promotion
-from tests.predict.conftest import write_model
+from tests.inference.conftest import write_model
 
 CHAMPION = "models:/mien-tiny@champion"
 

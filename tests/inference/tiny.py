@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from mien.crop.selection import CropConfig
 from mien.inference.address import MeasuredModel, open_measured
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
@@ -33,9 +31,3 @@ def export_tiny() -> Export:
     faces = own_faces(measured, root / "build/crop")
     both = [export_onnx(measured, faces, root / f"{kind}.onnx", int8=kind == "int8") for kind in ("float32", "int8")]
     return Export(root, measured, faces, *both)
-
-
-@pytest.fixture
-def exported() -> Export:
-    """The same for every test: nobody changes it."""
-    return export_tiny()

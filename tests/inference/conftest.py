@@ -1,10 +1,11 @@
-"""Models and drawn photos to predict on."""
+"""Models, drawn photos and videos to predict on."""
 
 import dataclasses
 import functools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import pytest
 import torch
 
 from mien.inference.detectors import CascadeDetector
+from mien.inference.predictor import Predictor
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
+from mien.registry.version import save_served
 from mien.runtime.cut import Box
 from mien.tracking.store import URI
+from tests.inference.tiny import Export, export_tiny
 from tests.registry.conftest import strong, weak
 from tests.registry.test_register import registered
-from tests.registry.workspace import copied
+from tests.registry.workspace import candidate_of, copied
 from tests.stores import checkout, closed_port, no_store, with_store
 from tools.sample.photo import draw_photo
 
@@ -109,3 +113,33 @@ def two_champions(checkout: Path, finished: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copy(finished / "params.yaml", checkout)
     monkeypatch.chdir(checkout)
     return checkout
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    return Predictor.from_folder(write_model(tmp_path / "build"))
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a video of so many frames in which the portrait moves to the right."""
+    from tests.inference.videos import scene, write_video  # needs PyAV
+
+    def video(n: int = 8, name: str = "clip.mp4", **options: Any) -> Path:
+        return write_video(tmp_path / name, [scene(4 * (i % 40)) for i in range(n)], **options)
+
+    return video
+
+
+@pytest.fixture
+def exported() -> Export:
+    """One small model, exported in float32 and int8; the same for every test: nobody changes it."""
+    return export_tiny()
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as MLflow keeps it."""
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_served(candidate_of(export_tiny().root), folder)
+    return folder

@@ -5,10 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.export.tiny import Export, exported
-from tests.predict.conftest import jpeg, portrait
-
-__all__ = ["exported"]
+from tests.inference.conftest import jpeg, portrait
+from tests.inference.tiny import Export
 
 # As if they were not installed: whoever imports one fails, as does whoever imports what needs one.
 ABSENT = """

@@ -1,6 +1,6 @@
 """Videos of drawn faces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import pytest
 
-from mien.inference.predictor import Predictor
-from tests.predict.conftest import portrait, write_model
+from tests.inference.conftest import portrait
 
 SIZE = (240, 320)  # height, width
-
-
-@pytest.fixture
-def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.from_folder(write_model(tmp_path / "build"))
 
 
 def scene(left: int = 0, *, two: bool = False) -> np.ndarray:
@@ -53,11 +46,11 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if tone is not None:
-            _write_tone(container, tone, len(frames) / rate)
+            write_tone(container, tone, len(frames) / rate)
     return file
 
 
-def _write_tone(container: Any, stream: Any, seconds: float) -> None:
+def write_tone(container: Any, stream: Any, seconds: float) -> None:
     wave = np.sin(np.arange(int(48000 * seconds), dtype=np.float32) / 20)
     for start in range(0, len(wave) - 960, 960):
         frame = av.AudioFrame.from_ndarray(wave[None, start : start + 960], format="fltp", layout="mono")
@@ -77,13 +70,3 @@ def turned(file: Path) -> Path:
     data[at : at + 36] = sideways
     file.write_bytes(data)
     return file
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a video of so many frames in which the portrait stands still."""
-
-    def video(n: int = 8, name: str = "clip.mp4", **options: Any) -> Path:
-        return write_video(tmp_path / name, [scene(4 * (i % 40)) for i in range(n)], **options)
-
-    return video

@@ -10,7 +10,7 @@ import pytest
 
 from mien.inference.detectors import CascadeDetector
 from mien.runtime.cut import Box
-from tests.predict.conftest import overlap, portrait, portraits
+from tests.inference.conftest import overlap, portrait, portraits
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,7 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.inference.classifier import MOST_THREADS, load_model_of, open_onnx
-from tests.export.tiny import Export, exported
-
-__all__ = ["exported"]
+from tests.inference.tiny import Export
 
 
 @pytest.fixture
