@@ -105,20 +105,11 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
     assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20 pixels, not 4.\n")
     assert run("--min-score", "2") == (2, "mien: --min-score must be from 0 to 1, not 2.\n")
     code, said = run("--detector", "dlib")
-    assert (code, said) == (2, "mien: --detector must be one of haar, lbp, yunet, not 'dlib'.\n")
+    assert (code, said) == (2, "mien: --detector must be one of haar, yunet, not 'dlib'.\n")
     (tmp_path / "conf/predict.yaml").write_text("min_fase: 30\n")
     code, said = run()
     assert code == 2
     assert "conf/predict.yaml: there is no key 'min_fase'" in said
-
-
-def test_a_detector_without_its_file(
-    mien: Command, model: Path, photo_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    done = mien("predict", photo_file, "--model", model, "--detector", "yunet")
-    assert (done.code, done.out) == (2, "")
-    assert done.err == "mien: the detector yunet needs a file that is not there: `mien detector yunet` fetches it.\n"
 
 
 def test_too_many_faces_are_counted(mien: Command, model: Path, tmp_path: Path) -> None:

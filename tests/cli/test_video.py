@@ -60,21 +60,9 @@ def test_without_pyav_it_says_what_to_install(
     )
 
 
-def test_the_detectors_and_their_files(mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_the_detectors_and_the_chosen_one(mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    listed = mien("detector")
-    assert listed.code == 0
-    assert "* haar" in " ".join(listed.out.split())
-    assert f"yunet: {tmp_path}/mien/face_detection_yunet_2023mar.onnx" in listed.out
-    (tmp_path / "other.onnx").write_bytes(b"other")
-    for arguments, sentence in [
-        (("haar",), "needs no file"),
-        (("dlib",), "there is no detector 'dlib'; the detectors are haar, lbp, yunet."),
-        (("yunet", "--from", "other.onnx"), "other.onnx: is not face_detection_yunet_2023mar.onnx as it was published"),
-        (("--from", "other.onnx"), "say which detector it is for"),
-    ]:
-        done = mien("detector", *arguments)
-        assert (done.code, done.err.count("\n")) == (1, 1)
-        assert sentence in done.err
-    assert not (tmp_path / "mien").exists()
+    assert "* haar cascade: faces from the front comes with OpenCV" in " ".join(mien("detector").out.split())
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/predict.yaml").write_text("detector: yunet\n")
+    assert "* yunet network: faster, and finds more comes with mien" in " ".join(mien("detector").out.split())

@@ -55,4 +55,4 @@ def test_the_slow_detector_is_told_with_the_address(capsys: pytest.CaptureFixtur
     say_ready("mien-tiny version 1", "http://127.0.0.1:7860", "yunet")
     first, advice, second = capsys.readouterr().err.splitlines()
     assert first == second == "mien: mien-tiny version 1 answers at http://127.0.0.1:7860"
-    assert "`mien detector yunet` fetches" in advice
+    assert "`detector: yunet` in conf/predict.yaml" in advice

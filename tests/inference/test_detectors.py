@@ -11,29 +11,18 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.inference.detectors import HAAR, PredictConfig, build_detector
-from mien.sources.detect import Detector, as_annotated
+from mien.sources.detect import Detector
 from tests.inference.conftest import overlap, portrait, portraits
 
-REAL = pytest.param("yunet", marks=pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="no YuNet file"))
 Build = Callable[..., Detector]
 
 
 @pytest.fixture
 def build() -> Build:
-    """Any detector; "lbp" with OpenCV's own Haar cascade where its own file is not there: one reads both."""
-
-    def of(name: str, **settings: float) -> Detector:
-        file = HAAR
-        if "MIEN_REAL_DATA" in os.environ:
-            models = Path(os.environ["MIEN_REAL_DATA"]).parent / "models"
-            names = {"lbp": "lbpcascade_frontalface_improved.xml", "yunet": "face_detection_yunet_2023mar.onnx"}
-            file = models / names.get(name, "")
-        return build_detector(PredictConfig(detector=name, detector_file=str(file), **settings))
-
-    return of
+    return lambda name, **settings: build_detector(PredictConfig(detector=name, **settings))
 
 
-@pytest.mark.parametrize("name", ["haar", "lbp", REAL])
+@pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_a_face_is_found_with_its_score_if_there_is_one(build: Build, name: str) -> None:
     photo, box = portrait()
     (found,) = build(name).detect(photo)
@@ -41,13 +30,12 @@ def test_a_face_is_found_with_its_score_if_there_is_one(build: Build, name: str)
     assert found.score is None if name != "yunet" else 0.7 <= (found.score or 0) <= 1
 
 
-@pytest.mark.parametrize("name", ["haar", "lbp", REAL])
+@pytest.mark.parametrize("name", ["haar", "yunet"])
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 1, 1), (7, 9, 3), (1, 5000, 3), (20000, 30, 1), (39, 39, 3)])
 def test_a_photo_too_small_or_too_narrow_has_no_face(build: Build, name: str, shape: tuple[int, ...]) -> None:
     assert build(name).detect(np.full(shape, 128, np.uint8)) == []
 
 
-@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="no YuNet file")
 def test_noise_gives_boxes_in_the_photo_or_none(build: Build) -> None:
     """YuNet's boxes are of infinite size there."""
     detector, random = build("yunet", min_score=0.01, min_face=20), np.random.default_rng(0)
@@ -56,7 +44,7 @@ def test_noise_gives_boxes_in_the_photo_or_none(build: Build) -> None:
             assert 0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width
 
 
-@pytest.mark.parametrize("name", ["haar", "lbp", REAL])
+@pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_grey_photos_and_panoramas(build: Build, name: str) -> None:
     photo, box = portrait()
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
@@ -67,14 +55,14 @@ def test_grey_photos_and_panoramas(build: Build, name: str) -> None:
     assert overlap(found.box, box._replace(left=box.left + 600, right=box.right + 600)) > 0.4
 
 
-@pytest.mark.parametrize("name", ["haar", "lbp", REAL])
+@pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_faces_below_the_minimum_are_left_out(build: Build, name: str) -> None:
     photo, box = portrait()
     assert build(name, min_face=2 * box.longer_side).detect(np.concatenate([photo, photo, photo], axis=1)) == []
     assert build(name, min_face=60).smallest(400, 500) == 60
 
 
-@pytest.mark.parametrize("name", ["haar", REAL])
+@pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_threads_get_the_boxes_of_their_own_photo(build: Build, name: str) -> None:
     """Photos of different sizes, asked for at once by several threads of one detector."""
     detector = build(name)
@@ -83,12 +71,6 @@ def test_threads_get_the_boxes_of_their_own_photo(build: Build, name: str) -> No
     with ThreadPoolExecutor(4) as threads:
         for _ in range(2):
             assert list(threads.map(detector.detect, photos)) == alone
-
-
-def test_yunets_box_becomes_the_square_that_data_sets_draw() -> None:
-    x, y, w, h = as_annotated(100.0, 50.0, 60.0, 80.0)
-    assert (w, h, x + w / 2) == (80.0, 80.0, 130.0)
-    assert y == pytest.approx(50 - 0.06 * 80)
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA names no folder of real photos")
@@ -100,15 +82,19 @@ def test_the_score_parts_people_from_dogs(build: Build) -> None:
     assert all(found.score > 0.9 for found in build("yunet", min_score=0.9).detect(photos["bald_guys"]))
 
 
-def test_a_file_that_is_not_there_is_named_with_the_way_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"needs a file that is not there: `mien detector yunet` fetches it\."):
-        build_detector(PredictConfig(detector="yunet"))
+def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
+    default = HAAR.with_name("haarcascade_frontalface_default.xml")
+    detector = build_detector(PredictConfig(detector_file=str(default)))
+    assert detector.name == "cascade haarcascade_frontalface_default.xml"
+    assert detector.detect(portrait()[0])
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"gone\.xml: there is no such file; detector_file is the file of"):
-        build_detector(PredictConfig(detector="lbp", detector_file="gone.xml"))
+        build_detector(PredictConfig(detector_file="gone.xml"))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("lbp", "cascade"), ("yunet", "YuNet network")])
+@pytest.mark.parametrize(("name", "kind"), [("haar", "cascade"), ("yunet", "YuNet network")])
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 20])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, kind: str, content: bytes) -> None:
     (tmp_path / "file.xml").write_bytes(content)

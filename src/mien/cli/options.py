@@ -13,7 +13,7 @@ DataOption = Annotated[
     typer.Option("--data", metavar="NAME", help="Use the champion of this data set, not params.yaml's."),
 ]
 DetectorOption = Annotated[
-    str | None, typer.Option("--detector", metavar="NAME", help="haar, lbp or yunet; see `mien detector`.")
+    str | None, typer.Option("--detector", metavar="NAME", help="haar or yunet; see `mien detector`.")
 ]
 MinFaceOption = Annotated[int | None, typer.Option("--min-face", metavar="PIXELS", help="The smallest face's side.")]
 MinScoreOption = Annotated[

@@ -67,5 +67,5 @@ def say_ready(model: str, address: str, detector: str) -> None:
     if detector == "haar":
         say(
             "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors, "
-            "`mien detector yunet` fetches that, and `detector: yunet` in conf/predict.yaml takes it."
+            "write `detector: yunet` in conf/predict.yaml."
         )

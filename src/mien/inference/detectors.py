@@ -9,9 +9,18 @@ import cv2
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.sources.detect import Detection, Detector, box_in_photo, file_of, left_to_right, shrunk, times_smaller
+from mien.sources.detect import (
+    YUNET,
+    Detection,
+    Detector,
+    YuNetDetector,
+    box_in_photo,
+    left_to_right,
+    shrunk,
+    times_smaller,
+)
 
-DETECTORS: Final = ("haar", "lbp", "yunet")
+DETECTORS: Final = ("haar", "yunet")
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,7 @@ class PredictConfig:
     """The same for the command line, videos and the web page."""
 
     detector: str = "haar"
-    detector_file: str = ""  # of lbp and yunet; "" is where `mien detector` puts it
+    detector_file: str = ""  # another cascade for haar, another network for yunet; "": the one that is installed
     min_face: int = 40  # pixels of the shorter side of a box
     min_score: float = 0.7  # of detectors that give one, from 0 to 1
     max_faces: int = 200  # in a photo; the largest are kept
@@ -59,7 +68,6 @@ class CascadeDetector:
         self,
         file: Path = HAAR,
         *,
-        name: str = "Haar cascade",
         scale_step: float = 1.06,
         neighbours: int = 3,
         smallest: int = 40,
@@ -70,7 +78,7 @@ class CascadeDetector:
                 f"scale_step ({scale_step}) must be above 1, neighbours ({neighbours}) at least 1, smallest "
                 f"({smallest}) at least the cascade's 20 pixels, longest ({longest}) at least smallest"
             )
-        self.name = name
+        self.name = "Haar cascade" if file == HAAR else f"cascade {file.name}"
         self._cascade = _read(file)
         self._lock = threading.Lock()  # OpenCV's cascade keeps its state while it searches
         self._scale_step = scale_step
@@ -111,12 +119,10 @@ def build_detector(config: PredictConfig) -> Detector:
     Raises:
         UserError: its file is missing or cannot be read.
     """
-    longest = max(SEARCHED, config.min_face)
+    own = HAAR if config.detector == "haar" else YUNET
+    file = Path(config.detector_file).expanduser() if config.detector_file else own
+    if config.detector_file and not file.is_file():
+        raise UserError(f"{file}: there is no such file; detector_file is the file of the detector {config.detector}.")
     if config.detector == "haar":
-        return CascadeDetector(smallest=config.min_face, longest=longest)
-    file = file_of(config.detector, config.detector_file)
-    if config.detector == "lbp":
-        return CascadeDetector(file, name="LBP cascade", smallest=config.min_face, longest=longest)
-    from mien.sources.detect import YuNetDetector
-
+        return CascadeDetector(file, smallest=config.min_face, longest=max(SEARCHED, config.min_face))
     return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)
