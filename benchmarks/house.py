@@ -14,15 +14,7 @@ import numpy as np
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 OWN: Final = ("src/mien", "pipelines", "tools", "tests", "benchmarks")
-HEAD: Final = (
-    "part",
-    "files",
-    "lines",
-    "file median/p90/max",
-    "function median/p90/max",
-    "one public name",
-    "name twice",
-)
+HEAD: Final = ("part", "files", "lines", "file median/p90/max", "function median/p90/max", "one public name", "twice")
 
 
 def python_files(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 import uvicorn
 
 from mien.app.answers import Answerer
+from mien.app.limits import AppConfig
 from mien.app.server import application, settings_for
-from mien.app.settings import AppConfig
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import CascadeDetector, PredictConfig
 

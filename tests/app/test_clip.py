@@ -9,7 +9,7 @@ import pytest
 
 from mien.app.answers import Answerer
 from mien.app.clip import Watched, watch
-from mien.app.settings import AppConfig
+from mien.app.limits import AppConfig
 from mien.app.turns import Refused
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import CascadeDetector, PredictConfig

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.app.settings import AppConfig
+from mien.app.limits import AppConfig
 from mien.app.turns import Refused, Turns
 from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from mien.app.answers import Answerer
 from mien.app.api import add_routes
-from mien.app.gate import Gate
+from mien.app.firewall import Gate
 from mien.app.named_files import NamedFiles
 from mien.app.page import build_page
 from mien.app.sessions import forget

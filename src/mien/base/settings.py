@@ -125,7 +125,7 @@ SCHEMAS: Final = {
 # How a model is used, each one file in `conf/`: no stage depends on it, so params.yaml does not choose it.
 OF_USE: Final = {
     "predict": ("mien.inference.detectors", "PredictConfig"),
-    "app": ("mien.app.settings", "AppConfig"),
+    "app": ("mien.app.limits", "AppConfig"),
 }
 # The name of a choice stands in commands of dvc.yaml and in paths.
 CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)

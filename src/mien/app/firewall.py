@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.app.body import Body
-from mien.app.settings import AppConfig
+from mien.app.limits import AppConfig
 from mien.app.turns import Refused
 from mien.app.uploads import Uploads
 
