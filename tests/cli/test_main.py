@@ -20,7 +20,6 @@ COMMANDS = (
     "sync",
     "ui",
     "preset",
-    "sample",
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mien.cli.main import app
-from mien.cli.web_page import say_ready
+from mien.cli.show import say_ready
 from tests.inference.conftest import write_model
 
 

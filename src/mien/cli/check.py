@@ -182,11 +182,6 @@ def _example(conf: Path, group: str) -> str:
     return next((file.stem for file in sorted((conf / group).glob("*.yaml"))), "CHOICE")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make the command known."""
-    app.command()(check)
-
-
 def check() -> None:
     """Check params.yaml, the files of conf/ that it chooses, and that they fit together; nothing is run."""
 

@@ -1,53 +1,58 @@
-"""The command `mien`: one file of this package per group of commands.
+"""The command `mien`, and the table of its commands.
 
-Commands import what is heavy (torch, MLflow, pandas) only when they run, so that `mien --help` answers at once.
+The modules of this package import what is heavy (PyTorch, MLflow, pandas, OpenCV) inside the commands, so that
+`mien --help` answers at once.
 """
 
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.cli import (
-    card,
-    check,
-    compare,
-    data,
-    detector,
-    evaluate,
-    explain,
-    export,
-    labels,
-    models,
-    predict,
-    preset,
-    registry,
-    status,
-    tracking,
-    video,
-    web_page,
-)
-from mien.cli.output import say
+from mien.cli import check, choices, measure, predict, registry, show, status
+from mien.cli.output import fail
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {  # in the order in which `mien --help` lists them
+    "predict": predict.predict,
+    "app": show.serve_page,
+    "explain": show.explain,
+    "export": registry.export,
+    "card": registry.card,
+    "video": show.video,
+    "status": status.status,
+    "compare": measure.compare,
+    "evaluate": measure.evaluate,
+    "labels": measure.labels,
+    "promote": registry.promote,
+    "rollback": registry.rollback,
+    "history": registry.history,
+    "sync": registry.sync,
+    "ui": registry.ui,
+    "check": check.check,
+    "preset": choices.preset,
+    "data": choices.data,
+    "models": choices.models,
+    "detector": choices.detector,
+}
 
 
 class Commands(TyperGroup):
-    """Ends what a user can mend in one sentence and exit code 1."""
+    """Ends an error that a user can mend in one sentence and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
         except UserError as error:
-            say(f"mien: {error}")
-            raise typer.Exit(1) from error
-        except OSError as error:  # a disk's refusal: full, read-only, forbidden
-            say(f"mien: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
-            raise typer.Exit(1) from error
+            fail(str(error), 1)
+        except OSError as error:  # a disk that is full, read-only or forbidden
+            fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}.", 1)
 
 
 app = typer.Typer(
@@ -58,29 +63,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (
-    predict,
-    web_page,
-    explain,
-    export,
-    card,
-    video,
-    status,
-    compare,
-    evaluate,
-    labels,
-    registry,
-    tracking,
-    check,
-    preset,
-    data,
-    models,
-    detector,
-):
-    group.add_to(app)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
-def _say_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"mien {__version__}")
         raise typer.Exit
@@ -89,7 +76,7 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Say mien's version and leave.", callback=_say_version, is_eager=True)
+        bool, typer.Option("--version", help="Say mien's version and leave.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Facial expressions: use the champion, see why it is champion, and steer what is trained next.
@@ -101,7 +88,7 @@ def options(
 def main() -> None:
     """The entry point of the installed command."""
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries' advice to programmers is none to who runs a command
+        warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     app()
 

@@ -1,51 +1,81 @@
-"""What commands print: results on stdout, sentences about what went wrong on stderr."""
+"""Terminal output: results on stdout, problems on stderr, progress where a person watches."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
 
 from mien.base.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Column, Table
 
 
-def say(sentence: str) -> None:
-    """A sentence, or several lines of them, on stderr; what would act on the terminal is escaped."""
-    print("\n".join(printable(line) for line in sentence.split("\n")), file=sys.stderr)
+def say(text: str) -> None:
+    """Print sentences on stderr, one a line; characters that would act on the terminal are escaped."""
+    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """Say what is wrong and end the command with an exit code."""
+    say(f"mien: {sentence}")
+    raise typer.Exit(code)
 
 
 def console() -> "Console":
-    """For tables on stdout: coloured on a terminal, plain elsewhere and where NO_COLOR is set."""
+    """The console for stdout: coloured on a terminal, plain elsewhere and where NO_COLOR is set."""
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, soft_wrap=False)
 
 
-def show(what: Any) -> None:
-    """Print a rich table or text on stdout."""
-    console().print(what)
+def table(*columns: "str | Column", **options: Any) -> "Table":
+    """A table with a rule under its head; columns and options are those of `rich.table.Table`."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, **options)
 
 
 @contextmanager
-def without_libraries_on_stderr() -> Iterator[None]:
-    """Keep C libraries from writing to stderr: libjpeg does for many a photo that it decodes well.
+def progress(unit: str, name: str | None = None, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, and nothing elsewhere; the block runs under `quiet_libraries`.
 
-    Python's own `sys.stderr` goes on as before.
+    Yields a function that takes how many units are done and how many are expected (0: unknown).
     """
-    own = sys.stderr
-    own.flush()
+    from tqdm import tqdm
+
+    hidden = None if shown else True  # None: hidden where stderr is no terminal
+    with quiet_libraries(), tqdm(desc=name, unit=unit, leave=False, disable=hidden) as bar:
+
+        def update(done: int, expected: int) -> None:
+            bar.total = max(expected, done) if expected else None
+            bar.update(done - bar.n)
+
+        yield update
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep C libraries from writing to stderr, as libjpeg does about many photos that it decodes well.
+
+    Python's own `sys.stderr` still works.
+    """
+    python_stderr = sys.stderr
+    python_stderr.flush()
     terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as still_there:
-            if own is sys.__stderr__:
-                sys.stderr = still_there
+        with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as open_stderr:
+            if python_stderr is sys.__stderr__:
+                sys.stderr = open_stderr
             yield
     finally:
-        sys.stderr = own
+        sys.stderr = python_stderr
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(nowhere)

@@ -1,25 +1,34 @@
-"""`mien predict`: the expressions of the faces in photos and videos."""
+"""Command `predict`: photos and videos in, the expressions of their faces out."""
 
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from mien.cli.options import DataOption, DetectorOption, MinFaceOption, MinScoreOption, ModelOption
-from mien.cli.output import say, without_libraries_on_stderr
-from mien.cli.photo_files import Named, find_photos
-from mien.cli.use import UNUSABLE, predictor_for
+from mien.base.errors import UserError
+from mien.cli.output import fail, progress, say
+from mien.cli.workspace import (
+    PARTLY,
+    UNUSABLE,
+    DataOption,
+    DetectorOption,
+    MinFaceOption,
+    MinScoreOption,
+    ModelOption,
+    predictor_for,
+)
 
 if TYPE_CHECKING:
-    from mien.cli.annotated_files import AnnotatedFiles
-    from mien.inference.predictor import PhotoPrediction, Predictor
+    from mien.inference.detectors import PredictConfig
+    from mien.inference.predictor import PhotoPrediction, Picture, Predictor
 
-PARTLY = 1  # exit code
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make the command known."""
-    app.command()(predict)
+PHOTOS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo")
+VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ts")
+STDIN: Final = "-"
+FRAMES_OF_A_VIDEO: Final = 10  # a guess, for the progress bar
+FEW: Final = 8  # pictures, which are answered before a progress bar can be read
 
 
 def predict(
@@ -50,78 +59,147 @@ def predict(
     or the command line is wrong.
     """
     if as_json and csv == "-":
-        _refuse("--json and --csv - both want stdout; give the csv a file's name.")
+        fail("--json and --csv - both want stdout; give the csv a file's name.", UNUSABLE)
     if every <= 0:
-        _refuse(f"--every is a time in seconds above 0, not {every:g}.")
-    named = find_photos(photos)
+        fail(f"--every is a time in seconds above 0, not {every:g}.", UNUSABLE)
+    found = find_photos(photos)
+    problems, remarks = found.problems, found.remarks
     predictions: list[PhotoPrediction] = []
-    about: tuple[str, int | None] = ("", None)
-    if named.files:
-        predictor = predictor_for(model, data, {"detector": detector, "min_face": min_face, "min_score": min_score})
-        about = (predictor.model.name, predictor.model.version)
-        predictions = _predict(predictor, named, cropped, every, _drawer(annotate, predictor))
-    _print(predictions, about, as_json, csv)
-    for remark in [*named.remarks, *(_left_out(prediction) for prediction in predictions if prediction.left_out)]:
-        say(remark)
-    for problem in named.problems:
-        say(problem)
-    if named.problems:
+    name, version = "", None
+    if found.files:
+        predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
+        name, version = predictor.model.name, predictor.model.version
+        predictions = _predict(predictor, found.files, problems, cropped=cropped, every=every, annotate=annotate)
+    _print(predictions, (name, version), as_json, csv)
+    remarks += [
+        f"{prediction.picture.says}: {n:,} face{'s' * (n != 1)} beyond max_faces (conf/predict.yaml) left out, "
+        "the smallest."
+        for prediction in predictions
+        if (n := prediction.left_out)
+    ]
+    for sentence in [*remarks, *problems]:
+        say(sentence)
+    if problems:
         raise typer.Exit(PARTLY)
 
 
-def _refuse(sentence: str) -> None:
-    say(f"mien: {sentence}")
-    raise typer.Exit(UNUSABLE)
+class FoundPhotos(NamedTuple):
+    """What a command's arguments name."""
+
+    files: list[Path]  # in the order of the arguments, each once
+    problems: list[str]  # a sentence for each argument that names nothing
+    remarks: list[str]  # a sentence for each folder in which other files were skipped
 
 
-def _drawer(folder: Path | None, predictor: "Predictor") -> "AnnotatedFiles | None":
-    if folder is None:
-        return None
-    from mien.cli.annotated_files import AnnotatedFiles
+def find_photos(arguments: list[str]) -> FoundPhotos:
+    """Files as they are, the photos in folders and below them, the matches of globs, and "-" as it stands."""
+    files: dict[Path, None] = {}
+    problems: list[str] = []
+    remarks: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STDIN or (path.exists() and not path.is_dir()):
+            matches = [path]
+        elif path.is_dir():
+            matches = _photos_in(path, problems, remarks)
+        elif any(sign in argument for sign in "*?["):  # a glob that the shell left alone
+            root = Path(path.anchor)  # "" for a relative pattern
+            matches = sorted(file for file in root.glob(str(path.relative_to(root))) if file.is_file())
+            if not matches:
+                problems.append(f"{argument}: no file matches.")
+        else:
+            matches = []
+            problems.append(f"{argument}: there is no such file.")
+        files.update(dict.fromkeys(matches))
+    return FoundPhotos(list(files), problems, remarks)
 
-    return AnnotatedFiles(folder, predictor.settings)
+
+def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Path]:
+    everything = sorted(file for file in folder.rglob("[!.]*") if file.is_file())
+    photos = [file for file in everything if file.suffix.lower() in PHOTOS]
+    others = len(everything) - len(photos)
+    if not photos:
+        problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTOS)}).")
+    elif others:
+        videos = sum(_is_video(file) for file in everything)
+        seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video is taken when it is named)" if videos else ""
+        remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} other than photos{seen}.")
+    return photos
+
+
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEOS
 
 
 def _predict(
-    predictor: "Predictor", named: Named, cropped: bool, every: float, drawer: "AnnotatedFiles | None"
+    predictor: "Predictor",
+    files: list[Path],
+    problems: list[str],
+    *,
+    cropped: bool,
+    every: float,
+    annotate: Path | None,
 ) -> "list[PhotoPrediction]":
-    """The predictions; what failed is added to the named problems."""
-    from tqdm import tqdm
-
-    from mien.cli.pictures import Pictures
+    """The predictions; a sentence for each picture that gave none is added to the problems."""
+    from mien.cli.predictions import write_annotated
     from mien.inference.predictor import predict_pictures
 
-    pictures = Pictures(named.files, predictor.settings, every)
-    found = []
-    # A bar on a terminal only (None), and only where one has to wait.
-    wait = None if pictures.expected > 8 else True
-    with without_libraries_on_stderr(), tqdm(total=pictures.expected, unit="photo", leave=False, disable=wait) as bar:
+    predictions: list[PhotoPrediction] = []
+    expected = sum(FRAMES_OF_A_VIDEO if _is_video(file) else 1 for file in files)
+    pictures = _read_pictures(files, predictor.settings, every, problems)
+    with progress("photo", shown=expected > FEW) as update:
         for prediction in predict_pictures(predictor, pictures, cropped=cropped):
-            if drawer:
-                drawer.write(prediction)
-            found.append(prediction.without_frame())
-            bar.update()
-    named.problems += pictures.problems + [one.problem for one in found if one.problem and one.picture.time is None]
-    named.problems += pictures.without_a_face(found)
-    return found
+            if annotate and prediction.faces:
+                write_annotated(prediction, annotate, predictor.settings)
+            predictions.append(prediction.without_frame())
+            update(len(predictions), expected)
+    problems += [shot.problem for shot in predictions if shot.problem and shot.picture.time is None]
+    problems += _videos_without_faces(predictions, every)
+    return predictions
 
 
-def _print(predictions: "list[PhotoPrediction]", about: tuple[str, int | None], as_json: bool, csv: str | None) -> None:
-    from mien.cli.prediction_rows import print_json, write_csv
+def _read_pictures(
+    files: Iterable[Path], limits: "PredictConfig", every: float, problems: list[str]
+) -> "Iterator[Picture]":
+    """Each photo, and a frame in `every` seconds of each video; damaged videos are added to the problems."""
+    from mien.inference.predictor import Picture
+    from mien.inference.video import opened
+
+    for file in files:
+        if str(file) == STDIN:  # one byte more than allowed shows that a photo is too large
+            yield Picture(file, data=sys.stdin.buffer.read(int(limits.max_megabytes * 1e6) + 1))
+        elif _is_video(file):
+            try:
+                with opened(file) as video:
+                    for frame in video.frames(every=every):
+                        yield Picture(file, frame=frame.pixels, time=frame.time)
+                    if video.problem:
+                        problems.append(video.problem)
+            except UserError as error:
+                problems.append(str(error))
+        else:
+            yield Picture(file)
+
+
+def _videos_without_faces(predictions: "list[PhotoPrediction]", every: float) -> list[str]:
+    """A sentence for each video in which no frame that was looked at had a face."""
+    frames: dict[Path, list[bool]] = {}
+    for prediction in predictions:
+        if prediction.picture.time is not None:
+            frames.setdefault(prediction.picture.file, []).append(bool(prediction.faces))
+    return [
+        f"{file}: no face found in {len(seen):,} frame{'s' * (len(seen) != 1)}, one in {every:g} s."
+        for file, seen in frames.items()
+        if not any(seen)
+    ]
+
+
+def _print(predictions: "list[PhotoPrediction]", model: tuple[str, int | None], as_json: bool, csv: str | None) -> None:
+    from mien.cli.predictions import print_json, print_table, write_csv
 
     if as_json:
-        print_json(predictions, about)
+        print_json(predictions, model)
     elif csv != "-" and any(prediction.faces for prediction in predictions):
-        from mien.cli.prediction_table import print_predictions
-
-        print_predictions(predictions, about)
+        print_table(predictions, model)
     if csv is not None:
-        write_csv(predictions, about, csv)
-
-
-def _left_out(prediction: "PhotoPrediction") -> str:
-    n = prediction.left_out
-    return (
-        f"{prediction.picture.says}: {n:,} face{'s' * (n != 1)} beyond max_faces (conf/predict.yaml) left out, the "
-        "smallest."
-    )
+        write_csv(predictions, model, csv)

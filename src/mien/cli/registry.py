@@ -1,26 +1,144 @@
-"""`mien promote`, `mien rollback` and `mien history`: who is champion, by hand."""
+"""Commands on registered models and the tracking store."""
 
 import getpass
+import importlib.util
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from mien.base.errors import UserError
-from mien.cli.output import show
-from mien.cli.workspace import find_root, registered_model
+from mien.cli.output import console, quiet_libraries, say, table
+from mien.cli.workspace import MeasuredOption, champion, find_root, registered_model
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from mien.inference.address import MeasuredModel
+    from mien.inference.export import ExportFaces
+
+CROP: Final = Path("build/crop")
+EXPORTERS: Final = ("onnx", "onnxruntime", "onnxscript")
 
 Data = Annotated[str | None, typer.Option(metavar="NAME", help="The data set; by default params.yaml's.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the history.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make the commands known."""
-    for command in (promote, rollback, history):
-        app.command()(command)
+def card(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="models:/NAME@ALIAS, models:/NAME/3, or a folder; by default the champion of params.yaml's data set.",
+        ),
+    ] = None,
+) -> None:
+    """Print a model's card: its data, its numbers, where it fails, and what it must not be used for.
+
+    Formatted on a terminal, Markdown elsewhere: `mien card > card.md`.
+    """
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    address = model or champion(root, None)
+    text = _read_card(address)
+    if not text:
+        raise UserError(f"{address} brings no model card; what `dvc repro` registers from now on has one.")
+    if sys.stdout.isatty():
+        from rich.markdown import Markdown
+
+        console().print(Markdown(text))
+    else:
+        typer.echo(text, nl=False)
+
+
+def _read_card(address: str) -> str:
+    """The card of a model, "" where it has none; the model is not loaded where its files are a folder."""
+    from mien.inference.address import registered_files
+    from mien.inference.classifier import load_model_of, model_files, read_card
+
+    if ":/" in address:
+        with registered_files(address) as (folder, _):
+            return read_card(model_files(folder))
+    if Path(address).is_dir():
+        return read_card(model_files(Path(address)))
+    return load_model_of(address).card
+
+
+def export(
+    model: MeasuredOption = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Export the champion of this data set, not of params.yaml's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="By default NAME-VERSION.onnx in the current folder.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights and activations in eight bits.")] = False,
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check on, where its own faces are not here."),
+    ] = None,
+) -> None:
+    """Write a model as an ONNX file, checked against PyTorch.
+
+    The check, and the ranges of --int8, use the model's own validation and training faces where build/crop holds them,
+    never its test faces.
+    """
+    if missing := [name for name in EXPORTERS if importlib.util.find_spec(name) is None]:
+        raise UserError(f"{missing[0]} is not installed: `pip install -c constraints.txt '.[onnx]'` brings it.")
+    from mien.inference.address import open_measured
+    from mien.inference.export import export_onnx
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    measured = open_measured(model or champion(root, data))
+    faces = _faces_to_check(measured, root, photos or [], int8)
+    file = out or Path(f"{measured.slug}{'-int8' if int8 else ''}.onnx")
+    with quiet_libraries():
+        done = export_onnx(measured, faces, file, int8=int8)
+    size = done.file.stat().st_size / 1e6
+    typer.echo(f"{done.file}: {measured.name} in {'int8' if done.int8 else 'float32'}, {size:.1f} MB")
+    typer.echo(
+        f"float32 beside PyTorch, on {done.faces}: no probability differs by more than {done.float32.difference:.1g}"
+    )
+    if done.int8:
+        typer.echo(
+            f"int8 beside float32: the same expression on {done.int8.same:,} of {done.int8.faces:,}, "
+            f"a probability moves by up to {done.int8.difference:.2f}"
+        )
+    if done.cost:
+        change = done.cost.change
+        typer.echo(
+            f"accuracy on them {done.cost.before:.3f}, in int8 {done.cost.after:.3f}: {change.value:+.3f} "
+            f"(95 % interval {change.low:+.3f} to {change.high:+.3f})"
+        )
+    typer.echo(f"`mien predict PHOTO --model {done.file}` uses it.")
+
+
+def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool) -> "ExportFaces":
+    """The faces of the photos that were given, else the model's own, else drawn ones with a remark."""
+    from mien.base.settings import settings_of_use
+    from mien.cli.predict import find_photos
+    from mien.inference.export import NoOwnFaces, drawn_faces, own_faces, photo_faces
+    from mien.inference.predictor import Predictor
+
+    if photos:
+        found = find_photos(photos)
+        if found.problems:
+            raise UserError(found.problems[0])
+        return photo_faces(Predictor(measured.loaded, settings=settings_of_use(root, "predict")), found.files)
+    try:
+        return own_faces(measured, root / CROP)
+    except NoOwnFaces as error:
+        if int8:
+            raise UserError(f"int8 needs faces to find its ranges on: {error} --photos FOLDER gives others.") from error
+        say(f"mien: {error} The file is checked on drawn faces instead; --photos FOLDER gives others.")
+        return drawn_faces(Predictor(measured.loaded))
 
 
 def promote(
@@ -31,34 +149,34 @@ def promote(
     """Make a registered version champion, whatever the gate said."""
     from mien.registry import promotion
 
-    typer.echo(promotion.promote(_model(data), version, by=user(), reason=reason))
+    typer.echo(promotion.promote(_model_in_store(data), version, by=_user(), reason=reason))
 
 
 def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None:
     """Bring back the champion before this one."""
     from mien.registry import promotion
 
-    typer.echo(promotion.rollback(_model(data), by=user(), reason=reason))
+    typer.echo(promotion.rollback(_model_in_store(data), by=_user(), reason=reason))
 
 
 def history(data: Data = None) -> None:
     """Show who was champion when, and why."""
     from mien.registry import promotion
 
-    name = _model(data)
+    name = _model_in_store(data)
     events = promotion.history(name)
     if events:
-        show(_as_table(name, events))
+        console().print(_event_rows(name, events))
     else:
         typer.echo(f"{name} has no history yet: nothing has been promoted or refused.")
 
 
-def user() -> str:
+def _user() -> str:
     """Who acts: $MIEN_USER, else the login name."""
     return os.environ.get("MIEN_USER") or getpass.getuser()
 
 
-def _model(data: str | None) -> str:
+def _model_in_store(data: str | None) -> str:
     """The registered model, in the tracking store of this checkout.
 
     Raises:
@@ -73,22 +191,59 @@ def _model(data: str | None) -> str:
     return name
 
 
-def _as_table(name: str, events: list[dict[str, Any]]) -> "Table":
+def _event_rows(name: str, events: list[dict[str, Any]]) -> "Table":
     """The events, newest first."""
-    from rich import box
-    from rich.table import Table
+    from rich.table import Column
 
-    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("when (UTC)", no_wrap=True, style="dim")
-    table.add_column("what", style="bold")
-    table.add_column("version", justify="right")
-    table.add_column("by")
-    table.add_column("why")
+    rows = table(
+        Column("when (UTC)", no_wrap=True, style="dim"),
+        Column("what", style="bold"),
+        Column("version", justify="right"),
+        "by",
+        "why",
+        title=name,
+        title_justify="left",
+    )
     for event in reversed(events):
         before = event["from_version"]
         version = "none" if event["version"] is None else str(event["version"])
         change = version if before in (None, event["version"]) else f"{before} → {version}"
-        table.add_row(
-            str(event["at"])[:16].replace("T", " "), event["action"], change, event["by"], " ".join(event["reasons"])
-        )
-    return table
+        when = str(event["at"])[:16].replace("T", " ")
+        rows.add_row(when, event["action"], change, event["by"], " ".join(event["reasons"]))
+    return rows
+
+
+def sync() -> None:
+    """Send to the tracking store what it lacks, for example after it was down."""
+    from mien.tracking import publish
+
+    typer.echo(publish.sync(find_root()))
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 5000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
+) -> None:
+    """Open the MLflow UI on the tracking store (a lean server; Ctrl-C ends it)."""
+    from mien.tracking.store import connect, database_file, shown, use_store
+
+    uri = use_store(find_root())
+    if uri.startswith(("http://", "https://")):
+        typer.echo(f"The tracking store is a server already; open {shown(uri)} in a browser.")
+        return
+    if database_file(uri):
+        connect(uri)  # makes it where it is missing, in one piece
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"port {port} on {host} cannot be used ({error.strerror}); say --port OTHER.") from error
+    typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
+    # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
+    typer.echo("Choose `Model training` at its top left: it opens on language models, without the model registry.")
+    sys.stdout.flush()
+    address = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    # MLflow's default of four workers and a job queue takes 2.1 GB; this takes 0.5 GB.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *address, "--workers", "1"])

@@ -1,20 +1,14 @@
-"""`mien status`: what the last run of the DAG came to, from the files that it wrote.
-
-PyTorch is imported alone, to say whether this machine would have trained otherwise.
-"""
+"""Command `status`: a summary of the last run of the DAG, from the reports that it wrote."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 from mien.base.errors import UserError
 from mien.cli.output import console
-from mien.cli.workspace import PARAMS, find_root, read_yaml
+from mien.cli.workspace import PARAMS, choices, data_name, find_root
 
-# A line of the summary: its name ("" goes on with the one above) and rich text.
-Line = tuple[str, str]
+Line = tuple[str, str]  # a name ("" continues the line above) and rich text
 
 OUTCOMES: Final = {
     "promoted": "[bold green]promoted to champion[/]",
@@ -26,7 +20,7 @@ OUTCOMES: Final = {
 }
 COLUMN: Final = 16
 
-# What is read of each report.
+# The keys that are read of each report.
 METRICS: Final[dict[str, type]] = {
     "data": str,
     "model": str,
@@ -51,11 +45,6 @@ REGISTER: Final[dict[str, type]] = {
 TUNE: Final[dict[str, type]] = {"trials": list, "overruled": dict}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Make the command known."""
-    app.command()(status)
-
-
 def status() -> None:
     """Say what the last `dvc repro` came to: accuracy, promotion, search, where to look next."""
     root = find_root()
@@ -67,19 +56,16 @@ def status() -> None:
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
     tune = _read(root / "reports/tune.json", TUNE, "tune")
+    title = f"{metrics['data']} · {metrics['model']}"
+    if lineage and lineage.get("split_digest") == metrics["split_digest"]:
+        title = lineage["run"]
     sections = [
         _evaluation(metrics, lineage),
         _promotion(register, metrics),
-        _search(tune, metrics),
-        _next(root, metrics, register),
+        _search(tune),
+        _next_steps(root, metrics, register),
     ]
-    _print(_title(metrics, lineage), sections)
-
-
-def _title(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> str:
-    belongs = lineage is not None and lineage.get("split_digest") == metrics["split_digest"]
-    named = lineage["run"] if lineage and belongs else f"{metrics['data']} · {metrics['model']}"
-    return f"[bold]mien[/] · {named}"
+    _print(f"[bold]mien[/] · {title}", sections)
 
 
 def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
@@ -102,6 +88,8 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
 
 
 def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
+    from rich.markup import escape
+
     if register is None:
         yield "registry", "nothing is registered yet (no reports/register.json); `dvc repro` does it"
         return
@@ -113,12 +101,12 @@ def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iter
     if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
         yield "", "[yellow]That was decided on another test set than the numbers above; run `dvc repro`.[/]"
     for reason in register["reasons"]:
-        yield "", f"[dim]{_plain(reason)}[/]"
+        yield "", f"[dim]{escape(reason)}[/]"
     if register["champion"] not in (None, register["version"]):
         yield "", f"champion is version {register['champion']}"
 
 
-def _search(tune: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
+def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
     if tune is None:
         yield "search", "unknown (no reports/tune.json)"
         return
@@ -131,11 +119,12 @@ def _search(tune: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Li
         yield "search", f"{trials} trials; none beat the configuration's own values"
         return
     yield "search", f"{trials} trials; the search overruled the configuration:"
-    for key, value in overruled.items():
-        yield "", f"{key}: {_value(value['config'])} → [bold]{_value(value['search'])}[/]"
+    for key, values in overruled.items():
+        before, after = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values["config"], values["search"]))
+        yield "", f"{key}: {before} → [bold]{after}[/]"
 
 
-def _next(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
+def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
     report = root / "reports/report.html"
     missing = "" if report.exists() else " [yellow](missing; `dvc checkout` or `dvc repro` brings it)[/]"
     yield "look next", f"reports/report.html    where it is right, and where it fails{missing}"
@@ -144,14 +133,9 @@ def _next(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) 
         yield "", "mien predict PHOTO...  the champion at work"
     else:
         yield "", "mien promote           makes a version champion by hand"
-    chosen = read_yaml(root / PARAMS).get("data") if (root / PARAMS).is_file() else None
-    if chosen and not _is_about(root, chosen, metrics["data"]):
+    chosen = choices(root).get("data")
+    if chosen and data_name(root, chosen) != metrics["data"]:
         yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"
-
-
-def _is_about(root: Path, choice: str, data: str) -> bool:
-    file = root / "conf" / "data" / f"{choice}.yaml"
-    return (read_yaml(file).get("name", choice) if file.is_file() else choice) == data
 
 
 def _score(interval: dict[str, float | None]) -> str:
@@ -160,15 +144,6 @@ def _score(interval: dict[str, float | None]) -> str:
     if value is None:
         return "unknown"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _plain(text: str) -> str:
-    """Text whose brackets are no markup."""
-    return text.replace("[", r"\[")
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:

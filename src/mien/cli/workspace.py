@@ -1,44 +1,54 @@
-"""The checkout that a command works in, and which data set it is about."""
+"""The checkout that a command runs in, options that commands share, and the model that they name."""
 
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from mien.base.errors import UserError
+from mien.cli.output import fail, say
+
+if TYPE_CHECKING:
+    from mien.inference.classifier import LoadedModel
+    from mien.inference.detectors import PredictConfig
+    from mien.inference.predictor import Predictor
 
 PARAMS: Final = "params.yaml"
+PARTLY: Final = 1  # exit code: some photo or video gave no answer
+UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or build/train."),
+]
+MeasuredOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="URI|FOLDER",
+        help="models:/NAME/3, NAME@ALIAS, or build/train; by default the champion of params.yaml's data set.",
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="NAME", help="Use the champion of this data set, not params.yaml's."),
+]
+DetectorOption = Annotated[
+    str | None, typer.Option("--detector", metavar="NAME", help="haar or yunet; see `mien detector`.")
+]
+MinFaceOption = Annotated[int | None, typer.Option("--min-face", metavar="PIXELS", help="The smallest face's side.")]
+MinScoreOption = Annotated[
+    float | None, typer.Option("--min-score", metavar="0-1", help="The least score of a face (yunet).")
+]
 
 
 def find_root() -> Path:
     """The nearest folder with a params.yaml, from the current one upwards; the current one where there is none."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / PARAMS).is_file()), here)
-
-
-def registered_model(root: Path, data: str | None) -> str:
-    """The name of a data set's registered model, by default of the data set that params.yaml chooses.
-
-    Raises:
-        UserError: no data set is given, and params.yaml names none.
-    """
-    choice = data or data_choice(root)
-    file = root / "conf" / "data" / f"{choice}.yaml"
-    name = read_yaml(file).get("name", choice) if file.is_file() else choice
-    return f"mien-{name}"
-
-
-def data_choice(root: Path) -> str:
-    """The data set that params.yaml chooses.
-
-    Raises:
-        UserError: there is no params.yaml, or it chooses none.
-    """
-    file = root / PARAMS
-    if not file.is_file():
-        raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
-    choice = read_yaml(file).get("data")
-    if not isinstance(choice, str):
-        raise UserError(f"{file} chooses no data set; it needs a line such as `data: sample`.")
-    return choice
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -50,3 +60,119 @@ def read_yaml(file: Path) -> dict[str, Any]:
     from mien.base.settings import read_plain_yaml
 
     return read_plain_yaml(file, str(file))
+
+
+def choices(root: Path) -> dict[str, Any]:
+    """What params.yaml chooses; nothing where there is none."""
+    file = root / PARAMS
+    return read_yaml(file) if file.is_file() else {}
+
+
+def conf_files(root: Path, group: str) -> list[Path]:
+    """The files of a group of conf/, sorted.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = sorted((root / "conf" / group).glob("*.yaml"))
+    if not files:
+        raise UserError(f"there is no conf/{group}/*.yaml in {root}; go to a checkout of mien.")
+    return files
+
+
+def champion(root: Path, data: str | None) -> str:
+    """The URI of a data set's champion, by default of the data set that params.yaml chooses.
+
+    Raises:
+        UserError: no data set is given, and params.yaml names none.
+    """
+    return f"models:/{registered_model(root, data)}@champion"
+
+
+def registered_model(root: Path, data: str | None) -> str:
+    """The name of a data set's registered model, by default of the data set that params.yaml chooses.
+
+    Raises:
+        UserError: no data set is given, and params.yaml names none.
+    """
+    if not data:
+        if not (root / PARAMS).is_file():
+            raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
+        data = choices(root).get("data")
+        if not isinstance(data, str):
+            raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
+    return f"mien-{data_name(root, data)}"
+
+
+def data_name(root: Path, choice: str) -> str:
+    """The name of a data set, which its file in conf/data may give."""
+    file = root / "conf" / "data" / f"{choice}.yaml"
+    return str(read_yaml(file).get("name", choice)) if file.is_file() else choice
+
+
+@contextmanager
+def advice_without_champion() -> Iterator[None]:
+    """Where the registry lacks a model, add to the error what makes one.
+
+    Raises:
+        UserError: the registry has no such model.
+    """
+    from mien.inference.address import NoSuchModel
+
+    try:
+        yield
+    except NoSuchModel as error:
+        raise UserError(
+            f"{error} `make repro` trains and promotes one; --model FOLDER takes one from files."
+        ) from error
+
+
+def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
+    """The predictor that a command's options ask for; options that are None are those of `conf/predict.yaml`.
+
+    Without a model or a detector the command ends with a sentence and exit code 2.
+    """
+    try:
+        settings = _settings(options)
+        from mien.inference.detectors import build_detector
+
+        detector = build_detector(settings)
+        loaded = _load(model, data)
+    except UserError as error:
+        fail(str(error), UNUSABLE)
+    from mien.inference.predictor import Predictor
+
+    if loaded.drawn:
+        say(
+            f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
+            "on a photograph its answers mean nothing."
+        )
+    if loaded.temperature is None:
+        say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
+    return Predictor(loaded, detector, settings)
+
+
+def _settings(options: dict[str, Any]) -> "PredictConfig":
+    from mien.base.settings import settings_of_use
+
+    settings: PredictConfig = settings_of_use(find_root(), "predict")
+    given = {key: value for key, value in options.items() if value is not None}
+    if given.get("detector", settings.detector) != settings.detector:
+        given["detector_file"] = ""  # that of the other
+    try:
+        return dataclasses.replace(settings, **given)
+    except ValueError as error:
+        raise UserError(f"--{str(error).replace('_', '-', 1)}.") from error
+
+
+def _load(model: str | None, data: str | None) -> "LoadedModel":
+    from mien.inference.classifier import load_model_of
+
+    if model and ":/" not in model:
+        return load_model_of(model)
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    with advice_without_champion():
+        return load_model_of(model or champion(root, data))

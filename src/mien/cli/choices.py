@@ -1,0 +1,166 @@
+"""Commands on the choices in conf/: `preset`, `data`, `models`, `detector`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from mien.base.errors import UserError
+from mien.base.files import written_whole
+from mien.cli.output import console, table
+from mien.cli.workspace import PARAMS, choices, conf_files, find_root, read_yaml
+
+if TYPE_CHECKING:
+    from mien.models.spec import ModelConfig
+
+FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
+CLASSES: Final = 7
+DETECTORS: Final = {
+    "haar": ("cascade: faces from the front", "OpenCV"),
+    "yunet": ("network: faster, and finds more", "mien"),
+}
+
+
+def preset(name: Annotated[str | None, typer.Argument(help="A preset; without one they are listed.")] = None) -> None:
+    """List the presets, or write one's choices into params.yaml."""
+    root = find_root()
+    presets = {file.stem: file for file in conf_files(root, "preset")}
+    if name is None:
+        _list_presets(presets, choices(root))
+    elif name not in presets:
+        raise UserError(f"there is no preset {name!r}; the presets are {', '.join(presets)}.")
+    else:
+        _apply_preset(root, name, presets[name])
+
+
+def _list_presets(presets: dict[str, Path], chosen: dict[str, Any]) -> None:
+    from rich.table import Column
+
+    rows = table("", Column("preset", style="bold", no_wrap=True), "what it is")
+    for name, file in presets.items():
+        comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+        mark = "*" if read_yaml(file).items() <= chosen.items() else ""
+        rows.add_row(mark, name, next(comments, "").lstrip("# ").strip())
+    console().print(rows)
+    console().print(f"`mien preset NAME` writes one's choices into {PARAMS}; [bold]*[/bold] stands there now.")
+
+
+def _apply_preset(root: Path, name: str, file: Path) -> None:
+    """Write the choices into params.yaml, whose comments, order and other keys stay; say what changed."""
+    from mien.cli.check import mistakes
+
+    if found := mistakes(file, root / "conf"):
+        raise UserError("\nmien: ".join(found))
+    before = choices(root)
+    changed = {group: choice for group, choice in read_yaml(file).items() if before.get(group) != choice}
+    if not changed:
+        typer.echo(f"{PARAMS} holds the choices of {name} already; `dvc repro` runs them.")
+        return
+    _update_yaml(root / PARAMS, changed)
+    typer.echo(f"{PARAMS} now holds the choices of {name}:")
+    for group, choice in changed.items():
+        typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
+    typer.echo("`dvc repro` is next.")
+
+
+def _update_yaml(file: Path, changed: dict[str, Any]) -> None:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    content.update(changed)
+    with written_whole(file) as part, part.open("w", encoding="utf-8") as out:
+        yaml.dump(content, out)
+
+
+def data() -> None:
+    """List the data sets of conf/data, whether each is there, and the sources that can read one."""
+    from dataclasses import fields
+
+    from rich.table import Column
+
+    from mien.sources.source import source_class, source_names
+
+    root = find_root()
+    chosen = choices(root).get("data")
+    data_sets = table("", Column("data set", style="bold"), Column("source", style="bold"), "what it is", "in data/")
+    for file in sorted(conf_files(root, "data"), key=lambda file: file.stem):
+        about = read_yaml(file)
+        folder = str(about.get("path", ""))
+        present = bool(folder) and (root / folder).is_dir() and any((root / folder).iterdir())
+        title, source = str(about.get("title", "")), str(about.get("source", ""))
+        data_sets.add_row("*" if file.stem == chosen else "", file.stem, source, title, "yes" if present else "no")
+    sources = table(Column("source", style="bold"), "what it expects in the folder", "options")
+    for name in source_names():
+        kind = source_class(name)
+        sources.add_row(name, kind.expects, "\n".join(field.name for field in fields(kind)))
+    for each in (data_sets, sources):
+        console().print(each)
+    console().print(
+        f"`data: NAME` in {PARAMS} chooses a data set; [bold]*[/bold] stands there now. "
+        "Another one is a folder in data/ and a file in conf/data that names its source."
+    )
+
+
+def models() -> None:
+    """List the models of conf/model, the faces that each takes, its trainable parameters, and what a face costs."""
+    from rich.table import Column
+
+    from mien.base.settings import read_settings
+
+    root = find_root()
+    chosen = choices(root).get("model")
+    rows = table(
+        "",
+        Column("model", style="bold", no_wrap=True),
+        "network",
+        "faces",
+        Column("parameters", justify="right"),
+        Column("mult-adds", justify="right"),
+        padding=(0, 1, 0, 0),
+    )
+    for file in conf_files(root, "model"):
+        config: ModelConfig = read_settings(root / "conf", "model", file.stem)
+        network = f"timm: {config.backbone}" if config.backbone else config.name
+        rows.add_row("*" if file.stem == chosen else "", file.stem, network, *_faces_and_cost(config))
+    console().print(rows)
+    console().print(
+        f"`model: NAME` in {PARAMS} chooses one; [bold]*[/bold] stands there now. Parameters count what is trained, "
+        f"for seven classes; multiply-adds are those of one face, of {FACE_SIZE} px where it takes any, in grey."
+    )
+
+
+def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
+    """The faces that a network takes, its trainable parameters, and multiply-adds in millions."""
+    from mien.models.networks import build_model, multiply_adds, trainable_parameters
+    from mien.models.spec import FACES
+
+    wanted = FACES[config.name]
+    size, channels = wanted.size or FACE_SIZE, 3 if wanted.colour == "rgb" else 1
+    if wanted.size:
+        faces = f"{wanted.size} px, {wanted.colour}"
+    else:
+        faces = f"any, at {config.input_size} px" if config.input_size else "any"
+    try:
+        network = build_model(config, size=size, channels=channels, classes=CLASSES)
+    except UserError as error:  # timm is not installed, or has no such backbone
+        return faces, str(error).split(":")[0].rstrip("."), ""
+    cost = multiply_adds(network, size, channels) / 1e6
+    return faces, f"{trainable_parameters(network):,}", f"{cost:.1f} M"
+
+
+def detector() -> None:
+    """List the face detectors, and which one conf/predict.yaml chooses."""
+    from mien.base.settings import settings_of_use
+
+    chosen = settings_of_use(find_root(), "predict")
+    rows = table("", "detector", "what it is", "its file")
+    for name, (kind, origin) in DETECTORS.items():
+        is_chosen = name == chosen.detector
+        file = chosen.detector_file if is_chosen and chosen.detector_file else f"comes with {origin}"
+        rows.add_row("*" if is_chosen else "", name, kind, file)
+    console().print(rows)
+    console().print(
+        "\n`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` for once; "
+        "[bold]*[/bold] is chosen now."
+    )

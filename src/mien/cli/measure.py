@@ -1,0 +1,211 @@
+"""Commands that measure: `evaluate` on another data set, `compare` two runs, `labels` that are likely wrong."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from mien.base.errors import UserError
+from mien.cli.output import console, say, table
+from mien.cli.workspace import PARAMS, MeasuredOption, advice_without_champion, champion, choices, find_root, read_yaml
+
+if TYPE_CHECKING:
+    from mien.evaluation.other_data import CrossEvaluation
+    from mien.reporting.comparison import Comparison
+    from mien.training.recipe import Recipe
+
+COMPARISON: Final = "reports/compare.html"
+MEASURES: Final = {  # as the tables name them
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "unweighted_average_recall": "mean recall",
+    "ece": "ECE (low is good)",
+    "nll": "NLL (low is good)",
+    "brier": "Brier (low is good)",
+}
+RUN: Final = "A run's id or its beginning, its name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
+RECIPE: Final = ("model", "augment", "optim", "train")  # the groups of conf/ that say how a network is trained
+
+
+def evaluate(
+    data: Annotated[str, typer.Option(metavar="NAME", help="The data set to measure on: a file of conf/data.")],
+    model: MeasuredOption = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="test, val, train or all; by default test where the set has an official split, else all.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the report goes; by default reports/cross/MODEL-on-DATA.")
+    ] = None,
+) -> None:
+    """Measure a model on another data set than its own.
+
+    Faces are cut from that data set's boxes as the model's own were (size, colour, margin, square, EXIF rotation).
+    The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
+    Faces that the model learnt from are left out, and the temperature stays the model's.
+    """
+    from mien.evaluation.other_data import PARTS, cut_faces, evaluate_elsewhere, refuse_own_data
+    from mien.inference.address import open_measured
+    from mien.reporting.evaluation_page import write_cross
+    from mien.tracking.publish import publish_cross
+    from mien.tracking.store import use_store
+
+    if part is not None and part not in PARTS:
+        raise typer.BadParameter(f"{part!r} is none of {', '.join(PARTS)}", param_hint="--part")
+    root = find_root()
+    settings = _settings(root, ("data", "crop", "evaluate"), data=data)
+    use_store(root)
+    with advice_without_champion():
+        measured = open_measured(model or champion(root, None))
+    refuse_own_data(measured, settings["data"])
+    with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
+        spec = measured.loaded.spec
+        faces = cut_faces(settings["data"], spec, part, settings["crop"], root, Path(scratch))
+        cross = evaluate_elsewhere(measured, settings["data"], faces, settings["evaluate"])
+        folder = out or root / "reports" / "cross" / f"{measured.slug}-on-{settings['data'].name}"
+        write_cross(cross, folder)
+        problem = publish_cross(cross)
+    _show_evaluation(cross, folder)
+    if problem:
+        say(f"mien: {problem}")
+
+
+def _settings(root: Path, groups: tuple[str, ...], data: str | None = None) -> dict[str, Any]:
+    """The settings of some groups that params.yaml chooses; of a data set by name where one is given."""
+    from mien.base.settings import read_settings, refuse_unknown_choice
+
+    chosen = read_yaml(root / PARAMS) | ({"data": data} if data else {})
+    settings = {}
+    for group in groups:
+        refuse_unknown_choice(root / "conf", group, chosen.get(group), "--data" if data and group == "data" else PARAMS)
+        settings[group] = read_settings(root / "conf", group, chosen[group])
+    return settings
+
+
+def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
+    from mien.evaluation.other_data import sentences
+    from mien.reporting.evaluation_page import between
+
+    whole = cross.evaluation.whole
+    title = cross.data.title or cross.data.name
+    typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
+    for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "ece"):
+        name = "calibration" if measure == "ece" else MEASURES[measure]
+        interval = whole.intervals.overall[measure]
+        typer.echo(f"  {name:<12} {interval.value:.3f} ({between(interval)})")
+    for sentence in sentences(cross):
+        typer.echo(f"  {sentence}")
+    typer.echo(f"the report: {folder / 'report.html'}")
+    if bool(cross.model.lineage.get("drawn")) != cross.data.drawn:
+        say("mien: WARNING: one of the two is drawn and the other photographed; the result says nothing of people.")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one, in any of these forms.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"Where the page goes; by default {COMPARISON}.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+) -> None:
+    """Compare two runs: scores, a paired test, the configuration, and the faces on which they disagree.
+
+    Writes one self-contained HTML page. With --json a page is written only where --out says.
+    """
+    from mien.reporting import comparison
+    from mien.reporting.comparison_page import render_page, shown_faces
+    from mien.reporting.runs import find_subject
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    compared = comparison.compare(find_subject(a), find_subject(b))
+    page = out if out or as_json else root / COMPARISON
+    if page:
+        pictures = comparison.face_pictures(root, (compared.a, compared.b), shown_faces(compared))
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render_page(compared, pictures), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(comparison.as_json(compared), indent=2, ensure_ascii=False, allow_nan=False))
+    elif page:
+        _show_comparison(compared, page)
+
+
+def _show_comparison(compared: "Comparison", page: Path) -> None:
+    """A short table: the measures of both, their difference, and how much else differs."""
+    from rich.markup import escape
+    from rich.table import Column
+
+    from mien.reporting.comparison_page import signed, signed_between
+    from mien.reporting.evaluation_page import number
+
+    out = console()
+    for letter, run in (("A", compared.a), ("B", compared.b)):
+        out.print(f"[bold]{letter}[/]  {escape(run.name)}  [dim]{escape(run.source)}[/]")
+    numbers = [Column(title, justify="right", no_wrap=True) for title in ("A", "B", "B - A", "95 % interval", "better")]
+    rows = table(Column(no_wrap=True), *numbers)
+    for name, title in MEASURES.items():
+        paired = compared.paired.differences[name] if compared.paired else None
+        test = (signed(paired.value), signed_between(paired), compared.verdict(name) or "not shown") if paired else ()
+        rows.add_row(title, number(compared.a.measure(name).value), number(compared.b.measure(name).value), *test)
+    out.print(rows)
+    out.print(escape(compared.sentence))
+    if compared.paired:
+        out.print(f"They disagree on {len(compared.paired.disagreements):,} of {compared.paired.faces:,} faces.")
+    keys = ", ".join(key for key, _, _ in compared.config)
+    out.print(f"[dim]configured otherwise:[/] {escape(keys or 'nothing')}")
+    out.print(f"[dim]the whole comparison:[/] {escape(str(page))}")
+
+
+def labels(
+    folds: Annotated[int, typer.Option(min=2, max=20, help="So many networks, each trained without one fold.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of those of conf/train.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/labels.")] = None,
+) -> None:
+    """List the faces whose labels are likely wrong, as a page sorted by suspicion. Nothing is changed.
+
+    Confident learning on cross-validated predictions: the network and the settings that params.yaml chooses, with what
+    the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
+    validation are judged: the test set stays closed. A killed run goes on where it was.
+    """
+    from mien.evaluation.label_noise import PAGE, TABLE, judge_labels
+
+    root = find_root()
+    settings = _settings(root, ("data", *RECIPE))
+    recipe = _searched_recipe(root, settings)
+    if epochs is not None:
+        recipe = recipe.with_values({"train.epochs": epochs})
+
+    def report_fold(number: int, kept: bool) -> None:
+        say(f"fold {number + 1} of {folds} {'was done before' if kept else 'done'}")
+
+    folder = out or root / "reports" / "labels"
+    names = {"title": settings["data"].title or settings["data"].name, "model": choices(root)["model"]}
+    verdict = judge_labels(root, recipe, folds, report_fold, folder, names)
+    suspects, faces = int(verdict.ranked["suspect"].sum()), len(verdict.ranked)
+    typer.echo(f"{suspects:,} of {faces:,} labels are suspected ({suspects / faces:.1%})")
+    typer.echo(f"  the networks answer {verdict.accuracy:.1%} of the faces, which they had not seen, as labelled")
+    typer.echo("  nothing was changed: look, and decide (docs/LABELS.md)")
+    typer.echo(f"the page: {folder / PAGE}\nall faces: {folder / TABLE}")
+
+
+def _searched_recipe(root: Path, settings: dict[str, Any]) -> "Recipe":
+    """The recipe that params.yaml chooses, with the values that the search found where it has run."""
+    from mien.base.records import read_record
+    from mien.training.recipe import Recipe
+
+    recipe = Recipe(*(settings[group] for group in RECIPE))
+    best = root / "build/tune/best.yaml"
+    if not best.is_file():
+        return recipe
+    remedy = "`dvc repro tune` writes it anew"
+    values = read_record(best, {"values": dict}, remedy)["values"]
+    try:
+        return recipe.with_values(values)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{best}: values: {error.args[0]}; {remedy}.") from error

@@ -1,0 +1,188 @@
+"""Commands that show answers: `explain` in a picture, `video` in a video, `app` on a web page."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from mien.base.errors import UserError
+from mien.base.files import written_whole
+from mien.cli.output import fail, progress, quiet_libraries, say
+from mien.cli.workspace import (
+    PARTLY,
+    UNUSABLE,
+    DataOption,
+    DetectorOption,
+    MinFaceOption,
+    MinScoreOption,
+    ModelOption,
+    advice_without_champion,
+    champion,
+    find_root,
+    predictor_for,
+)
+
+if TYPE_CHECKING:
+    from mien.inference.predictor import FoundFaces, Predictor
+
+MOST_EXPLAINED: Final = 12  # faces; a picture of more would be too long to look at
+PORT: Final = 7860
+# Gradio and what it brings ask their makers for versions and count visits unless told not to.
+SILENT: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def explain(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with faces.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="By default PHOTO-explained.png in the current folder.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
+    ] = None,
+    cropped: Annotated[bool, typer.Option("--cropped", help="The photo is one face already: detect none.")] = False,
+    model: ModelOption = None,
+    data: DataOption = None,
+    detector: DetectorOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
+) -> None:
+    """Show where the network looked for its answer (Grad-CAM), as a picture.
+
+    docs/EXPLAIN.md says what such a picture shows, and what it does not.
+    """
+    predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
+    names = predictor.model.spec.classes
+    if name is not None and name not in names:
+        raise UserError(f"--class: {predictor.model.says} knows no {name!r}; it knows {', '.join(names)}.")
+    from mien.inference.heatmap import explain_faces, explanation_figure
+
+    with quiet_libraries():
+        found = _find_faces(predictor, photo, cropped)
+    explained = explain_faces(predictor, found, name)
+    if len(explained) > MOST_EXPLAINED:
+        say(f"mien: {photo} shows {len(explained)} faces; the first {MOST_EXPLAINED} from the left are drawn.")
+    subtitle = f"{predictor.model.says}; Grad-CAM: what speaks for the answer, not why it is right"
+    picture = explanation_figure(explained[:MOST_EXPLAINED], f"Where the network looked: {photo.name}", subtitle)
+    file = out or Path(f"{photo.stem}-explained.png")
+    with written_whole(file) as part:
+        part.write_bytes(picture)
+    for number, face in enumerate(explained, start=1):
+        share = face.prediction.probabilities[face.prediction.label]
+        typer.echo(f"face {number}: {face.prediction.label} {share:.0%}; shown is what speaks for {face.asked}")
+    typer.echo(f"{file} shows where the network looked.")
+
+
+def _find_faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFaces":
+    from mien.inference.predictor import Picture, no_face
+    from mien.runtime.decode import UnreadablePhoto
+
+    try:
+        pixels = Picture(photo).pixels(predictor.model.spec.colour, predictor.settings)
+    except UnreadablePhoto as error:
+        raise UserError(f"{photo} cannot be used: {error.detail}.") from error
+    found = predictor.whole_face(pixels) if cropped else predictor.find_faces(pixels)
+    if not found.detections:
+        raise UserError(f"{photo}: {no_face(predictor, pixels)}")
+    return found
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A video.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="Where the annotated video goes.")],
+    detector: DetectorOption = None,
+    min_face: MinFaceOption = None,
+    min_score: MinScoreOption = None,
+    smoothing: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time constant of the smoothed probabilities; 0: none.")
+    ] = 0.5,
+    model: ModelOption = None,
+    data: DataOption = None,
+) -> None:
+    """Draw the expressions of the faces into a video, smoothed over time.
+
+    Beside OUT.mp4 come OUT.timeline.csv, with every face of every frame, and OUT.timeline.png.
+
+    Exit code 0: the whole video was read and had a face; 1: not all of it could be read, or no face was in it; 2: it
+    is no video, or there is no model.
+    """
+    if out.suffix.lower() != ".mp4":
+        fail(f"{out}: mien writes mp4; give it a name that ends in .mp4.", UNUSABLE)
+    if out.exists() and source.exists() and out.samefile(source):
+        fail(f"{out}: is the video itself; give the annotated one another name.", UNUSABLE)
+    if not 0 <= smoothing < float("inf"):
+        fail(f"--smoothing is a time in seconds, 0 or more, not {smoothing:g}.", UNUSABLE)
+    predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
+    from mien.inference.video_annotation import annotate_video, timeline_file
+
+    try:
+        with progress("frame", source.name) as update:
+            report = annotate_video(predictor, source, out, smoothing=smoothing, progress=update)
+    except UserError as error:
+        fail(str(error), UNUSABLE)
+    people = f"{report.tracks:,} face{'s' * (report.tracks != 1)}"
+    typer.echo(
+        f"{out}: {report.frames:,} frames, {report.seconds:.1f} s, {people}; a face in {report.with_a_face:,} frames, "
+        f"by {predictor.model.says}"
+    )
+    typer.echo(f"{timeline_file(out, '.csv')} and {timeline_file(out, '.png').name}: the timeline")
+    if report.sound_lost:
+        say(f"{source}: its sound is of a kind that mp4 players do not know; the annotated video has none.")
+    if report.left_out:
+        say(f"{source}: {report.left_out:,} faces beyond max_faces in a frame were left out, the smallest ones.")
+    if report.problem:
+        say(report.problem)
+    if not report.with_a_face:
+        say(f"{source}: no face found in any frame ({predictor.detector.name}).")
+    if report.problem or not report.with_a_face:
+        raise typer.Exit(PARTLY)
+
+
+def serve_page(
+    model: Annotated[
+        str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
+    ] = None,
+    data: DataOption = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = PORT,
+) -> None:
+    """Serve a web page that says the expressions in photos, before a camera and in videos.
+
+    It answers with the champion, and takes up a newly promoted one without a restart. Limits: conf/app.yaml.
+    """
+    os.environ.update(SILENT)
+    from mien.base.settings import settings_of_use
+    from mien.inference.address import NoSuchModel
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    limits, photos = settings_of_use(root, "app"), settings_of_use(root, "predict")
+    try:
+        from mien.app.answers import Answerer
+        from mien.app.server import serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"the page needs {error.name}; `pip install -c constraints.txt '.[app]'` brings it.") from error
+    from mien.inference.current import CurrentModel
+    from mien.inference.detectors import build_detector
+
+    try:
+        with advice_without_champion():
+            current = CurrentModel(model or champion(root, data), every=limits.follow_seconds)
+    except UserError as error:
+        if isinstance(error.__cause__, NoSuchModel):
+            fail(str(error), UNUSABLE)
+        raise
+    with current:
+        answerer = Answerer(current, build_detector(photos), photos, limits)
+        serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))
+
+
+def say_ready(model: str, address: str, detector: str) -> None:
+    """Say on stderr that the page is there, and where finding faces will be slow."""
+    say(f"mien: {model} answers at {address}")
+    if detector == "haar":
+        say(
+            "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors, "
+            "write `detector: yunet` in conf/predict.yaml."
+        )
