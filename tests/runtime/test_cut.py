@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.runtime.cut import Box, BoxOutside, cut_face, face_box, reduced_box, reduction
-from mien.sources.table import WHOLE_PHOTO
+from mien.runtime.cut import WHOLE_PHOTO, Box, BoxOutside, cut_face, face_box, reduced_box, reduction
 from tests.photosets import picture
 
 SIDES = st.integers(1, 300)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mien.base.classes import EXPRESSIONS
+from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.folder import Folder
-from mien.sources.table import WHOLE_PHOTO, Ingested
+from mien.sources.table import Ingested
 from tests.photosets import encode, photo, picture
 
 SPELT = {

@@ -6,7 +6,7 @@ uses the model has to know them.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +19,26 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mien.base.errors import UserError
 from mien.models.weights import load_model, predict_logits
 from mien.runtime.cut import Box, cut_face
-from mien.runtime.decode import UnreadablePhoto, as_photo, decode_photo, limits_from
+from mien.runtime.decode import LIMITS, UnreadablePhoto, as_photo, decode_photo
 from mien.runtime.session import softmax
 
 IMAGE: Final = "image"  # column: a file's bytes
 PIXELS: Final = "pixels"  # column: the picture itself, as nested lists
 LABEL: Final = "label"
 TEMPERATURE: Final = "serving.json"
+
+
+def limits_from(given: Mapping[str, Any] | None) -> dict[str, float]:
+    """The limits of a model's configuration in MLflow; those that it does not name are LIMITS.
+
+    Raises:
+        UserError: a limit is no number above 0.
+    """
+    limits = {name: (given or {}).get(name, default) for name, default in LIMITS.items()}
+    for name, value in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"the model's configuration {name} must be a number above 0, not {value!r}.")
+    return {name: float(value) for name, value in limits.items()}
 
 
 class UnreadableImage(MlflowException, UserError):

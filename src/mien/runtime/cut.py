@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from mien.sources.table import WHOLE_PHOTO
-
+# A box that stands for the whole photo, where a data set is cropped already.
+WHOLE_PHOTO: Final = (-1, -1, -1, -1)
 REDUCTIONS: Final = (8, 4, 2)
 
 

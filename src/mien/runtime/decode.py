@@ -10,7 +10,7 @@ import io
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -19,8 +19,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from PIL import Image
-
-from mien.base.errors import UserError
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 AROUND: Final = 12  # bytes of a chunk beside its content: length, kind, checksum
@@ -280,6 +278,8 @@ def decode_pixels(
     return pixels.reshape(*expected, -1)
 
 
+# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel.
+LIMITS: Final = {"max_megapixels": 50.0, "max_megabytes": 20.0}
 SHAPES: Final = "H x W, H x W x 1 or H x W x 3"
 
 
@@ -333,20 +333,3 @@ def _whole_bytes(pixels: np.ndarray) -> np.ndarray:
 
 def _shown(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "that of a single value"
-
-
-# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel.
-LIMITS: Final = {"max_megapixels": 50.0, "max_megabytes": 20.0}
-
-
-def limits_from(given: Mapping[str, Any] | None) -> dict[str, float]:
-    """The limits of a model's configuration in MLflow; those that it does not name are LIMITS.
-
-    Raises:
-        UserError: a limit is no number above 0.
-    """
-    limits = {name: (given or {}).get(name, default) for name, default in LIMITS.items()}
-    for name, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise UserError(f"the model's configuration {name} must be a number above 0, not {value!r}.")
-    return {name: float(value) for name, value in limits.items()}

@@ -16,13 +16,14 @@ import numpy as np
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.archive import forget_killed
 from mien.sources.fer2013_csv import SIDE, VALUES, Row, find_csv, read_csv, row_name
 from mien.sources.ferplus import FILE as VOTES
 from mien.sources.ferplus import MODES, SOFT_MODES, check_rows, join, read_votes
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import Source
-from mien.sources.table import WHOLE_PHOTO, BadRow, Ingested, faces_table, problems_table
+from mien.sources.table import BadRow, Ingested, faces_table, problems_table
 
 PIXELS: Final = "pixels.npy"
 NUMBERS: Final = "rows.npy"

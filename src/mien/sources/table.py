@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.classes import EXPRESSIONS
+from mien.runtime.cut import WHOLE_PHOTO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,6 @@ FACES_DTYPES: Final = {
     "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
     "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
 }
-WHOLE_PHOTO: Final = (-1, -1, -1, -1)
 PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
 
 

@@ -1,0 +1,74 @@
+"""Description of a model in use: its classes, how faces are cut for it, and its temperature."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+SPEC_FILE: Final = "spec.json"
+FORMAT: Final = 1  # of spec.json; another one is refused
+
+
+class UnusableModel(ValueError):
+    """A model's file that is missing, damaged or of another format: one sentence that names it."""
+
+
+@dataclass(frozen=True)
+class CutSpec:
+    """How a face is taken out of its photo; equal specs give equal pixels."""
+
+    size: int  # pixels of each side of the face
+    colour: str  # "rgb" or "grey"
+    margin: float = 0.0  # added on each side, as a share of the box's size
+    square: bool = False  # widen the shorter side, so that the face is not stretched
+    apply_exif_rotation: bool = False  # turn the photo as viewers show it
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return 1 if self.colour == "grey" else 3
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What turns a photo of a face and logits into an answer."""
+
+    classes: tuple[str, ...]  # of the logits, in their order
+    cut: CutSpec
+    temperature: float | None = None  # by which logits are divided; None: never fitted
+
+    def save(self, file: Path) -> None:
+        """Write the spec as JSON."""
+        file.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_spec_file(file: Path) -> Spec:
+    """The spec in a file that `Spec.save` wrote.
+
+    Raises:
+        UnusableModel: the file is missing, damaged or of another format.
+    """
+    try:
+        return spec_of(json.loads(file.read_text(encoding="utf-8")), str(file))
+    except FileNotFoundError as error:
+        raise UnusableModel(f"{file} is missing") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UnusableModel(f"{file} cannot be read ({error})") from error
+
+
+def spec_of(content: Any, name: str) -> Spec:
+    """The spec in parsed JSON; `name` says where it comes from.
+
+    Raises:
+        UnusableModel: it is of another format, or lacks something.
+    """
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise UnusableModel(f"{name} is of format {found}, and this mien reads format {FORMAT}")
+    try:
+        cut = CutSpec(**content["cut"])
+        temperature = content["temperature"]
+        classes = tuple(str(one) for one in content["classes"])
+        return Spec(classes, cut, None if temperature is None else float(temperature))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableModel(f"{name} is damaged ({error})") from error
