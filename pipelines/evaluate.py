@@ -32,7 +32,7 @@ def run(config: Config, listener: Listener) -> None:
     from mien.models.spec import read_lineage
     from mien.models.weights import load_model
     from mien.reporting.evaluation_page import between
-    from mien.training.hardware import unlike_here
+    from mien.training.hardware import hardware_mismatch
 
     model, _ = load_model(MODEL)
     packed = open_faces(FACES)
@@ -48,7 +48,7 @@ def run(config: Config, listener: Listener) -> None:
         f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
         f"{evaluation.whole.faces:,} faces of {evaluation.whole.photos:,} photos; see reports/report.html"
     )
-    if unlike := unlike_here(lineage):
+    if unlike := hardware_mismatch(lineage):
         print(f"  {unlike}")
     from mien.tracking.publish import publish
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 import yaml
 
-from mien.training.hardware import trained_on
+from mien.training.hardware import hardware_words
 from tests.pipelines.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -52,11 +52,11 @@ def test_a_training_on_something_else_than_its_search_is_a_run_of_its_own_and_sa
     clone.edit("build/tune/best.yaml", made_on={"device": "gpu", "precision": "bf16"})
     choices = yaml.safe_load((clone.folder / "params.yaml").read_text())
     arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train")]
-    clone.run("dvc", "unprotect", "build/train", "reports/train")
+    clone.run("dvc", "unprotect", "build/train")
     clone.run("python", "-m", "pipelines", "train", *arguments)
     lineage = json.loads((clone.folder / "build/train/lineage.json").read_text())
     assert best["made_on"] == {"device": lineage["device"], "precision": lineage["precision"]}
     assert lineage["digest"] != best["digest"]
-    assert trained_on(lineage).endswith("after a search in bfloat16 on a GPU")
+    assert hardware_words(lineage).endswith("after a search in bfloat16 on a GPU")
     said = " ".join(clone.run("mien", "status").stdout.split())
     assert "trained in" in said and "after a search in bfloat16 on a GPU" in said

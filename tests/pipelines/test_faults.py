@@ -20,7 +20,7 @@ from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store
 from mien.training.fit import LAST, fit, read_checkpoint
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
-from tests.training.conftest import bars
+from tests.training.conftest import Epochs, bars
 
 NAME = "mien-tiny"
 RECIPE = Recipe(
@@ -33,15 +33,17 @@ SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), size=24, colour="grey")
 FULL = """
 import pickle, resource, sys
 from pathlib import Path
+from mien.base.listener import Silent
 from mien.training.fit import fit
 from pipelines.__main__ import stage_command
 from tests.training.conftest import bars
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
-def listener(epoch, metrics):
-    if epoch == 2:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+class Fills(Silent):
+    def epoch(self, row):
+        if row["epoch"] == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 with stage_command("train"):
-    fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=listener)
+    fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=Fills())
 """
 
 
@@ -56,9 +58,9 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_that_epoch_alone(
     assert done.stderr.splitlines()[-1].startswith("mien: ")
     assert "file too large; raise the limit" in done.stderr
     assert read_checkpoint(folder / LAST)["epoch"] == 1
-    epochs: list[int] = []
-    again = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), folder, listener=lambda epoch, _: epochs.append(epoch))
-    assert epochs == [2, 3]
+    heard = Epochs()
+    again = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), folder, listener=heard)
+    assert heard.epochs == [2, 3]
     assert again.history == undisturbed.history
     pairs = zip(again.model.state_dict().values(), undisturbed.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

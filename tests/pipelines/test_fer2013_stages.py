@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mien.training.inputs import Inputs, read_inputs
+from mien.training.recipe import Recipe
 from pipelines.__main__ import run_stage
 from pipelines.compose import compose
 from tests.fer_csv import row, write_csv
@@ -36,7 +37,9 @@ def run(data: str, *more: str, clean: bool = False) -> Inputs:
     run_stage("ingest", [f"data={data}", *more])
     run_stage("crop", [f"data={data}", "crop=grey48", *more])
     run_stage("split", [f"split={'official_clean' if clean else 'grouped'}", "split.near_duplicates=false"])
-    return read_inputs(compose("train", [f"data={data}", *TRAIN, *more]))
+    config = compose("train", [f"data={data}", *TRAIN, *more])
+    recipe = Recipe(config.model, config.augment, config.optim, config.train)
+    return read_inputs(data, recipe, config.choices)
 
 
 def test_fer2013_keeps_its_split_and_pixels(workspace: Path) -> None:

@@ -18,6 +18,7 @@ from mien.crop.selection import CropConfig
 from mien.registry.candidate import Candidate
 from mien.registry.evidence import read_test_set
 from mien.training.inputs import read_best, read_inputs
+from mien.training.recipe import Recipe
 from pipelines.__main__ import run_stage
 from pipelines.compose import compose
 from tests.registry.workspace import prepare, train
@@ -100,8 +101,9 @@ def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def read(stage: str) -> None:
     """What the stage reads before it works."""
     if stage == "train":
-        inputs = read_inputs(compose("train", CHOICES))
-        read_best(inputs.recipe)
+        config = compose("train", CHOICES)
+        recipe = Recipe(config.model, config.augment, config.optim, config.train)
+        read_best(read_inputs("sample", recipe, config.choices))
     elif stage == "evaluate":
         run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "crop":

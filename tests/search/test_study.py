@@ -19,6 +19,7 @@ from mien.base.errors import UserError
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.search.space import TuneConfig, search_space
 from mien.search.study import JOURNAL, ShortTraining, best_trial, search
+from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.training.conftest import bars
 
@@ -228,7 +229,8 @@ def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> Non
     recipe = RECIPE.with_values({"optim.lr": 1e30, "model.width": 4, "train.batch_size": 16, "train.precision": "32"})
     spec = ModelSpec(dataclasses.asdict(recipe.model), size=24, colour="grey")
     space = search_space({"optim.lr": {"low": 1e-3, "high": 1e-2}}, recipe.with_values({"optim.lr": 5e-3}))
-    short = ShortTraining(spec, recipe, bars(32, 0), bars(16, 1), epochs=1)
+    inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(32, 0), bars(16, 1), "d", "s")
+    short = ShortTraining(inputs, epochs=1)
     trials = search(
         lambda trial, values: short(trial, {"optim.lr": 1e30} if trial.number == 0 else values),
         space,

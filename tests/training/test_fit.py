@@ -19,7 +19,7 @@ from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import BEST, LAST, fit
 from mien.training.recipe import Recipe
-from tests.training.conftest import bars
+from tests.training.conftest import Epochs, bars
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -51,19 +51,18 @@ def test_training_repeats_itself_bit_for_bit(
 
 
 KILLED = """
-import os, sys
+import sys
 from pathlib import Path
 from mien.models.spec import ModelSpec
 from mien.training.fit import fit
-from tests.training.conftest import bars
+from tests.training.conftest import Epochs, bars
 import pickle
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
 import dataclasses, numpy
 val = bars(80, 1)
 if sys.argv[3] == "worse":
     val = dataclasses.replace(val, labels=numpy.roll(val.labels, 1))
-fit(spec, recipe, bars(160, 0), val, Path(sys.argv[1]),
-    listener=lambda epoch, metrics: os._exit(9) if epoch == 3 else None)
+fit(spec, recipe, bars(160, 0), val, Path(sys.argv[1]), listener=Epochs(die_at=3))
 """
 
 
@@ -85,9 +84,9 @@ def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(
     )
     assert killed.returncode == 9
     assert (folder / LAST).exists()
-    epochs: list[int] = []
-    continued = fit(spec, recipe, train, val, folder, listener=lambda epoch, _: epochs.append(epoch))
-    assert epochs == [3, 4, 5]
+    heard = Epochs()
+    continued = fit(spec, recipe, train, val, folder, listener=heard)
+    assert heard.epochs == [3, 4, 5]
     assert continued.history == undisturbed.history
     assert same_weights(continued.model, undisturbed.model)
 
@@ -128,10 +127,10 @@ def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
     first = fit(spec, recipe, train, val, tmp_path)
     for name in damaged:
         damage(tmp_path / name)
-    epochs: list[int] = []
-    again = fit(spec, recipe, train, val, tmp_path, listener=lambda epoch, _: epochs.append(epoch))
+    heard = Epochs()
+    again = fit(spec, recipe, train, val, tmp_path, listener=heard)
     assert re.search(says, capsys.readouterr().err)
-    assert epochs == (list(range(first.best_epoch + 1, 3)) if trained is None else trained)
+    assert heard.epochs == (list(range(first.best_epoch + 1, 3)) if trained is None else trained)
     assert again.history == first.history
     assert same_weights(first.model, again.model)
     assert (tmp_path / BEST).exists()

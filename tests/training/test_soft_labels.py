@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from mien.models.spec import ModelSpec
 from mien.models.weights import predict_logits
-from mien.training.dataset import LabelledFaces, soft_labels, validation_loader
+from mien.training.dataset import LabelledFaces, validation_loader
 from mien.training.fit import fit
+from mien.training.loss import soft_labels
 from mien.training.recipe import Recipe
 
 

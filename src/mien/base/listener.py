@@ -3,7 +3,8 @@
 Stages that decide numbers call a `Listener` and know nothing of who listens; `pipelines/__main__.py` passes one in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 
@@ -37,3 +38,15 @@ class Silent:
 
     def ended(self, outcome: str) -> None:
         """Do nothing."""
+
+
+@contextmanager
+def following(listener: Listener, lineage: Mapping[str, Any]) -> Iterator[None]:
+    """Call `started` when the block begins and `ended` when it is left, in whatever way."""
+    listener.started(lineage)
+    try:
+        yield
+    except BaseException as error:
+        listener.ended("killed" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    listener.ended("finished")

@@ -78,10 +78,10 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if lineage:
-        from mien.training.hardware import trained_on, unlike_here
+        from mien.training.hardware import hardware_mismatch, hardware_words
 
-        yield "trained in", trained_on(lineage)
-        if unlike := unlike_here(lineage):
+        yield "trained in", hardware_words(lineage)
+        if unlike := hardware_mismatch(lineage):
             yield "", f"[yellow]{unlike}[/]"
     if lineage and lineage.get("drawn"):
         yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"

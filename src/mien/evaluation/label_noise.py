@@ -26,8 +26,9 @@ from mien.models.spec import ModelSpec
 from mien.models.weights import predict_logits
 from mien.reporting.label_page import render_labels
 from mien.runtime.session import softmax
-from mien.training.dataset import LabelledFaces, soft_labels
+from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
+from mien.training.loss import soft_labels
 from mien.training.recipe import Recipe
 
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead

@@ -14,7 +14,7 @@ import numpy as np
 from mien.base.records import opened, read_record
 from mien.registry.candidate import Candidate
 from mien.tracking.notes import interval_words
-from mien.training.hardware import trained_on
+from mien.training.hardware import hardware_words
 
 if TYPE_CHECKING:
     from mien.evaluation.slices import Slice, Slices
@@ -122,7 +122,7 @@ def write_card(facts: CardFacts) -> str:
         parts=_parts(audit["parts"], facts.spec["classes"]) if audit else "",
         source=_source(lineage["config"].get("data", {})),
         multiply_adds=facts.multiply_adds,
-        trained_on=trained_on(lineage),
+        trained_on=hardware_words(lineage),
         overruled=lineage["search"].get("overruled", {}),
         numbers=_numbers(facts.measured),
         classes=_classes(facts),

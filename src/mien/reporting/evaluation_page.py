@@ -24,7 +24,7 @@ from mien.evaluation.other_data import CrossEvaluation, metrics, sentences
 from mien.evaluation.scoring import Evaluation
 from mien.reporting.contact_sheets import draw_confused, draw_figures
 from mien.reporting.style import DARK
-from mien.training.hardware import trained_on
+from mien.training.hardware import hardware_words
 
 Pictures = Mapping[str, bytes]
 
@@ -84,7 +84,7 @@ def render_report(
         e=evaluation,
         lineage=background.lineage,
         elsewhere=background.elsewhere,
-        trained_on=trained_on(background.lineage),
+        trained_on=hardware_words(background.lineage),
         accuracy=evaluation.whole.intervals.overall["accuracy"],
         verdict=verdict(evaluation),
         parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],

@@ -1,34 +1,149 @@
-"""The search: an Optuna study that survives kills and repeats itself.
+"""Search of hyperparameters: an Optuna study that survives kills and repeats itself.
 
 Facts behind it: a seeded sampler that is created again repeats its trials, so each trial gets a sampler seeded
-by how many are finished; the journal has no heartbeat, so what a killed process left RUNNING is failed and its
+by how many have ended; the journal has no heartbeat, so trials that a killed process left RUNNING are failed and their
 values are tried again. With one worker a search that was killed and continued ends as an undisturbed one.
 """
 
 import dataclasses
+import json
 import math
 import multiprocessing
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
 import pytorch_lightning as pl
-from optuna.distributions import BaseDistribution
+from optuna.distributions import distribution_to_json
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mien.base.errors import UserError
-from mien.models.spec import ModelSpec
-from mien.search.space import Space, TuneConfig
-from mien.training.dataset import LabelledFaces
+from mien.base.listener import Listener
+from mien.search.space import Space, TuneConfig, search_space
+from mien.training.dataset import refuse_larger_batch
 from mien.training.fit import Diverged, fit
-from mien.training.recipe import Recipe
+from mien.training.hardware import choose_hardware
+from mien.training.inputs import Inputs
+
+JOURNAL: Final = "journal.log"
+QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued
+ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+
+# Trains with the trial's values, reports each epoch to the trial (which may prune), returns the validation loss.
+Objective = Callable[[Trial, dict[str, Any]], float]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search that a configuration asks for; without trials its report says that the configured values stay.
+
+    Raises:
+        UserError: the space does not fit the recipe, or a batch in it needs more faces than there are.
+    """
+
+    inputs: Inputs
+    config: TuneConfig
+
+    def __post_init__(self) -> None:
+        """Refuse a space or a batch size here, not in the middle of the search."""
+        entry = self.config.space.get("train.batch_size", {}) if self.space else {}
+        sizes = (*entry.get("choices", ()), entry.get("high", 0))
+        if self.config.trials:
+            refuse_larger_batch(max(self.inputs.recipe.train.batch_size, *sizes), self.inputs.train)
+
+    @cached_property
+    def space(self) -> Space:
+        """What is searched; empty without trials."""
+        return search_space(self.config.space, self.inputs.recipe) if self.config.trials else {}
+
+    @cached_property
+    def lineage(self) -> dict[str, Any]:
+        """What the report begins with: the search's digest, data, network, device and precision, objective."""
+        made_on = choose_hardware(self.inputs.recipe.train).made_on if self.config.trials else None
+        return {
+            "digest": self.inputs.digest(tune=dataclasses.asdict(self.config), made_on=made_on),
+            "data": self.inputs.data,
+            "model": self.inputs.choices["model"],
+            "run": self.inputs.run_name,
+            "made_on": made_on,
+            "objective": "val_loss",
+        }
+
+    @property
+    def state_key(self) -> str:
+        """The digest of the study's state; more trials or workers continue a study, so they are no part of it."""
+        continued = dataclasses.replace(self.config, trials=1, workers=1)
+        return self.inputs.digest(tune=dataclasses.asdict(continued), made_on=self.lineage["made_on"])
+
+    def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
+        """Search, or not: the content of reports/tune.json.
+
+        Args:
+            folder: where the journal is; a study found there is continued.
+            listener: its `trial` is called with each row of the report's `trials`.
+        """
+        recipe, trials = self.inputs.recipe, list[FrozenTrial]()
+        own = {key: recipe.value(key) for key in self.space}
+        if self.config.trials:
+            objective = ShortTraining(self.inputs, self.config.epochs)
+            trials = search(objective, self.space, own, self.config, folder, listener)[: self.config.trials]
+        best = best_trial(trials) if trials else None
+        values = dict(best.params) if best else {}
+        return {
+            **self.lineage,
+            "best": {"trial": trials.index(best), "value": best.value} if best else None,
+            "values": values,
+            "overruled": {
+                key: {"config": own[key], "search": value} for key, value in sorted(values.items()) if value != own[key]
+            },
+            "space": {key: json.loads(distribution_to_json(distribution)) for key, distribution in self.space.items()},
+            "trials": [trial_row(i, trial) for i, trial in enumerate(trials)],
+        }
+
+
+def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as a row; its number is its place among the ended ones, as Optuna's own count killed ones too."""
+    return {
+        "number": number,
+        "state": trial.state.name,
+        "params": trial.params,
+        "value": trial.value,
+        "history": [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)],
+    }
+
+
+@dataclass(frozen=True)
+class ShortTraining:
+    """An objective: the lowest validation loss of a training with the trial's values and `epochs` epochs."""
+
+    inputs: Inputs
+    epochs: int
+
+    def __call__(self, trial: Trial, values: Mapping[str, Any]) -> float:
+        """Train and score; values with which a training diverges count as pruned."""
+        inputs = self.inputs.with_values({**values, "train.epochs": self.epochs, "train.patience": 0})
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                fitted = fit(
+                    inputs.spec,
+                    inputs.recipe,
+                    inputs.train,
+                    inputs.val,
+                    Path(folder),
+                    callbacks=[Pruning(trial)],
+                    verbose=False,
+                )
+            except Diverged as error:
+                raise optuna.TrialPruned from error
+        return min(row["val_loss"] for row in fitted.history)
 
 
 class Pruning(pl.Callback):
@@ -40,45 +155,19 @@ class Pruning(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report; a hopeless trial raises optuna.TrialPruned."""
         loss = float(trainer.callback_metrics["val_loss"])
-        if math.isfinite(loss):  # the median of the others is to stay a number
+        if math.isfinite(loss):  # the median of the other trials must stay a number
             self._trial.report(loss, trainer.current_epoch)
         if self._trial.should_prune():
             raise optuna.TrialPruned
 
 
-@dataclass(frozen=True)
-class ShortTraining:
-    """An objective: the lowest validation loss of a training with the trial's values and `epochs` epochs."""
-
-    spec: ModelSpec
-    recipe: Recipe
-    train: LabelledFaces
-    val: LabelledFaces
-    epochs: int
-
-    def __call__(self, trial: Trial, values: Mapping[str, Any]) -> float:
-        """Train and score; values with which a training diverges count as pruned."""
-        recipe = self.recipe.with_values({**values, "train.epochs": self.epochs, "train.patience": 0})
-        spec = dataclasses.replace(self.spec, architecture=dataclasses.asdict(recipe.model))
-        with tempfile.TemporaryDirectory() as folder:
-            pruning = [Pruning(trial)]
-            try:
-                fitted = fit(spec, recipe, self.train, self.val, Path(folder), callbacks=pruning, verbose=False)
-            except Diverged as error:
-                raise optuna.TrialPruned from error
-        return min(row["val_loss"] for row in fitted.history)
-
-
-JOURNAL: Final = "journal.log"
-QUEUED: Final = "fixed_params"  # where Optuna keeps the values of a trial that was enqueued
-ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
-
-# Trains with the trial's values, reports each epoch to the trial (which may prune), returns the validation loss.
-Objective = Callable[[Trial, dict[str, Any]], float]
-
-
 def search(
-    objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path
+    objective: Objective,
+    space: Space,
+    own: dict[str, Any],
+    config: TuneConfig,
+    folder: Path,
+    listener: Listener | None = None,
 ) -> list[FrozenTrial]:
     """Run the study until it has `config.trials` ended trials; the first one has the config's own values.
 
@@ -87,7 +176,8 @@ def search(
         space: what to search.
         own: the config's own values, for the first trial.
         config: how many trials, their seed, how many at once.
-        folder: where the journal is kept; a study found there is continued.
+        folder: where the journal is; a study found there is continued.
+        listener: its `trial` is called after each trial of the only worker.
 
     Returns:
         the ended trials (complete or pruned) in the order of their start.
@@ -98,20 +188,20 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _cut_torn_line(folder / JOURNAL)
     study = _open(folder / JOURNAL, config)
-    _take_up_what_was_killed(study, space)
-    if not _ended(study) and not _waiting(study):
-        study.enqueue_trial(own)
+    _requeue_killed(study, space)
+    if not _ended(study) and not _queued(study):
+        study.enqueue_trial(own, user_attrs={QUEUED: own})
     if config.workers == 1:
-        _work(study, objective, space, config)
+        _work(study, objective, space, config, listener)
     else:
-        _work_side_by_side(folder, objective, space, config)
+        _work_in_parallel(folder, objective, space, config)
     trials = _ended(study)
     if not any(t.state == TrialState.COMPLETE for t in trials):
         raise UserError("tune: no trial was completed; raise conf/tune's prune_after or look at the errors above.")
     return trials
 
 
-def best_trial(trials: list[FrozenTrial]) -> FrozenTrial:
+def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The complete trial with the lowest validation loss; of equals the first."""
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     return min(complete, key=lambda t: (t.value if t.value is not None else float("inf"), t.number))
@@ -134,7 +224,7 @@ def _open(journal: Path, config: TuneConfig) -> optuna.Study:
 
 
 def _cut_torn_line(journal: Path) -> None:
-    """Take away the end of a write that a full disk or a power cut broke off: what is appended to it is unreadable."""
+    """Remove the end of a write that a full disk or a power cut broke off: what is appended to it is unreadable."""
     content = journal.read_bytes() if journal.exists() else b""
     if content and not content.endswith(b"\n"):
         with journal.open("r+b") as file:
@@ -145,37 +235,41 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=ENDED)
 
 
-def _waiting(study: optuna.Study) -> list[dict[str, Any]]:
-    """The values of trials that stand in the queue."""
+def _queued(study: optuna.Study) -> list[dict[str, Any]]:
+    """The values of trials that wait in the queue."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return [trial.system_attrs[QUEUED] for trial in waiting]
+    return [trial.user_attrs[QUEUED] for trial in waiting]
 
 
-def _take_up_what_was_killed(study: optuna.Study, space: Space) -> None:
+def _requeue_killed(study: optuna.Study, space: Space) -> None:
     """Queue the values of trials that a dead process left RUNNING, then fail these; a kill in between changes nothing.
 
-    A trial that was killed while its values were drawn has only some of them: its sampler draws all of them anew.
+    A trial that was killed while its values were drawn has only some of them: its sampler draws all of them again.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        values = trial.system_attrs.get(QUEUED, trial.params)
-        if set(values) == set(space) and values not in _waiting(study):
-            study.enqueue_trial(values)
+        values = trial.user_attrs.get(QUEUED, trial.params)
+        if set(values) == set(space) and values not in _queued(study):
+            study.enqueue_trial(values, user_attrs={QUEUED: values})
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _work(study: optuna.Study, objective: Objective, space: dict[str, BaseDistribution], config: TuneConfig) -> None:
+def _work(
+    study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener | None = None
+) -> None:
     while (ended := len(_ended(study))) < config.trials:
         study.sampler = optuna.samplers.TPESampler(
             seed=config.seed + ended, n_startup_trials=config.startup_trials, multivariate=True
         )
         trial = study.ask(space)
         try:
-            study.tell(trial, objective(trial, dict(trial.params)))
+            done = study.tell(trial, objective(trial, dict(trial.params)))
         except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
+            done = study.tell(trial, state=TrialState.PRUNED)
+        if listener is not None:
+            listener.trial(trial_row(ended, done))
 
 
-def _work_side_by_side(folder: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
+def _work_in_parallel(folder: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
     """Several processes on one journal: faster, and in an order that nobody can repeat."""
     arguments = (folder / JOURNAL, objective, space, config)
     processes = [
@@ -190,7 +284,7 @@ def _work_side_by_side(folder: Path, objective: Objective, space: Space, config:
 
 
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
-    import torch
+    import torch  # only in the worker's own process
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(torch.get_num_threads() // config.workers, 1))

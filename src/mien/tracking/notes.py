@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.training.hardware import trained_on
+from mien.training.hardware import hardware_words
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -157,7 +157,7 @@ def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
 def training_note(lineage: Mapping[str, Any]) -> str:
     """What `build/train/lineage.json` says, in a few lines."""
     lines = [
-        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {trained_on(lineage)}), "
+        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {hardware_words(lineage)}), "
         f"learnt from {lineage.get('title', lineage['data'])}.",
     ]
     if lineage.get("drawn"):

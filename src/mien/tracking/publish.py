@@ -43,7 +43,7 @@ from mien.tracking.runs import (
 )
 from mien.tracking.store import URI, connect, first_line, shown, use_store
 from mien.tracking.views import offer_view
-from mien.training.hardware import unlike_here
+from mien.training.hardware import hardware_mismatch
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -97,7 +97,7 @@ def publish_evaluation_files(client: "MlflowClient", root: Path) -> str:
     metrics = MetricHistory(client, run.info.run_id).send([(0, evaluation_metrics(report))])
     files = send_files(client, run, root, EVALUATION_FILES)
     set_tags(client, run.info.run_id, lock_facts(root))
-    set_note(client, run.info.run_id, TEST, evaluation_note(report, unlike_here(lineage)))
+    set_note(client, run.info.run_id, TEST, evaluation_note(report, hardware_mismatch(lineage)))
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, "FINISHED")
     return f"{metrics} metrics, {files} files"

@@ -1,6 +1,5 @@
-"""Faces as batches: the data set and the loaders."""
+"""Data set and loaders of labelled faces."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,7 +30,7 @@ class LabelledFaces:
     votes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse rows that the array has not."""
+        """Refuse rows that the array does not have."""
         if len(self.rows) != len(self.labels) or len(self.rows) == 0:
             raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels: need as many, and at least one")
         if self.votes is not None and len(self.votes) != len(self.rows):
@@ -44,25 +43,8 @@ class LabelledFaces:
         return len(self.rows)
 
 
-def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, classes: int) -> np.ndarray | None:
-    """Votes per face as shares, (n, classes) float32 with rows of sum 1; None where no face has any.
-
-    A face without votes among others with them gets its whole share at its label.
-    """
-    if all(given is None for given in votes):
-        return None
-    shares = np.zeros((len(labels), classes), np.float32)
-    for row, given in enumerate(votes):
-        if given is None:
-            shares[row, labels[row]] = 1
-        else:
-            shares[row] = given
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares
-
-
 class FaceDataset(Dataset[Batch]):
-    """LabelledFaces one by one, changed by an augmentation if there is one."""
+    """One labelled face at a time, augmented where an augmentation is given."""
 
     def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None, seed: int) -> None:
         self.faces = faces
@@ -91,7 +73,7 @@ class FaceDataset(Dataset[Batch]):
 
 
 class EpochSampler(DistributedSampler[Batch]):
-    """A new order each epoch, a function of seed and epoch alone; it tells the data set which epoch begins."""
+    """Shuffles anew each epoch, by seed and epoch alone, and tells the data set which epoch begins."""
 
     def __init__(self, dataset: FaceDataset, seed: int) -> None:
         super().__init__(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)

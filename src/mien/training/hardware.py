@@ -1,23 +1,62 @@
-"""Device and precision of a training, and where it was made.
+"""Hardware of a training: device, precision, memory format, and what a lineage says of them.
 
-So every lineage says on what its network was trained, and whoever shows numbers says where this machine would have
-taken another.
+Numbers depend on device and precision, so every lineage names them, and whoever shows the numbers says where this
+machine would have chosen others.
 """
 
 import ctypes
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mien.base.errors import UserError
 from mien.training.recipe import TrainConfig
 
+# PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.
+if TYPE_CHECKING:
+    from torch import nn
+
 PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
 DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
+M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
+M_MMAP_THRESHOLD: Final = -3
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one training runs on."""
+
+    accelerator: str  # "cpu" or "gpu"
+    precision: str  # "32" or "bf16"
+    memory_format: str  # "contiguous" or "channels_last"
+
+    @property
+    def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
+        """The Trainer's word for the precision."""
+        return "bf16-mixed" if self.precision == "bf16" else "32-true"
+
+    @property
+    def made_on(self) -> dict[str, str]:
+        """Device and precision, which another machine may choose otherwise, for the lineage."""
+        return {"device": self.accelerator, "precision": self.precision}
+
+
+def choose_hardware(config: TrainConfig) -> Hardware:
+    """The configured device, precision and memory format; `auto` takes the fastest that the machine has.
+
+    Raises:
+        UserError: a GPU is asked for and there is none.
+    """
+    gpu = config.accelerator != "cpu" and has_gpu()
+    if config.accelerator == "gpu" and not gpu:
+        raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; say cpu or auto.")
+    device = "gpu" if gpu else "cpu"
+    return Hardware(
+        accelerator=device,
+        precision=fastest_precision(device) if config.precision == "auto" else config.precision,
+        memory_format="channels_last" if config.memory_format == "auto" else config.memory_format,
+    )
 
 
 def has_gpu() -> bool:
@@ -33,11 +72,11 @@ def fastest_precision(device: str) -> str:
 
     if device == "gpu":
         return "bf16" if torch.cuda.is_bf16_supported() else "32"
-    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return "bf16" if any(getattr(torch.cpu, name)() for name in tests if hasattr(torch.cpu, name)) else "32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "32"
 
 
-def trained_on(lineage: Mapping[str, Any]) -> str:
+def hardware_words(lineage: Mapping[str, Any]) -> str:
     """`bfloat16 on the CPU`, and on what the search ran where that was something else."""
     search = lineage["search"].get("made_on")
     if search is None or (search["device"], search["precision"]) == (lineage.get("device"), lineage["precision"]):
@@ -45,7 +84,7 @@ def trained_on(lineage: Mapping[str, Any]) -> str:
     return f"{_words(lineage)}, after a search in {_words(search)}"
 
 
-def unlike_here(lineage: Mapping[str, Any]) -> str:
+def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     """A sentence where this machine would not have trained as the lineage says; empty where it would."""
     asked = lineage["config"].get("train", {})
     device = asked.get("accelerator", "auto")
@@ -68,55 +107,17 @@ def _words(made_on: Mapping[str, Any]) -> str:
     return f"{precision} on {DEVICE_WORDS[made_on.get('device', 'cpu')]}"
 
 
-M_TRIM_THRESHOLD: Final = -1
-M_MMAP_THRESHOLD: Final = -3
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What one training runs on: results depend on it, so it is written down with them."""
-
-    accelerator: str  # "cpu" or "gpu"
-    precision: str  # "32" or "bf16"
-    memory_format: str  # "contiguous" or "channels_last"
-
-    @property
-    def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
-        """The Trainer's word for it."""
-        return "bf16-mixed" if self.precision == "bf16" else "32-true"
-
-    @property
-    def made_on(self) -> dict[str, str]:
-        """What a machine may choose otherwise than another, for the lineage."""
-        return {"device": self.accelerator, "precision": self.precision}
-
-
-def choose_hardware(config: TrainConfig) -> Hardware:
-    """The configured device, precision and memory format; `auto` takes the fastest that the machine has.
-
-    Raises:
-        UserError: a GPU is asked for and there is none.
-    """
-    gpu = config.accelerator != "cpu" and has_gpu()
-    if config.accelerator == "gpu" and not gpu:
-        raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; say cpu or auto.")
-    device = "gpu" if gpu else "cpu"
-    return Hardware(
-        accelerator=device,
-        precision=fastest_precision(device) if config.precision == "auto" else config.precision,
-        memory_format="channels_last" if config.memory_format == "auto" else config.memory_format,
-    )
-
-
-def to_channels_last(model: nn.Module) -> None:
+def to_channels_last(model: "nn.Module") -> None:
     """Lay the convolutions' weights out as `(O, H, W, I)`, which CPU and GPU kernels read faster; values stay."""
+    import torch
+
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep the activations that each step frees; fetching them from the system anew costs page faults.
+    """Tell glibc to keep the activations that each step frees; fetching them again from the system costs page faults.
 
     Returns whether the setting took (not so outside glibc). It holds for the whole process.
     """

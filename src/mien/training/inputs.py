@@ -1,26 +1,29 @@
-"""What tune and train both start from: faces of train and validation, the network's input, and a name for it all."""
+"""Inputs of tune and train: faces of train and validation, settings, digests, and the values that a search found."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import opened, read_record
 from mien.base.state import code_digest, digest
-from pipelines.compose import Config
-
-if TYPE_CHECKING:
-    from mien.crop.packed import PackedFaces
-    from mien.models.spec import ModelSpec
-    from mien.training.dataset import LabelledFaces
-    from mien.training.recipe import Recipe
+from mien.crop.packed import PackedFaces, open_faces
+from mien.models.networks import trainable_parameters
+from mien.models.spec import ModelSpec
+from mien.training.dataset import LabelledFaces
+from mien.training.hardware import choose_hardware
+from mien.training.loss import soft_labels
+from mien.training.recipe import Recipe
 
 FACES: Final = Path("build/crop")
 PARTS: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
-SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
-GROUPS: Final = ("model", "augment", "optim", "train")
+RERUN_SPLIT: Final = "`dvc repro split` writes it anew"
+RERUN_TUNE: Final = "`dvc repro tune` writes it anew"
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
 CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipelines/tune.py", "pipelines/train.py")
 
@@ -29,38 +32,56 @@ CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipel
 class Inputs:
     """Faces, network and settings of one training."""
 
-    spec: "ModelSpec"
-    recipe: "Recipe"
-    train: "LabelledFaces"
-    val: "LabelledFaces"
+    data: str  # the data set's name
+    choices: Mapping[str, str]  # the file of each group of conf/: {"model": "resnet16", ...}
+    spec: ModelSpec
+    recipe: Recipe
+    train: LabelledFaces
+    val: LabelledFaces
     data_digest: str
     split_digest: str
 
-    def identity(self, config: Config, **more: Any) -> str:
-        """The digest of configuration, data and code."""
-        groups = {group: dataclasses.asdict(config.groups[group]) for group in ("data", *GROUPS)}
-        return digest(groups, self.data_digest, self.split_digest, code_digest(*CODE), more)
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings by group, as they are written into a lineage."""
+        return {"data": {"name": self.data}, **dataclasses.asdict(self.recipe)}
 
-    def run_name(self, config: Config) -> str:
+    @property
+    def run_name(self) -> str:
         """What people call the training: `sample · resnet16 · 48 px grey`."""
         colour = {"rgb": "RGB", "grey": "grey"}[self.spec.colour]
-        return f"{config.data.name} · {config.choices['model']} · {self.spec.size} px {colour}"
+        return f"{self.data} · {self.choices['model']} · {self.spec.size} px {colour}"
+
+    def digest(self, **more: Any) -> str:
+        """The digest of configuration, data and code, and of whatever else is given."""
+        return digest(self.config, self.data_digest, self.split_digest, code_digest(*CODE), more)
+
+    def with_values(self, values: Mapping[str, Any]) -> "Inputs":
+        """The same with some dotted keys of the recipe changed.
+
+        Raises:
+            KeyError, ValueError, TypeError: the recipe has no such key, or refuses the value.
+        """
+        recipe = self.recipe.with_values(values)
+        spec = dataclasses.replace(self.spec, architecture=dataclasses.asdict(recipe.model))
+        return dataclasses.replace(self, recipe=recipe, spec=spec)
 
 
-def read_inputs(config: Config, root: Path | None = None) -> Inputs:
-    """The outs of crop and split, with the configuration's recipe; the test part stays closed."""
-    from mien.crop.packed import open_faces
-    from mien.models.spec import ModelSpec
-    from mien.training.recipe import Recipe
+def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Path | None = None) -> Inputs:
+    """The outs of crop and split, with the configuration's recipe; the test part stays closed.
 
+    Raises:
+        UserError: an out is missing or damaged, or the parts belong to other faces.
+    """
     base = root or Path.cwd()
     faces = open_faces(base / FACES)
-    recipe = Recipe(*(config.groups[group] for group in GROUPS))
     cut = {key: faces.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
-    split = read_record(base / PARTS / "split.json", {"digest": str, "data_digest": str}, SPLIT_ANEW)
+    split = read_record(base / PARTS / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
     if split["data_digest"] != faces.spec["digest"]:
-        raise UserError(f"{PARTS} was made from other faces than {FACES} holds; {SPLIT_ANEW}.")
+        raise UserError(f"{PARTS} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
     return Inputs(
+        data=data,
+        choices=choices,
         spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), classes=tuple(faces.spec["classes"]), **cut),
         recipe=recipe,
         train=_part(base, "train", faces),
@@ -70,28 +91,49 @@ def read_inputs(config: Config, root: Path | None = None) -> Inputs:
     )
 
 
-def _part(base: Path, name: str, faces: "PackedFaces") -> "LabelledFaces":
-    import pandas as pd
-
-    from mien.training.dataset import LabelledFaces, soft_labels
-
+def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
     file = base / PARTS / f"{name}.parquet"
-    part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), SPLIT_ANEW)
+    part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.spec["classes"]))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
 
 
-def read_best(recipe: "Recipe", base: Path | None = None) -> tuple[dict[str, Any], "Recipe"]:
-    """What tune handed on, and the recipe with its values.
+def read_best(inputs: Inputs, root: Path | None = None) -> tuple[dict[str, Any], Inputs]:
+    """What tune handed on (digest, made_on, values, overruled, trials), and the inputs with its values.
 
     Raises:
         UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
-    anew = "`dvc repro tune` writes it anew"
     keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int}
-    best = read_record((base or Path()) / BEST, keys, anew)
+    best = read_record((root or Path()) / BEST, keys, RERUN_TUNE)
     try:
-        return best, recipe.with_values(best["values"])
+        return best, inputs.with_values(best["values"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{BEST}: values: {error.args[0]}; {anew}.") from error
+        raise UserError(f"{BEST}: values: {error.args[0]}; {RERUN_TUNE}.") from error
+
+
+def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> dict[str, Any]:
+    """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
+
+    Args:
+        inputs: with the settings of the configuration.
+        best: what tune handed on.
+        tuned: the inputs with its values.
+    """
+    made_on = choose_hardware(tuned.recipe.train).made_on
+    return {
+        # The search's trials hang below the run of this digest, unless they were trained on something else.
+        "digest": best["digest"] if best["made_on"] == made_on else digest(best["digest"], made_on),
+        "run": inputs.run_name,
+        "data": inputs.data,
+        "model": inputs.choices["model"],
+        "choices": dict(inputs.choices),
+        "config": inputs.config,
+        "search": {key: best[key] for key in ("trials", "overruled", "made_on")},
+        "data_digest": inputs.data_digest,
+        "split_digest": inputs.split_digest,
+        **made_on,
+        "parameters": trainable_parameters(tuned.spec.build()),
+        "faces": {"train": len(inputs.train), "val": len(inputs.val)},
+    }

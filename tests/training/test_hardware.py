@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mien.training.hardware import fastest_precision, has_gpu, trained_on, unlike_here
+from mien.training.hardware import fastest_precision, hardware_mismatch, hardware_words, has_gpu
 
 DEVICE = "gpu" if has_gpu() else "cpu"
 PRECISION = fastest_precision(DEVICE)
@@ -16,21 +16,21 @@ def lineage(device: str, precision: str, /, **asked: str) -> dict[str, Any]:
 
 
 def test_what_this_machine_would_do_needs_no_words() -> None:
-    assert unlike_here(lineage(DEVICE, PRECISION)) == ""
-    assert unlike_here(lineage(DEVICE, PRECISION, precision="auto", accelerator="auto")) == ""
+    assert hardware_mismatch(lineage(DEVICE, PRECISION)) == ""
+    assert hardware_mismatch(lineage(DEVICE, PRECISION, precision="auto", accelerator="auto")) == ""
 
 
 def test_another_precision_or_device_is_told_in_a_sentence() -> None:
-    said = unlike_here(lineage(DEVICE, OTHER, precision="auto"))
+    said = hardware_mismatch(lineage(DEVICE, OTHER, precision="auto"))
     words = {"32": "float32", "bf16": "bfloat16"}
     assert said.startswith(f"It was trained in {words[OTHER]} on ")
     assert f"this machine would train it in {words[PRECISION]} on " in said
-    assert "on a GPU" in unlike_here(lineage({"cpu": "gpu", "gpu": "cpu"}[DEVICE], PRECISION))
+    assert "on a GPU" in hardware_mismatch(lineage({"cpu": "gpu", "gpu": "cpu"}[DEVICE], PRECISION))
 
 
 def test_what_the_configuration_asks_for_is_the_same_everywhere() -> None:
-    assert unlike_here(lineage(DEVICE, OTHER, precision=OTHER)) == ""
-    assert unlike_here(lineage("cpu", "32", precision="32", accelerator="cpu")) == ""
+    assert hardware_mismatch(lineage(DEVICE, OTHER, precision=OTHER)) == ""
+    assert hardware_mismatch(lineage("cpu", "32", precision="32", accelerator="cpu")) == ""
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_what_the_configuration_asks_for_is_the_same_everywhere() -> None:
     ],
 )
 def test_a_search_on_something_else_is_named(searched: dict[str, str] | None, says: str) -> None:
-    assert trained_on({**lineage("cpu", "32"), "search": {"made_on": searched}}) == says
+    assert hardware_words({**lineage("cpu", "32"), "search": {"made_on": searched}}) == says
