@@ -11,25 +11,26 @@ from pipelines.compose import Config
 
 def run(config: Config, listener: Listener) -> None:
     """Read the raw data set and write what it holds and what in it cannot be used."""
-    from mien.sources.source import get_source
-    from mien.sources.table import Ingested, class_counts
+    import pandas as pd
 
-    ingested: Ingested = get_source(config.data).ingest(Path(config.data.path))
-    counts = class_counts(ingested)
+    from mien.sources.source import get_source
+
+    ingested = get_source(config.data).ingest(Path(config.data.path))
+    counts = ingested.class_counts()
     report: dict[str, Any] = {
         "data": config.data.name,
         "faces": len(ingested.faces),
         "photos": int(ingested.faces["image"].nunique()),
         "unlabelled_photos": ingested.unlabelled_photos,
-        "classes": dict(zip(counts["label"], counts["faces"].tolist(), strict=True)),
+        "classes": counts,
         "problems": {str(reason): int(n) for reason, n in ingested.problems["reason"].value_counts().items()},
     }
     with Outs("ingest") as outs:
         build = outs.folder("build/ingest")
         ingested.faces.to_parquet(build / "faces.parquet", index=False)
         ingested.problems.to_csv(build / "problems.csv", index=False)
-        counts.to_csv(build / "classes.csv", index=False)
+        pd.Series(counts, name="faces").rename_axis("label").to_csv(build / "classes.csv")
         outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
-    if absent := [label for label, faces in report["classes"].items() if not faces]:
+    if absent := [label for label, faces in counts.items() if not faces]:
         print(f"  No face is labelled {', '.join(absent)}: a model cannot learn that.")

@@ -7,7 +7,7 @@ import pytest
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.sources.fer2013 import Fer2013
-from mien.sources.ferplus import join
+from mien.sources.ferplus import label_of_votes
 from mien.sources.source import DataConfig, get_source
 from mien.sources.table import BadRow, Ingested
 from tests.fer_csv import row, unpacked_fer2013, write_csv
@@ -100,12 +100,12 @@ def test_contempt_is_kept_as_an_eighth_class_where_it_is_asked_for(folder: Path)
 def test_the_rules_of_the_sets_own_reader(votes: tuple[int, ...], mode: str, shares: dict[str, float] | str) -> None:
     if isinstance(shares, str):
         with pytest.raises(BadRow) as caught:
-            join(votes, mode, EXPRESSIONS)
+            label_of_votes(votes, mode, EXPRESSIONS)
         assert caught.value.reason == shares
     else:
-        joined = join(votes, mode, EXPRESSIONS)
-        np.testing.assert_allclose(joined.shares, [shares.get(name, 0) for name in EXPRESSIONS])
-        assert EXPRESSIONS[joined.label] == next(iter(shares))
+        label, found = label_of_votes(votes, mode, EXPRESSIONS)
+        np.testing.assert_allclose(found, [shares.get(name, 0) for name in EXPRESSIONS])
+        assert EXPRESSIONS[label] == next(iter(shares))
 
 
 def test_a_row_that_fer2013_lost_does_not_shift_the_votes(tmp_path: Path) -> None:

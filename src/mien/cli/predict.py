@@ -19,12 +19,12 @@ from mien.cli.workspace import (
     ModelOption,
     predictor_for,
 )
+from mien.sources.photos import PHOTO_SUFFIXES, is_photo_name
 
 if TYPE_CHECKING:
     from mien.inference.detectors import PredictConfig
     from mien.inference.predictor import PhotoPrediction, Picture, Predictor
 
-PHOTOS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo")
 VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ts")
 STDIN: Final = "-"
 FRAMES_OF_A_VIDEO: Final = 10  # a guess, for the progress bar
@@ -116,10 +116,10 @@ def find_photos(arguments: list[str]) -> FoundPhotos:
 
 def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Path]:
     everything = sorted(file for file in folder.rglob("[!.]*") if file.is_file())
-    photos = [file for file in everything if file.suffix.lower() in PHOTOS]
+    photos = [file for file in everything if is_photo_name(file)]
     others = len(everything) - len(photos)
     if not photos:
-        problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTOS)}).")
+        problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTO_SUFFIXES)}).")
     elif others:
         videos = sum(_is_video(file) for file in everything)
         seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video is taken when it is named)" if videos else ""

@@ -1,6 +1,6 @@
 """ExpW, Expression in-the-Wild (Zhang, Luo, Loy and Tang, IJCV 2018), as it is distributed.
 
-`label.lst` has a row per face, separated by blanks, in this order (right stands before bottom):
+`label.lst` has a row per face, separated by blanks, in this order (right before bottom):
 
     image_name face_id_in_image top left right bottom confidence label
 
@@ -16,74 +16,15 @@ from typing import Any, ClassVar, Final
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from mien.sources.archive import Volumes, below, find_volumes, list_files, unpack
-from mien.sources.photos import FolderPhotos, leaves_folder
+from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
-from mien.sources.table import FACES_DTYPES, BadRow, Ingested, faces_table, problems_table
-
-FIELDS: Final = ("image_name", "face_id_in_image", "top", "left", "right", "bottom", "confidence", "label")
-MAX_PIXEL: Final = 1_000_000  # no photo is that large; keeps boxes far inside int32
-
-
-def parse_row(line: str) -> dict[str, Any]:
-    """One row as the columns `face_id, image, top, left, right, bottom, confidence, label` of the faces table.
-
-    `face_id` is `IMAGE:NUMBER`, since ExpW numbers the faces within each photo.
-
-    Raises:
-        BadRow: the row is malformed, its label is unknown, or its box is swapped or empty.
-    """
-    fields = line.split()
-    if len(fields) != len(FIELDS):
-        raise BadRow("malformed_row", f"{len(fields)} fields where {len(FIELDS)} are expected: {' '.join(FIELDS)}")
-    image, number, *rest = fields
-    row: dict[str, Any] = {"face_id": f"{image}:{number}", "image": image}
-    if "\ufffd" in line:
-        raise BadRow("malformed_row", "the row is not UTF-8 text", row)
-    if leaves_folder(image):
-        raise BadRow("malformed_row", f"image name {image!r} leads out of the photo folder", row)
-    if not number.isdecimal():
-        raise BadRow("malformed_row", f"face_id_in_image {number!r} is not a whole number", row)
-    _read_label(rest[5], row)
-    _read_confidence(rest[4], row)
-    _read_box(rest[:4], row)
-    return row
-
-
-def _read_label(text: str, row: dict[str, Any]) -> None:
-    if not (text.isdecimal() and int(text) < N_EXPRESSIONS):
-        raise BadRow("unknown_label", f"label {text!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
-    row["label"] = int(text)
-
-
-def _read_confidence(text: str, row: dict[str, Any]) -> None:
-    try:
-        row["confidence"] = float(text)
-    except ValueError as error:
-        raise BadRow("malformed_row", f"confidence {text!r} is not a number", row) from error
-    if not math.isfinite(row["confidence"]):
-        raise BadRow("malformed_row", f"confidence {text!r} is not a finite number", row)
-
-
-def _read_box(texts: list[str], row: dict[str, Any]) -> None:
-    """The box; its photo's size is not known yet, so a box outside the photo is found when the photo is cut."""
-    box: dict[str, int] = {}
-    for name, text in zip(("top", "left", "right", "bottom"), texts, strict=True):
-        try:
-            box[name] = int(text)
-        except ValueError as error:
-            raise BadRow("malformed_row", f"{name} {text!r} is not a whole number of pixels", row) from error
-        if abs(box[name]) > MAX_PIXEL:
-            raise BadRow("malformed_row", f"{name} {text} is no pixel of a photo", row)
-    for low, high in (("left", "right"), ("top", "bottom")):
-        if box[high] < box[low]:
-            raise BadRow("swapped_box", f"{high} {box[high]} is less than {low} {box[low]}", row)
-        if box[high] == box[low]:
-            raise BadRow("empty_box", f"{low} and {high} are both {box[low]}", row)
-    row.update(box)
-
+from mien.sources.table import BadRow, Ingested, faces_table, no_usable, problems_table
 
 LABELS: Final = "label.lst"
 PHOTOS: Final = "origin"
+FIELDS: Final = ("image_name", "face_id_in_image", "top", "left", "right", "bottom", "confidence", "label")
+COLUMNS: Final = ("face_id", "image", "top", "left", "right", "bottom", "confidence", "label")
+MAX_PIXEL: Final = 1_000_000  # no photo is that large; keeps boxes far inside int32
 
 
 @dataclass(frozen=True)
@@ -99,19 +40,18 @@ class ExpW:
             UserError: label file, photos or a volume is missing, an archive is unsafe or damaged, or no row
                 can be used.
         """
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
-        labels = _find_labels(folder)
-        present = _photo_names(_find_photos(folder))
+        labels = _find_labels(existing_folder(folder))
+        found = _find_photos(folder)
+        if isinstance(found, Volumes):
+            present = {below(name, PHOTOS) for name in list_files(found)}
+        else:
+            present = {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
         faces, problems = _read_rows(labels, present)
+        if not faces and not problems:
+            raise UserError(f"{labels} is empty; it needs a row for each face.")
         if not faces:
-            if not problems:
-                raise UserError(f"{labels} is empty; it needs a row for each face.")
-            first = f"the first: {problems[0]['where']}: {problems[0]['detail']}"
-            raise UserError(f"{labels} has no usable row ({len(problems)} were set aside; {first}).")
-        columns: dict[str, list[object]] = {
-            name: [f.get(name) for f in faces] for name in FACES_DTYPES if name in faces[0]
-        }
+            raise no_usable(f"{labels} has no usable row", problems)
+        columns: dict[str, list[object]] = {name: [face[name] for face in faces] for name in COLUMNS}
         named = {row["image"] for row in (*faces, *problems)}
         return Ingested(faces_table(columns), problems_table(problems), len(present - named))
 
@@ -132,37 +72,6 @@ class ExpW:
 SOURCE: Final[type[Source]] = ExpW
 
 
-def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Usable rows as columns of the faces table, and problems; the first row that names a face counts."""
-    faces: list[dict[str, Any]] = []
-    problems: list[dict[str, str]] = []
-    first: dict[str, tuple[int, str]] = {}
-    # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
-    for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_row(line)
-            _refuse_twice(row, number, line, first)
-            if row["image"] not in present:
-                raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
-        except BadRow as bad:
-            problems.append(bad.problem(f"{labels.name}:{number}"))
-        else:
-            faces.append(row)
-    return faces, problems
-
-
-def _refuse_twice(row: dict[str, Any], number: int, line: str, first: dict[str, tuple[int, str]]) -> None:
-    content = " ".join(line.split())
-    before, text = first.setdefault(row["face_id"], (number, content))
-    if before == number:
-        return
-    if text == content:
-        raise BadRow("duplicate_row", f"the same row as line {before}, which is used", row)
-    raise BadRow("duplicate_face_id", f"line {before} names this face already, otherwise, and is used", row)
-
-
 def _find_labels(folder: Path) -> Path:
     for place in (folder, folder / "label"):
         if (place / LABELS).is_file():
@@ -180,7 +89,76 @@ def _find_photos(folder: Path) -> Path | Volumes:
     raise UserError(f"{folder} has neither {PHOTOS}/ nor {PHOTOS}.7z nor {PHOTOS}.7z.001; put the photos there.")
 
 
-def _photo_names(found: Path | Volumes) -> set[str]:
-    if isinstance(found, Volumes):
-        return {below(name, PHOTOS) for name in list_files(found)}
-    return {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
+def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Usable rows as columns of the faces table, and problems; the first row that names a face counts."""
+    faces: list[dict[str, Any]] = []
+    problems: list[dict[str, str]] = []
+    first: dict[str, tuple[int, str]] = {}  # by face: line and content of the row that counts
+    # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
+    for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_row(line)
+            content = " ".join(line.split())
+            before, text = first.setdefault(row["face_id"], (number, content))
+            if before != number and text == content:
+                raise BadRow("duplicate_row", f"the same row as line {before}, which is used", row)
+            if before != number:
+                raise BadRow("duplicate_face_id", f"line {before} describes this face differently, and is used", row)
+            if row["image"] not in present:
+                raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
+        except BadRow as bad:
+            problems.append(bad.problem(f"{labels.name}:{number}"))
+        else:
+            faces.append(row)
+    return faces, problems
+
+
+def parse_row(line: str) -> dict[str, Any]:
+    """One row as the columns `face_id, image, top, left, right, bottom, confidence, label` of the faces table.
+
+    `face_id` is `IMAGE:NUMBER`, since ExpW numbers the faces within each photo.
+
+    Raises:
+        BadRow: the row is malformed, its label is unknown, or its box is swapped or empty.
+    """
+    fields = line.split()
+    if len(fields) != len(FIELDS):
+        raise BadRow("malformed_row", f"{len(fields)} fields where {len(FIELDS)} are expected: {' '.join(FIELDS)}")
+    image, number, *edges, confidence, label = fields
+    row: dict[str, Any] = {"face_id": f"{image}:{number}", "image": image}
+    if "\ufffd" in line:
+        raise BadRow("malformed_row", "the row is not UTF-8 text", row)
+    if leaves_folder(image):
+        raise BadRow("malformed_row", f"image name {image!r} leads out of the photo folder", row)
+    if not number.isdecimal():
+        raise BadRow("malformed_row", f"face_id_in_image {number!r} is not a whole number", row)
+    if not (label.isdecimal() and int(label) < N_EXPRESSIONS):
+        raise BadRow("unknown_label", f"label {label!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
+    row["label"] = int(label)
+    try:
+        row["confidence"] = float(confidence)
+    except ValueError as error:
+        raise BadRow("malformed_row", f"confidence {confidence!r} is not a number", row) from error
+    if not math.isfinite(row["confidence"]):
+        raise BadRow("malformed_row", f"confidence {confidence!r} is not a finite number", row)
+    return row | _parse_box(edges, row)
+
+
+def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
+    """The box; its photo's size is not known yet, so a box outside the photo is found when the photo is cut."""
+    box: dict[str, int] = {}
+    for name, text in zip(("top", "left", "right", "bottom"), edges, strict=True):
+        try:
+            box[name] = int(text)
+        except ValueError as error:
+            raise BadRow("malformed_row", f"{name} {text!r} is not a whole number of pixels", row) from error
+        if abs(box[name]) > MAX_PIXEL:
+            raise BadRow("malformed_row", f"{name} {text} is no pixel of a photo", row)
+    for low, high in (("left", "right"), ("top", "bottom")):
+        if box[high] < box[low]:
+            raise BadRow("swapped_box", f"{high} {box[high]} is less than {low} {box[low]}", row)
+        if box[high] == box[low]:
+            raise BadRow("empty_box", f"{low} and {high} are both {box[low]}", row)
+    return box

@@ -12,71 +12,11 @@ from typing import Final, NamedTuple
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.fer2013_csv import PARTS, Row
+from mien.sources.fer2013_csv import PARTS, Row, row_name
 from mien.sources.table import BadRow
 
-MODES: Final = ("majority", "cross_entropy", "multi_target")
-SOFT_MODES: Final = ("cross_entropy", "multi_target")
-N_EMOTIONS: Final = 8
-NO_EMOTION: Final = ("unknown", "NF")
-LEAST_SHARE: Final = 0.5  # of all votes that count; what was taken must hold more
-ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
-MOST_EMOTIONS: Final = 3
-TARGET_SHARE: Final = 0.3  # from which an emotion is one of several targets
-
-
-def agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
-    """The votes for the eight emotions that count as a face's label, in FER+'s order of columns; others are 0.
-
-    `majority`: the emotion with more than half of the votes. `cross_entropy` (and the paper's `probability`, which
-    draws from the same shares): the most voted emotions until they hold three quarters, at most three.
-    `multi_target`: every emotion with 30 % of the votes.
-
-    Args:
-        votes: ten counts: eight emotions, unknown, NF.
-        mode: one of MODES.
-
-    Raises:
-        BadRow: FER+ leaves the face out: `no_agreement`, `voted_unknown` or `voted_no_face`.
-    """
-    counted = [count if count > 1 else 0 for count in votes]
-    rule = {"majority": _majority, "cross_entropy": _most_voted, "multi_target": _targets}[mode]
-    taken = rule(counted)
-    if sum(taken) <= LEAST_SHARE * sum(counted) or sum(count > 0 for count in taken) > MOST_EMOTIONS:
-        raise BadRow("no_agreement", f"the votes {' '.join(map(str, votes))} do not agree ({mode})")
-    first = taken.index(max(taken))
-    if first >= N_EMOTIONS:
-        reason = ("voted_unknown", "voted_no_face")[first - N_EMOTIONS]
-        raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {NO_EMOTION[first - N_EMOTIONS]!r}")
-    return taken[:N_EMOTIONS]
-
-
-def _majority(counted: list[int]) -> list[int]:
-    winner = counted.index(max(counted))
-    return [count if i == winner else 0 for i, count in enumerate(counted)]
-
-
-def _most_voted(counted: list[int]) -> list[int]:
-    """Count by count, from the highest, every emotion that has it; unknown or NF ends it, and counts only if first."""
-    taken = [0] * len(counted)
-    for level in sorted({count for count in counted if count}, reverse=True):
-        if sum(taken) >= ENOUGH_SHARE * sum(counted) or sum(count > 0 for count in taken) >= MOST_EMOTIONS:
-            break
-        equals = [i for i, count in enumerate(counted) if count == level]
-        for i in equals:
-            if i < N_EMOTIONS or not any(taken):
-                taken[i] = level
-            if i >= N_EMOTIONS:
-                return taken
-    return taken
-
-
-def _targets(counted: list[int]) -> list[int]:
-    return [count if count >= TARGET_SHARE * sum(counted) else 0 for count in counted]
-
-
 FILE: Final = "fer2013new.csv"
-EMOTIONS: Final = {
+EMOTIONS: Final = {  # the file's word for each, in its order
     "neutral": "neutral",
     "happiness": "happy",
     "surprise": "surprise",
@@ -86,7 +26,15 @@ EMOTIONS: Final = {
     "fear": "fear",
     "contempt": "contempt",
 }
+NO_EMOTION: Final = ("unknown", "NF")
 COLUMNS: Final = ("usage", *EMOTIONS, *(name.casefold() for name in NO_EMOTION))
+
+MODES: Final = ("majority", "cross_entropy", "multi_target")
+SOFT_MODES: Final = ("cross_entropy", "multi_target")
+LEAST_SHARE: Final = 0.5  # of all votes that count; what was taken must hold more
+ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
+MOST_EMOTIONS: Final = 3
+TARGET_SHARE: Final = 0.3  # from which an emotion is one of several targets
 
 
 class VoteRow(NamedTuple):
@@ -97,11 +45,42 @@ class VoteRow(NamedTuple):
     votes: tuple[int, ...]
 
 
-class Joined(NamedTuple):
-    """What the votes make of a face: its class, and the share of votes of each class."""
+class Labelled(NamedTuple):
+    """A row of FER2013 with its class and, for a soft label, the share of votes of each class."""
 
+    row: Row
     label: int
-    shares: list[float]
+    votes: list[float] | None
+
+
+def label_by_votes(
+    csv_file: Path, rows: list[Row], total: int, mode: str, classes: tuple[str, ...]
+) -> tuple[list[Labelled], list[dict[str, str]]]:
+    """The rows that FER+ keeps, labelled by its votes, and a problem for each row that it leaves out.
+
+    Args:
+        csv_file: FER2013's csv, with `fer2013new.csv` beside it.
+        rows: its usable rows.
+        total: rows in it, usable or not.
+        mode: one of MODES.
+        classes: seven, or eight with contempt.
+
+    Raises:
+        UserError: `fer2013new.csv` is missing or damaged, or its rows are not those of the csv.
+    """
+    voted = read_votes(csv_file.parent)
+    _check_rows(voted, rows, total, csv_file.name)
+    labelled: list[Labelled] = []
+    problems: list[dict[str, str]] = []
+    for row in rows:
+        try:
+            label, shares = label_of_votes(voted[row.number].votes, mode, classes)
+        except BadRow as bad:
+            bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
+            problems.append(bad.problem(f"{FILE}:{voted[row.number].line}"))
+        else:
+            labelled.append(Labelled(row, label, shares if mode in SOFT_MODES else None))
+    return labelled, problems
 
 
 def read_votes(folder: Path) -> list[VoteRow]:
@@ -119,28 +98,23 @@ def read_votes(folder: Path) -> list[VoteRow]:
         if lacking := [name for name in COLUMNS if header.count(name) != 1]:
             raise UserError(f"{file}: the first line does not name {', '.join(lacking)} once; is it FER+'s file?")
         places = [header.index(name) for name in COLUMNS]
-        return [_read_row(fields, places, f"{file}, line {reader.line_num}", reader.line_num) for fields in reader]
+        return [_parse_row(fields, places, f"{file}, line {reader.line_num}", reader.line_num) for fields in reader]
 
 
-def _read_row(fields: list[str], places: list[int], where: str, line: int) -> VoteRow:
+def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> VoteRow:
     if len(fields) <= max(places):
         raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
     usage, *counts = (fields[place].strip() for place in places)
     part = PARTS.get(usage.encode())
     if part is None:
         raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(name.decode() for name in PARTS)}.")
-    wrong = [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]
-    if wrong:
+    if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
         raise UserError(f"{where}: {wrong[0]!r} is no count of votes.")
     return VoteRow(line, part, tuple(map(int, counts)))
 
 
-def check_rows(votes: list[VoteRow], rows: list[Row], total: int, csv_name: str) -> None:
-    """Refuse votes on another csv than this one.
-
-    Raises:
-        UserError: the files have not as many rows, or differ in a row's Usage.
-    """
+def _check_rows(votes: list[VoteRow], rows: list[Row], total: int, csv_name: str) -> None:
+    """Refuse votes on another csv than this one."""
     if len(votes) != total:
         raise UserError(
             f"{FILE} has {len(votes):,} rows and {csv_name} {total:,}; joined row by row, they must have as many."
@@ -154,10 +128,10 @@ def check_rows(votes: list[VoteRow], rows: list[Row], total: int, csv_name: str)
             )
 
 
-def join(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> Joined:
-    """A face's class among `classes` (with or without contempt) and its votes' shares; multi_target makes them equal.
+def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:
+    """A face's class among `classes` (with or without contempt), and the share of votes of each class.
 
-    Between classes of equally many votes FER+'s own order decides: that of EMOTIONS.
+    `multi_target` makes the shares equal. Of classes with equally many votes the first in FER+'s own order wins.
 
     Raises:
         BadRow: FER+ leaves the face out in this mode, or it shows contempt and `classes` lacks that.
@@ -168,5 +142,51 @@ def join(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> Joined:
     if winner not in classes:
         raise BadRow("contempt", f"{most} votes for contempt, which is none of the seven expressions")
     counts = dict(zip(EMOTIONS.values(), agreed, strict=True))
-    kept = [min(counts[name], 1) if mode == "multi_target" else counts[name] for name in classes]
-    return Joined(WITH_CONTEMPT.index(winner), [count / sum(kept) for count in kept])
+    shares = [min(counts[name], 1) if mode == "multi_target" else counts[name] for name in classes]
+    return WITH_CONTEMPT.index(winner), [share / sum(shares) for share in shares]
+
+
+def agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
+    """The votes for the eight emotions that count as a face's label, in FER+'s order of columns; others are 0.
+
+    `majority`: the emotion with more than half of the votes. `cross_entropy` (and the paper's `probability`, which
+    draws from the same shares): the most voted emotions until they hold three quarters, at most three.
+    `multi_target`: every emotion with 30 % of the votes. A single vote never counts.
+
+    Args:
+        votes: ten counts: eight emotions, unknown, NF.
+        mode: one of MODES.
+
+    Raises:
+        BadRow: FER+ leaves the face out: `no_agreement`, `voted_unknown` or `voted_no_face`.
+    """
+    counted = [count if count > 1 else 0 for count in votes]
+    if mode == "majority":
+        winner = counted.index(max(counted))
+        taken = [count if i == winner else 0 for i, count in enumerate(counted)]
+    elif mode == "multi_target":
+        taken = [count if count >= TARGET_SHARE * sum(counted) else 0 for count in counted]
+    else:
+        taken = _most_voted(counted)
+    if sum(taken) <= LEAST_SHARE * sum(counted) or sum(count > 0 for count in taken) > MOST_EMOTIONS:
+        raise BadRow("no_agreement", f"the votes {' '.join(map(str, votes))} do not agree ({mode})")
+    first = taken.index(max(taken))
+    if first >= len(EMOTIONS):
+        reason = ("voted_unknown", "voted_no_face")[first - len(EMOTIONS)]
+        raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {NO_EMOTION[first - len(EMOTIONS)]!r}")
+    return taken[: len(EMOTIONS)]
+
+
+def _most_voted(counted: list[int]) -> list[int]:
+    """Count by count, from the highest, every emotion that has it; unknown or NF ends it, and counts only if first."""
+    taken = [0] * len(counted)
+    for level in sorted({count for count in counted if count}, reverse=True):
+        if sum(taken) >= ENOUGH_SHARE * sum(counted) or sum(count > 0 for count in taken) >= MOST_EMOTIONS:
+            break
+        equals = [i for i, count in enumerate(counted) if count == level]
+        for i in equals:
+            if i < len(EMOTIONS) or not any(taken):
+                taken[i] = level
+            if i >= len(EMOTIONS):
+                return taken
+    return taken

@@ -3,115 +3,55 @@
     train/angry/1.png  validation/angry/2.png  test/angry/3.png  ...     or     angry/1.png  ...
 
 Parts are optional, in any combination. The folders' names may be spelt as the public copies of FER2013, CK+,
-AffectNet and others spell them (see spelling.py); `class_names` says what others mean.
+AffectNet and others spell them (folder_layout.py); `class_names` says what others mean.
 """
 
+import hashlib
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-import pandas as pd
-
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.folder_layout import ClassFolder, find_layout, is_hidden
-from mien.sources.label_names import checked_class_names, expression_spelt, part_spelt
-from mien.sources.photos import FolderPhotos, conflicting_copies, leaves_folder
-from mien.sources.source import Source
-from mien.sources.table import Ingested, faces_table, problems_table
-
-SUFFIXES: Final = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
+from mien.sources.folder_layout import (
+    ClassFolder,
+    checked_class_names,
+    expression_spelt,
+    find_layout,
+    is_hidden,
+    part_spelt,
+    refuse_link,
 )
+from mien.sources.photos import PHOTO_SUFFIXES, FolderPhotos, existing_folder, is_photo_name, leaves_folder
+from mien.sources.source import Source
+from mien.sources.table import Ingested, faces_table, no_usable, problems_table
+
+CONFLICTS: Final = ("quarantine", "keep")
+# The reasons that are said of a photo, not of some other file.
+OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file, or a folder that is passed over as a whole; `reason` is "" for a photo."""
+    """A file, or a folder that is set aside as a whole; `reason` is "" for a photo that can be used."""
 
-    path: Path
-    size: int  # bytes of a photo, 0 otherwise
+    name: str  # its path from the data set's folder
+    size: int = 0  # bytes of a photo
     reason: str = ""
     detail: str = ""
 
-
-def files_of_class(folder: Path, root: Path) -> Iterator[Found]:
-    """Everything in a class folder, to its depths, in the order of the names.
-
-    Raises:
-        UserError: a folder in it is a link, or has the name of a part or of an expression.
-    """
-    empty = True
-    for path in sorted(folder.iterdir()):
-        empty = False
-        if path.is_dir() and not is_hidden(path):
-            _refuse_folder(path, folder)
-            yield from files_of_class(path, root)
-        else:
-            yield _found(path, root)
-    if empty:
-        yield Found(folder, 0, "empty_folder", "the folder is empty")
+    def problem(self, expression: str = "") -> dict[str, str]:
+        """The file as one of `Ingested.problems`."""
+        name = self.name.encode(errors="backslashreplace").decode()
+        face = name if self.reason in OF_PHOTOS else ""
+        row = {"where": name, "face_id": face, "image": face, "label": expression}
+        return {**row, "reason": self.reason, "detail": self.detail}
 
 
-def stray(path: Path, root: Path) -> Iterator[Found]:
-    """What lies beside the class folders: never a usable photo, since nothing says what it shows."""
-    found = _found(path, root)
-    yield found if found.reason else Found(path, 0, "no_class", "the photo lies in no class folder")
-
-
-def left_out(path: Path, root: Path) -> Iterator[Found]:
-    """Every file of a folder that class_names maps to null."""
-    for file in sorted(path.rglob("*")):
-        if not file.is_dir():
-            found = _found(file, root)
-            yield found if found.reason else Found(file, 0, "left_out", f"class_names leaves {path.name}/ out")
-
-
-def _refuse_folder(path: Path, folder: Path) -> None:
-    if path.is_symlink():
-        raise UserError(f"{path} is a link to a folder; put the folder itself there, so that DVC keeps its photos.")
-    if part_spelt(path.name) or expression_spelt(path.name):
-        raise UserError(
-            f"{path} has the name of {'a part' if part_spelt(path.name) else 'an expression'} and lies in the class "
-            f"folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
-        )
-
-
-def _found(path: Path, root: Path) -> Found:
-    """One file, or one hidden folder."""
-    name = path.relative_to(root).as_posix()
-    if not _is_text(name) or leaves_folder(name):
-        return Found(path, 0, "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        if not path.resolve().is_relative_to(root.resolve()):
-            return Found(path, 0, "link_outside", "a link that leads out of the data set; put the photo itself there")
-        if not path.exists():
-            return Found(path, 0, "missing_photo", "a link that leads nowhere")
-        status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        n = sum(not inner.is_dir() for inner in path.rglob("*"))
-        return Found(path, 0, "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
-    if not stat.S_ISREG(status.st_mode):
-        return Found(path, 0, "not_a_photo", "no plain file")
-    if is_hidden(path):
-        return Found(path, 0, "not_a_photo", "a hidden file")
-    if path.suffix.lower() not in SUFFIXES:
-        return Found(path, 0, "not_a_photo", f"the name does not end as a photo's does: {', '.join(sorted(SUFFIXES))}")
-    return Found(path, status.st_size)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-CONFLICTS: Final = ("quarantine", "keep")
+Photo = tuple[ClassFolder, Found]
 
 
 @dataclass(frozen=True)
@@ -148,25 +88,33 @@ class Folder:
         Raises:
             UserError: the folders are not as `expects` says, or hold no photo.
         """
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
-        layout = find_layout(folder, self.class_names)
-        of_class = [(where, found) for where in layout.classes for found in files_of_class(where.path, folder)]
-        photos = [(where, found) for where, found in of_class if not found.reason]
-        problems = [_problem(found, folder, where.expression) for where, found in of_class if found.reason]
+        layout = find_layout(existing_folder(folder), self.class_names)
+        found = [(where, file) for where in layout.classes for file in _files_of_class(where.path, folder)]
+        photos = [(where, file) for where, file in found if not file.reason]
+        problems = [file.problem(where.expression) for where, file in found if file.reason]
         for path in layout.strays:
-            problems += [_problem(found, folder) for found in stray(path, folder)]
+            problems.append(_set_aside(path, folder, "no_class", "the photo lies in no class folder"))
         for path in layout.left_out:
-            problems += [_problem(found, folder) for found in left_out(path, folder)]
+            detail = f"class_names leaves {path.name}/ out"
+            files = (file for file in sorted(path.rglob("*")) if not file.is_dir())
+            problems += [_set_aside(file, folder, "left_out", detail) for file in files]
         if self.conflicting_labels == "quarantine":
             photos, conflicts = _without_conflicts(photos, folder)
             problems += conflicts
         if not photos:
-            first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
-            raise UserError(f"{folder} holds no usable photo ({len(problems)} files were set aside{first}).")
+            raise no_usable(f"{folder} holds no usable photo", problems)
         known = {where.expression for where in layout.classes}
+        names: list[object] = [file.name for _, file in photos]
+        faces = faces_table(
+            {
+                "face_id": names,
+                "image": names,
+                "label": [WITH_CONTEMPT.index(where.expression) for where, _ in photos],
+                "source_split": [where.part for where, _ in photos],
+            }
+        )
         classes = EXPRESSIONS if known <= set(EXPRESSIONS) else WITH_CONTEMPT
-        return Ingested(_faces(photos, folder), problems_table(problems), classes=classes)
+        return Ingested(faces, problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""
@@ -176,40 +124,96 @@ class Folder:
 SOURCE: Final[type[Source]] = Folder
 
 
-def _without_conflicts(
-    photos: list[tuple[ClassFolder, Found]], root: Path
-) -> tuple[list[tuple[ClassFolder, Found]], list[dict[str, str]]]:
-    """The photos without those whose bytes stand under several classes, and those as problems."""
+def _files_of_class(folder: Path, root: Path) -> Iterator[Found]:
+    """Everything in a class folder, to its depths, in the order of the names."""
+    paths = sorted(folder.iterdir())
+    if not paths:
+        yield Found(folder.relative_to(root).as_posix(), 0, "empty_folder", "the folder is empty")
+    for path in paths:
+        if not path.is_dir() or is_hidden(path):
+            yield _look_at(path, root)
+            continue
+        refuse_link(path)
+        if part_spelt(path.name) or expression_spelt(path.name):
+            raise UserError(
+                f"{path} has the name of {'a part' if part_spelt(path.name) else 'an expression'} and lies in the "
+                f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
+            )
+        yield from _files_of_class(path, root)
+
+
+def _look_at(path: Path, root: Path) -> Found:
+    """One file, or one hidden folder."""
+    name = path.relative_to(root).as_posix()
+
+    def problem(reason: str, detail: str) -> Found:
+        return Found(name, 0, reason, detail)
+
+    if not _is_text(name) or leaves_folder(name):
+        return problem("malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        if not path.resolve().is_relative_to(root.resolve()):
+            return problem("link_outside", "a link that leads out of the data set; put the photo itself there")
+        if not path.exists():
+            return problem("missing_photo", "a link that leads nowhere")
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        n = sum(not inner.is_dir() for inner in path.rglob("*"))
+        return problem("not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
+    if not stat.S_ISREG(status.st_mode):
+        return problem("not_a_photo", "no plain file")
+    if is_hidden(path):
+        return problem("not_a_photo", "a hidden file")
+    if not is_photo_name(path):
+        return problem("not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}")
+    return Found(name, status.st_size)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _set_aside(path: Path, root: Path, reason: str, detail: str) -> dict[str, str]:
+    """A file as a problem: what is wrong with the file itself, else this reason."""
+    found = _look_at(path, root)
+    return (found if found.reason else Found(found.name, 0, reason, detail)).problem()
+
+
+def _without_conflicts(photos: list[Photo], root: Path) -> tuple[list[Photo], list[dict[str, str]]]:
+    """The photos without those whose bytes occur in several classes, and those as problems."""
     problems: dict[int, dict[str, str]] = {}
-    for same in conflicting_copies((f.path, f.size, where.expression) for where, f in photos):
-        names = [photos[i][1].path.relative_to(root).as_posix() for i in same]
-        for i in same:
-            where, found = photos[i]
-            others = ", ".join(name for name, j in zip(names, same, strict=True) if j != i)
-            conflict = Found(found.path, 0, "conflicting_labels", f"the same photo as {others}, under another class")
-            problems[i] = _problem(conflict, root, where.expression)
+    for copies in _copies_of_two_classes(photos, root):
+        for i in copies:
+            where, file = photos[i]
+            others = ", ".join(photos[j][1].name for j in copies if j != i)
+            detail = f"the same photo as {others}, under another class"
+            problems[i] = Found(file.name, 0, "conflicting_labels", detail).problem(where.expression)
     return [photo for i, photo in enumerate(photos) if i not in problems], [problems[i] for i in sorted(problems)]
 
 
-def _faces(photos: Iterable[tuple[ClassFolder, Found]], root: Path) -> pd.DataFrame:
-    rows = [(found.path.relative_to(root).as_posix(), where) for where, found in photos]
-    columns: dict[str, list[object]] = {
-        "face_id": [name for name, _ in rows],
-        "image": [name for name, _ in rows],
-        "label": [WITH_CONTEMPT.index(where.expression) for _, where in rows],
-        "source_split": [where.part for _, where in rows],
-    }
-    return faces_table(columns)
+def _copies_of_two_classes(photos: list[Photo], root: Path) -> Iterator[list[int]]:
+    """Groups of positions whose files hold the same bytes and are of different classes.
 
+    Only files whose size occurs in two classes are read.
+    """
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for i, (_, file) in enumerate(photos):
+        by_size[file.size].append(i)
 
-def _problem(found: Found, root: Path, expression: str = "") -> dict[str, str]:
-    name = found.path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
-    is_face = found.reason in ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
-    return {
-        "where": name,
-        "face_id": name if is_face else "",
-        "image": name if is_face else "",
-        "label": expression,
-        "reason": found.reason,
-        "detail": found.detail,
-    }
+    def disagree(positions: list[int]) -> bool:
+        return len({photos[i][0].expression for i in positions}) > 1
+
+    for same_size in filter(disagree, by_size.values()):
+        by_digest: dict[bytes, list[int]] = defaultdict(list)
+        for i in same_size:
+            try:
+                content = (root / photos[i][1].name).read_bytes()
+            except PermissionError:  # the crop stage will say so of this photo
+                continue
+            by_digest[hashlib.sha256(content).digest()].append(i)
+        yield from filter(disagree, by_digest.values())

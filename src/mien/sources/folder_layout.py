@@ -1,11 +1,33 @@
-"""Which folders of a data set hold which class and part, before any photo is looked at."""
+"""Class and part folders: which folder of a data set holds which expression and part, by the spelling of its name."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.label_names import expression_numbered, expression_spelt, part_spelt, plain
+
+SPELLINGS: Final = {
+    **{name: name for name in WITH_CONTEMPT},
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+    "neutrality": "neutral",
+    "contemptuous": "contempt",
+}
+PARTS: Final = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev", "publictest"), "val"),
+    **dict.fromkeys(("test", "testing", "privatetest"), "test"),
+}
+_NUMBER: Final = re.compile(r"^\d+[\s._-]*(?=\D)")  # of "0_angry", "3 Happy"
 
 
 @dataclass(frozen=True)
@@ -19,11 +41,46 @@ class ClassFolder:
 
 @dataclass
 class Layout:
-    """What lies where; `strays` and `left_out` are what holds no usable photo, files and folders."""
+    """The folders of a data set; `strays` and `left_out` are files and folders without a usable photo."""
 
     classes: list[ClassFolder] = field(default_factory=list)
     strays: list[Path] = field(default_factory=list)  # beside the class folders
     left_out: list[Path] = field(default_factory=list)  # folders that class_names maps to null
+
+
+def plain(name: str) -> str:
+    """A folder's name without differences that mean nothing: case, Unicode form, outer blanks."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def expression_spelt(name: str) -> str | None:
+    """The expression that a name means, by a known spelling, also after a number (`0_angry`), else None."""
+    return SPELLINGS.get(_NUMBER.sub("", plain(name)))
+
+
+def part_spelt(name: str) -> str | None:
+    """The part that a name means: train, val or test, else None."""
+    return PARTS.get(re.sub(r"[\s_-]", "", plain(name)))
+
+
+def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str | None]:
+    """A person's own words for folders, the keys made plain, the values the expressions' own names or None.
+
+    Raises:
+        ValueError: it is no such mapping, or a value is no expression.
+    """
+    if not isinstance(class_names, Mapping):
+        raise ValueError(f"class_names must say which expression a folder means, as in {{wut: angry}}: {class_names!r}")
+    checked: dict[str, str | None] = {}
+    for folder, name in class_names.items():
+        expression = None if name is None else expression_spelt(str(name))
+        if name is not None and expression is None:
+            raise ValueError(
+                f"class_names: {folder}: {name!r} is no expression; say one of {', '.join(WITH_CONTEMPT)}, "
+                "or null to leave the folder out"
+            )
+        checked[plain(str(folder))] = expression
+    return checked
 
 
 def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
@@ -31,7 +88,7 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
 
     Raises:
         UserError: there is no class folder, one is unknown, two mean the same class or part, parts and classes
-            stand side by side, a folder is a link, or class_names names a folder that is not there.
+            are side by side, a folder is a link, or class_names names a folder that is not there.
     """
     layout = Layout()
     folders = _folders(root, layout)
@@ -41,7 +98,7 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
         _add_classes(layout, root, "", folders, class_names)
     elif beside := [f for f in folders if f not in parts and class_names.get(plain(f.name), "") is not None]:
         raise UserError(
-            f"{beside[0]} stands beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
+            f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
             f"only be other parts: move it into one, or leave it out by class_names: {{{beside[0].name}: null}}."
         )
     else:
@@ -55,10 +112,12 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
                     f"{folder} holds no class folder such as angry/; remove it, or leave it out by options: "
                     f"class_names: {{{folder.name}: null}}."
                 )
-    _refuse_unused(layout, root, class_names)
+    found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
+    if unused := [name for name in class_names if name not in found]:  # most likely mistyped
+        raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or correct it.")
     if not layout.classes:
-        there = _names(folders) if folders else "no folder"
-        raise UserError(f"{root} holds no class folder such as angry/ or train/angry/; it holds {there}.")
+        held = _names(folders) if folders else "no folder"
+        raise UserError(f"{root} holds no class folder such as angry/ or train/angry/; it holds {held}.")
     return layout
 
 
@@ -67,15 +126,24 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
+def refuse_link(folder: Path) -> None:
+    """Refuse a linked folder.
+
+    Raises:
+        UserError: the folder is a link.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link to a folder; put the folder itself there, so that DVC keeps its photos.")
+
+
 def _folders(folder: Path, layout: Layout) -> list[Path]:
     """The folders in a folder, sorted; what else there is becomes a stray."""
     found = []
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or is_hidden(path):
             layout.strays.append(path)
-        elif path.is_symlink():
-            raise UserError(f"{path} is a link to a folder; put the folder itself there, so that DVC keeps its photos.")
         else:
+            refuse_link(path)
             found.append(path)
     return found
 
@@ -92,7 +160,7 @@ def _add_classes(
             f"the folders {_names(numbers)} in {parent} are no numbers of FER2013, which begin with 0 (0 angry to "
             f"6 neutral); say what each means, as in options: class_names: {{{numbers[0].name}: happy}}."
         )
-    known = {f: expression_spelt(f.name) or expression_numbered(f.name) for f in others}
+    known = {folder: expression_spelt(folder.name) or _expression_numbered(folder.name) for folder in others}
     if unknown := [folder for folder, expression in known.items() if expression is None]:
         raise UserError(_unknown(parent, unknown))
     _refuse_same({folder: str(expression) for folder, expression in known.items()}, "class")
@@ -101,36 +169,34 @@ def _add_classes(
     layout.classes += [ClassFolder(folder, part, expression) for folder, expression in meant if expression]
 
 
+def _expression_numbered(name: str) -> str | None:
+    """The expression that a plain number means, 0 to 6 as in FER2013, else None."""
+    number = plain(name)
+    return EXPRESSIONS[int(number)] if re.fullmatch(r"0*[0-6]", number, re.ASCII) else None
+
+
 def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
     first: dict[str, Path] = {}
     for folder, meaning in meanings.items():
         before = first.setdefault(meaning, folder)
         if before != folder:
-            mend = "; join them"
-            if kind == "class":
-                mend += f", or confirm it by options: class_names: {{{folder.name}: {meaning}}}"
+            confirm = f", or confirm it by options: class_names: {{{folder.name}: {meaning}}}"
             raise UserError(
-                f"{before.name}/ and {folder.name}/ in {folder.parent} mean the same {kind}, {meaning}{mend}."
+                f"{before.name}/ and {folder.name}/ in {folder.parent} mean the same {kind}, {meaning}; join them"
+                f"{confirm if kind == 'class' else ''}."
             )
 
 
-def _refuse_unused(layout: Layout, root: Path, class_names: Mapping[str, str | None]) -> None:
-    """A key of class_names that fits no folder is most likely mistyped."""
-    there = {plain(f.name) for f in (*layout.left_out, *(found.path for found in layout.classes))}
-    if unused := [name for name in class_names if name not in there]:
-        raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or mend it.")
-
-
 def _unknown(parent: Path, unknown: list[Path]) -> str:
-    """Says what to do; a data set is often unpacked one folder too deep."""
-    said = f"{parent} holds {_names(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no known expression"
+    """What is unknown and what to do; a data set is often unpacked one folder too deep."""
+    problem = f"{parent} holds {_names(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no known expression"
     for folder in unknown:
         for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             if part_spelt(inner.name) or expression_spelt(inner.name):
-                return f"{said}; {folder.name}/ holds {inner.name}/: move what is in it up to {parent}."
+                return f"{problem}; {folder.name}/ holds {inner.name}/: move what is in it up to {parent}."
     return (
-        f"{said}; say what is meant in conf/data, as in options: class_names: {{{unknown[0].name}: happy}}, or null to "
-        "leave it out."
+        f"{problem}; say what is meant in conf/data, as in options: class_names: {{{unknown[0].name}: happy}}, or null "
+        "to leave it out."
     )
 
 

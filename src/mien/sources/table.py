@@ -1,13 +1,29 @@
-"""The faces table: what every source turns its raw data set into, one row per face."""
+"""The faces table, one row per face: what every source makes of its raw data set."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import pandas as pd
 
 from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
 
-if TYPE_CHECKING:
-    import pandas as pd
+# `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
+# a negative box (-1 everywhere) means: the whole photo is the face.
+FACES_DTYPES: Final = {
+    "face_id": "str",  # unique in the table
+    "image": "str",  # the photo's name, as `Photos.read` takes it
+    "top": "int32",
+    "left": "int32",
+    "right": "int32",
+    "bottom": "int32",
+    "confidence": "float32",  # the face detector's score in the data set's own unit; NaN where it has none
+    "label": "int8",  # position in the data set's classes
+    "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
+    "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
+}
+PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
 
 
 class BadRow(Exception):
@@ -32,35 +48,18 @@ class BadRow(Exception):
         }
 
 
-# `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
-# a negative box (-1 everywhere) means: the whole photo is the face.
-FACES_DTYPES: Final = {
-    "face_id": "str",  # unique in the table
-    "image": "str",  # the photo's name, as `Photos.read` takes it
-    "top": "int32",
-    "left": "int32",
-    "right": "int32",
-    "bottom": "int32",
-    "confidence": "float32",  # the face detector's score in the data set's own unit; NaN where it has none
-    "label": "int8",  # position in the data set's classes
-    "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
-    "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
-}
-PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
-
-
 @dataclass(frozen=True)
 class Ingested:
     """A raw data set, read: the usable faces and, row by row, what could not be used and why.
 
     `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
     `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
-    `unlabelled_photos` counts the photos that lie in the data set and stand in no row. `classes` are EXPRESSIONS, or
+    `unlabelled_photos` counts the photos of the data set that no row names. `classes` are EXPRESSIONS, or
     WITH_CONTEMPT where the data set knows it.
     """
 
-    faces: "pd.DataFrame"
-    problems: "pd.DataFrame"
+    faces: pd.DataFrame
+    problems: pd.DataFrame
     unlabelled_photos: int = 0
     classes: tuple[str, ...] = EXPRESSIONS
 
@@ -69,11 +68,18 @@ class Ingested:
         if not self.faces["label"].between(0, len(self.classes) - 1).all():
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 
+    def class_counts(self) -> dict[str, int]:
+        """The number of faces of each class, in the order of the classes."""
+        counts = self.faces["label"].value_counts()
+        return {name: int(counts.get(i, 0)) for i, name in enumerate(self.classes)}
 
-def faces_table(rows: dict[str, list[object]]) -> "pd.DataFrame":
-    """Columns of values to a checked faces table; missing optional columns take their empty value."""
-    import pandas as pd  # boxes are read here too, by commands that have no table
 
+def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
+    """Columns of values as a checked faces table; missing optional columns take their empty value.
+
+    Raises:
+        ValueError: a `face_id` occurs twice.
+    """
     n = len(rows["face_id"])
     whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
     empty: dict[str, object] = {**whole, "confidence": float("nan"), "source_split": "", "votes": None}
@@ -81,21 +87,16 @@ def faces_table(rows: dict[str, list[object]]) -> "pd.DataFrame":
     table = pd.DataFrame(columns).astype(FACES_DTYPES)
     if not table["face_id"].is_unique:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
-        raise ValueError(f"face_id {twice!r} stands twice in the faces table; a source must name each face once")
+        raise ValueError(f"face_id {twice!r} occurs twice in the faces table; a source must name each face once")
     return table
 
 
-def problems_table(rows: list[dict[str, str]]) -> "pd.DataFrame":
-    """Rows of problems to a table with exactly PROBLEM_COLUMNS, all text."""
-    import pandas as pd
-
+def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Rows of problems as a table with exactly PROBLEM_COLUMNS, all text."""
     return pd.DataFrame(rows, columns=list(PROBLEM_COLUMNS)).fillna("").astype("str")
 
 
-def class_counts(ingested: Ingested) -> "pd.DataFrame":
-    """Columns `label` (a class's name, in their order) and `faces`, a row per class."""
-    import pandas as pd
-
-    counts = ingested.faces["label"].value_counts()
-    names = ingested.classes
-    return pd.DataFrame({"label": names, "faces": [int(counts.get(i, 0)) for i in range(len(names))]})
+def no_usable(what: str, problems: list[dict[str, str]]) -> UserError:
+    """The error for a data set without a usable face, which names the first problem."""
+    first = f"; the first: {problems[0]['where']}: {problems[0]['detail']}" if problems else ""
+    return UserError(f"{what} ({len(problems)} were set aside{first}).")
