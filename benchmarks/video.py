@@ -27,7 +27,7 @@ from mien.inference.annotation import draw_into
 from mien.inference.classifier import LoadedModel, TorchClassifier, load_model_of
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import Predictor
-from mien.inference.video import Frame, opened, writing
+from mien.inference.video import Frame, open_video, write_video
 from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.cut import Box
@@ -52,7 +52,7 @@ def whole(predictor: Predictor, video: Path) -> tuple[float, float, int]:
 
 def steps(predictor: Predictor, video: Path) -> dict[str, Callable[[], object]]:
     """Each step over the same frames; a step's input is made before."""
-    with opened(video) as source:
+    with open_video(video) as source:
         frames = list(source.frames())
     found = [predictor.detector.detect(frame.pixels) for frame in frames]
     boxes = [[one.box for one in some] for some in found]
@@ -62,8 +62,8 @@ def steps(predictor: Predictor, video: Path) -> dict[str, Callable[[], object]]:
     def encode() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
-            opened(video) as source,
-            writing(Path(folder) / "out.mp4", source) as writer,
+            open_video(video) as source,
+            write_video(Path(folder) / "out.mp4", source) as writer,
         ):
             for frame in frames:
                 writer.write(frame.pixels, frame.pts)
@@ -72,14 +72,14 @@ def steps(predictor: Predictor, video: Path) -> dict[str, Callable[[], object]]:
         "decode": lambda: _decode(video),
         "detect": lambda: [predictor.detector.detect(frame.pixels) for frame in frames],
         "cut": lambda: [predictor.cut(frame.pixels, some) for frame, some in zip(frames, boxes, strict=True)],
-        "predict": lambda: [predictor.predict_faces(faces[at : at + FRAMES_A_BATCH]) for at in starts],
+        "predict": lambda: [predictor.model.probabilities(faces[at : at + FRAMES_A_BATCH]) for at in starts],
         "draw": lambda: _draw(frames, boxes),
         "encode": encode,
     }
 
 
 def _decode(video: Path) -> None:
-    with opened(video) as source:
+    with open_video(video) as source:
         for _ in source.frames():
             pass
 

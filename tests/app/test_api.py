@@ -15,6 +15,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from tests.app.serving import serving
+from tests.inference.conftest import pixels_of
 
 
 def ask(address: str, data: bytes) -> requests.Response:
@@ -42,7 +43,7 @@ def test_it_answers_as_the_predictor(page: tuple[str, Answerer], photo: bytes) -
     address, answerer = page
     answer = ask(address, photo)
     predictor = Predictor(answerer.current.model)
-    (expected,) = predictor.predict_photo(predictor.decode(photo))
+    (expected,) = predictor.predict(pixels_of(predictor, photo))
     assert answer.status_code == 200
     (face,) = answer.json()["faces"]
     assert list(face["probabilities"]) == list(EXPRESSIONS)

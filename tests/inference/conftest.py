@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mien.inference.detectors import CascadeDetector
-from mien.inference.predictor import Predictor
+from mien.inference.predictor import Picture, Predictor
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
@@ -51,6 +51,11 @@ def jpeg(photo: np.ndarray, quality: int = 95) -> bytes:
     """A photo (H, W, 3) RGB or (H, W) grey as a JPEG file."""
     pixels = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR) if photo.ndim == 3 else photo
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def pixels_of(predictor: Predictor, data: bytes) -> np.ndarray:
+    """A photo's pixels as the predictor takes them."""
+    return Picture(Path("photo"), data=data).pixels(predictor.model.spec.colour, predictor.settings)
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -117,7 +122,7 @@ def two_champions(checkout: Path, finished: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.from_folder(write_model(tmp_path / "build"))
+    return Predictor.load(str(write_model(tmp_path / "build")))
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_batch_answers_as_one_photo_after_the_other(
     for number, (photo, _) in enumerate(portraits(8)):
         files.append(tmp_path / f"{number}.jpg")
         files[-1].write_bytes(jpeg(photo))
-    monkeypatch.setattr(photos_module, "PHOTOS_A_BATCH", 3)
+    monkeypatch.setattr(photos_module, "PICTURES_A_BATCH", 3)
     together = list(predict_pictures(predictor, map(Picture, files)))
     alone = [next(predict_pictures(predictor, [Picture(file)])) for file in files]
     assert [(p.picture.file, [f.box for f in p.faces]) for p in together] == [
@@ -87,7 +87,7 @@ def test_cropped_takes_the_whole_photo_as_the_face(predictor: Predictor, tmp_pat
     (tmp_path / "face.png").write_bytes(cv2.imencode(".png", face)[1].tobytes())
     ((prediction,),) = [p.faces for p in predict_pictures(predictor, [Picture(tmp_path / "face.png")], cropped=True)]
     assert prediction.box == (0, 0, 32, 32)
-    expected = predictor.predict_faces(face[None, ..., None])[0]
+    expected = predictor.model.probabilities(face[None, ..., None])[0]
     np.testing.assert_allclose([prediction.probabilities[name] for name in EXPRESSIONS], expected)
 
 

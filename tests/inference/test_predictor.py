@@ -22,7 +22,7 @@ from mien.runtime.session import softmax
 from mien.sources.detect import Detection
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
-from tests.inference.conftest import jpeg, portraits, write_model
+from tests.inference.conftest import jpeg, pixels_of, portraits, write_model
 
 BOXES = [(20, 30, 90, 95), (-6, 10, 60, 70), (5, 5, 45, 140), (30, 40, 55, 62), (100, 90, 175, 180)]
 
@@ -59,10 +59,10 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
     crop_faces(faces_table(rows), FolderPhotos(tmp_path / "photos"), config, tmp_path / "crop", progress=False)
     packed = open_faces(tmp_path / "crop")
     model = write_model(tmp_path / "build", size=48, colour=colour, **cut)
-    predictor = Predictor.from_folder(model, detector=GivenBoxes(BOXES))
+    predictor = Predictor.load(str(model), detector=GivenBoxes(BOXES))
     cut_now = {}
     for number in range(4):
-        photo = predictor.decode((tmp_path / f"photos/{number}.jpg").read_bytes())
+        photo = pixels_of(predictor, (tmp_path / f"photos/{number}.jpg").read_bytes())
         inside = [i for i in range(len(BOXES)) if f"{number}-{i}" in set(packed.index["face_id"])]
         faces = predictor.cut(photo, [BOXES[i] for i in inside])
         cut_now.update({f"{number}-{i}": face for i, face in zip(inside, faces, strict=True)})
@@ -72,16 +72,16 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
 
 
 def test_probabilities_are_calibrated_and_in_the_order_of_the_expressions(tmp_path: Path) -> None:
-    predictor = Predictor.from_folder(write_model(tmp_path, temperature=0.25), detector=GivenBoxes(BOXES[:2]))
+    predictor = Predictor.load(str(write_model(tmp_path, temperature=0.25)), detector=GivenBoxes(BOXES[:2]))
     photo = portraits(1)[0][0]
-    first, second = predictor.predict_photo(photo)
+    first, second = predictor.predict(photo)
     faces = predictor.cut(photo, BOXES[:2])
     expected = softmax(predictor.model.classifier.logits(faces), 0.25)
     assert list(first.probabilities) == list(EXPRESSIONS)
     np.testing.assert_allclose([list(f.probabilities.values()) for f in (first, second)], expected)
     assert first.label == EXPRESSIONS[int(expected[0].argmax())]
     assert first.box == BOXES[0]
-    np.testing.assert_allclose(predictor.predict_faces(faces), expected)
+    np.testing.assert_allclose(predictor.model.probabilities(faces), expected)
 
 
 def test_an_answer_below_the_threshold_is_unsure(tmp_path: Path) -> None:
@@ -102,26 +102,26 @@ def test_of_too_many_faces_the_largest_are_kept_and_the_others_counted(tmp_path:
 
 
 def test_no_face_is_an_empty_list(tmp_path: Path) -> None:
-    predictor = Predictor.from_folder(write_model(tmp_path))
-    assert predictor.predict_photo(np.full((200, 300, 3), 90, np.uint8)) == []
+    predictor = Predictor.load(str(write_model(tmp_path)))
+    assert predictor.predict(np.full((200, 300, 3), 90, np.uint8)) == []
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) -> None:
-    predictor = Predictor.from_folder(write_model(tmp_path, colour=colour), detector=GivenBoxes(BOXES[:1]))
+    predictor = Predictor.load(str(write_model(tmp_path, colour=colour)), detector=GivenBoxes(BOXES[:1]))
     photo = portraits(1)[0][0]
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
     from_grey, from_colour = predictor.cut(grey, BOXES[:1]), predictor.cut(photo, BOXES[:1])
     assert from_grey.shape == from_colour.shape == (1, 32, 32, predictor.model.spec.channels)
     if colour == "grey":
         np.testing.assert_array_equal(from_grey, from_colour)
-    assert len(predictor.predict_photo(grey)) == 1
+    assert len(predictor.predict(grey)) == 1
 
 
 def test_faces_of_another_shape_are_refused(tmp_path: Path) -> None:
-    predictor = Predictor.from_folder(write_model(tmp_path))
+    predictor = Predictor.load(str(write_model(tmp_path)))
     with pytest.raises(ValueError, match=r"faces must be N x \(32, 32, 1\) uint8, not \(1, 48, 48, 1\)"):
-        predictor.predict_faces(np.zeros((1, 48, 48, 1), np.uint8))
+        predictor.model.probabilities(np.zeros((1, 48, 48, 1), np.uint8))
 
 
 def test_a_rotated_photo_is_taken_as_viewers_show_it(tmp_path: Path) -> None:
@@ -134,32 +134,32 @@ def test_a_rotated_photo_is_taken_as_viewers_show_it(tmp_path: Path) -> None:
     exif[0x0112] = 6  # stored lying on its left side: viewers turn it by 90 degrees clockwise
     file = io.BytesIO()
     Image.fromarray(np.rot90(photo)).save(file, "PNG", exif=exif)
-    predictor = Predictor.from_folder(write_model(tmp_path, colour="rgb"))
-    np.testing.assert_array_equal(predictor.decode(file.getvalue()), photo)
+    predictor = Predictor.load(str(write_model(tmp_path, colour="rgb")))
+    np.testing.assert_array_equal(pixels_of(predictor, file.getvalue()), photo)
     with pytest.raises(UnreadablePhoto):
-        predictor.decode(b"no photo")
+        pixels_of(predictor, b"no photo")
 
 
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:
     model = write_model(tmp_path, temperature=1.7)
-    assert Predictor.from_folder(model).model.temperature == 1.7
-    assert Predictor.from_folder(model, temperature=3.0).model.temperature == 3.0
+    assert Predictor.load(str(model)).model.temperature == 1.7
+    assert load_folder(model, temperature=3.0).temperature == 3.0
     (tmp_path / "evaluate/temperature.json").unlink()
-    assert Predictor.from_folder(model).model.temperature is None
+    assert Predictor.load(str(model)).model.temperature is None
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is no such folder"):
-        Predictor.from_folder(tmp_path / "nowhere")
+        Predictor.load(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"holds no model"):
-        Predictor.from_folder(tmp_path)
+        Predictor.load(str(tmp_path))
     model = write_model(tmp_path)
     (model / "lineage.json").write_text("{")
     with pytest.raises(UserError, match=r"lineage\.json is damaged"):
-        Predictor.from_folder(model)
+        Predictor.load(str(model))
 
 
 def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
-    model = Predictor.from_folder(write_model(tmp_path, drawn=True)).model
+    model = Predictor.load(str(write_model(tmp_path, drawn=True))).model
     assert (model.drawn, model.title, model.version) == (True, "drawn sample", None)
     assert json.loads((tmp_path / "train/model.json").read_text())["size"] == model.spec.size

@@ -10,7 +10,7 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.inference.predictor import Predictor
-from mien.inference.video import opened
+from mien.inference.video import open_video
 from mien.inference.video_annotation import annotate_video, timeline_file
 from tests.inference.videos import scene, turned, write_video
 
@@ -18,7 +18,7 @@ Make = Callable[..., Path]
 
 
 def times_of(file: Path) -> list[float]:
-    with opened(file) as video:
+    with open_video(file) as video:
         return [frame.time for frame in video.frames()]
 
 
@@ -40,7 +40,7 @@ def test_a_video_with_sound_and_a_variable_rate(predictor: Predictor, tmp_path: 
         assert sounds[0] == sounds[1] != []
     data = (tmp_path / "out.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")  # a browser can begin before it has all
-    with opened(tmp_path / "out.mp4") as video:
+    with open_video(tmp_path / "out.mp4") as video:
         drawn = next(video.frames()).pixels.astype(int)
     changed = np.abs(drawn - scene()).max(axis=2) > 60
     assert 0.005 < changed.mean() < 0.3
@@ -70,12 +70,12 @@ def test_the_timeline_says_what_each_face_said_when(predictor: Predictor, tmp_pa
 
 def test_a_turned_video_and_odd_sides(predictor: Predictor, tmp_path: Path, make: Make) -> None:
     annotate_video(predictor, turned(make(3)), tmp_path / "up.mp4")
-    with opened(tmp_path / "up.mp4") as video:
+    with open_video(tmp_path / "up.mp4") as video:
         frame = next(video.frames()).pixels
     assert frame.shape == (320, 240, 3)
     odd = write_video(tmp_path / "odd.mkv", [np.ascontiguousarray(scene()[:239, :319])] * 2, form="yuv444p")
     annotate_video(predictor, odd, tmp_path / "even.mp4")
-    with opened(tmp_path / "even.mp4") as video:
+    with open_video(tmp_path / "even.mp4") as video:
         assert next(video.frames()).pixels.shape == (238, 318, 3)
 
 

@@ -1,6 +1,7 @@
 """A visitor's photo to an answer: within the limits, a few at once, with sentences where there is none."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import PredictConfig
-from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
+from mien.inference.predictor import FacePrediction, FoundFaces, Picture, Predictor
 from mien.runtime.decode import UnreadablePhoto
 from mien.sources.detect import Detector
 
@@ -46,7 +47,7 @@ class Answerer:
         Raises:
             Refused: the photo is too large, no photo, or too many wait already.
         """
-        if len(data) > self.photos.max_megabytes * 1e6:
+        if len(data) > self.photos.max_megabytes * 1e6:  # before it waits
             raise Refused(f"A photo may have at most {self.photos.max_megabytes:g} MB.", 413)
         with self.turns.turn():
             predictor = Predictor(self.current.model, self._detector, self.photos)
@@ -68,7 +69,7 @@ class Answerer:
             side = self._detector.smallest(height, width)
             note = f"No face found. A face must be seen from the front and be at least {side} pixels high and wide."
             return Answer(model, height, width, [], found.pixels, note=note)
-        faces = predictor.describe(found.detections, predictor.predict_faces(found.pixels))
+        faces = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
         maps, note = self._heat(model, faces, found.pixels) if heat else (None, "")
         return Answer(model, height, width, faces, found.pixels, maps, _left_out(found) or note)
 
@@ -91,6 +92,6 @@ def _left_out(found: FoundFaces) -> str:
 
 def _decoded(predictor: Predictor, data: bytes) -> np.ndarray:
     try:
-        return predictor.decode(data)
+        return Picture(Path(), data=data).pixels(predictor.model.spec.colour, predictor.settings)
     except UnreadablePhoto as error:
         raise Refused(f"This photo cannot be used: {error.detail}.", STATUS.get(error.reason, 415)) from error

@@ -14,7 +14,7 @@ from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
 from mien.inference.predictor import FacePrediction
 from mien.inference.tracks import Track, Tracker
-from mien.inference.video import Frame, Video, opened
+from mien.inference.video import Frame, Video, open_video
 from mien.inference.video_annotation import PLOTTED, Timeline, timeline_figure
 from mien.sources.detect import Detection
 
@@ -54,7 +54,7 @@ def watch(answerer: Answerer, file: Path) -> Watched:
     if file.stat().st_size > limits.video_megabytes * 1e6:
         raise Refused(f"A video may have at most {limits.video_megabytes:g} MB.", 413)
     try:
-        with opened(file) as video:
+        with open_video(file) as video:
             _refuse_too_large(video, limits.video_megapixels)
             return _Watching(answerer).through(video)
     except Refused:

@@ -163,14 +163,14 @@ def _read_pictures(
 ) -> "Iterator[Picture]":
     """Each photo, and a frame in `every` seconds of each video; damaged videos are added to the problems."""
     from mien.inference.predictor import Picture
-    from mien.inference.video import opened
+    from mien.inference.video import open_video
 
     for file in files:
         if str(file) == STDIN:  # one byte more than allowed shows that a photo is too large
             yield Picture(file, data=sys.stdin.buffer.read(int(limits.max_megabytes * 1e6) + 1))
         elif _is_video(file):
             try:
-                with opened(file) as video:
+                with open_video(file) as video:
                     for frame in video.frames(every=every):
                         yield Picture(file, frame=frame.pixels, time=frame.time)
                     if video.problem:

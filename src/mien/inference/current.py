@@ -1,69 +1,15 @@
-"""The champion in use: looked up, loaded and replaced while a page runs.
+"""The champion in use: the version that an alias names, replaced while a page runs."""
 
-MLflow's import and PyTorch's take about two seconds each, and threads cannot share them. So a process of its own, this
-module run as a program, looks the model up and names its files, and this process imports PyTorch meanwhile.
-"""
-
-import json
 import logging
-import subprocess
-import sys
-import tempfile
 import threading
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.inference.address import NoSuchModel, fetch_registered, load_registered, refuse_unregistered
 from mien.inference.classifier import LoadedModel, load_model_of
-
-REFUSED: Final = 3  # exit code: the answer is a sentence
-ERRORS: Final = {error.__name__: error for error in (UserError, NoSuchModel)}
-
-
-def load_registered_ahead(uri: str) -> "LoadedModel":
-    """As `load_registered`, sooner where neither MLflow nor PyTorch has been imported yet.
-
-    Raises:
-        NoSuchModel, UserError: as `load_registered`.
-    """
-    from mien.inference.classifier import load_folder
-
-    refuse_unregistered(uri)
-    with tempfile.TemporaryDirectory() as scratch:
-        # -P: no module of the current folder, which may hold anything, is taken for one of ours
-        command = [sys.executable, "-P", "-m", __name__, uri, scratch]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as asked:
-            import_module("mien.models.weights")  # all that needs PyTorch in what follows
-            answer, _ = asked.communicate()
-        if asked.returncode == 0:
-            found = json.loads(answer)
-            return load_folder(Path(found["folder"]), name=found["name"], version=found["version"])
-        if asked.returncode == REFUSED:
-            refused = json.loads(answer)
-            raise ERRORS[refused["error"]](refused["sentence"])
-    return load_registered(uri)  # the other process failed otherwise: see what happens in this one
-
-
-def main(uri: str, scratch: str) -> int:
-    """Print where a registered model's files are, fetched into `scratch` where they lie on a server."""
-    try:
-        folder, version = fetch_registered(uri, scratch)
-    except UserError as error:
-        print(json.dumps({"error": type(error).__name__, "sentence": str(error)}))
-        return REFUSED
-    print(json.dumps({"folder": str(folder), "name": version.name, "version": int(version.version)}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
-
 
 SECONDS: Final = 5.0  # between two looks at the registry
 log = logging.getLogger(__name__)
@@ -71,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Standing:
-    """Which model answers, and what is wrong with following its alias; both change at once."""
+    """The model that answers, and what is wrong with following its alias; both change at once."""
 
     model: LoadedModel
     problem: str = ""  # a sentence for the person who runs the server; "" where the registry was seen
@@ -80,18 +26,18 @@ class Standing:
 class CurrentModel:
     """A model that is followed where an alias names it: `models:/NAME@ALIAS`.
 
-    A thread of its own looks at the alias, loads the new version beside the old one and then exchanges them by
-    one assignment: whoever asks for `model` waits for nothing, and keeps the one it got as long as it wants. A
-    registry that fails, or a version that cannot be loaded, leaves the model that is there.
+    A thread looks at the alias, loads the new version beside the old one, and then exchanges them in one assignment:
+    a request never waits, and keeps the model that it began with. Where the registry fails, or a version cannot be
+    loaded, the present model stays.
 
     Raises:
         NoSuchModel, UserError: there is no model at the start.
     """
 
-    def __init__(self, said: str, *, every: float = SECONDS) -> None:
-        self._said = said
+    def __init__(self, address: str, *, every: float = SECONDS) -> None:
+        self._address = address
         self._every = every
-        self._standing = Standing(_ready(load_model_of(said)))
+        self._standing = Standing(_warmed_up(load_model_of(address)))
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -108,7 +54,7 @@ class CurrentModel:
     @property
     def follows(self) -> bool:
         """Whether an alias names the model; a version, a folder or a file stays what it is."""
-        return ":/" in self._said and "@" in self._said
+        return ":/" in self._address and "@" in self._address
 
     def __enter__(self) -> Self:
         """Follow the alias from now on."""
@@ -130,7 +76,7 @@ class CurrentModel:
             self.look()
 
     def look(self) -> None:
-        """Look at the alias once, and take up another version that it names."""
+        """Look at the alias once, and load the version that it names where that is another."""
         before = self._standing
         try:
             self._standing = Standing(self._named_now(before.model))
@@ -138,25 +84,25 @@ class CurrentModel:
             self._standing = Standing(before.model, str(error))
         except Exception as error:  # whatever a library raises, the page goes on with the model that it has
             self._standing = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
-        self._tell(before)
+        self._log_change(before, self._standing)
 
     def _named_now(self, present: LoadedModel) -> LoadedModel:
-        from mien.inference.address import version_of
+        from mien.inference.address import version_of  # MLflow, which a model from a file does not need
 
-        return present if version_of(self._said) == present.version else _ready(load_model_of(self._said))
+        same = version_of(self._address) == present.version
+        return present if same else _warmed_up(load_model_of(self._address))
 
-    def _tell(self, before: Standing) -> None:
-        now = self._standing
+    def _log_change(self, before: Standing, now: Standing) -> None:
         if now.model is not before.model:
             log.warning("%s answers now, in place of %s.", now.model.says, before.model.says)
         if now.problem and not before.problem:
             log.warning("%s goes on answering: %s", now.model.says, now.problem)
         if before.problem and not now.problem:
-            log.warning("The registry answers again; %s is what %s names.", now.model.says, self._said)
+            log.warning("The registry answers again; %s is what %s names.", now.model.says, self._address)
 
 
-def _ready(model: LoadedModel) -> LoadedModel:
-    """The model once it has answered: the first answer of a network takes longer than all others."""
+def _warmed_up(model: LoadedModel) -> LoadedModel:
+    """The model after its first answer, which takes longer than all others."""
     spec = model.spec
     model.probabilities(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
     return model

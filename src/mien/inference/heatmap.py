@@ -1,4 +1,4 @@
-"""Where a network looked for its answer: Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
+"""Heat maps of where a network looked: Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
 
 docs/EXPLAIN.md says what such a map shows, and what it does not.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from mien.base.errors import UserError
@@ -28,6 +28,34 @@ if TYPE_CHECKING:
 BATCH: Final = 64  # faces at a time: gradients need more memory than answers
 # The residual net's very last stage has 3 x 3 places for a face of 48 pixels: its maps miss by twice as much.
 CELLS: Final = 5
+WIDTH: Final = 11.0  # inches, as the following
+HEAD: Final = 1.15
+ROW: Final = 3.15
+FACE: Final = 2.5
+FOOT: Final = 0.75
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A face with what speaks for one class."""
+
+    face: np.ndarray  # (size, size, C) uint8, as the network saw it
+    heat: np.ndarray  # (size, size) float32 from 0 to 1
+    asked: str  # the class
+    prediction: FacePrediction
+
+
+def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = None) -> list[Explanation]:
+    """An explanation of each face, of its own answer or of a class by name.
+
+    Raises:
+        UserError: the model is not in PyTorch, or captum is not installed.
+    """
+    names = predictor.model.spec.classes
+    predictions = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
+    classes = [asked or prediction.label for prediction in predictions]
+    maps = heat_maps(predictor.model, found.pixels, np.array([names.index(name) for name in classes], int))
+    return [Explanation(*row) for row in zip(found.pixels, maps, classes, predictions, strict=True)]
 
 
 def heat_maps(model: LoadedModel, faces: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -140,38 +168,6 @@ def _refuse(model: LoadedModel, faces: np.ndarray, classes: np.ndarray) -> None:
         )
 
 
-WIDTH: Final = 11.0  # inches
-HEAD: Final = 1.15
-ROW: Final = 3.15
-FACE: Final = 2.5
-FOOT: Final = 0.75
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One face: (size, size, C) uint8 as the network saw it, and (size, size) float32 from 0 to 1, what spoke for
-    the class that was asked for.
-    """
-
-    face: np.ndarray
-    heat: np.ndarray
-    asked: str
-    prediction: FacePrediction
-
-
-def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = None) -> list[Explanation]:
-    """An explanation of each face, of its own answer or of a class by name.
-
-    Raises:
-        UserError: the model is not in PyTorch, or captum is not installed.
-    """
-    names = predictor.model.spec.classes
-    predictions = predictor.describe(found.detections, predictor.predict_faces(found.pixels))
-    classes = [asked or prediction.label for prediction in predictions]
-    maps = heat_maps(predictor.model, found.pixels, np.array([names.index(name) for name in classes], int))
-    return [Explanation(*row) for row in zip(found.pixels, maps, classes, predictions, strict=True)]
-
-
 def explanation_figure(explanations: list[Explanation], title: str, subtitle: str, theme: Theme = LIGHT) -> bytes:
     """PNG, a row for each face: what the network saw, where it looked, and its probabilities."""
     height = HEAD + ROW * len(explanations) + FOOT
@@ -189,20 +185,19 @@ def _row(figure: Figure, number: int, explanation: Explanation, theme: Theme) ->
     height = figure.get_size_inches()[1]
     bottom = height - HEAD - ROW * number + 0.2
     seen = displayed(explanation.face)
-    label = explanation.prediction.label
     looked = f"for {explanation.asked}" if explanation.heat.any() else f"nothing speaks for {explanation.asked}"
-    for left, words in ((0.35, f"face {number}, as the network saw it"), (3.3, looked)):
+    for left, caption in ((0.35, f"face {number}, as the network saw it"), (3.3, looked)):
         axes = figure.add_axes((left / WIDTH, bottom / height, FACE / WIDTH, FACE / height))
         axes.imshow(seen, interpolation="nearest")
         if left > 1:
             axes.imshow(explanation.heat, cmap=_glow(theme), vmin=0, vmax=1, interpolation="bilinear")
         axes.set_axis_off()
-        figure.text(left / WIDTH, (bottom + FACE + 0.1) / height, words, fontsize=12, color=theme.muted)
-    axes = figure.add_axes((7.3 / WIDTH, bottom / height, 2.9 / WIDTH, FACE / height))
-    _bars(axes, explanation, theme)
-    share = explanation.prediction.probabilities[label]
-    says = f"{label} {share:.0%}" + (", unsure" if explanation.prediction.unsure else "")
-    figure.text(7.3 / WIDTH, (bottom + FACE + 0.1) / height, says, fontsize=14, fontweight="bold")
+        figure.text(left / WIDTH, (bottom + FACE + 0.1) / height, caption, fontsize=12, color=theme.muted)
+    _bars(figure.add_axes((7.3 / WIDTH, bottom / height, 2.9 / WIDTH, FACE / height)), explanation, theme)
+    label = explanation.prediction.label
+    answer = f"{label} {explanation.prediction.probabilities[label]:.0%}"
+    answer += ", unsure" if explanation.prediction.unsure else ""
+    figure.text(7.3 / WIDTH, (bottom + FACE + 0.1) / height, answer, fontsize=14, fontweight="bold")
 
 
 def _bars(axes: Axes, explanation: Explanation, theme: Theme) -> None:
@@ -227,15 +222,11 @@ def _legend(figure: Figure, theme: Theme) -> None:
     axes = figure.add_axes((3.3 / WIDTH, 0.42 / height, FACE / WIDTH, 0.14 / height))
     axes.imshow(np.linspace(0, 1, 64)[None], cmap=_glow(theme), aspect="auto", vmin=0, vmax=1)
     axes.set_axis_off()
-    for left, words, side in ((3.3, "nothing", "left"), (3.3 + FACE, "most of this face", "right")):
-        figure.text(left / WIDTH, 0.2 / height, words, fontsize=11, color=theme.muted, ha=side)
+    for left, caption, side in ((3.3, "nothing", "left"), (3.3 + FACE, "most of this face", "right")):
+        figure.text(left / WIDTH, 0.2 / height, caption, fontsize=11, color=theme.muted, ha=side)
 
 
 def _glow(theme: Theme) -> Colormap:
     """From nothing over the face to the second series' colour: one hue, so that light and dark of the face stay."""
-    return LinearSegmentedColormap.from_list("glow", [(*_rgb(theme.second), 0.0), (*_rgb(theme.second), 0.85)])
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red, green, blue
+    hue = to_rgb(theme.second)
+    return LinearSegmentedColormap.from_list("glow", [(*hue, 0.0), (*hue, 0.85)])

@@ -1,4 +1,4 @@
-"""Faces and expressions in photos."""
+"""Facial expressions in photos: read a picture, find its faces, cut them as in training, ask the model."""
 
 import os
 import stat
@@ -12,16 +12,27 @@ import cv2
 import numpy as np
 
 from mien.base.errors import printable
-from mien.inference.classifier import LoadedModel, load_folder
+from mien.inference.classifier import LoadedModel, load_model_of
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.runtime.cut import Box, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import Detection, Detector, largest_of
 
+PICTURES_A_BATCH: Final = 32
+FILE_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# Opening a pipe that nobody writes to would wait for ever.
+WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is read when it is its turn."""
+    """A photo's file, its bytes, or a frame of a video; it is read when its pixels are asked for."""
 
     file: Path
     data: bytes | None = None  # of a photo that is no file
@@ -30,7 +41,7 @@ class Picture:
 
     @property
     def says(self) -> str:
-        """The file, and of a video the time too, fit to be printed."""
+        """The name of the file, for a frame with its time; safe to print on a terminal."""
         return printable(self.file if self.time is None else f"{self.file} at {self.time:.2f} s")
 
     def pixels(self, colour: str, limits: PredictConfig) -> np.ndarray:
@@ -42,25 +53,10 @@ class Picture:
         """
         if self.frame is not None:
             return self.frame
-        data = self._bytes(limits.max_megabytes)
+        data = read_photo(self.file, limits.max_megabytes) if self.data is None else self.data
+        if len(data) > limits.max_megabytes * 1e6:
+            raise UnreadablePhoto("too_large", f"it has more than {limits.max_megabytes:g} megabytes")
         return decode_photo(data, colour=colour, max_megapixels=limits.max_megapixels, apply_exif_rotation=True)
-
-    def _bytes(self, max_megabytes: float) -> bytes:
-        if self.data is None:
-            return read_photo(self.file, max_megabytes)
-        if len(self.data) > max_megabytes * 1e6:
-            raise UnreadablePhoto("too_large", f"it has more than {max_megabytes:g} megabytes")
-        return self.data
-
-
-KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe without a writer blocks `open`
 
 
 def read_photo(file: Path, max_megabytes: float) -> bytes:
@@ -69,16 +65,16 @@ def read_photo(file: Path, max_megabytes: float) -> bytes:
     Raises:
         UnreadablePhoto: `not_a_file`: a folder, pipe or device, or a name that no file can have; `too_large`: more than
             `max_megabytes`, and no more than that is read.
-        OSError: it is not there, or may not be read.
+        OSError: the file does not exist, or may not be read.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | AT_ONCE)
+        descriptor = os.open(file, os.O_RDONLY | WITHOUT_WAITING)
     except ValueError as error:  # a NUL in its name
         raise UnreadablePhoto("not_a_file", "no file can have this name") from error
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            kind = next((words for is_kind, words in KINDS if is_kind(about.st_mode)), "something else")
+            kind = next((name for is_kind, name in FILE_KINDS if is_kind(about.st_mode)), "something else")
             raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
         limit = int(max_megabytes * 1e6)
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
@@ -91,8 +87,17 @@ def read_photo(file: Path, max_megabytes: float) -> bytes:
 
 
 @dataclass(frozen=True)
+class FoundFaces:
+    """The faces of a photo, before anything is predicted."""
+
+    detections: list[Detection]  # from left to right
+    pixels: np.ndarray  # (N, size, size, C) uint8, as the network takes them
+    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
+
+
+@dataclass(frozen=True)
 class FacePrediction:
-    """One face of a photo."""
+    """The expression of one face."""
 
     box: Box  # as the detector found it, in pixels of the photo
     label: str  # the most probable expression
@@ -112,20 +117,11 @@ class FacePrediction:
         }
 
 
-@dataclass(frozen=True)
-class FoundFaces:
-    """The faces of a photo, before anything is predicted."""
-
-    detections: list[Detection]  # from left to right
-    pixels: np.ndarray  # (N, size, size, C) uint8, as the network takes them
-    left_out: int = 0  # faces beyond `max_faces`, the smallest ones
-
-
 class Predictor:
     """A model behind a face detector.
 
-    Faces are cut by the very functions that cut the training's faces, so a face with the same box gives the
-    same pixels, whoever asks: command line, web page, video.
+    Faces are cut by the function that cuts the training's faces, so that a face with the same box gives the same
+    pixels in training, on the command line, on the web page and in a video.
     """
 
     def __init__(
@@ -136,54 +132,25 @@ class Predictor:
         self.detector = detector or build_detector(self.settings)
 
     @classmethod
-    def from_folder(cls, folder: Path, temperature: float | None = None, detector: Detector | None = None) -> Self:
-        """A predictor from the train stage's folder, or from a registered model's files.
+    def load(cls, model: str, detector: Detector | None = None, settings: PredictConfig | None = None) -> Self:
+        """A predictor of `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx` or a folder like `build/train`.
 
         Raises:
-            UserError: no model is there, or it cannot be read.
+            NoSuchModel: the registry has none of that name, version or alias.
+            UserError: the registry cannot be reached, no model is there, or it cannot be read.
         """
-        return cls(load_folder(folder, temperature=temperature), detector)
+        return cls(load_model_of(model), detector, settings)
 
-    @classmethod
-    def from_uri(cls, uri: str, detector: Detector | None = None) -> Self:
-        """A predictor from `models:/NAME@ALIAS` or `models:/NAME/VERSION`, in the tracking store that is set.
-
-        It runs the registered weights with this version's code; `served.py` runs them with the code they were
-        registered with.
-
-        Raises:
-            NoSuchModel: there is no such model, alias or version.
-            UserError: the store cannot be reached, or the model's files cannot be read.
-        """
-        from mien.inference.address import load_registered
-
-        return cls(load_registered(uri), detector)
-
-    def decode(self, data: bytes) -> np.ndarray:
-        """A photo's pixels as the network wants them: (H, W, 3) uint8 RGB, or (H, W, 1) for a grey network.
-
-        The EXIF rotation is applied: people's photos are meant as viewers show them.
-
-        Raises:
-            UnreadablePhoto: no image, broken off, or above `max_megapixels`.
-        """
-        return decode_photo(
-            data,
-            colour=self.model.spec.colour,
-            max_megapixels=self.settings.max_megapixels,
-            apply_exif_rotation=True,
-        )
-
-    def predict_photo(self, photo: np.ndarray) -> list[FacePrediction]:
+    def predict(self, photo: np.ndarray) -> list[FacePrediction]:
         """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
         found = self.find_faces(photo)
-        return self.describe(found.detections, self.predict_faces(found.pixels))
+        return self.describe(found.detections, self.model.probabilities(found.pixels))
 
     def find_faces(self, photo: np.ndarray) -> FoundFaces:
         """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
         everything = self.detector.detect(photo)
-        kept = largest_of(everything, self.settings.max_faces)
-        return FoundFaces(kept, self.cut(photo, [found.box for found in kept]), len(everything) - len(kept))
+        largest = largest_of(everything, self.settings.max_faces)
+        return FoundFaces(largest, self.cut(photo, [face.box for face in largest]), len(everything) - len(largest))
 
     def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
@@ -204,16 +171,6 @@ class Predictor:
         faces = [cut_face(pixels, box, spec.size) for box in placed]
         return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
 
-    def predict_faces(self, faces: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, classes) float64 of faces (N, size, size, C) uint8, as `cut` gives them."""
-        return self.model.probabilities(faces)
-
-    def predict_each(self, found: Sequence[FoundFaces]) -> list[np.ndarray]:
-        """Probabilities (N, classes) float64 for each of several photos' faces, which share a batch."""
-        probabilities = self.predict_faces(np.concatenate([faces.pixels for faces in found]))
-        ends = np.cumsum([len(faces.detections) for faces in found])
-        return np.split(probabilities, ends[:-1])
-
     def _in_colour(self, photo: np.ndarray) -> np.ndarray:
         """The photo with as many channels as the network takes."""
         channels = photo.shape[2]
@@ -223,27 +180,30 @@ class Predictor:
             return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
         return np.repeat(photo, 3, axis=2)
 
+    def probabilities(self, photos: Sequence[FoundFaces]) -> list[np.ndarray]:
+        """Calibrated probabilities (N, classes) float64 of the faces of each photo; all photos share a batch."""
+        together = self.model.probabilities(np.concatenate([faces.pixels for faces in photos]))
+        ends = np.cumsum([len(faces.detections) for faces in photos])
+        return np.split(together, ends[:-1])
+
     def describe(self, detections: Sequence[Detection], probabilities: np.ndarray) -> list[FacePrediction]:
         """A prediction for each face, from its row of probabilities (N, classes)."""
         names = self.model.spec.classes
         return [
             FacePrediction(
-                found.box,
+                face.box,
                 label=names[int(row.argmax())],
                 probabilities=dict(zip(names, row.tolist(), strict=True)),
-                score=found.score,
+                score=face.score,
                 unsure=bool(row.max() < self.settings.unsure_below),
             )
-            for found, row in zip(detections, probabilities, strict=True)
+            for face, row in zip(detections, probabilities, strict=True)
         ]
-
-
-PHOTOS_A_BATCH: Final = 32
 
 
 @dataclass
 class PhotoPrediction:
-    """What a picture gave: at least one face, or a sentence that says why there is none."""
+    """The answer to a picture: at least one face, or a sentence that says why there is none."""
 
     picture: Picture
     faces: list[FacePrediction] = field(default_factory=list)
@@ -258,21 +218,22 @@ class PhotoPrediction:
 def predict_pictures(
     predictor: Predictor, pictures: Iterable[Picture], *, cropped: bool = False
 ) -> Iterator[PhotoPrediction]:
-    """One prediction for each picture, in their order; with `cropped` each is taken as one face already."""
-    waiting = iter(pictures)
-    while some := list(islice(waiting, PHOTOS_A_BATCH)):
-        found = [_find(predictor, picture, cropped) for picture in some]
-        each = predictor.predict_each([faces for _, faces in found])
+    """A prediction for each picture, in their order; with `cropped` each is taken as one face already."""
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, PICTURES_A_BATCH)):
+        found = [_find_faces(predictor, picture, cropped) for picture in batch]
+        each = predictor.probabilities([faces for _, faces in found])
         for (prediction, faces), probabilities in zip(found, each, strict=True):
             prediction.faces = predictor.describe(faces.detections, probabilities)
             yield prediction
 
 
-def _find(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
-    """A picture's faces, before any expression is predicted."""
-    none = FoundFaces([], predictor.cut(np.zeros((1, 1, predictor.model.spec.channels), np.uint8), []))
+def _find_faces(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
+    """A picture's faces, with the prediction that they will be added to."""
+    spec = predictor.model.spec
+    none = FoundFaces([], np.empty((0, spec.size, spec.size, spec.channels), np.uint8))
     try:
-        photo = picture.pixels(predictor.model.spec.colour, predictor.settings)
+        photo = picture.pixels(spec.colour, predictor.settings)
     except UnreadablePhoto as error:
         return PhotoPrediction(picture, problem=f"{picture.says}: cannot be used: {error.detail}."), none
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Reading and writing video files, sound included."""
+"""Video files: frames read in the order of their times, and written with the sound of the source."""
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,25 +16,35 @@ from mien.base.errors import UserError
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-Item = TypeVar("Item")
-
-
-def ahead(items: Iterator[Item], n: int, thread: Executor) -> Iterator[Item]:
-    """The items, up to `n` of which are made ahead by an executor of one thread; what `items` raises is raised here."""
-    waiting = deque(thread.submit(next, items, None) for _ in range(n))
-    try:
-        while (item := waiting.popleft().result()) is not None:
-            yield item
-            waiting.append(thread.submit(next, items, None))
-    finally:
-        for later in waiting:
-            later.cancel()
-
-
+# PyAV is imported where a video is opened: it is an optional dependency.
 MISSING: Final = "videos need PyAV, which is not installed: `pip install -c constraints.txt '.[video]'` brings it."
 # Containers of pictures and sound; playlists and the like, which name other files to read, are not among them.
 FORMATS: Final = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,gif,h264,hevc,m4v"
-WIDEST: Final = 8192  # pixels of a frame's longer side; what is announced is checked before a frame is decoded
+WIDEST: Final = 8192  # pixels of a frame's longer side, which is checked before a frame is decoded
+MOST_DAMAGED: Final = 1000  # packets; a file with more of them is noise
+SOUNDS: Final = ("aac", "mp3", "opus")  # what browsers play in an mp4
+CODEC: Final = "libx264"
+CODEC_OPTIONS: Final = {"preset": "veryfast", "crf": "20"}
+BT709: Final = 1  # the colours of HD video (ITU-T H.273); where a file states none, players guess by size
+LIMITED: Final = 1  # their range
+
+Item = TypeVar("Item")
+
+
+def prefetch(items: Iterator[Item], n: int) -> Generator[Item]:
+    """The items, up to `n` of which a thread makes in advance; an error of `items` is raised here.
+
+    Close the generator where it is not exhausted: that ends the thread.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, items, None) for _ in range(n))
+        try:
+            while (item := waiting.popleft().result()) is not None:
+                yield item
+                waiting.append(thread.submit(next, items, None))
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,15 @@ class Video:
         return int(self.stream.frames) or round(self._seconds * self.rate)
 
     @property
-    def sound_kept(self) -> bool:
+    def has_sound(self) -> bool:
+        """Whether there is sound."""
+        return bool(self.container.streams.audio)
+
+    @property
+    def can_copy_sound(self) -> bool:
         """Whether there is sound, of a kind that can be copied."""
         streams = self.container.streams.audio
-        return bool(streams) and kept_sound(streams[0])
+        return bool(streams) and streams[0].codec_context.name.removesuffix("float") in SOUNDS
 
     @property
     def _seconds(self) -> float:
@@ -115,7 +130,7 @@ class Video:
                 return
             except av.error.FFmpegError:
                 self._damaged += 1
-                if self._damaged > 1000:  # of a file that is noise
+                if self._damaged > MOST_DAMAGED:
                     return
                 continue
             yield from decoded
@@ -132,8 +147,8 @@ class Video:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Video]:
-    """A video file, closed again afterwards.
+def open_video(file: Path) -> Iterator[Video]:
+    """An open video file, closed when the block ends.
 
     Raises:
         UserError: PyAV is missing, there is no such file, it is no video, or its pictures are too large.
@@ -148,7 +163,8 @@ def opened(file: Path) -> Iterator[Video]:
     try:
         container = av.open(f"file:{file}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{file}: is no video that can be read ({_why(error)}).") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{file}: is no video that can be read ({reason}).") from error
     with container:
         if not container.streams.video:
             raise UserError(f"{file}: has no pictures, only sound.")
@@ -158,10 +174,6 @@ def opened(file: Path) -> Iterator[Video]:
         yield Video(file, container)
 
 
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def _upright(decoded: Any) -> np.ndarray:
     """The pixels, turned by the rotation that the file states for its player."""
     pixels: np.ndarray = decoded.to_ndarray(format="rgb24")
@@ -169,11 +181,8 @@ def _upright(decoded: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
-KEPT: Final = ("aac", "mp3", "opus")  # what browsers play in an mp4
-
-
 class Sound:
-    """Hands the packets on as far as the pictures have come, as a player wants them in the file."""
+    """Copies the packets of sound as far as the pictures have come: players want both side by side in the file."""
 
     def __init__(self, source: Any, container: Any) -> None:
         self._stream = container.add_stream_from_template(source.streams.audio[0])
@@ -182,34 +191,11 @@ class Sound:
         self._next: Any = next(self._packets, None)
 
     def until(self, seconds: float) -> None:
-        """Copy what sounds up to that time of the file."""
+        """Copy the sound up to that time of the file."""
         while self._next is not None and float(self._next.dts * self._next.time_base) <= seconds:
             self._next.stream = self._stream
             self._container.mux(self._next)
             self._next = next(self._packets, None)
-
-
-def kept_sound(stream: Any) -> bool:
-    """Whether a sound stream can be copied."""
-    return stream.codec_context.name.removesuffix("float") in KEPT
-
-
-@contextmanager
-def sound_of(file: Path, container: Any) -> Iterator[Sound]:
-    """The sound of a file that is copied into an output container."""
-    import av
-
-    with av.open(f"file:{file}") as source:
-        yield Sound(source, container)
-
-
-if TYPE_CHECKING:
-    pass  # codemod
-
-CODEC: Final = "libx264"
-OPTIONS: Final = {"preset": "veryfast", "crf": "20"}
-BT709: Final = 1  # the colours of HD video (ITU-T H.273): without a word on them players guess by size
-LIMITED: Final = 1  # their range
 
 
 class VideoWriter:
@@ -219,7 +205,7 @@ class VideoWriter:
         self._container = container
         self._sound = sound
         self._time_base = time_base
-        self._stream = container.add_stream(CODEC, rate=rate, options=dict(OPTIONS))
+        self._stream = container.add_stream(CODEC, rate=rate, options=dict(CODEC_OPTIONS))
         self._started = False
 
     def write(self, pixels: np.ndarray, pts: int) -> None:
@@ -237,7 +223,7 @@ class VideoWriter:
             self._sound.until(float(pts * self._time_base))
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Write the frames that the encoder still holds."""
         self._container.mux(self._stream.encode(None))
         if self._sound:
             self._sound.until(float("inf"))
@@ -252,7 +238,7 @@ class VideoWriter:
 
 
 @contextmanager
-def writing(file: Path, video: "Video") -> Iterator[VideoWriter]:
+def write_video(file: Path, video: Video) -> Iterator[VideoWriter]:
     """A writer with the frame rate and the times of `video`, and its sound if that can be copied.
 
     Raises:
@@ -266,7 +252,9 @@ def writing(file: Path, video: "Video") -> Iterator[VideoWriter]:
         with ExitStack() as open_files:
             options = {"movflags": "+faststart"}
             container = open_files.enter_context(av.open(f"file:{file}", "w", format="mp4", options=options))
-            sound = open_files.enter_context(sound_of(video.file, container)) if video.sound_kept else None
+            sound = None
+            if video.can_copy_sound:  # read once more: the frames of the open video are decoded meanwhile
+                sound = Sound(open_files.enter_context(av.open(f"file:{video.file}")), container)
             writer = VideoWriter(container, video.rate, video.time_base, sound)
             yield writer
             writer.finish()
