@@ -19,7 +19,7 @@ def test_it_prints_a_table_and_writes_a_page_that_holds_everything(mien: Command
     assert done.code == 0, done.err
     assert max(map(len, done.out.splitlines())) <= 80 or "/" in done.out.splitlines()[-1]
     assert re.search(r"accuracy +0\.\d{3} +0\.\d{3} +\+0\.\d{3} +\+0\.\d{3} to \+0\.\d{3} +B", done.out)
-    assert "configured otherwise: nothing" in done.out
+    assert "settings that differ: none" in done.out
     page = (store / "reports/compare.html").read_text()
     for said in (a[:8], b[:8], "Who is right", "McNemar", "Only B is right", "How they learnt", "B is more accurate"):
         assert said in page

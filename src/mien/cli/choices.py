@@ -21,8 +21,8 @@ DETECTORS: Final = {
 }
 
 
-def preset(name: Annotated[str | None, typer.Argument(help="A preset; without one they are listed.")] = None) -> None:
-    """List the presets, or write one's choices into params.yaml."""
+def preset(name: Annotated[str | None, typer.Argument(help="A preset; without it, all are listed.")] = None) -> None:
+    """List the presets, or write the choices of one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}
     if name is None:
@@ -42,7 +42,7 @@ def _list_presets(presets: dict[str, Path], chosen: dict[str, Any]) -> None:
         mark = "*" if read_yaml(file).items() <= chosen.items() else ""
         rows.add_row(mark, name, next(comments, "").lstrip("# ").strip())
     console().print(rows)
-    console().print(f"`mien preset NAME` writes one's choices into {PARAMS}; [bold]*[/bold] stands there now.")
+    console().print(f"`mien preset NAME` writes its choices into {PARAMS}; [bold]*[/bold] marks the present choice.")
 
 
 def _apply_preset(root: Path, name: str, file: Path) -> None:
@@ -74,7 +74,7 @@ def _update_yaml(file: Path, changed: dict[str, Any]) -> None:
 
 
 def data() -> None:
-    """List the data sets of conf/data, whether each is there, and the sources that can read one."""
+    """List the data sets of conf/data, whether each is present, and the sources that read them."""
     from dataclasses import fields
 
     from rich.table import Column
@@ -97,13 +97,13 @@ def data() -> None:
     for each in (data_sets, sources):
         console().print(each)
     console().print(
-        f"`data: NAME` in {PARAMS} chooses a data set; [bold]*[/bold] stands there now. "
-        "Another one is a folder in data/ and a file in conf/data that names its source."
+        f"`data: NAME` in {PARAMS} chooses a data set; [bold]*[/bold] marks the present choice. "
+        "A new one is a folder in data/ and a file in conf/data that names its source."
     )
 
 
 def models() -> None:
-    """List the models of conf/model, the faces that each takes, its trainable parameters, and what a face costs."""
+    """List the models of conf/model: the faces that each takes, its trainable parameters and its cost for a face."""
     from rich.table import Column
 
     from mien.base.settings import read_settings
@@ -125,8 +125,9 @@ def models() -> None:
         rows.add_row("*" if file.stem == chosen else "", file.stem, network, *_faces_and_cost(config))
     console().print(rows)
     console().print(
-        f"`model: NAME` in {PARAMS} chooses one; [bold]*[/bold] stands there now. Parameters count what is trained, "
-        f"for seven classes; multiply-adds are those of one face, of {FACE_SIZE} px where it takes any, in grey."
+        f"`model: NAME` in {PARAMS} chooses one; [bold]*[/bold] marks the present choice. Parameters are those that "
+        f"are trained, for seven classes; multiply-adds are those of one face, grey and of {FACE_SIZE} px where the "
+        "network takes any."
     )
 
 
@@ -162,5 +163,5 @@ def detector() -> None:
     console().print(rows)
     console().print(
         "\n`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` for once; "
-        "[bold]*[/bold] is chosen now."
+        "[bold]*[/bold] marks the present choice."
     )

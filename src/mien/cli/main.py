@@ -76,7 +76,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Say mien's version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print mien's version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Facial expressions: use the champion, see why it is champion, and steer what is trained next.

@@ -43,7 +43,7 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Where the report goes; by default reports/cross/MODEL-on-DATA.")
     ] = None,
 ) -> None:
-    """Measure a model on another data set than its own.
+    """Measure a model on a data set other than its own.
 
     Faces are cut from that data set's boxes as the model's own were (size, colour, margin, square, EXIF rotation).
     The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
@@ -107,7 +107,7 @@ def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
-    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one, in any of these forms.")],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other run, in any of these forms.")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"Where the page goes; by default {COMPARISON}.")
     ] = None,
@@ -158,20 +158,22 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     if compared.paired:
         out.print(f"They disagree on {len(compared.paired.disagreements):,} of {compared.paired.faces:,} faces.")
     keys = ", ".join(key for key, _, _ in compared.config)
-    out.print(f"[dim]configured otherwise:[/] {escape(keys or 'nothing')}")
+    out.print(f"[dim]settings that differ:[/] {escape(keys or 'none')}")
     out.print(f"[dim]the whole comparison:[/] {escape(str(page))}")
 
 
 def labels(
-    folds: Annotated[int, typer.Option(min=2, max=20, help="So many networks, each trained without one fold.")] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of those of conf/train.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/labels.")] = None,
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Number of networks, each trained without one fold.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each, in place of conf/train's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the page goes; by default reports/labels.")
+    ] = None,
 ) -> None:
     """List the faces whose labels are likely wrong, as a page sorted by suspicion. Nothing is changed.
 
     Confident learning on cross-validated predictions: the network and the settings that params.yaml chooses, with what
     the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
-    validation are judged: the test set stays closed. A killed run goes on where it was.
+    validation are judged: the test set stays closed. A run that was killed continues where it was.
     """
     from mien.evaluation.label_noise import PAGE, TABLE, judge_labels
 

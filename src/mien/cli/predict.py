@@ -36,22 +36,25 @@ def predict(
         list[str],
         typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for standard input."),
     ],
-    cropped: Annotated[bool, typer.Option("--cropped", help="Each photo is one face already: detect none.")] = False,
+    cropped: Annotated[bool, typer.Option("--cropped", help="Each photo is already one face: skip detection.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
     csv: Annotated[
-        str | None, typer.Option("--csv", metavar="FILE", help="Write a row for each face; - is stdout, and no table.")
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write a row for each face; - prints them in place of the table."),
     ] = None,
     annotate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write each picture there with its faces drawn in.")
+        Path | None, typer.Option(metavar="DIR", help="Write each picture into DIR with its faces drawn in.")
     ] = None,
-    every: Annotated[float, typer.Option(metavar="SECONDS", help="Of a video, a frame in so many seconds.")] = 1.0,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time between the frames of a video that are looked at.")
+    ] = 1.0,
     detector: DetectorOption = None,
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
     model: ModelOption = None,
     data: DataOption = None,
 ) -> None:
-    """Find the faces in photos and say their expressions.
+    """Find the faces in photos and videos, and name their expressions.
 
     The model is the champion of the data set that params.yaml chooses.
 
@@ -122,7 +125,7 @@ def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Pa
         problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTO_SUFFIXES)}).")
     elif others:
         videos = sum(_is_video(file) for file in everything)
-        seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video is taken when it is named)" if videos else ""
+        seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video has to be named itself)" if videos else ""
         remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} other than photos{seen}.")
     return photos
 

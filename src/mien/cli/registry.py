@@ -24,7 +24,7 @@ CROP: Final = Path("build/crop")
 EXPORTERS: Final = ("onnx", "onnxruntime", "onnxscript")
 
 Data = Annotated[str | None, typer.Option(metavar="NAME", help="The data set; by default params.yaml's.")]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the history.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the history.")]
 
 
 def card(
@@ -77,10 +77,12 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="By default NAME-VERSION.onnx in the current folder.")
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Weights and activations in eight bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Store weights and activations in eight bits.")] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check on, where its own faces are not here."),
+        typer.Option(
+            metavar="PHOTO", help="Photos, a folder or a glob to check with, where the model's own faces are missing."
+        ),
     ] = None,
 ) -> None:
     """Write a model as an ONNX file, checked against PyTorch.
@@ -146,14 +148,14 @@ def promote(
     data: Data = None,
     reason: Reason = "Promoted by hand.",
 ) -> None:
-    """Make a registered version champion, whatever the gate said."""
+    """Make a registered version champion, whatever the gate decided."""
     from mien.registry import promotion
 
     typer.echo(promotion.promote(_model_in_store(data), version, by=_user(), reason=reason))
 
 
 def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None:
-    """Bring back the champion before this one."""
+    """Bring back the previous champion."""
     from mien.registry import promotion
 
     typer.echo(promotion.rollback(_model_in_store(data), by=_user(), reason=reason))
@@ -214,17 +216,17 @@ def _event_rows(name: str, events: list[dict[str, Any]]) -> "Table":
 
 
 def sync() -> None:
-    """Send to the tracking store what it lacks, for example after it was down."""
+    """Send the tracking store what it is missing, for example after an outage."""
     from mien.tracking import publish
 
     typer.echo(publish.sync(find_root()))
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow UI on the tracking store (a lean server; Ctrl-C ends it)."""
+    """Serve the MLflow UI on the tracking store, with one worker; Ctrl-C ends it."""
     from mien.tracking.store import connect, database_file, shown, use_store
 
     uri = use_store(find_root())

@@ -40,14 +40,14 @@ def explain(
     name: Annotated[
         str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
     ] = None,
-    cropped: Annotated[bool, typer.Option("--cropped", help="The photo is one face already: detect none.")] = False,
+    cropped: Annotated[bool, typer.Option("--cropped", help="The photo is already one face: skip detection.")] = False,
     model: ModelOption = None,
     data: DataOption = None,
     detector: DetectorOption = None,
     min_face: MinFaceOption = None,
     min_score: MinScoreOption = None,
 ) -> None:
-    """Show where the network looked for its answer (Grad-CAM), as a picture.
+    """Draw where the network looked for its answer (Grad-CAM).
 
     docs/EXPLAIN.md says what such a picture shows, and what it does not.
     """
@@ -101,10 +101,10 @@ def video(
 ) -> None:
     """Draw the expressions of the faces into a video, smoothed over time.
 
-    Beside OUT.mp4 come OUT.timeline.csv, with every face of every frame, and OUT.timeline.png.
+    Also writes OUT.timeline.csv, with every face of every frame, and OUT.timeline.png.
 
     Exit code 0: the whole video was read and had a face; 1: not all of it could be read, or no face was in it; 2: it
-    is no video, or there is no model.
+    is not a video, or there is no model.
     """
     if out.suffix.lower() != ".mp4":
         fail(f"{out}: mien writes mp4; give it a name that ends in .mp4.", UNUSABLE)
@@ -144,11 +144,11 @@ def serve_page(
     ] = None,
     data: DataOption = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = PORT,
 ) -> None:
-    """Serve a web page that says the expressions in photos, before a camera and in videos.
+    """Serve a web page that names the expressions in photos, in videos and in front of a camera.
 
-    It answers with the champion, and takes up a newly promoted one without a restart. Limits: conf/app.yaml.
+    It answers with the champion, and with the next one without a restart. conf/app.yaml holds its limits.
     """
     os.environ.update(SILENT)
     from mien.base.settings import settings_of_use

@@ -46,7 +46,7 @@ TUNE: Final[dict[str, type]] = {"trials": list, "overruled": dict}
 
 
 def status() -> None:
-    """Say what the last `dvc repro` came to: accuracy, promotion, search, where to look next."""
+    """Summarise the last `dvc repro`: accuracy, promotion, search, where to look next."""
     root = find_root()
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:

@@ -34,14 +34,16 @@ MeasuredOption = Annotated[
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="NAME", help="Use the champion of this data set, not params.yaml's."),
+    typer.Option("--data", metavar="NAME", help="Use the champion of this data set, not of params.yaml's."),
 ]
 DetectorOption = Annotated[
     str | None, typer.Option("--detector", metavar="NAME", help="haar or yunet; see `mien detector`.")
 ]
-MinFaceOption = Annotated[int | None, typer.Option("--min-face", metavar="PIXELS", help="The smallest face's side.")]
+MinFaceOption = Annotated[
+    int | None, typer.Option("--min-face", metavar="PIXELS", help="Side of the smallest face to find.")
+]
 MinScoreOption = Annotated[
-    float | None, typer.Option("--min-score", metavar="0-1", help="The least score of a face (yunet).")
+    float | None, typer.Option("--min-score", metavar="0-1", help="Lowest score of a face to keep (yunet).")
 ]
 
 
