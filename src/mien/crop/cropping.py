@@ -1,71 +1,33 @@
-"""Photos to packed faces: decode each photo once, cut all its faces."""
+"""Cropping: every photo is decoded once, all its faces are cut, and packed in the order of the faces table."""
 
+import hashlib
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import cv2
+import joblib
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.crop.packed import INDEX, PIXELS, SPEC, CropIndex, FaceWriter, faces_digest
-from mien.crop.photo_faces import PhotoFaces, photo_faces
-from mien.crop.selection import CropConfig, select_faces
-from mien.runtime.decode import left_over_bytes_unmentioned
-from mien.sources.photos import Photos
+from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, FaceWriter, faces_digest
+from mien.crop.selection import CropConfig, problem_rows, select_faces
+from mien.runtime.cut import Box, BoxOutside, cut_face, face_box, reduction
+from mien.runtime.decode import UnreadablePhoto, decode_pixels, left_over_bytes_unmentioned, read_header
+from mien.sources.photos import PhotoMissing, Photos
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def map_in_order(
-    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int, ahead: int = 4
-) -> Iterator[Result]:
-    """`work` of each task, in the tasks' order; at most `ahead` tasks a worker are begun and not yet taken.
-
-    Threads, since OpenCV's decoding and resizing run without the interpreter's lock: as fast as processes
-    here, and nothing is copied from one to another.
-    """
-    with _opencv_in_one_thread(), ThreadPoolExecutor(workers) as pool:
-        begun: deque[Future[Result]] = deque()
-        try:
-            for task in tasks:
-                begun.append(pool.submit(work, task))
-                if len(begun) >= ahead * workers:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
-        finally:
-            for future in begun:
-                future.cancel()
-
-
-@contextmanager
-def _opencv_in_one_thread() -> Iterator[None]:
-    """N workers, each with OpenCV's own N threads, would fight for the cores."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
-
-
-UNKNOWN = "unknown"  # the class of a row whose label could not be read
+QUARANTINE: Final = "quarantine.csv"
+UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read
+PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
+BOX: Final = ["top", "left", "right", "bottom"]
+CUT_KEYS: Final = ("size", "colour", "margin", "square", "apply_exif_rotation")
 
 
 @dataclass(frozen=True)
@@ -86,35 +48,20 @@ class CropCounts:
 
     def table(self) -> pd.DataFrame:
         """Columns `label`, `outcome` ("kept" or a reason) and `faces`, a row per pair that occurs."""
-        rows = [{"label": label, "outcome": "kept", "faces": n} for label, n in self.kept.items()]
-        for reason, classes in self.dropped.items():
-            rows += [{"label": label, "outcome": reason, "faces": n} for label, n in classes.items()]
-        return pd.DataFrame(rows)
+        outcomes = {"kept": self.kept, **self.dropped}
+        rows = [(label, outcome, n) for outcome, classes in outcomes.items() for label, n in classes.items()]
+        return pd.DataFrame(rows, columns=["label", "outcome", "faces"])
 
 
-def count_crops(
-    index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int, reduced: dict[int, int]
-) -> CropCounts:
-    """Counts from the index of packed faces and the quarantine."""
-    labels = index["label"].value_counts()
-    kept = {name: int(labels.get(i, 0)) for i, name in enumerate(classes)}
-    dropped = {
-        str(reason): _by_class(rows["label"], classes) for reason, rows in quarantine.groupby("reason", sort=True)
-    }
-    by = {f"1/{factor}": photos for factor, photos in sorted(reduced.items())}
-    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, by)
+@dataclass
+class PhotoFaces:
+    """The outcome of one photo: each of the rows that name it is kept or dropped."""
 
-
-def _by_class(labels: pd.Series, classes: tuple[str, ...]) -> dict[str, int]:
-    counts = labels.replace("", UNKNOWN).value_counts()
-    return {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
-
-
-QUARANTINE: Final = "quarantine.csv"
-PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
-CHANNELS: Final = {"rgb": 3, "grey": 1}
-BOX: Final = ["top", "left", "right", "bottom"]
-SPEC_KEYS: Final = ("size", "colour", "margin", "square", "apply_exif_rotation")
+    digest: str = ""  # of the photo's bytes
+    reduced: int = 1  # the photo was decoded at 1/reduced of its size
+    kept: list[tuple[int, Box, np.ndarray]] = field(default_factory=list)  # row, box in the photo, (H, W, C) uint8
+    dropped: list[tuple[str, int, str]] = field(default_factory=list)  # reason, row, sentence
+    clamped: int = 0  # faces whose box left the photo in part
 
 
 def crop_faces(
@@ -129,62 +76,161 @@ def crop_faces(
 ) -> CropCounts:
     """Cut the faces of a faces table and write faces.npy, index.parquet, quarantine.csv and crop.json into `out`.
 
-    Faces stand in the order in which the table first names their photos. Every row that gave no face stands
-    in quarantine.csv with its reason, after the `problems` that the source had found.
-    `classes` are the names of the labels 0, 1, ... Memory does not grow
-    with the number of photos, except for the table and the index, about 1 kB a face.
+    The packed faces are in the order in which the table first names their photos. Every row that gave no face is
+    in quarantine.csv with its reason, after the `problems` that the source had found. `classes` are the names of the
+    labels 0, 1, ... Memory does not grow with the photos, except for the table and the index, about 1 kB a face.
 
     Raises:
         UserError: no row passes the filter, or none of those that did could be cut.
     """
     selected, left_out = select_faces(faces, config)
     selected = selected.reset_index(drop=True)
-    cut = CropIndex(selected)
-    shape = (config.size, config.size, CHANNELS[config.colour])
-    with FaceWriter(out / PIXELS, shape) as writer:
-        for photo in _photos_in_order(selected, photos, config, progress):
-            for face in photo.faces:
+    kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
+    dropped: list[tuple[str, int, str]] = []
+    clamped, reduced = 0, Counter[int]()
+    with FaceWriter(out / PIXELS, (config.size, config.size, 3 if config.colour == "rgb" else 1)) as writer:
+        for photo in _cut_in_order(selected, photos, config, progress):
+            for row, box, face in photo.kept:
                 writer.append(face)
-            cut.note(photo)
-    index = cut.index()
-    found = [] if problems is None else [problems]
-    quarantine = pd.concat([*found, left_out, cut.quarantine()], ignore_index=True)
-    if index.empty:
+                kept.append((row, box, photo.digest, short_digest(face.tobytes())))
+            dropped += photo.dropped
+            clamped += photo.clamped
+            reduced[photo.reduced] += bool(photo.kept)
+    uncut = sorted(dropped)
+    uncut_rows = problem_rows(
+        selected.iloc[[row for _, row, _ in uncut]], [why for why, *_ in uncut], [detail for *_, detail in uncut]
+    )
+    quarantine = pd.concat([*([] if problems is None else [problems]), left_out, uncut_rows], ignore_index=True)
+    if not kept:
         raise UserError(
             f"none of {len(selected):,} faces could be cut: "
             + ", ".join(f"{n:,} {reason}" for reason, n in quarantine["reason"].value_counts().items())
             + "; check that conf/data names the right folder of photos."
         )
+    index = _index(selected, kept)
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
-    cut_as = {key: getattr(config, key) for key in SPEC_KEYS}
-    spec = cut_as | {"classes": classes, "n": len(index), "digest": faces_digest(index)}
+    cut = {key: getattr(config, key) for key in CUT_KEYS}
+    spec = cut | {"classes": classes, "n": len(index), "digest": faces_digest(index)}
     (out / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
-    return count_crops(index, quarantine, classes, cut.clamped, cut.reduced)
+    return _count(index, quarantine, classes, clamped, reduced)
 
 
-def _photos_in_order(
-    selected: pd.DataFrame, photos: Photos, config: CropConfig, progress: bool
-) -> Iterator[PhotoFaces]:
-    """What each photo gave, in the order in which the table first names the photos."""
+def _index(selected: pd.DataFrame, kept: list[tuple[int, Box, str, str]]) -> pd.DataFrame:
+    """The index of the packed faces."""
+    rows, boxes, photo_digests, face_digests = zip(*kept, strict=True)
+    edges = np.array(boxes, np.int32)
+    columns = {
+        "row": np.arange(len(kept), dtype=np.int64),
+        **{name: edges[:, i] for i, name in enumerate(BOX)},
+        "face_size": np.minimum(edges[:, 3] - edges[:, 0], edges[:, 2] - edges[:, 1]),
+        "photo_digest": list(photo_digests),
+        "face_digest": list(face_digests),
+    }
+    return selected.iloc[list(rows)].reset_index(drop=True).assign(**columns)[list(COLUMNS)]
+
+
+def _cut_in_order(selected: pd.DataFrame, photos: Photos, config: CropConfig, progress: bool) -> Iterator[PhotoFaces]:
+    """The outcome of each photo, in the order in which the table first names the photos.
+
+    Threads, since OpenCV decodes and resizes without the interpreter's lock: as fast as processes here, and nothing
+    is copied from one to another.
+    """
     boxes = selected[BOX].to_numpy()
     codes, images = pd.factorize(selected["image"])
     order = np.argsort(codes, kind="stable")  # the rows of each photo side by side
-    ends = np.cumsum(np.bincount(codes))
-    starts = range(0, len(images), PHOTOS_PER_TASK)
+    rows_of = np.split(order, np.cumsum(np.bincount(codes))[:-1])
 
     def work(start: int) -> list[PhotoFaces]:
-        found = []
-        for photo in range(start, min(start + PHOTOS_PER_TASK, len(images))):
-            at = order[ends[photo - 1] if photo else 0 : ends[photo]]
-            found.append(photo_faces(photos, images[photo], at.tolist(), boxes[at], config))
-        return found
+        some = range(start, min(start + PHOTOS_PER_TASK, len(images)))
+        return [cut_photo(photos, images[i], rows_of[i].tolist(), boxes[rows_of[i]], config) for i in some]
 
+    pool = joblib.Parallel(config.workers or -1, prefer="threads", return_as="generator", pre_dispatch="4*n_jobs")
+    tasks = (joblib.delayed(work)(start) for start in range(0, len(images), PHOTOS_PER_TASK))
     # `disable=None`: quiet where stderr is no terminal
     with (
         tqdm(total=len(images), unit=" photos", desc="crop", disable=None if progress else True) as bar,
         left_over_bytes_unmentioned(),
+        _opencv_in_one_thread(),
     ):
-        for done in map_in_order(work, starts, config.workers or cores()):
+        for done in pool(tasks):
             yield from done
             bar.update(len(done))
+
+
+@contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """N workers, each with OpenCV's own N threads, would fight for the cores."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, config: CropConfig) -> PhotoFaces:
+    """The faces of one photo.
+
+    Args:
+        photos: where the photo is read from.
+        image: its name.
+        rows: the caller's numbers of the faces; handed back with each.
+        boxes: (len(rows), 4) integers, the faces' boxes as top, left, right, bottom.
+        config: size, colour, margin and so on.
+    """
+    outcome = PhotoFaces()
+    placed: list[tuple[int, Box]] = []
+    rotation = config.apply_exif_rotation
+    try:
+        data = photos.read(image)
+        outcome.digest = short_digest(data)
+        header = read_header(data, max_megapixels=config.max_megapixels, apply_exif_rotation=rotation)
+        for row, box in zip(rows, boxes.tolist(), strict=True):
+            try:
+                inside = face_box(box, header.height, header.width, margin=config.margin, square=config.square)
+            except BoxOutside as error:
+                outcome.dropped.append(("box_outside", row, str(error)))
+                continue
+            top, left, right, bottom = box
+            outcome.clamped += right > header.width or bottom > header.height or (min(top, left) < 0 < right)
+            placed.append((row, inside))
+        if not placed:
+            return outcome
+        if config.scaled_decoding and header.is_jpeg:
+            outcome.reduced = reduction([box for _, box in placed], config.size)
+        lowest = max(box.bottom for _, box in placed)
+        photo = decode_pixels(
+            data,
+            header,
+            colour=config.colour,
+            reduce=outcome.reduced,
+            apply_exif_rotation=rotation,
+            down_to=lowest,
+        )
+    except PhotoMissing as error:
+        outcome.dropped = [(error.reason, row, str(error)) for row in rows]
+    except UnreadablePhoto as error:
+        unread = [row for row, _ in placed] or rows
+        outcome.dropped += [(error.reason, row, error.detail) for row in unread]
+    else:
+        outcome.kept = [(row, box, cut_face(photo, box, config.size, outcome.reduced)) for row, box in placed]
+    return outcome
+
+
+def short_digest(data: bytes) -> str:
+    """The first 32 hex digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _count(
+    index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int, reduced: Counter[int]
+) -> CropCounts:
+    labels = index["label"].value_counts()
+    kept = {name: int(labels.get(i, 0)) for i, name in enumerate(classes)}
+    dropped: dict[str, dict[str, int]] = {}
+    for reason, rows in quarantine.groupby("reason", sort=True):
+        counts = rows["label"].replace("", UNKNOWN).value_counts()
+        dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
+    by = {f"1/{factor}": photos for factor, photos in sorted(reduced.items()) if photos}
+    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, by)

@@ -1,4 +1,4 @@
-"""What is cropped, and the selection of faces by confidence."""
+"""Settings of cropping, and the selection of faces by confidence."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.table import problems_table
+from mien.sources.table import PROBLEM_COLUMNS
 
 COLOURS = ("rgb", "grey")
 
@@ -52,38 +52,32 @@ def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame,
     Raises:
         UserError: no row is left; names the threshold, the counts and the spread of the confidences.
     """
-    low = (faces["confidence"] <= config.min_confidence).to_numpy()
+    confidence, threshold = faces["confidence"], config.min_confidence
+    low = (confidence <= threshold).to_numpy()
     if low.all():
-        raise UserError(_nothing_left(faces["confidence"], config.min_confidence))
+        quantiles = ", ".join(f"{q:.0%} {confidence.quantile(q):g}" for q in (0.1, 0.5, 0.9, 0.99))
+        raise UserError(
+            f"none of {len(faces):,} faces has a confidence above min_confidence {threshold:g}: they go from "
+            f"{confidence.min():g} to {confidence.max():g} (quantiles {quantiles}); lower min_confidence in conf/crop."
+        )
     above = np.flatnonzero(~low)
     chosen = above
     if 0 < config.max_rows < len(above):
-        draw = np.random.default_rng(config.sample_seed).choice(above, config.max_rows, replace=False)
-        chosen = np.sort(draw)
+        chosen = np.sort(np.random.default_rng(config.sample_seed).choice(above, config.max_rows, replace=False))
     not_drawn = np.setdiff1d(above, chosen)
-    threshold = f"is not above min_confidence {config.min_confidence:g}"
-    details = [f"confidence {value:g} {threshold}" for value in faces["confidence"][low]]
+    details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
     left_out = (
-        dropped_rows(faces[low], "low_confidence", details),
-        dropped_rows(faces.iloc[not_drawn], "not_sampled", [f"max_rows is {config.max_rows}"] * len(not_drawn)),
+        problem_rows(faces[low], ["low_confidence"] * len(details), details),
+        problem_rows(
+            faces.iloc[not_drawn], ["not_sampled"] * len(not_drawn), [f"max_rows is {config.max_rows}"] * len(not_drawn)
+        ),
     )
     return faces.iloc[chosen], pd.concat(left_out, ignore_index=True)
 
 
-def dropped_rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
+def problem_rows(faces: pd.DataFrame, reasons: list[str], details: list[str]) -> pd.DataFrame:
     """Rows of the faces table as rows of the problems table; `where` is the photo."""
-    rows = zip(faces["face_id"], faces["image"], faces["label"], details, strict=True)
-    return problems_table(
-        [
-            {"where": i, "face_id": f, "image": i, "label": WITH_CONTEMPT[label], "reason": reason, "detail": detail}
-            for f, i, label, detail in rows
-        ]
-    )
-
-
-def _nothing_left(confidence: pd.Series, threshold: float) -> str:
-    quantiles = ", ".join(f"{q:.0%} {confidence.quantile(q):g}" for q in (0.1, 0.5, 0.9, 0.99))
-    return (
-        f"none of {len(confidence):,} faces has a confidence above min_confidence {threshold:g}: they go from "
-        f"{confidence.min():g} to {confidence.max():g} (quantiles {quantiles}); lower min_confidence in conf/crop."
-    )
+    labels = [WITH_CONTEMPT[label] for label in faces["label"]]
+    columns = {"where": faces["image"], "face_id": faces["face_id"], "image": faces["image"]}
+    table = pd.DataFrame(columns).assign(label=labels, reason=reasons, detail=details)
+    return table[list(PROBLEM_COLUMNS)].astype("str").reset_index(drop=True)

@@ -1,24 +1,18 @@
 """Near copies of faces: which crops show one photo.
 
-Along orthonormal axes, x . y <= x1 y1 + ... + xk yk + |rest of x| |rest of y| (Cauchy-Schwarz), and along any one of
-them x and y lie at most |x - y| = sqrt(2 - 2 x . y) apart. The vectors' first k = 31 principal axes of 256
-hold most of their length: of FER2013's pairs one in 2,500 passes the bound at 0.88, and only those are correlated in
-full. The bound loses no pair. What still grows with the square is a product of 32 numbers for two pairs in three.
-
 Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
 those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
 correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import cv2
+import joblib
 import numpy as np
 import pandas as pd
 
-from mien.crop.cropping import cores, map_in_order
 from mien.crop.packed import PackedFaces
 
 
@@ -53,6 +47,7 @@ SIDE: Final = 32  # pixels at which faces are compared
 EDGE: Final = 5  # cut off all around the one that is moved, so that it can move by this much
 ENLARGED: Final = 36  # pixels of the one that it is moved over, beside SIDE
 PAIRS_PER_TASK: Final = 256
+ROUNDING: Final = 1e-6  # added, so that identical faces correlate where 1 is asked for
 
 
 def grey_thumbnail(face: np.ndarray, side: int) -> np.ndarray:
@@ -76,7 +71,8 @@ def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) ->
     def work(start: int) -> list[bool]:
         return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
 
-    found = map_in_order(work, range(0, len(places), PAIRS_PER_TASK), cores())
+    tasks = (joblib.delayed(work)(start) for start in range(0, len(places), PAIRS_PER_TASK))
+    found = joblib.Parallel(-1, prefer="threads")(tasks)
     return np.asarray([alike for task in found for alike in task], bool)
 
 
@@ -103,11 +99,8 @@ def _alike(one: _Views, other: _Views, at_least: float) -> bool:
     return False
 
 
-AXES: Final = 31  # principal axes; 24 let twice as many pairs pass, 47 make the products dearer
-ROWS: Final = 256  # a tile of the product is ROWS x COLUMNS, 2 MB: what a core's cache holds
-COLUMNS: Final = 2048
-AT_ONCE: Final = 16_384  # pairs correlated in full at a time: 32 MB of vectors
-ROUNDING: Final = 1e-5  # above the rounding of float32, so that the bound stays one
+BLOCK: Final = 1 << 23  # correlations computed at a time in float32: 32 MB
+AT_ONCE: Final = 1 << 14  # pairs correlated in float64 at a time: 32 MB of vectors
 
 
 def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,43 +108,17 @@ def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, 
 
     `vectors` (N, D) float32 are of mean 0 and length 1, so that a product is a correlation.
     """
-    bounds = _bounds(vectors)
-    order = np.argsort(bounds[:, 0], kind="stable")
     pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for places in _possible(bounds[order], at_least):
-        for start in range(0, len(places), AT_ONCE):
-            rows = order[places[start : start + AT_ONCE]]
-            found = np.einsum("ij,ij->i", vectors[rows[:, 0]], vectors[rows[:, 1]], dtype=np.float64)
-            found += 1e-6  # rounding must not lose identical vectors where 1 is asked for
-            pairs.append(np.sort(rows[found >= at_least], axis=1))
-            correlations.append(found[found >= at_least].astype(np.float32))
-    whole = np.concatenate(pairs)
-    in_order = np.lexsort((whole[:, 1], whole[:, 0]))
-    return whole[in_order], np.concatenate(correlations)[in_order]
-
-
-def _bounds(vectors: np.ndarray) -> np.ndarray:
-    """(N, k + 1) float32, whose products are nowhere below the correlations: k coordinates and the rest's length."""
-    spread, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
-    principal = axes[:, np.argsort(-spread, kind="stable")[:AXES]].astype(np.float32)
-    coordinates = vectors @ principal
-    rest = 1 - np.square(coordinates, dtype=np.float64).sum(axis=1, keepdims=True)
-    return np.concatenate([coordinates, np.sqrt(np.maximum(rest, 0) + ROUNDING)], axis=1, dtype=np.float32)
-
-
-def _possible(bounds: np.ndarray, at_least: float) -> Iterator[np.ndarray]:
-    """Pairs (P, 2) of rows, smaller first, whose bound reaches `at_least`; `bounds` are sorted by the first axis."""
-    first, n = np.ascontiguousarray(bounds[:, 0]), len(bounds)
-    apart = np.sqrt(max(2 - 2 * at_least, 0)) + 1e-3
-    for top in range(0, n, ROWS):
-        rows = bounds[top : top + ROWS]
-        end = int(np.searchsorted(first, rows[-1, 0] + apart, side="right"))
-        for left in range(top, end, COLUMNS):
-            columns = bounds[left : min(left + COLUMNS, end)]
-            reached = np.flatnonzero(rows @ columns.T >= at_least - ROUNDING)
-            above, beside = np.divmod(reached, len(columns))
-            places = np.stack([above + top, beside + left], axis=1)
-            yield places[places[:, 0] < places[:, 1]]
+    step = max(BLOCK // max(len(vectors), 1), 1)
+    for top in range(0, len(vectors), step):
+        block = vectors[top : top + step] @ vectors[top:].T
+        rows, columns = np.nonzero(block >= at_least - 10 * ROUNDING)
+        found = np.stack([rows, columns], axis=1)[columns > rows] + top
+        for some in np.array_split(found, len(found) // AT_ONCE + 1):
+            exact = np.einsum("ij,ij->i", vectors[some[:, 0]], vectors[some[:, 1]], dtype=np.float64) + ROUNDING
+            pairs.append(some[exact >= at_least])
+            correlations.append(exact[exact >= at_least].astype(np.float32))
+    return np.concatenate(pairs), np.concatenate(correlations)
 
 
 THUMBNAIL: Final = 16  # pixels
