@@ -15,12 +15,10 @@ ANEW: Final = "`dvc repro ingest` writes it anew"
 
 
 def run(config: Config, listener: Listener) -> None:
-    """Cut every face that passes the filter, and show what was cut and what was not."""
+    """Cut every face that passes the filter, and count what was cut and what was not."""
     import pandas as pd
 
     from mien.crop.cropping import crop_faces
-    from mien.crop.packed import open_faces
-    from mien.reporting.contact_sheets import write_contact_sheets
     from mien.sources.source import get_source
     from mien.sources.table import FACES_DTYPES
 
@@ -31,9 +29,7 @@ def run(config: Config, listener: Listener) -> None:
     with Outs("crop") as outs:
         build = outs.folder("build/crop")
         counts = crop_faces(faces, photos, config.crop, build, classes=classes, problems=problems)
-        pictures = outs.folder("reports/crop")
-        write_contact_sheets(open_faces(build), pictures)
-        counts.table().to_csv(pictures / "kept_dropped.csv", index=False)
+        counts.table().to_csv(outs.path("reports/crop/kept_dropped.csv"), index=False)
         outs.path("reports/crop.json").write_text(json.dumps(counts.as_dict(), indent=2) + "\n")
     dropped = ", ".join(f"{sum(classes.values()):,} {reason}" for reason, classes in counts.dropped.items())
     print(f"crop: {counts.faces:,} faces of {counts.photos:,} photos; dropped: {dropped or 'none'}")

@@ -52,7 +52,8 @@ def test_from_archives_to_parts(workspace: Path) -> None:
     about = json.loads((workspace / "build/split/split.json").read_text())
     assert about["data_digest"] == packed.spec["digest"]
     assert json.loads((workspace / "reports/split.json").read_text())["overlap"]["train_and_test"] == 0
-    assert len(list((workspace / "reports/crop").glob("contact_*.png"))) == 7
+    kept_dropped = pd.read_csv("reports/crop/kept_dropped.csv")
+    assert kept_dropped.groupby("outcome")["faces"].sum().to_dict() == {"kept": 63, **reasons}
 
 
 def test_a_class_that_no_row_has_is_said_to_be_absent(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
