@@ -68,7 +68,11 @@ def run_stage(stage: str, choices: list[str]) -> None:
 
 
 def _listener(stage: str) -> Listener:
-    return Silent()
+    if stage not in TRACKED:
+        return Silent()
+    from mien.tracking.live import LiveTracking  # stages that are not tracked do without it
+
+    return LiveTracking(Path.cwd())
 
 
 def _sentence(error: OSError) -> str:

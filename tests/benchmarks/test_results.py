@@ -13,9 +13,9 @@ from benchmarks.results import BEGIN, END, ROOT, SYSTEMS, main, with_tables
 from benchmarks.tracked_runs import newest_run
 from mien.base.errors import UserError
 from mien.base.settings import read_plain_yaml, read_settings
-from mien.tracking.live_run import LiveRun
-from mien.tracking.publish import publish, training_identity, training_params
-from mien.tracking.store import connect, use_store
+from mien.tracking.live import LiveTracking
+from mien.tracking.publish import publish
+from mien.tracking.store import connect
 from tests.stores import checkout, no_store
 
 __all__ = ["checkout", "no_store"]
@@ -82,14 +82,13 @@ def track(
     """A training as the stages track it, while it runs or only afterwards."""
     lineage = write(root, digest, train=train or {}, run=run, split=split)
     if live:
-        writer = LiveRun(str(root), use_store(root), training_identity(lineage), os.getpid(), "none")
-        writer.take(["params", training_params(lineage)])
-        writer.send()
-        for epoch, loss in enumerate((1.5, 1.25)):
-            writer.take(["metrics", epoch, {"val_loss": loss}, None])
-            writer.send()
-        writer.take(["close", "FINISHED", True])
-        writer.send()
+        listener = LiveTracking(root)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mien.tracking.live.CLOSE_WITHIN", 60.0)  # on a busy machine
+            listener.started(lineage)
+            for epoch, loss in enumerate((1.5, 1.25)):
+                listener.epoch({"epoch": epoch, "val_loss": loss})
+            listener.ended("finished")
     else:
         publish(root, "training")
     if evaluated:

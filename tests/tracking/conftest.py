@@ -15,7 +15,7 @@ LINEAGE = {
     "data": "tiny",
     "model": "resnet4",
     "choices": {"data": "tiny", "optim": "adam"},
-    "config": {"data": {"path": "data/tiny"}, "optim": {"lr": 0.01, "name": "adam"}},
+    "config": {"data": {"name": "tiny"}, "optim": {"lr": 0.01, "name": "adam"}},
     "search": {"trials": 2, "overruled": {"optim.lr": {"config": 0.01, "search": 0.003}}},
     "data_digest": "a" * 64,
     "split_digest": "b" * 64,
@@ -47,7 +47,7 @@ TUNE = {
 @pytest.fixture
 def trained(checkout: Path) -> Path:
     """The checkout after tune, train and evaluate."""
-    for folder in ("build/train", "build/evaluate", "reports/train", "reports/evaluate"):
+    for folder in ("build/train", "build/evaluate", "reports/evaluate"):
         (checkout / folder).mkdir(parents=True)
     (checkout / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
     (checkout / "build/train/history.csv").write_text("epoch,val_loss,val_accuracy\n0,1.5,0.4\n1,1.25,\n")
@@ -55,6 +55,5 @@ def trained(checkout: Path) -> Path:
     (checkout / "reports/tune.json").write_text(json.dumps(TUNE))
     (checkout / "reports/report.html").write_text("<p>report</p>")
     (checkout / "reports/evaluate/confusion.png").write_bytes(b"png")
-    (checkout / "reports/train/curves.png").write_bytes(b"png")
     (checkout / "dvc.lock").write_text("stages: {}\n")
     return checkout

@@ -58,7 +58,7 @@ class Trained:
         params = {key: str(value) for key, value in training_params(read_lineage(self.root / "build/train")).items()}
         wrong += [f"parameter {key}" for key, value in params.items() if run.data.params.get(key) != value]
         files = {file.path for file in client.list_artifacts(run.info.run_id, "training")}
-        names = ("history.csv", "lineage.json", "train.json", "curves.png")
+        names = ("history.csv", "lineage.json", "train.json")
         wrong += [f"file {name}" for name in names if f"training/{name}" not in files]
         wrong += [f"tag {tag}" for tag in ("mien.data_digest", "mien.dvc_lock") if tag not in run.data.tags]
         if run.info.status != "FINISHED":

@@ -12,7 +12,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy.exc import DBAPIError
 
 from mien.base.errors import UserError
-from mien.tracking.store import connect, why_not_opened
+from mien.tracking.store import connect, unusable_database
 
 OLDER = "75868b020152"  # the last but one
 LONG_AGO = "bda7b8c39065"  # of June 2025: 42 tables fewer
@@ -29,8 +29,12 @@ def set_revision(file: Path, revision: str | None) -> None:
 
 
 CASES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
-    ("older", lambda f: set_revision(f, OLDER), ("is of an older MLflow", "`mlflow db upgrade sqlite:///")),
-    ("newer", lambda f: set_revision(f, "ffffffffffff"), ("schema version ffffffffffff", "newer MLflow", "install")),
+    ("older", lambda f: set_revision(f, OLDER), ("has MLflow's schema 75868b020152", "`mlflow db upgrade sqlite:///")),
+    (
+        "newer",
+        lambda f: set_revision(f, "ffffffffffff"),
+        ("schema ffffffffffff", "installed"),
+    ),
     ("without", lambda f: set_revision(f, None), ("no database of MLflow's", "no schema version", "move it away")),
     ("garbage", lambda f: f.write_bytes(b"garbage " * 999), ("damaged one (file is not a database)", "move it away")),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:99_999]), ("damaged one (", "`dvc repro` and `mien sync`")),
@@ -68,7 +72,7 @@ def test_a_store_of_long_ago_is_migrated_and_keeps_what_it_holds(checkout: Path)
 
 def test_no_password_is_shown() -> None:
     error = MlflowException("Detected out-of-date database schema (found version 75868b020152, but expected x).")
-    sentence = why_not_opened("postgresql://mien:secret@db.example/mlflow", error)
+    sentence = unusable_database("postgresql://mien:secret@db.example/mlflow", error)
     assert sentence is not None and "db.example" in sentence and "secret" not in sentence
     assert '`mlflow db upgrade "$MLFLOW_TRACKING_URI"`' in sentence
 
@@ -76,4 +80,4 @@ def test_no_password_is_shown() -> None:
 def test_passing_trouble_is_no_damage(checkout: Path) -> None:
     with pytest.raises(DBAPIError) as busy:
         raise DBAPIError("", {}, sqlite3.OperationalError("database is locked"))
-    assert why_not_opened("sqlite:///x", busy.value) is None
+    assert unusable_database("sqlite:///x", busy.value) is None

@@ -2,27 +2,28 @@
 
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from mien.tracking.live import LiveTracking
 from mien.tracking.publish import publish, sync
-from mien.tracking.run_logger import RunLogger
-from mien.tracking.runs import RunIdentity, find_run, of_epoch
+from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import URI, connect
 from tests.faults import FaultProxy, Mode, fault_proxy
 from tests.servers import server_on_postgresql, server_on_sqlite
 from tests.stores import no_store, with_store
+from tests.tracking.conftest import LINEAGE
 from tests.tracking.stage import Heard, Trained, prepared, run_train
 
 __all__ = ["no_store", "server_on_postgresql", "server_on_sqlite"]
 
 
-PATIENT = 60.0  # seconds: a busy machine needs more than ten to import MLflow, and these trainings take one
+PATIENT = 60.0  # seconds: a busy machine needs more than two for a whole training, and these take one
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def undisturbed(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Traine
     shutil.copytree(faces, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(URI, raising=False)
-        patch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", PATIENT)
+        patch.setattr("mien.tracking.live.CLOSE_WITHIN", PATIENT)
         trained = run_train(with_store(root), "undisturbed")
         assert trained.missing() == []
         os.environ.pop(URI, None)
@@ -57,7 +58,7 @@ def proxy(request: pytest.FixtureRequest, root: Path, monkeypatch: pytest.Monkey
     with fault_proxy(request.getfixturevalue(f"server_on_{request.param}")) as between:
         monkeypatch.setenv(URI, between.address)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        monkeypatch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", PATIENT)
+        monkeypatch.setattr("mien.tracking.live.CLOSE_WITHIN", PATIENT)
         yield between
 
 
@@ -99,11 +100,11 @@ def test_a_failing_server_changes_nothing_but_one_warning(
 
 
 @pytest.mark.parametrize("proxy", ["sqlite", "postgresql"], indirect=True)
-def test_the_process_left_behind_and_a_sync_send_nothing_twice(
+def test_the_thread_left_behind_and_a_sync_send_nothing_twice(
     proxy: FaultProxy, root: Path, undisturbed: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when `evaluate` follows a training that did not wait for a slow server."""
-    monkeypatch.setattr("mien.tracking.run_logger.CLOSE_WITHIN", 0.1)
+    """As when another stage follows a training that did not wait for a slow server."""
+    monkeypatch.setattr("mien.tracking.live.CLOSE_WITHIN", 0.1)
     proxy.fail_at("runs/log-batch", 3, "hang")
     trained = run_train(root, name())
     assert len(trained.warnings) == 1 and "not done within 0.1 s" in trained.warnings[0]
@@ -115,31 +116,34 @@ def test_the_process_left_behind_and_a_sync_send_nothing_twice(
     assert trained.weights == undisturbed.weights
 
 
-def test_what_failed_goes_up_at_the_end_if_the_server_is_back(proxy: FaultProxy, tmp_path: Path) -> None:
-    identity = RunIdentity(name(), "back", "d1")
-    logger = RunLogger(tmp_path)
-    proxy.fail_at("runs/log-batch", 3, "500")
-    logger.start(identity, {"lr": 0.1})
+def test_what_failed_is_sent_at_the_end_if_the_server_is_back(
+    proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.tracking.live.RETRY_AFTER", 0.0)
+    lineage = {**LINEAGE, "data": name()}
+    listener = LiveTracking(tmp_path)
+    proxy.fail_at("runs/log-batch", 4, "500")
     epochs = iter(range(10_000))
-    heard = Heard()
-    with heard:
-        wait_until(lambda: logger.metrics(next(epochs), {"val_loss": 1.0}) or bool(heard.warnings))
+    with Heard() as heard:
+        listener.started(lineage)
+        while not heard.warnings:
+            listener.epoch({"epoch": next(epochs), "val_loss": 1.0})
+            time.sleep(0.1)
         proxy.set("work")
-        logger.metrics(last := next(epochs), {"val_loss": 0.5})
-        logger.close()
+        listener.epoch({"epoch": (last := next(epochs)), "val_loss": 0.5})
+        wait_until(lambda: find_run(connect(), lineage["data"], "d1") is not None)
+        listener.ended("failed")
     wait_until(lambda: not senders())
-    run = find_run(connect(), identity.experiment, "d1")
-    assert run is not None and run.info.status == "FINISHED"
+    run = find_run(connect(), lineage["data"], "d1")
+    assert run is not None and run.info.status == "FAILED"
     stored = connect().get_metric_history(run.info.run_id, *of_epoch({"val_loss": 0.0}))
     assert sorted(metric.step for metric in stored) == list(range(last + 1))
     assert len(heard.warnings) == 1
 
 
-def senders() -> list[psutil.Process]:
-    """The processes that still send."""
-    gone = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    children = [child for child in psutil.Process().children() if child.status() not in gone]
-    return [child for child in children if "mien.tracking.live" in child.cmdline()]
+def senders() -> list[threading.Thread]:
+    """The threads that still send."""
+    return [thread for thread in threading.enumerate() if thread.name == "mien-tracking"]
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

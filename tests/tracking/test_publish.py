@@ -11,8 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
 from mien.tracking.publish import publish, sync
-from mien.tracking.run_logger import RunLogger
-from mien.tracking.runs import RunIdentity, find_run
+from mien.tracking.runs import find_run
 from mien.tracking.store import URI, connect, shown
 from tests.stores import with_store
 
@@ -40,20 +39,9 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
     (data,) = run.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("tiny", "a" * 36)
     assert artifacts(connect(), run, "training") == [
-        "training/curves.png",
         "training/history.csv",
         "training/lineage.json",
     ]
-
-
-def test_a_closing_logger_publishes_what_the_stage_wrote(trained: Path) -> None:
-    logger = RunLogger(trained, close_within=60)
-    logger.start(RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), {})
-    logger.close(publish=True)
-    run = run_of()
-    assert run.info.status == "FINISHED"
-    assert len(artifacts(connect(), run, "training")) == 3
-    assert "training: 0 parameters, 0 metrics, 0 files" in sync(trained)
 
 
 def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) -> None:
@@ -96,33 +84,22 @@ def test_trials_are_children_of_the_training(trained: Path) -> None:
 
 def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     first = sync(trained)
-    assert "search: 2 trials, 1 files" in first
-    assert "training: 7 parameters, 3 metrics, 3 files" in first
-    assert "evaluation: 13 metrics, 3 files" in first
+    assert "search: 2 trials, 2 parameters, 5 metrics, 1 files" in first
+    assert "training: 7 parameters, 3 metrics, 2 files" in first
+    assert "evaluation: 0 parameters, 13 metrics, 3 files" in first
     second = sync(trained)
-    assert "search: 0 trials, 0 files" in second
+    assert "search: 0 trials, 0 parameters, 0 metrics, 0 files" in second
     assert "training: 0 parameters, 0 metrics, 0 files" in second
-    assert "evaluation: 0 metrics, 0 files" in second
+    assert "evaluation: 0 parameters, 0 metrics, 0 files" in second
     run = run_of()
     assert len(connect().get_metric_history(run.info.run_id, "epoch/val_loss")) == 2
     assert len(run.inputs.dataset_inputs) == 1
 
 
-def test_sync_sends_what_the_live_logger_did_not(trained: Path) -> None:
-    logger = RunLogger(trained, close_within=60)
-    logger.start(RunIdentity("tiny", "tiny · resnet4 · 24 px grey", "d1"), {})
-    logger.metrics(0, {"val_loss": 1.5})
-    logger.close("KILLED")
-    sync(trained)
-    run = run_of()
-    assert [m.step for m in connect().get_metric_history(run.info.run_id, "epoch/val_loss")] == [0, 1]
-    assert run.info.status == "FINISHED"
-
-
 def test_changed_files_are_sent_again(trained: Path) -> None:
     sync(trained)
     (trained / "reports/report.html").write_text("<p>another</p>")
-    assert "evaluation: 0 metrics, 3 files" in sync(trained)
+    assert "evaluation: 0 parameters, 0 metrics, 3 files" in sync(trained)
     local = connect().download_artifacts(run_of().info.run_id, "evaluation/report.html")
     assert Path(local).read_text() == "<p>another</p>"
 

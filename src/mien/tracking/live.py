@@ -1,100 +1,161 @@
-"""The process that writes a training's run while it trains; `RunLogger` starts and feeds it.
+"""Live tracking of a training or a search: a listener that writes MLflow runs from one thread.
 
-    python -m mien.tracking.live
-
-It reads JSON lines, ["start", ...] first and ["close", ...] last, and writes a line only at the first failure: the
-reason. What the store did not take is kept and tried again, now and then and at the end.
-Where the lines end without "close", the training was killed: what came is sent, and the run stays RUNNING for resume.
+It never raises into the work and makes it wait at most `CLOSE_WITHIN` seconds, at its end. What a dead or slow server
+does not take is missing in the store alone: `history.csv` and `tune.json` hold the same, and the next stage or
+`mien sync` sends it.
 """
 
-import json
-import os
+import logging
 import queue
-import sys
 import threading
 import time
-from contextlib import suppress
-from typing import IO, Any, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from mien.tracking.live_run import LiveRun
-from mien.tracking.runs import RunIdentity
-from mien.tracking.store import connect, first_line
+from mien.base.state import publishing
+from mien.tracking.notes import gpu_name, run_facts
+from mien.tracking.publish import (
+    publish_search,
+    publish_training,
+    search_identity,
+    training_identity,
+    training_params,
+    trial_content,
+)
+from mien.tracking.runs import MetricHistory, obtain_run, of_epoch, send, send_params, set_tags
+from mien.tracking.store import connect, first_line, shown, use_store
 
-NICENESS: Final = 10  # at 19 a busy machine would starve it, and closing a short training would wait for it
-AGAIN: Final = 30.0  # seconds until a store that failed is tried again
-LAST: Final = 60.0  # seconds to live when nothing more can come, whatever the store does
-ENDS: Final = ("close", "killed")
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
-Items = queue.SimpleQueue[list[Any]]
+CLOSE_WITHIN: Final = 2.0  # seconds
+RETRY_AFTER: Final = 30.0  # seconds until a store that failed is tried again
+LONGEST_QUEUE: Final = 1000  # events
+STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
-
-def main() -> None:
-    """Write the run that stdin describes."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    items: Items = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(items,), daemon=True).start()
-    # MLflow takes seconds to import: while the training still imports PyTorch, nobody waits for it.
-    with suppress(Exception):  # the first attempt to send will say what is wrong
-        connect()
-    _work(items, answers)
-    os._exit(0)  # all is written; an orderly end of MLflow's threads takes a second, for which the training would wait
-
-
-def _read(items: Items) -> None:
-    kind = ""
-    for line in sys.stdin:
-        item = json.loads(line)
-        kind = item[0]
-        items.put(item)
-        if kind == "close":
-            break
-    if not kind:  # the stage ended before its training began
-        os._exit(0)
-    if kind != "close":
-        items.put(["killed"])
-    time.sleep(LAST)
-    os._exit(1)
+_log = logging.getLogger("mien.tracking")
 
 
-def _work(items: Items, answers: IO[str]) -> None:
-    """Send what comes until nothing more can come."""
-    _, root, uri, identity, pid, gpu = items.get()
-    run = LiveRun(root, uri, RunIdentity(**identity), pid, gpu)
-    told, due, ended = False, 0.0, False
-    while not ended:
-        for item in _waiting(items, max(0.0, due - time.monotonic())):
-            run.take(item)
-            ended = item[0] in ENDS
-        if told and not ended and time.monotonic() < due:
-            continue
+class LiveTracking:
+    """A `Listener` for the stage that runs in a checkout."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._uri = use_store(root)
+        self._events: queue.Queue[tuple[str, Any]] = queue.Queue(LONGEST_QUEUE)
+        self._thread = threading.Thread(target=self._work, name="mien-tracking", daemon=True)
+        self._failing = False
+        self._warned = False
+
+    def started(self, lineage: Mapping[str, Any]) -> None:
+        """Begin the run, or continue it."""
+        # Not in the thread: imports in two threads at once can find each other's modules half made.
+        import mlflow.tracking  # noqa: F401
+
+        self._put("started", lineage)
+        self._thread.start()
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Send an epoch's metrics."""
+        self._put("epoch", row)
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        """Send a trial as a run of its own."""
+        self._put("trial", row)
+
+    def ended(self, outcome: str) -> None:
+        """End the run, after "finished" with the stage's files; a store that has failed is not waited for."""
+        self._put("ended", outcome)
+        if not self._failing:
+            self._thread.join(CLOSE_WITHIN)
+            if self._thread.is_alive():
+                self._warn(f"not done within {CLOSE_WITHIN:g} s")
+
+    def _put(self, kind: str, content: Any) -> None:
         try:
-            run.send()
-            due = time.monotonic() + run.wait()
-        # Whatever goes wrong in the store is told to the training once, which goes on.
-        except Exception as error:
-            due = time.monotonic() + AGAIN
-            if not told:
-                _tell(answers, first_line(error))
-            told = True
+            self._events.put_nowait((kind, content))
+        except queue.Full:
+            self._warn("it does not keep up")
+
+    def _warn(self, reason: str) -> None:
+        self._failing = True
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "tracking: the store %s failed (%s); the work goes on, and `mien sync` sends what is missing.",
+                shown(self._uri),
+                reason,
+            )
+
+    def _work(self) -> None:
+        """Send events until the last one; what a failing store did not take waits for the next attempt."""
+        waiting: list[tuple[str, Any]] = []
+        run: _LiveRun | None = None
+        ended, retry_at = False, 0.0
+        while not ended:
+            waiting.append(self._events.get())
+            ended = waiting[-1][0] == "ended"
+            if not ended and (time.monotonic() < retry_at or not self._events.empty()):
+                continue
+            try:
+                with publishing(self._root):
+                    run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1])
+                    run.send(waiting)
+                self._failing = False
+            # Whatever goes wrong in the store is a warning, and the work goes on.
+            except Exception as error:
+                retry_at = time.monotonic() + RETRY_AFTER
+                self._warn(first_line(error))
 
 
-def _tell(answers: IO[str], reason: str) -> None:
-    with suppress(OSError):  # the training has ended, and nobody listens
-        print(reason, file=answers, flush=True)
+class _LiveRun:
+    """The run of a training, or of a search and its trials."""
+
+    def __init__(self, client: "MlflowClient", root: Path, lineage: Mapping[str, Any]) -> None:
+        self._client = client
+        self._root = root
+        self._lineage = lineage
+        self._searches = "objective" in lineage
+        identity = search_identity(lineage) if self._searches else training_identity(lineage)
+        run = obtain_run(client, identity)
+        self._id = run.info.run_id
+        self._history = MetricHistory(client, self._id, empty=not run.data.metrics)
+        client.update_run(self._id, status="RUNNING")
+        set_tags(client, self._id, {**identity.tags, **run_facts(root), "mien.gpu": gpu_name()})
+        self._monitor: Any = None
+        if not self._searches:
+            send_params(client, self._id, training_params(lineage))
+            self._monitor = _monitor(self._id, client.tracking_uri)
+
+    def send(self, events: list[tuple[str, Any]]) -> None:
+        """Send events in their order, and remove each that the store has taken."""
+        rows = [content for kind, content in events if kind == "epoch"]
+        self._history.send((int(row["epoch"]), of_epoch({k: row[k] for k in row if k != "epoch"})) for row in rows)
+        while events:
+            kind, content = events[0]
+            if kind == "trial":
+                send(self._client, self._root, trial_content(self._lineage, content))
+            elif kind == "ended":
+                self._end(content)
+            del events[0]
+
+    def _end(self, outcome: str) -> None:
+        self._history.forget()  # the work did not wait for a slow store: a later process may have sent the rest
+        if self._monitor:
+            self._monitor.finish()
+        self._client.set_terminated(self._id, STATUS[outcome])
+        if outcome == "finished" and self._searches:
+            publish_search(self._client, self._root)
+        elif outcome == "finished":
+            publish_training(self._client, self._root, self._history)
 
 
-def _waiting(items: Items, seconds: float) -> list[list[Any]]:
-    """All that waits, so that it goes up together; empty when nothing came in time."""
-    try:
-        come = [items.get(timeout=seconds)]
-        while not items.empty():
-            come.append(items.get())
-    except queue.Empty:
-        return []
-    return come
+def _monitor(run_id: str, uri: str) -> Any:
+    """MLflow's own sampling of processor, memory, disk and network, every ten seconds."""
+    from mlflow.system_metrics import system_metrics_monitor
 
-
-if __name__ == "__main__":
-    main()
+    untyped: Any = system_metrics_monitor
+    monitor = untyped.SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+    monitor.start()
+    return monitor

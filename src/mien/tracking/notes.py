@@ -75,15 +75,6 @@ def gpu_name() -> str:
         return "unknown"
 
 
-def gpu_megabytes() -> float | None:
-    """The accelerator's memory in use; None where this process does not use it."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return None
-    free, total = torch.cuda.mem_get_info()
-    return float(total - free) / 1e6
-
-
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -158,10 +149,8 @@ def training_note(lineage: Mapping[str, Any]) -> str:
     """What `build/train/lineage.json` says, in a few lines."""
     lines = [
         f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {hardware_words(lineage)}), "
-        f"learnt from {lineage.get('title', lineage['data'])}.",
+        f"learnt from {lineage['data']}.",
     ]
-    if lineage.get("drawn"):
-        lines.append("Its faces are drawn: the numbers show that the machinery works, and say nothing of people.")
     for key, value in lineage["search"].get("overruled", {}).items():
         lines.append(f"- `{key}`: {_short(value['search'])} from the search, in place of {_short(value['config'])}")
     return "\n".join(lines)

@@ -1,12 +1,16 @@
-"""Runs of the store: found by the digest of what they are, and brought level without duplicates."""
+"""Runs of the store: found by the digest of what they are, and brought up to date without duplicates."""
 
+import hashlib
+import json
 import math
 import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.tracking.notes import set_note
 from mien.tracking.store import find_experiment
 
 if TYPE_CHECKING:
@@ -21,6 +25,8 @@ METRICS_A_BATCH: Final = 1000  # MLflow's limits
 PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
 
+Row = tuple[int, Mapping[str, float]]  # step and values
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -33,17 +39,64 @@ class RunIdentity:
     parent: str = ""  # the digest of the parent run
 
 
-def shown_name(data: str, run: str, digest: str) -> str:
-    """What a run is called in its experiment, which is the data set: `resnet16 · 48 px grey · 3f2a`.
+@dataclass(frozen=True)
+class RunContent:
+    """What files say of a run, for `send`."""
 
-    The digest's beginning tells apart trainings of one network with other values.
+    identity: RunIdentity
+    params: Mapping[str, Any] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)  # tags that are set only where the run lacks them
+    dataset: tuple[str, str, Mapping[str, str]] | None = None  # name, digest, source
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # globs by artifact folder
+    note: tuple[str, str] | None = None  # title and text of a section of the description
+    status: str = "FINISHED"  # "" ends a run that is still running, and leaves the end of another as it is
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How much a run lacked."""
+
+    params: int = 0
+    metrics: int = 0
+    files: int = 0
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(self.params + other.params, self.metrics + other.metrics, self.files + other.files)
+
+    def __str__(self) -> str:
+        return f"{self.params} parameters, {self.metrics} metrics, {self.files} files"
+
+
+def send(client: "MlflowClient", root: Path, content: RunContent, history: "MetricHistory | None" = None) -> Sent:
+    """Bring a run up to date with what files say, and end it; returns what was sent.
+
+    Args:
+        client: of the store.
+        root: the checkout, in which the content's files are.
+        content: what the run must hold.
+        history: what the caller knows already of the run's metrics.
     """
-    return f"{run.removeprefix(f'{data} · ')} · {digest[:4]}"
+    run = obtain_run(client, content.identity)
+    run_id = run.info.run_id
+    params = send_params(client, run_id, content.params)
+    metrics = (history or MetricHistory(client, run_id)).send(content.rows)
+    if content.dataset:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-
-def of_epoch(values: Mapping[str, float]) -> dict[str, float]:
-    """An epoch's values under the names that they have in the store."""
-    return {EPOCH + name: value for name, value in values.items()}
+        name, digest, source = content.dataset
+        dataset = Dataset(name, digest[:36], "local", json.dumps(source))
+        client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    files = _send_files(client, run, root, content.files) if content.files else 0
+    missing = {key: value for key, value in content.facts.items() if key not in run.data.tags}
+    set_tags(client, run_id, {**content.tags, **missing})
+    if content.note:
+        set_note(client, run_id, *content.note)
+    status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
+    if run.info.status != status:
+        client.set_terminated(run_id, status)
+    return Sent(params, metrics, files)
 
 
 def find_run(client: "MlflowClient", experiment: str, digest: str) -> "Run | None":
@@ -62,21 +115,22 @@ def obtain_run(client: "MlflowClient", identity: RunIdentity) -> "Run":
     if run := find_run(client, identity.experiment, identity.digest):
         return run
     tags = {**identity.tags, DIGEST: identity.digest}
+    name = identity.name
     if identity.parent:
         parent = obtain_run(client, RunIdentity(identity.experiment, identity.experiment, identity.parent))
         tags[PARENT] = parent.info.run_id
-    experiment = find_experiment(client, identity.experiment).experiment_id
-    made = client.create_run(experiment, tags=tags, run_name=_name(identity))
+    elif experiment := os.environ.get(DVC_EXPERIMENT):  # the configuration alone would not tell two of them apart
+        name = f"{name} · {experiment}"
+    made = client.create_run(find_experiment(client, identity.experiment).experiment_id, tags=tags, run_name=name)
     first = find_run(client, identity.experiment, identity.digest) or made
     if first.info.run_id != made.info.run_id:
         client.delete_run(made.info.run_id)
     return first
 
 
-def _name(identity: RunIdentity) -> str:
-    """With the name of the DVC experiment that makes the run: its configuration alone would not tell two apart."""
-    experiment = "" if identity.parent else os.environ.get(DVC_EXPERIMENT, "")
-    return f"{identity.name} · {experiment}" if experiment else identity.name
+def of_epoch(values: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's values under the names that they have in the store."""
+    return {EPOCH + name: value for name, value in values.items()}
 
 
 def set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
@@ -91,6 +145,8 @@ def send_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) 
     """Send the parameters that the run lacks (a parameter cannot change); returns how many were sent."""
     from mlflow.entities import Param
 
+    if not values:
+        return 0
     known = client.get_run(run_id).data.params
     missing = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in values.items() if k not in known]
     for start in range(0, len(missing), PARAMS_A_BATCH):
@@ -99,7 +155,7 @@ def send_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) 
 
 
 class MetricHistory:
-    """A run's metrics as the store has them, so that only what is missing goes up."""
+    """A run's metrics as the store has them, so that only what is missing is sent."""
 
     def __init__(self, client: "MlflowClient", run_id: str, *, empty: bool = False) -> None:
         self._client = client
@@ -107,7 +163,7 @@ class MetricHistory:
         self._empty = empty  # a run made just now: nothing to ask for
         self._known: dict[str, dict[int, float]] = {}
 
-    def send(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> int:
+    def send(self, rows: Iterable[Row]) -> int:
         """Send the (step, values) that the store lacks or has with another value; returns how many."""
         from mlflow.entities import Metric
 
@@ -129,7 +185,7 @@ class MetricHistory:
         return len(missing)
 
     def forget(self) -> None:
-        """Ask the store anew: somebody else may have written."""
+        """Ask the store again: another process may have written."""
         self._known, self._empty = {}, False
 
     def _has(self, key: str, step: int, value: float) -> bool:
@@ -142,15 +198,17 @@ class MetricHistory:
         return math.isclose(known, value, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(known) and math.isnan(value))
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted keys: {"optim": {"lr": 1}} gives {"optim.lr": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
-    return flat
-
-
-def trial_digest(digest: str, number: int) -> str:
-    """The digest of a search's trial."""
-    return f"{digest}-trial-{number}"
+def _send_files(client: "MlflowClient", run: "Run", root: Path, globs: Mapping[str, tuple[str, ...]]) -> int:
+    """Send the files that exist into the run's folders, unless the same went before; returns how many."""
+    files = [
+        (folder, file) for folder, patterns in globs.items() for glob in patterns for file in sorted(root.glob(glob))
+    ]
+    parts = [(folder, file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for folder, file in files]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    tag = f"mien.sent.{next(iter(globs))}"
+    if run.data.tags.get(tag) == digest:
+        return 0
+    for folder, file in files:
+        client.log_artifact(run.info.run_id, str(file), folder)
+    set_tags(client, run.info.run_id, {tag: digest})
+    return len(files)

@@ -1,4 +1,4 @@
-"""The tracking store: where it is, opening it, and errors of it in a sentence."""
+"""Tracking store: where it is, how it is opened, and its failures as sentences."""
 
 import fcntl
 import logging
@@ -6,99 +6,20 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from mien.base.errors import UserError
 from mien.base.state import main_checkout
 from mien.tracking.notes import NOTE
-from mien.tracking.views import view_tag
 
+# MLflow takes a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
-
-# What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
-KNOWN: Final = {
-    "Connection refused": "Connection refused",
-    "timed out": "timed out",
-    "too many 500 error responses": "too many 500 error responses",
-    "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-    "error code 403": "it does not allow this user, or this name of the server",
-}
-# MLflow's client says so where a request got no answer, and where 5xx is all that it got.
-NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, in a few words."""
-    text = str(error).strip() or type(error).__name__
-    known = [meaning for words, meaning in KNOWN.items() if words in text]
-    return known[0] if known else text.splitlines()[0][:200]
-
-
-def shown(uri: str) -> str:
-    """A store's address as people and logs may see it."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
-def is_unreachable(uri: str, error: BaseException) -> bool:
-    """Whether a server gave no answer, so that the same request may do later; never of an sqlite file.
-
-    An answer that refuses (a wrong password, a missing right, a wrong address) is no failure to reach it.
-    """
-    if uri.startswith(("http://", "https://")):
-        text = str(error)
-        return any(words in text for words in NO_ANSWER) or isinstance(error, ConnectionError | TimeoutError)
-    return not uri.startswith("sqlite:") and "OperationalError" in f"{type(error).__name__} {error}"
-
-
-OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
-
-
-def why_not_opened(uri: str, error: Exception) -> str | None:
-    """The sentence for what MLflow raised when it opened a database, or None where that was something else.
-
-    An sqlite store that lacks some of MLflow's tables never comes here: MLflow migrates it when it opens it.
-    """
-    if found := OTHER_SCHEMA.search(str(error)):
-        return _of_another_schema(uri, found[1])
-    # What derives from it tells of passing trouble, such as a locked or a full one.
-    if type(getattr(error, "orig", None)) is sqlite3.DatabaseError:
-        return _useless(uri, str(getattr(error, "orig", "")))
-    return None
-
-
-def _of_another_schema(uri: str, revision: str) -> str:
-    import mlflow
-
-    if revision == "None":
-        return _useless(uri, "it has tables and no schema version")
-    migrations = Path(mlflow.__file__).parent / "store/db_migrations/versions"
-    if any(migrations.glob(f"{revision}_*.py")):
-        return (
-            f"the tracking store {shown(uri)} is of an older MLflow than {mlflow.__version__}; make a copy, then "
-            f"`mlflow db upgrade {_argument(uri)}` brings it up to date."
-        )
-    return (
-        f"the tracking store {shown(uri)} has schema version {revision}, which MLflow {mlflow.__version__} does not "
-        "know: a newer MLflow has upgraded it; install that one, or bring back the copy from before."
-    )
-
-
-def _useless(uri: str, reason: str) -> str:
-    return (
-        f"the tracking store {shown(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
-        "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
-    )
-
-
-def _argument(uri: str) -> str:
-    return uri if shown(uri) == uri else '"$MLFLOW_TRACKING_URI"'
-
 
 URI: Final = "MLFLOW_TRACKING_URI"
 # MLflow's own defaults let a dead server hold a training for minutes, and phone home.
@@ -113,15 +34,32 @@ ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
-# They print tracebacks and retries of failures that mien tells in one sentence.
+# They print tracebacks and retries of failures that mien reports in one sentence.
 LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
-
 EXPERIMENT_NOTE: Final = (
     "Facial expressions, data set **{name}**: one run per configuration, data and code; the trials of its search are "
-    "its children. The champion is the registered model `mien-{name}`. Choose **Views** for the runs with their scores."
+    "its children. The champion is the registered model `mien-{name}`."
 )
+# The query of the UI's table of runs: trainings alone, the most accurate first.
+RUNS_QUERY: Final = {
+    "searchFilter": "tags.`mien.kind` = 'training'",
+    "orderByKey": "metrics.`test/accuracy`",
+    "orderByAsc": "false",
+}
 
-_ours: set[str] = set()
+# What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
+MEANINGS: Final = {
+    "Connection refused": "Connection refused",
+    "timed out": "timed out",
+    "too many 500 error responses": "too many 500 error responses",
+    "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "error code 403": "it does not allow this user, or this name of the server",
+}
+# MLflow's client says so where a request got no answer, and where 5xx is all that it got.
+NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
+OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
+
+_default_uris: set[str] = set()  # addresses that `use_store` chose, and no person
 
 
 def use_store(root: Path) -> str:
@@ -133,10 +71,10 @@ def use_store(root: Path) -> str:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     given = os.environ.get(URI, "")
-    if given and given not in _ours:
+    if given and given not in _default_uris:
         return given
     uri = f"sqlite:///{main_checkout(root) / 'mlruns' / 'mlflow.db'}"
-    _ours.add(uri)
+    _default_uris.add(uri)
     os.environ[URI] = uri
     if mlflow := sys.modules.get("mlflow"):
         mlflow.set_tracking_uri(uri)
@@ -158,14 +96,29 @@ def connect(uri: str | None = None) -> "MlflowClient":
 
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    if file := database_file(address):
-        _create(file)
     try:
+        if file := database_file(address):
+            _create(file)
         return MlflowClient(address)
     except Exception as error:
-        if sentence := why_not_opened(address, error):
+        if sentence := unusable_database(address, error):
             raise UserError(sentence) from error
         raise
+
+
+def _create(file: Path) -> None:
+    """Make the database under another name and rename it: a kill leaves none, and two processes make it in turn."""
+    if file.exists():
+        return
+    with store_lock(f"sqlite:///{file}", "create"):
+        if file.exists():
+            return
+        from mlflow.tracking import MlflowClient
+
+        partial = file.with_name(file.name + ".partial")
+        partial.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{partial}")  # makes and migrates it
+        partial.replace(file)
 
 
 def database_file(uri: str) -> Path | None:
@@ -173,6 +126,19 @@ def database_file(uri: str) -> Path | None:
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+
+
+@contextmanager
+def store_lock(uri: str, name: str) -> Iterator[None]:
+    """Hold a lock beside an sqlite store, for one process at a time; a server keeps its own order."""
+    file = database_file(uri)
+    if file is None:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (file.parent / f".{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
@@ -184,9 +150,9 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), **view_tag()}
         file = database_file(client.tracking_uri)
         place = (file.parent / "artifacts" / name).as_uri() if file else None
+        tags = {NOTE: EXPERIMENT_NOTE.format(name=name)}
         try:
             return client.get_experiment(client.create_experiment(name, artifact_location=place, tags=tags))
         except MlflowException as error:
@@ -198,30 +164,98 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
     return experiment
 
 
+def run_links(client: "MlflowClient", address: str) -> dict[str, str]:
+    """A link per data set to the trainings in the MLflow UI at `address`, the most accurate first."""
+    query = "&".join(f"{key}={quote(value)}" for key, value in RUNS_QUERY.items())
+    return {
+        experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
+        for experiment in client.search_experiments()
+        if NOTE in experiment.tags
+    }
+
+
+class Unreachable(UserError):
+    """The store is a server and gave no answer; the same may work later."""
+
+
 @contextmanager
-def store_lock(uri: str, name: str) -> Iterator[None]:
-    """Hold a lock beside an sqlite store, so that processes take turns; a server keeps its own order."""
-    file = database_file(uri)
-    if file is None:
+def store_errors(what: str, uri: str | None = None) -> Iterator[None]:
+    """Turn a failure of the store into one sentence.
+
+    Args:
+        what: what failed, as the sentence's beginning, such as "the registry of mien-sample at".
+        uri: the store's address; `MLFLOW_TRACKING_URI` unless given.
+
+    Raises:
+        Unreachable: the store is a server and gives no answer.
+        UserError: the store cannot be read or written.
+    """
+    address = uri or os.environ.get(URI, "")
+    try:
         yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with (file.parent / f".{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_store_failure(error):
+            raise
+        kind = Unreachable if is_unreachable(address, error) else UserError
+        raise kind(
+            f"{what} {shown(address)} failed ({first_line(error)}); "
+            f"see that it runs and that {URI} is right, then run the same command again."
+        ) from error
 
 
-def _create(file: Path) -> None:
-    """Make the database under another name and rename it: a kill leaves none, and two makers take turns."""
-    if file.exists():
-        return
-    with store_lock(f"sqlite:///{file}", "create"):
-        if file.exists():
-            return
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+def is_store_failure(error: Exception) -> bool:
+    """Whether MLflow, its database or the system raised an exception, rather than a fault of mien's."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
 
-        partial = file.with_name(file.name + ".partial")
-        partial.unlink(missing_ok=True)
-        make: Callable[[str, str], Any] = SqlAlchemyStore
-        make(f"sqlite:///{partial}", (file.parent / "artifacts").as_uri()).engine.dispose()
-        partial.replace(file)
+    return isinstance(error, MlflowException | SQLAlchemyError | OSError)
+
+
+def is_unreachable(uri: str, error: BaseException) -> bool:
+    """Whether a server gave no answer, so that the same request may do later; never of an sqlite file.
+
+    An answer that refuses (a wrong password, a missing right, a wrong address) is no failure to reach it.
+    """
+    if uri.startswith(("http://", "https://")):
+        text = str(error)
+        return any(words in text for words in NO_ANSWER) or isinstance(error, ConnectionError | TimeoutError)
+    return not uri.startswith("sqlite:") and "OperationalError" in f"{type(error).__name__} {error}"
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in a few words."""
+    text = str(error).strip() or type(error).__name__
+    known = [meaning for words, meaning in MEANINGS.items() if words in text]
+    return known[0] if known else text.splitlines()[0][:200]
+
+
+def shown(uri: str) -> str:
+    """A store's address without user and password, for people and logs."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def unusable_database(uri: str, error: Exception) -> str | None:
+    """The sentence for what MLflow raised when it opened a database, or None where that was something else.
+
+    An sqlite store that lacks some of MLflow's tables never comes here: MLflow migrates it when it opens it.
+    """
+    found = OTHER_SCHEMA.search(str(error))
+    if found and found[1] != "None":
+        argument = uri if shown(uri) == uri else f'"${URI}"'
+        return (
+            f"the tracking store {shown(uri)} has MLflow's schema {found[1]}, and this MLflow needs {found[2]}: make a "
+            f"copy, then `mlflow db upgrade {argument}` brings one of an older MLflow up to date; one that a newer "
+            "MLflow has upgraded needs that one installed, or the copy from before."
+        )
+    reason = "it has tables and no schema version" if found else ""
+    # What derives from DatabaseError reports passing trouble, such as a locked or a full database.
+    if type(original := getattr(error, "orig", None)) is sqlite3.DatabaseError:
+        reason = str(original)
+    if not reason:
+        return None
+    return (
+        f"the tracking store {shown(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
+        "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
+    )
