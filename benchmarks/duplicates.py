@@ -27,7 +27,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import PackedFaces
+from mien.runtime.spec import CutSpec
 from mien.split.near_copies import (
     CANDIDATE,
     SplitConfig,
@@ -101,7 +103,9 @@ def measure(faces: np.ndarray) -> dict[str, float]:
     digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces]
     names = [str(row) for row in range(len(faces))]
     index = pd.DataFrame({"image": names, "photo_digest": names, "face_digest": digests})
-    clock, processor, groups = timed(lambda: group_faces(PackedFaces(faces, index, {}), SplitConfig()))
+    clock, processor, groups = timed(
+        lambda: group_faces(PackedFaces(faces, index, CutSpec(faces.shape[1], "grey"), EXPRESSIONS, ""), SplitConfig())
+    )
     # not ru_maxrss, which a child takes over from the process that started it
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     unique = np.flatnonzero(~index["face_digest"].duplicated() & ~groups.constant)

@@ -68,8 +68,7 @@ def preset_recipe(preset: str, epochs: int | None) -> Recipe:
 
 def trained(faces: PackedFaces, recipe: Recipe, train: pd.DataFrame, val: pd.DataFrame) -> Fitted:
     """The recipe's network, trained on one table of faces, its epoch chosen on another."""
-    cut = {key: faces.spec[key] for key in ("size", "colour")}
-    spec = ModelSpec(architecture=dataclasses.asdict(recipe.model), **cut)
+    spec = ModelSpec(dataclasses.asdict(recipe.model), faces.cut)
     learn, choose = (LabelledFaces(faces.pixels, t["row"].to_numpy(), t["label"].to_numpy()) for t in (train, val))
     with tempfile.TemporaryDirectory() as folder:
         return fit(spec, recipe, learn, choose, Path(folder), verbose=False)

@@ -45,8 +45,7 @@ def fold_accuracy(faces: Any, table: pd.DataFrame, rest: np.ndarray, test: np.nd
     """Train on the rest of a fold and score the fold."""
     inner = StratifiedGroupKFold(7, shuffle=True, random_state=0)
     learn, choose = next(inner.split(rest, table["label"].iloc[rest], table["group"].iloc[rest]))
-    cut = {key: faces.spec[key] for key in ("size", "colour")}
-    spec = ModelSpec(architecture=dataclasses.asdict(recipe.model), **cut)
+    spec = ModelSpec(dataclasses.asdict(recipe.model), faces.cut)
 
     def part(rows: np.ndarray) -> LabelledFaces:
         return LabelledFaces(faces.pixels, table["row"].to_numpy()[rows], table["label"].to_numpy()[rows])

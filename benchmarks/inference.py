@@ -29,6 +29,7 @@ from mien.models.graph import stamp, write_graph
 from mien.models.networks import Network
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.cut import Box
+from mien.runtime.spec import CutSpec
 from mien.training.hardware import fastest_precision, to_channels_last
 from tools.sample.photo import draw_photo
 
@@ -65,7 +66,7 @@ def photos(n: int) -> list[tuple[np.ndarray, Box]]:
 def ways(width: int, folder: Path, threads: int) -> tuple[ModelSpec, dict[str, Classifier]]:
     """Each way of running one network."""
     torch.manual_seed(0)
-    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=width)), size=48, colour="grey")
+    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=width)), CutSpec(48, "grey"))
     network = spec.build().eval()
     about = OnnxMetadata(spec, 1.5, f"resnet{width}", None, "", False, "", "float32", "", "benchmark")
     faces = np.random.default_rng(0).integers(0, 255, (64, 48, 48, 1), dtype=np.uint8)

@@ -42,13 +42,14 @@ from mien.training.faces import LabelledFaces
 from mien.training.fit import fit
 from mien.training.recipe import Recipe
 from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
+from mien.runtime.spec import CutSpec
 random = np.random.default_rng(0)
 pixels = random.integers(0, 255, (1038, 48, 48, 1), dtype=np.uint8)
 labels = random.integers(0, 7, 1038)
 parts = [LabelledFaces(pixels, rows, labels[rows]) for rows in (np.arange(853), np.arange(853, 1038))]
 recipe = Recipe(ModelConfig("resnet", width=16), AugmentConfig(), OptimConfig(),
                 TrainConfig(epochs=epochs, patience=0, threads=1))
-spec = ModelSpec(dataclasses.asdict(recipe.model), 48, "grey")
+spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(48, "grey"))
 config = {"model": dataclasses.asdict(recipe.model), "augment": dataclasses.asdict(recipe.augment),
           "optim": dataclasses.asdict(recipe.optim), "train": dataclasses.asdict(recipe.train)}
 lineage = {"digest": name, "run": name, "data": "benchmark", "title": "noise", "drawn": True,

@@ -31,13 +31,14 @@ from mien.inference.video import Frame, open_video, write_video
 from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.cut import Box
+from mien.runtime.spec import CutSpec
 
 REPEATS: Final = 5
 
 
 def born() -> LoadedModel:
     """The network of mien's presets for photographs, untrained."""
-    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=32, dropout=0.2)), size=48, colour="grey")
+    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=32, dropout=0.2)), CutSpec(48, "grey"))
     return LoadedModel(TorchClassifier(spec.build()), spec, 1.0, "resnet32, untrained", None, "", False)
 
 

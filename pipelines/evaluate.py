@@ -37,12 +37,12 @@ def run(config: Config, listener: Listener) -> None:
     model, _ = load_model(MODEL)
     packed = open_faces(FACES)
     lineage = read_lineage(MODEL)
-    _belong_together(lineage, packed.spec)
+    _belong_together(lineage, packed.digest)
     parts = {name: opened(PARTS / f"{name}.parquet", pd.read_parquet, SPLIT_ANEW) for name in ("train", "val", "test")}
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
     pixels = packed.pixels[np.asarray(parts["test"]["row"])]
     with Outs("evaluate") as outs:
-        _write(evaluation, _background(lineage, parts, len(packed.spec["classes"])), pixels, outs)
+        _write(evaluation, _background(lineage, parts, len(packed.classes)), pixels, outs)
     accuracy = evaluation.whole.intervals.overall["accuracy"]
     print(
         f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
@@ -55,11 +55,11 @@ def run(config: Config, listener: Listener) -> None:
     publish(Path.cwd())
 
 
-def _belong_together(lineage: dict[str, Any], spec: dict[str, Any]) -> None:
+def _belong_together(lineage: dict[str, Any], faces: str) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
     split = read_record(PARTS / "split.json", {"digest": str}, SPLIT_ANEW)["digest"]
     for what, trained, here in (
-        ("faces", lineage["data_digest"], spec["digest"]),
+        ("faces", lineage["data_digest"], faces),
         ("split", lineage["split_digest"], split),
     ):
         if trained != here:

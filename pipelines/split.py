@@ -17,7 +17,7 @@ def run(config: Config, listener: Listener) -> None:
     split = split_faces(packed, config.split)
     about = {
         "digest": split.digest,
-        "data_digest": packed.spec["digest"],
+        "data_digest": packed.digest,
         "parts": {name: len(rows) for name, rows in split.parts.items()},
     }
     with Outs("split") as outs:

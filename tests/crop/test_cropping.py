@@ -208,7 +208,7 @@ def test_the_digest_changes_with_pixels_labels_and_ids(tmp_path: Path) -> None:
     digests = []
     for faces, seed in variants:
         crop_faces(faces, Shelf({"a.jpg": photo(seed=seed)}), CONFIG, tmp_path)
-        digests.append(open_faces(tmp_path).spec["digest"])
+        digests.append(open_faces(tmp_path).digest)
     assert digests[0] == digests[1] and len(set(digests)) == 4
 
 

@@ -15,6 +15,7 @@ from mien.inference.address import open_measured
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.reporting.evaluation_page import write_cross
+from mien.runtime.spec import CutSpec
 from mien.sources.source import DataConfig
 from tests.crossdata.conftest import write_folders
 
@@ -25,7 +26,7 @@ def contemptuous(tmp_path: Path) -> Path:
     folder = tmp_path / "model/train"
     folder.mkdir(parents=True)
     spec = ModelSpec(
-        dataclasses.asdict(ModelConfig("resnet", width=4)), 32, "rgb", margin=0.2, square=True, classes=WITH_CONTEMPT
+        dataclasses.asdict(ModelConfig("resnet", width=4)), CutSpec(32, "rgb", margin=0.2, square=True), WITH_CONTEMPT
     )
     network = spec.build()
     state = network.state_dict()
@@ -61,8 +62,7 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     data = DataConfig("other", "folder", "data/other", "bars")
     model = open_measured(str(contemptuous))
     faces = cut_faces(data, model.loaded.spec, None, CropConfig(size=100, max_rows=2, workers=1), tmp_path, scratch)
-    spec = faces.packed.spec
-    assert (spec["size"], spec["colour"], spec["margin"], spec["square"]) == (32, "rgb", 0.2, True)
+    assert faces.packed.cut == CutSpec(32, "rgb", margin=0.2, square=True)
     cross = evaluate_elsewhere(model, data, faces, EvaluateConfig(bootstrap=100))
     assert cross.evaluation.probabilities.shape == (21, 7)  # all rows, whatever the crop's sample is
     assert set(cross.evaluation.predicted) == {2}

@@ -6,12 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation.measures import measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_logits, evaluate_model
 from mien.models.spec import ModelSpec
 from mien.runtime.session import softmax
+from mien.runtime.spec import CutSpec
 from tests.evaluation.drawing import drawn, index_of
 
 CONFIG = EvaluateConfig(bootstrap=200)
@@ -80,11 +82,11 @@ def test_extremes_are_measured_without_a_warning(labels, logits, per_photo):
 
 def packed(n: int) -> PackedFaces:
     pixels = np.random.default_rng(0).integers(0, 256, (n, 48, 48, 1), dtype=np.uint8)
-    return PackedFaces(pixels, pd.DataFrame(), {})
+    return PackedFaces(pixels, pd.DataFrame(), CutSpec(48, "grey"), EXPRESSIONS, "d")
 
 
 def test_a_network_is_run_on_the_rows_that_the_indexes_name():
-    spec = ModelSpec({"name": "cnn48"}, 48, "grey")
+    spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
     faces = packed(30)
     index = index_of(np.arange(30) % 7)
     val, test = index.iloc[:10], index.iloc[[29, 12, 17]]

@@ -21,6 +21,7 @@ from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
 from mien.registry.version import save_served
 from mien.runtime.cut import Box
+from mien.runtime.spec import CutSpec
 from mien.tracking.store import URI
 from tests.inference.tiny import Export, export_tiny
 from tests.registry.conftest import strong, weak
@@ -35,8 +36,8 @@ __all__ = ["checkout", "closed_port", "no_store", "strong", "weak"]
 def write_model(folder: Path, *, drawn: bool = False, temperature: float | None = 2.0, **spec: Any) -> Path:
     """A small network with the weights it is born with, in folders as the stages train and evaluate leave them."""
     torch.manual_seed(0)
-    cut = {"size": 32, "colour": "grey", **spec}
-    description = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), **cut)
+    cut = CutSpec(**{"size": 32, "colour": "grey", **spec})
+    description = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), cut)
     train, evaluate = folder / "train", folder / "evaluate"
     for each in (train, evaluate):
         each.mkdir(parents=True)
@@ -55,7 +56,7 @@ def jpeg(photo: np.ndarray, quality: int = 95) -> bytes:
 
 def pixels_of(predictor: Predictor, data: bytes) -> np.ndarray:
     """A photo's pixels as the predictor takes them."""
-    return Picture(Path("photo"), data=data).pixels(predictor.model.spec.colour, predictor.settings)
+    return Picture(Path("photo"), data=data).pixels(predictor.model.spec.cut.colour, predictor.settings)
 
 
 def overlap(one: Box, other: Box) -> float:

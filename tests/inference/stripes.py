@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.spec import CutSpec
 
 SIZE = 32  # pixels
 PATCH = 6
@@ -42,7 +43,7 @@ def draw_stripes(n: int, seed: int) -> Stripes:
 def trained_on_stripes() -> LoadedModel:
     """A small residual net that tells them apart; two seconds of training."""
     torch.manual_seed(0)
-    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8, dropout=0.0)), size=SIZE, colour="grey")
+    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8, dropout=0.0)), CutSpec(SIZE, "grey"))
     network, learnt = spec.build(), draw_stripes(2000, 1)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     for step in range(60):

@@ -32,7 +32,7 @@ def test_a_new_champion_takes_over_while_others_ask(two_champions: Path) -> None
     with CurrentModel(CHAMPION, every=0.05) as current:
         assert current.model.version == 2
         seen, failed, done = set[int | None](), list[BaseException](), threading.Event()
-        faces = np.zeros((1, 24, 24, current.model.spec.channels), np.uint8)
+        faces = np.zeros((1, 24, 24, current.model.spec.cut.channels), np.uint8)
 
         def ask() -> None:
             while not done.is_set():

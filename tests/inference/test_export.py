@@ -18,7 +18,7 @@ from tests.inference.tiny import Export
 @pytest.mark.parametrize("n", [0, 1, 3, 300])
 def test_any_number_of_faces_gets_the_answers_of_pytorch(exported: Export, n: int) -> None:
     loaded = exported.measured.loaded
-    shape = (n, loaded.spec.size, loaded.spec.size, loaded.spec.channels)
+    shape = (n, loaded.spec.cut.size, loaded.spec.cut.size, loaded.spec.cut.channels)
     faces = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     expected = loaded.probabilities(faces)
     file = load_model_of(str(exported.float32.file))

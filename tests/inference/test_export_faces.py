@@ -59,7 +59,7 @@ def test_a_folder_without_its_split_has_no_own_faces(exported: Export, tmp_path:
 def test_faces_of_photos_and_drawn_ones_serve_where_there_are_no_others(exported: Export, tmp_path: Path) -> None:
     predictor = Predictor(exported.measured.loaded)
     drawn = drawn_faces(predictor)
-    size = exported.measured.loaded.spec.size
+    size = exported.measured.loaded.spec.cut.size
     assert drawn.checked.shape == (64, size, size, 1)
     assert drawn.checked.std() > 20
     with pytest.raises(UserError, match="int8 needs faces to find its ranges on, and there are only 64 drawn faces"):

@@ -13,6 +13,7 @@ from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.inference.heatmap import heat_maps
 from mien.models.spec import FACES, ModelConfig, ModelSpec
+from mien.runtime.spec import CutSpec
 from tests.inference.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 
 
@@ -21,13 +22,13 @@ def born(name: str, **settings: Any) -> LoadedModel:
     torch.manual_seed(0)
     wanted = FACES[name]
     spec = ModelSpec(
-        dataclasses.asdict(ModelConfig(name, **settings)), size=wanted.size or 48, colour=wanted.colour or "rgb"
+        dataclasses.asdict(ModelConfig(name, **settings)), CutSpec(wanted.size or 48, wanted.colour or "rgb")
     )
     return LoadedModel(TorchClassifier(spec.build()), spec, None, name, None, "", False)
 
 
 def noise(model: LoadedModel, n: int) -> np.ndarray:
-    shape = (n, model.spec.size, model.spec.size, model.spec.channels)
+    shape = (n, model.spec.cut.size, model.spec.cut.size, model.spec.cut.channels)
     return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
 
 
@@ -52,13 +53,13 @@ def test_every_network_has_maps(name: str) -> None:
     model = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
     faces = noise(model, 3)
     maps = heat_maps(model, faces, np.array([0, 3, 6]))
-    assert maps.shape == (3, model.spec.size, model.spec.size)
+    assert maps.shape == (3, model.spec.cut.size, model.spec.cut.size)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2))) <= {0.0, 1.0}
     assert maps.any()
     assert maps.std(axis=(1, 2)).any()
-    assert heat_maps(model, faces[:0], np.array([], int)).shape == (0, model.spec.size, model.spec.size)
+    assert heat_maps(model, faces[:0], np.array([], int)).shape == (0, model.spec.cut.size, model.spec.cut.size)
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -112,7 +112,7 @@ def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) 
     photo = portraits(1)[0][0]
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
     from_grey, from_colour = predictor.cut(grey, BOXES[:1]), predictor.cut(photo, BOXES[:1])
-    assert from_grey.shape == from_colour.shape == (1, 32, 32, predictor.model.spec.channels)
+    assert from_grey.shape == from_colour.shape == (1, 32, 32, predictor.model.spec.cut.channels)
     if colour == "grey":
         np.testing.assert_array_equal(from_grey, from_colour)
     assert len(predictor.predict(grey)) == 1
@@ -162,4 +162,4 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
     model = Predictor.load(str(write_model(tmp_path, drawn=True))).model
     assert (model.drawn, model.title, model.version) == (True, "drawn sample", None)
-    assert json.loads((tmp_path / "train/model.json").read_text())["size"] == model.spec.size
+    assert json.loads((tmp_path / "train/model.json").read_text())["cut"]["size"] == model.spec.cut.size

@@ -12,8 +12,10 @@ import pytest
 from mien.base.errors import UserError
 from mien.models.spec import SPEC, ModelConfig
 from mien.models.weights import WEIGHTS, ModelSpec, load_model, predict_logits, save_model
+from mien.runtime.spec import CutSpec
 
-MODEL_SPEC = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), size=32, colour="grey", margin=0.1)
+MODEL_SPEC = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), CutSpec(32, "grey", margin=0.1))
+CUT = dataclasses.asdict(MODEL_SPEC.cut)
 
 
 @pytest.fixture
@@ -80,8 +82,9 @@ def test_a_damaged_file_is_named(saved: Path, file: str, damage: bytes, says: st
         ({"architecture": {"name": "resnet", "width": 8, "dropout": 0.1}}, "Error.* loading state_dict"),
         ({"architecture": {"name": "cnn48"}}, "takes faces of 48 pixels"),
         ({"hue": 1}, "model.json has hue, which this version of mien does not know"),
-        ({"size": "32"}, 'size must be a whole number, not "32"'),
-        ({"square": 1}, "square must be true or false, not 1"),
+        ({"cut": {**CUT, "size": "32"}}, r"model.json: cut\.size is '32'"),
+        ({"cut": {**CUT, "square": 1}}, r"model.json: cut\.square is 1"),
+        ({"cut": {"size": 32}}, "model.json: cut must have size, colour, margin, square, apply_exif_rotation"),
         ({"classes": ["happy", "sad"]}, "gives happy, sad; this version of mien expects angry"),
     ],
 )
@@ -94,7 +97,7 @@ def test_a_model_of_another_version_is_told_in_one_sentence(saved: Path, change:
     assert str(told.value).endswith("`dvc repro train` writes it anew.")
 
 
-@pytest.mark.parametrize("key", ["margin", "apply_exif_rotation", "classes"])
+@pytest.mark.parametrize("key", ["cut", "classes"])
 def test_how_faces_are_cut_is_never_guessed(saved: Path, key: str) -> None:
     fields = json.loads((saved / SPEC).read_text())
     del fields[key]

@@ -12,6 +12,7 @@ from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import build_model, trainable_parameters
 from mien.models.spec import ModelConfig
 from mien.models.weights import load_pretrained
+from mien.runtime.spec import CutSpec
 
 with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm is not installed; see make test-timm")
 
@@ -20,7 +21,7 @@ with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm
 def test_without_timm_it_says_how_to_get_it_and_what_else_there_is() -> None:
     config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
     with pytest.raises(UserError, match=r"pip install .*\[timm\].*weights_sha256.*train from scratch"):
-        load_pretrained(build_model(ModelConfig("mobilenetv2"), size=48, channels=1, classes=7), config)
+        load_pretrained(build_model(ModelConfig("mobilenetv2"), CutSpec(48, "grey"), 7), config)
 
 
 @with_timm
@@ -45,7 +46,7 @@ def test_our_mobilenetv2_answers_as_timms_with_the_same_weights() -> None:
 
 @with_timm
 def test_a_backbone_by_its_name_is_a_network() -> None:
-    model = build_model(ModelConfig("timm", backbone="resnet10t", input_size=64), size=48, channels=1, classes=8)
+    model = build_model(ModelConfig("timm", backbone="resnet10t", input_size=64), CutSpec(48, "grey"), 8)
     assert model(torch.zeros(2, 1, 48, 48, dtype=torch.uint8)).shape == (2, 8)
     assert trainable_parameters(model) > 4_000_000
 
@@ -53,7 +54,7 @@ def test_a_backbone_by_its_name_is_a_network() -> None:
 @with_timm
 def test_an_unknown_backbone_gives_near_names() -> None:
     with pytest.raises(UserError, match=r"no model 'resnet19'; near ones are .*resnet"):
-        build_model(ModelConfig("timm", backbone="resnet19"), size=48, channels=1, classes=7)
+        build_model(ModelConfig("timm", backbone="resnet19"), CutSpec(48, "grey"), 7)
 
 
 @with_timm
@@ -61,4 +62,4 @@ def test_without_a_network_imagenet_weights_say_what_else_there_is(monkeypatch: 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
     with pytest.raises(UserError, match=r"cannot be had from timm's hub .*weights_sha256.*train from scratch"):
-        load_pretrained(build_model(config, size=48, channels=1, classes=7), config)
+        load_pretrained(build_model(config, CutSpec(48, "grey"), 7), config)

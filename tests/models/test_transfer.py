@@ -12,6 +12,7 @@ from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import Network, build_model, trainable_parameters
 from mien.models.spec import ModelConfig
 from mien.models.weights import load_pretrained
+from mien.runtime.spec import CutSpec
 
 
 def small(**more: object) -> ModelConfig:
@@ -19,7 +20,7 @@ def small(**more: object) -> ModelConfig:
 
 
 def network(config: ModelConfig) -> Network:
-    return build_model(config, size=48, channels=1, classes=7)
+    return build_model(config, CutSpec(48, "grey"), 7)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_from_archives_to_parts(workspace: Path) -> None:
     parts = [pd.read_parquet(f"build/split/{name}.parquet") for name in ("train", "val", "test")]
     assert sorted(pd.concat(parts)["row"]) == list(range(63))
     about = json.loads((workspace / "build/split/split.json").read_text())
-    assert about["data_digest"] == packed.spec["digest"]
+    assert about["data_digest"] == packed.digest
     assert json.loads((workspace / "reports/split.json").read_text())["overlap"]["train_and_test"] == 0
     kept_dropped = pd.read_csv("reports/crop/kept_dropped.csv")
     assert kept_dropped.groupby("outcome")["faces"].sum().to_dict() == {"kept": 63, **reasons}

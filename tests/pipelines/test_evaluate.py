@@ -13,6 +13,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
 from mien.models.weights import save_model
+from mien.runtime.spec import CutSpec
 from pipelines.__main__ import run_stage
 from tests.evaluation.drawing import LINEAGE, index_of
 
@@ -39,7 +40,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         index.iloc[rows].reset_index(drop=True).to_parquet(tmp_path / f"build/split/{name}.parquet")
     (tmp_path / "build/split/split.json").write_text(json.dumps({"digest": LINEAGE["split_digest"]}))
     torch.manual_seed(0)
-    spec = ModelSpec({"name": "cnn48"}, 48, "grey")
+    spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
     save_model(spec.build(), spec, tmp_path / "build/train")
     (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
     monkeypatch.chdir(tmp_path)
@@ -51,7 +52,7 @@ def _write_crop(folder: Path, index: pd.DataFrame) -> None:
     np.save(folder / "faces.npy", pixels)
     index.to_parquet(folder / "index.parquet")
     cut = {"size": 48, "colour": "grey", "margin": 0.0, "square": False, "apply_exif_rotation": False}
-    about = {**cut, "classes": EXPRESSIONS, "n": len(index), "digest": LINEAGE["data_digest"]}
+    about = {"cut": cut, "classes": EXPRESSIONS, "n": len(index), "digest": LINEAGE["data_digest"]}
     (folder / "crop.json").write_text(json.dumps(about))
     columns = ["where", "face_id", "image", "label", "reason", "detail"]
     rows = [["a.jpg", "x", "a.jpg", "fear", "photo_missing", "a.jpg is not there"]]

@@ -16,6 +16,7 @@ from mien.base.errors import UserError
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.registry import history as events
 from mien.registry import promotion
+from mien.runtime.spec import CutSpec
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store
 from mien.training.fit import LAST, fit, read_checkpoint
@@ -29,12 +30,13 @@ RECIPE = Recipe(
     OptimConfig(),
     TrainConfig(epochs=4, batch_size=32, patience=0, precision="32"),
 )
-SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), size=24, colour="grey")
+SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
 FULL = """
 import pickle, resource, sys
 from pathlib import Path
 from mien.base.listener import Silent
 from mien.training.fit import fit
+from mien.runtime.spec import CutSpec
 from pipelines.__main__ import stage_command
 from tests.training.conftest import bars
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))

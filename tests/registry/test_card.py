@@ -9,7 +9,8 @@ import pytest
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
 from mien.inference.classifier import load_model_of
-from mien.registry.card import CARD, CardFacts, card_facts, failures, multiply_adds, write_card
+from mien.models.networks import multiply_adds
+from mien.registry.card import CARD, CardFacts, card_facts, failures, write_card
 from mien.registry.gate import RegisterConfig
 from mien.split.audit import PART_NAMES
 from mien.tracking.store import connect
@@ -78,7 +79,7 @@ def test_leaks_are_said_where_there_are_any(facts: CardFacts) -> None:
 
 
 def audit_of(facts: CardFacts) -> dict[str, object]:
-    part = {"faces": 1500, "photos": 700, "classes": dict.fromkeys(facts.spec["classes"], 1)}
+    part = {"faces": 1500, "photos": 700, "classes": dict.fromkeys(facts.spec.classes, 1)}
     return {
         "official_split": False,
         "parts": dict.fromkeys(PART_NAMES, part),
@@ -89,8 +90,10 @@ def audit_of(facts: CardFacts) -> dict[str, object]:
 
 
 def test_the_count_of_multiplications_is_that_of_the_layers(facts: CardFacts) -> None:
-    spec = {**facts.spec, "architecture": {**facts.spec["architecture"], "width": 8}}
-    assert 2 < multiply_adds(spec) / facts.multiply_adds < 4.5  # twice as wide: up to four times, the first layer twice
+    wide = dataclasses.replace(facts.spec, architecture={**facts.spec.architecture, "width": 8})
+    assert (
+        2 < multiply_adds(wide.build(), wide.cut) / facts.multiply_adds < 4.5
+    )  # twice as wide: up to four times, the first layer twice
 
 
 def test_the_same_model_has_the_same_card_and_brings_it(

@@ -67,7 +67,7 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
     split = split_faces(packed, config)
     for part, index in split.parts.items():
         index.to_parquet(root / "build/split" / f"{part}.parquet")
-    about = {"digest": split.digest, "data_digest": packed.spec["digest"]}
+    about = {"digest": split.digest, "data_digest": packed.digest}
     (root / "build/split/split.json").write_text(json.dumps(about))
 
 
@@ -76,8 +76,7 @@ def train(root: Path, steps: int, seed: int = 0) -> None:
     packed = open_faces(root / "build/crop")
     parts = {name: pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("train", "val", "test")}
     torch.manual_seed(seed)
-    cut = {key: packed.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
-    spec = ModelSpec(dataclasses.asdict(NETWORK), **cut)
+    spec = ModelSpec(dataclasses.asdict(NETWORK), packed.cut)
     model = spec.build()
     pixels = torch.from_numpy(packed.pixels[parts["train"]["row"].to_numpy()]).permute(0, 3, 1, 2)
     labels = torch.from_numpy(parts["train"]["label"].to_numpy().astype(np.int64))
@@ -88,7 +87,7 @@ def train(root: Path, steps: int, seed: int = 0) -> None:
         optimizer.step()
     save_model(model.eval(), spec, root / "build/train")
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
-    _write(root, evaluation, packed.spec["digest"], f"{steps}-{seed}")
+    _write(root, evaluation, packed.digest, f"{steps}-{seed}")
 
 
 def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:

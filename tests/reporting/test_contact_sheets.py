@@ -7,6 +7,7 @@ from PIL import Image
 from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import PackedFaces
 from mien.reporting.contact_sheets import COLUMNS, GAP, MOST, TITLE, contact_sheet, write_contact_sheets
+from mien.runtime.spec import CutSpec
 
 STEP = 16 + GAP
 
@@ -15,7 +16,7 @@ def test_every_class_has_a_readable_sheet_with_its_own_faces(tmp_path: Path) -> 
     labels = np.array([0] * 130 + [3] * 7, np.int8)
     pixels = np.repeat(np.arange(137, dtype=np.uint8), 16 * 16).reshape(137, 16, 16, 1)
     written = write_contact_sheets(
-        PackedFaces(pixels, pd.DataFrame({"label": labels}), {"classes": EXPRESSIONS}), tmp_path
+        PackedFaces(pixels, pd.DataFrame({"label": labels}), CutSpec(48, "grey"), EXPRESSIONS, "d"), tmp_path
     )
     assert [path.name for path in written] == [f"contact_{name}.png" for name in EXPRESSIONS]
     angry, happy = (np.asarray(Image.open(written[i])) for i in (0, 3))

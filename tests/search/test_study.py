@@ -17,6 +17,7 @@ from optuna.trial import Trial, TrialState
 
 from mien.base.errors import UserError
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.spec import CutSpec
 from mien.search.space import TuneConfig, search_space
 from mien.search.study import JOURNAL, ShortTraining, best_trial, search
 from mien.training.inputs import Inputs
@@ -227,7 +228,7 @@ def test_negative_counts_are_refused_by_name(key: str) -> None:
 def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> None:
     """The config's own first; without that the same trial would be asked for without end."""
     recipe = RECIPE.with_values({"optim.lr": 1e30, "model.width": 4, "train.batch_size": 16, "train.precision": "32"})
-    spec = ModelSpec(dataclasses.asdict(recipe.model), size=24, colour="grey")
+    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
     space = search_space({"optim.lr": {"low": 1e-3, "high": 1e-2}}, recipe.with_values({"optim.lr": 5e-3}))
     inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(32, 0), bars(16, 1), "d", "s")
     short = ShortTraining(inputs, epochs=1)

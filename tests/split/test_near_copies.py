@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.duplicates import fer2013
+from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import PackedFaces
+from mien.runtime.spec import CutSpec
 from mien.split.near_copies import (
     SplitConfig,
     alike_when_aligned,
@@ -30,7 +32,7 @@ def packed(faces: list[np.ndarray], images: list[str] | None = None) -> PackedFa
             "face_digest": [str(hash(face.tobytes())) for face in faces],
         }
     )
-    return PackedFaces(pixels, index, {})
+    return PackedFaces(pixels, index, CutSpec(48, "grey"), EXPRESSIONS, "d")
 
 
 def test_the_first_row_of_each_key() -> None:

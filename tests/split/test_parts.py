@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
+from mien.runtime.spec import CutSpec
 from mien.split.near_copies import SplitConfig
 from mien.split.parts import assign_groups, split_faces
 from tests.photosets import picture
@@ -37,7 +38,7 @@ def packed(
             "face_digest": [face.tobytes().hex() for face in pixels],
         }
     )
-    return PackedFaces(pixels, index, {"digest": "d", "classes": EXPRESSIONS})
+    return PackedFaces(pixels, index, CutSpec(48, "grey"), EXPRESSIONS, "d")
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,6 +9,7 @@ import pytest
 
 from mien.base.listener import Silent
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 
@@ -49,7 +50,7 @@ def recipe() -> Recipe:
 @pytest.fixture(scope="session")
 def spec(recipe: Recipe) -> ModelSpec:
     """What the recipe's network takes."""
-    return ModelSpec(dataclasses.asdict(recipe.model), size=24, colour="grey")
+    return ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
 
 
 class Epochs(Silent):

@@ -135,18 +135,19 @@ def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
     """The faces that a network takes, its trainable parameters, and multiply-adds in millions."""
     from mien.models.networks import build_model, multiply_adds, trainable_parameters
     from mien.models.spec import FACES
+    from mien.runtime.spec import CutSpec
 
     wanted = FACES[config.name]
-    size, channels = wanted.size or FACE_SIZE, 3 if wanted.colour == "rgb" else 1
+    cut = CutSpec(wanted.size or FACE_SIZE, wanted.colour or "grey")
     if wanted.size:
         faces = f"{wanted.size} px, {wanted.colour}"
     else:
         faces = f"any, at {config.input_size} px" if config.input_size else "any"
     try:
-        network = build_model(config, size=size, channels=channels, classes=CLASSES)
+        network = build_model(config, cut, CLASSES)
     except UserError as error:  # timm is not installed, or has no such backbone
         return faces, str(error).split(":")[0].rstrip("."), ""
-    cost = multiply_adds(network, size, channels) / 1e6
+    cost = multiply_adds(network, cut) / 1e6
     return faces, f"{trainable_parameters(network):,}", f"{cost:.1f} M"
 
 

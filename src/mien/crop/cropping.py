@@ -27,7 +27,6 @@ QUARANTINE: Final = "quarantine.csv"
 UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read
 PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
 BOX: Final = ["top", "left", "right", "bottom"]
-CUT_KEYS: Final = ("size", "colour", "margin", "square", "apply_exif_rotation")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def crop_faces(
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
     clamped, reduced = 0, Counter[int]()
-    with FaceWriter(out / PIXELS, (config.size, config.size, 3 if config.colour == "rgb" else 1)) as writer:
+    with FaceWriter(out / PIXELS, (config.size, config.size, config.cut.channels)) as writer:
         for photo in _cut_in_order(selected, photos, config, progress):
             for row, box, face in photo.kept:
                 writer.append(face)
@@ -110,8 +109,7 @@ def crop_faces(
     index = _index(selected, kept)
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
-    cut = {key: getattr(config, key) for key in CUT_KEYS}
-    spec = cut | {"classes": classes, "n": len(index), "digest": faces_digest(index)}
+    spec = {"cut": asdict(config.cut), "classes": classes, "n": len(index), "digest": faces_digest(index)}
     (out / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
     return _count(index, quarantine, classes, clamped, reduced)
 

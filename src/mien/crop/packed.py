@@ -4,13 +4,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import opened, read_record
+from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 COLUMNS = (
     *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
@@ -23,11 +24,7 @@ INDEX: Final = "index.parquet"
 SPEC: Final = "crop.json"
 ANEW: Final = "`dvc repro crop` writes it anew"
 SPEC_KEYS: Final[dict[str, type]] = {
-    "size": int,
-    "colour": str,
-    "margin": float,
-    "square": bool,
-    "apply_exif_rotation": bool,
+    "cut": dict,
     "classes": list,
     "n": int,
     "digest": str,
@@ -39,12 +36,14 @@ class PackedFaces:
     """Packed faces, opened.
 
     `pixels` is memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1; `index` has a row per face in the
-    same order; `spec` is crop.json: size, colour, margin, square, apply_exif_rotation, classes, n, digest.
+    same order; `classes` are the names of the labels, and `digest` is the identity of the data (`faces_digest`).
     """
 
     pixels: np.ndarray
     index: pd.DataFrame
-    spec: dict[str, Any]
+    cut: CutSpec
+    classes: tuple[str, ...]
+    digest: str
 
 
 def open_faces(folder: Path) -> PackedFaces:
@@ -58,7 +57,11 @@ def open_faces(folder: Path) -> PackedFaces:
     index = opened(folder / INDEX, pd.read_parquet, ANEW)
     if not len(pixels) == len(index) == spec["n"]:
         raise UserError(f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; {ANEW}.")
-    return PackedFaces(pixels, index, spec)
+    try:
+        cut = cut_of(spec["cut"], str(folder / SPEC))
+    except UnusableModel as error:
+        raise UserError(f"{error}; {ANEW}.") from error
+    return PackedFaces(pixels, index, cut, tuple(spec["classes"]), spec["digest"])
 
 
 def faces_digest(index: pd.DataFrame) -> str:

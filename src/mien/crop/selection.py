@@ -7,6 +7,7 @@ import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.runtime.spec import CutSpec
 from mien.sources.table import PROBLEM_COLUMNS
 
 COLOURS = ("rgb", "grey")
@@ -41,6 +42,11 @@ class CropConfig:
             raise ValueError(f"margin is a share of the box, 0 to 2, not {self.margin}")
         if self.max_megapixels <= 0:
             raise ValueError(f"max_megapixels must be above 0, not {self.max_megapixels}")
+
+    @property
+    def cut(self) -> CutSpec:
+        """How each face is cut."""
+        return CutSpec(self.size, self.colour, self.margin, self.square, self.apply_exif_rotation)
 
 
 def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame, pd.DataFrame]:

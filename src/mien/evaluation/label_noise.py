@@ -33,7 +33,6 @@ from mien.training.recipe import Recipe
 
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead
 SEED: Final = 0
-CUT: Final = ("size", "colour", "margin", "square", "apply_exif_rotation")
 
 Told = Callable[[int, bool], None]  # a fold's number, and whether it was kept from before
 
@@ -54,7 +53,7 @@ class Judged:
         """Some of the faces, for training."""
         some = self.table.iloc[places]
         labels = some["label"].to_numpy().astype(np.int64)
-        votes = soft_labels(some["votes"].tolist(), labels, len(self.packed.spec["classes"]))
+        votes = soft_labels(some["votes"].tolist(), labels, len(self.packed.classes))
         return LabelledFaces(self.packed.pixels, some["row"].to_numpy(), labels, votes)
 
 
@@ -74,7 +73,7 @@ def out_of_fold(judged: Judged, recipe: Recipe, folds: int, state: Path, told: T
         UserError: there are fewer groups than folds.
     """
     places = _folds(judged, folds)
-    answers = np.full((len(judged.table), len(judged.packed.spec["classes"])), np.nan)
+    answers = np.full((len(judged.table), len(judged.packed.classes)), np.nan)
     for number, (rest, held) in enumerate(places):
         file = state / f"fold-{number}.npy"
         kept = file.is_file()
@@ -96,8 +95,7 @@ def _folds(judged: Judged, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def _answers(judged: Judged, recipe: Recipe, rest: np.ndarray, held: np.ndarray, folder: Path) -> np.ndarray:
     inner = StratifiedGroupKFold(CHOOSING, shuffle=True, random_state=SEED)
     learn, choose = next(inner.split(rest, judged.labels[rest], judged.table["group"].iloc[rest]))
-    cut = {key: judged.packed.spec[key] for key in CUT}
-    spec = ModelSpec(dataclasses.asdict(recipe.model), classes=tuple(judged.packed.spec["classes"]), **cut)
+    spec = ModelSpec(dataclasses.asdict(recipe.model), judged.packed.cut, judged.packed.classes)
     folder.mkdir(exist_ok=True)
     fitted = fit(spec, recipe, judged.at(rest[learn]), judged.at(rest[choose]), folder, verbose=False)
     shutil.rmtree(folder)
@@ -200,7 +198,7 @@ def read_judged(build: Path) -> tuple[Judged, str]:
     """
     packed = open_faces(build / "crop")
     split = read_record(build / "split/split.json", {"digest": str, "data_digest": str}, ANEW)
-    if split["data_digest"] != packed.spec["digest"]:
+    if split["data_digest"] != packed.digest:
         raise UserError(f"{build / 'split'} was made from other faces than {build / 'crop'} holds; {ANEW}.")
     parts = [
         pd.read_parquet(build / f"split/{part}.parquet", columns=USED).assign(part=part) for part in ("train", "val")
@@ -219,7 +217,7 @@ def judge_labels(root: Path, recipe: Recipe, folds: int, told: Told, out: Path, 
     """
     require_cleanlab()
     judged, split = read_judged(root / "build")
-    classes = tuple(judged.packed.spec["classes"])
+    classes = judged.packed.classes
     with kept_folds(root, [dataclasses.asdict(recipe), split, folds]) as state:
         probabilities = out_of_fold(judged, recipe, folds, state, told)
         ranked = rank_labels(judged.table, probabilities, classes)

@@ -130,15 +130,7 @@ def cut_faces(
         raise UserError(
             f"data set {data.name}, {chosen}: the model knows none of its classes; nothing can be measured."
         )
-    config = dataclasses.replace(
-        filters,
-        size=spec.size,
-        colour=spec.colour,
-        margin=spec.margin,
-        square=spec.square,
-        apply_exif_rotation=spec.apply_exif_rotation,
-        max_rows=0,
-    )
+    config = dataclasses.replace(filters, **dataclasses.asdict(spec.cut), max_rows=0)
     photos = source.photos(folder, main_checkout(root) / ".mien" / "unpacked")
     crop_faces(rows[~unknown], photos, config, scratch, classes=classes.names)
     quarantine = pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False)
@@ -270,9 +262,9 @@ def _faces(cross: CrossEvaluation) -> str:
 
 
 def _cut(cross: CrossEvaluation) -> str:
-    spec = cross.model.loaded.spec
-    shape = f"margin {spec.margin:g}" + (", made square" if spec.square else "")
-    return f"Faces were cut from the data set's boxes as the model's own were: {spec.size} px, {spec.colour}, {shape}."
+    cut = cross.model.loaded.spec.cut
+    shape = f"margin {cut.margin:g}" + (", made square" if cut.square else "")
+    return f"Faces were cut from the data set's boxes as the model's own were: {cut.size} px, {cut.colour}, {shape}."
 
 
 def _seen(cross: CrossEvaluation) -> str:

@@ -17,6 +17,7 @@ from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
 from mien.models.spec import ANEW, LINEAGE, ModelSpec
 from mien.runtime.session import softmax
+from mien.runtime.spec import UnusableModel, cut_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -51,11 +52,7 @@ EXPORT_ANEW: Final = "`mien export` writes one that fits"
 OWN: Final = "mien"  # the key that says whose file it is: the version of mien that wrote it
 SPEC: Final[dict[str, type]] = {
     "classes": list,
-    "size": int,
-    "colour": str,
-    "margin": float,
-    "square": bool,
-    "apply_exif_rotation": bool,
+    "cut": dict,
     "architecture": dict,
 }
 REST: Final[dict[str, type]] = {
@@ -108,7 +105,11 @@ def read_metadata(text: Mapping[str, str], file: Path) -> OnnxMetadata:
         raise UserError(
             f"{file}: its classes {', '.join(map(str, classes))} are unknown to this version; {EXPORT_ANEW}."
         )
-    spec = ModelSpec(**{**{key: values[key] for key in SPEC}, "classes": classes})
+    try:
+        cut = cut_of(values["cut"], str(file))
+    except UnusableModel as error:
+        raise UserError(f"{error}; {EXPORT_ANEW}.") from error
+    spec = ModelSpec(values["architecture"], cut, classes)
     return OnnxMetadata(spec=spec, **{key: values[key] for key in (OWN, *REST, *NULLABLE)})
 
 
@@ -152,7 +153,7 @@ class LoadedModel:
         Raises:
             ValueError: the faces have another form.
         """
-        expected = (self.spec.size, self.spec.size, self.spec.channels)
+        expected = (self.spec.cut.size, self.spec.cut.size, self.spec.cut.channels)
         if faces.shape[1:] != expected or faces.dtype != np.uint8:
             raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
         return softmax(self.classifier.logits(faces), self.temperature or 1.0)
@@ -329,7 +330,7 @@ def _reason(error: Exception) -> str:
 def _refuse_other_graph(session: "InferenceSession", about: OnnxMetadata, file: Path) -> None:
     """Refuse a file whose graph does not take the faces that its metadata speak of."""
     spec = about.spec
-    wanted = ("tensor(uint8)", [spec.size, spec.size, spec.channels])
+    wanted = ("tensor(uint8)", [spec.cut.size, spec.cut.size, spec.cut.channels])
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: node.shape[1:] for node in session.get_outputs()}
     if inputs != {INPUT: wanted} or any(outputs.get(key) != [len(spec.classes)] for key in (LOGITS, PROBABILITIES)):

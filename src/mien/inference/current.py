@@ -104,5 +104,5 @@ class CurrentModel:
 def _warmed_up(model: LoadedModel) -> LoadedModel:
     """The model after its first answer, which takes longer than all others."""
     spec = model.spec
-    model.probabilities(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
+    model.probabilities(np.zeros((1, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8))
     return model

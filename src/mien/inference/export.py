@@ -60,13 +60,12 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
         NoOwnFaces: crop has not run here, its faces are cut otherwise, or none of them is the model's.
     """
     from mien.crop.packed import open_faces
-    from mien.registry.candidate import cut_alike
 
     name = measured.loaded.says
     if not crop.is_dir():
         raise NoOwnFaces(f"the faces that {name} learnt from are not here: {crop} is missing (`dvc repro crop`).")
     packed = open_faces(crop)
-    if not cut_alike(vars(measured.loaded.spec), packed.spec):
+    if packed.cut != measured.loaded.spec.cut:
         raise NoOwnFaces(f"{crop} holds faces that are cut otherwise than {name} needs them.")
     parts = _parts(packed.index, measured.seen)
     checked, calibration = _some(parts, "val", MOST_CHECKED), _some(parts, "train", MOST_CALIBRATED)
@@ -93,7 +92,7 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     found = []
     for file in files:
         try:
-            photo = Picture(file).pixels(predictor.model.spec.colour, predictor.settings)
+            photo = Picture(file).pixels(predictor.model.spec.cut.colour, predictor.settings)
             found.append(predictor.find_faces(photo).pixels)
         except UnreadablePhoto as error:
             raise UserError(f"{file} cannot be used: {error.detail}.") from error

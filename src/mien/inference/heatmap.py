@@ -76,7 +76,7 @@ def heat_maps(model: LoadedModel, faces: np.ndarray, classes: np.ndarray) -> np.
     _refuse(model, faces, classes)
     import torch
 
-    size = model.spec.size
+    size = model.spec.cut.size
     if not len(faces):
         return np.empty((0, size, size), np.float32)
     maps = []

@@ -155,7 +155,7 @@ class Predictor:
     def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
         box = Box(0, 0, photo.shape[1], photo.shape[0])
-        face = cut_face(self._in_colour(photo), box, self.model.spec.size)
+        face = cut_face(self._in_colour(photo), box, self.model.spec.cut.size)
         return FoundFaces([Detection(box)], face[None])
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
@@ -167,14 +167,14 @@ class Predictor:
         spec = self.model.spec
         height, width = photo.shape[:2]
         pixels = self._in_colour(photo)
-        placed = [face_box(box, height, width, margin=spec.margin, square=spec.square) for box in boxes]
-        faces = [cut_face(pixels, box, spec.size) for box in placed]
-        return np.stack(faces) if faces else np.empty((0, spec.size, spec.size, spec.channels), np.uint8)
+        placed = [face_box(box, height, width, margin=spec.cut.margin, square=spec.cut.square) for box in boxes]
+        faces = [cut_face(pixels, box, spec.cut.size) for box in placed]
+        return np.stack(faces) if faces else np.empty((0, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8)
 
     def _in_colour(self, photo: np.ndarray) -> np.ndarray:
         """The photo with as many channels as the network takes."""
         channels = photo.shape[2]
-        if channels == self.model.spec.channels:
+        if channels == self.model.spec.cut.channels:
             return photo
         if channels == 3:
             return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
@@ -231,9 +231,9 @@ def predict_pictures(
 def _find_faces(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
     """A picture's faces, with the prediction that they will be added to."""
     spec = predictor.model.spec
-    none = FoundFaces([], np.empty((0, spec.size, spec.size, spec.channels), np.uint8))
+    none = FoundFaces([], np.empty((0, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8))
     try:
-        photo = picture.pixels(spec.colour, predictor.settings)
+        photo = picture.pixels(spec.cut.colour, predictor.settings)
     except UnreadablePhoto as error:
         return PhotoPrediction(picture, problem=f"{picture.says}: cannot be used: {error.detail}."), none
     except OSError as error:

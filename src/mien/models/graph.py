@@ -25,7 +25,7 @@ def write_graph(network: "Network", spec: ModelSpec, temperature: float, file: P
     """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) and `probabilities`, float32, N being any."""
     import torch
 
-    faces = torch.zeros((2, spec.size, spec.size, spec.channels), dtype=torch.uint8)
+    faces = torch.zeros((2, spec.cut.size, spec.cut.size, spec.cut.channels), dtype=torch.uint8)
     with _quiet():
         torch.onnx.export(
             _calibrated(network, temperature),

@@ -13,6 +13,7 @@ from mien.models.mobilenet import FEATURES, mobilenet_v2
 from mien.models.spec import FACES, ModelConfig
 from mien.models.timm_backbone import timm_backbone
 from mien.models.transfer import Transfer, dense_head, linear_head
+from mien.runtime.spec import CutSpec
 
 
 class Normalise(nn.Module):
@@ -197,19 +198,19 @@ class Network(nn.Module):
         return logits
 
 
-def build_model(config: ModelConfig, *, size: int, channels: int, classes: int) -> Network:
-    """A network with fresh weights for faces of `size` pixels, so many colour channels and so many classes.
+def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
+    """A network with fresh weights for faces that are cut in a given way, and so many classes.
 
     Raises:
         UserError: it takes other faces than these.
     """
-    wanted, colour = FACES[config.name], {1: "grey", 3: "rgb"}[channels]
-    if wanted.size not in (None, size) or wanted.colour not in (None, colour):
+    wanted = FACES[config.name]
+    if wanted.size not in (None, cut.size) or wanted.colour not in (None, cut.colour):
         raise UserError(
             f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
-            f"and the crop gives {size} pixels with {channels} channel(s): choose a crop that fits."
+            f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
         )
-    return Network(MODELS[config.name](config, channels, classes))
+    return Network(MODELS[config.name](config, cut.channels, classes))
 
 
 def _mobilenet(config: ModelConfig, classes: int) -> Transfer:
@@ -226,8 +227,8 @@ def trainable_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def multiply_adds(network: nn.Module, size: int, channels: int) -> int:
-    """Multiplications, each with its addition, for one face of `size` pixels: of convolutions and linear layers.
+def multiply_adds(network: nn.Module, cut: CutSpec) -> int:
+    """Multiplications, each with its addition, for one face: of convolutions and linear layers.
 
     What else there is, such as normalisation and activation, is little beside them.
     """
@@ -235,6 +236,6 @@ def multiply_adds(network: nn.Module, size: int, channels: int) -> int:
 
     training = network.training
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.eval()(torch.zeros(1, channels, size, size))
+        network.eval()(torch.zeros(1, cut.channels, cut.size, cut.size))
     network.train(training)
     return int(counter.get_total_flops()) // 2

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.base.records import read_record
+from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 if TYPE_CHECKING:
     from mien.models.networks import Network
@@ -78,41 +80,21 @@ class ModelSpec:
     """All that is needed to build a network again and to cut faces for it as in training."""
 
     architecture: dict[str, Any]  # the ModelConfig
-    size: int
-    colour: str
-    margin: float = 0.0
-    square: bool = False
-    apply_exif_rotation: bool = False
+    cut: CutSpec
     classes: tuple[str, ...] = EXPRESSIONS  # of the logits, in their order
-
-    @property
-    def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
-        return 1 if self.colour == "grey" else 3
 
     def build(self) -> "Network":
         """The network with fresh weights; needs PyTorch."""
         from mien.models.networks import build_model
 
-        return build_model(
-            ModelConfig(**self.architecture), size=self.size, channels=self.channels, classes=len(self.classes)
-        )
+        return build_model(ModelConfig(**self.architecture), self.cut, classes=len(self.classes))
 
 
 SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
 ANEW: Final = "`dvc repro train` writes it anew"
 
-# The fields of ModelSpec. None has a default here: another cut than the training's gives wrong answers, silently.
-SPEC_KEYS: Final[dict[str, type]] = {
-    "architecture": dict,
-    "size": int,
-    "colour": str,
-    "margin": float,
-    "square": bool,
-    "apply_exif_rotation": bool,
-    "classes": list,
-}
+SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
 # What is used of a training's account of itself. `device` and `search.made_on` came later: unknown where absent.
 LINEAGE_KEYS: Final[dict[str, type]] = {
     "digest": str,
@@ -129,13 +111,18 @@ LINEAGE_KEYS: Final[dict[str, type]] = {
 }
 
 
-def read_spec(folder: Path) -> dict[str, Any]:
-    """How faces are cut for the network in a folder, its architecture and its classes.
+def read_spec(folder: Path) -> ModelSpec:
+    """The description of the network in a folder.
 
     Raises:
         UserError: model.json is missing, damaged, or of another version of mien.
     """
-    return read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+    fields = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+    try:
+        cut = cut_of(fields["cut"], str(folder / SPEC))
+    except UnusableModel as error:
+        raise UserError(f"{error}; {ANEW}.") from error
+    return ModelSpec(fields["architecture"], cut, tuple(fields["classes"]))
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:

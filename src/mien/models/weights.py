@@ -114,8 +114,7 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
     """
     if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
-    fields = read_spec(folder)
-    spec = ModelSpec(**{**fields, "classes": tuple(fields["classes"])})
+    spec = read_spec(folder)
     _refuse_other_classes(spec, folder)
     try:
         model = spec.build()

@@ -1,7 +1,6 @@
 """What a training and its evaluation left behind, as something to register."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 import mien
 from mien.base.records import read_record
-from mien.models.spec import SPEC, read_lineage, read_spec
+from mien.models.spec import SPEC, ModelSpec, read_lineage, read_spec
 
 PACKAGE: Final = Path(mien.__file__).resolve().parent
 # The code that turns a photo into a probability: a change in it makes another model of the same weights.
@@ -36,8 +35,8 @@ class Candidate:
         return read_lineage(self.model)
 
     @cached_property
-    def spec(self) -> dict[str, Any]:
-        """How faces are cut for the network: size, colour, margin, square, apply_exif_rotation, classes."""
+    def spec(self) -> ModelSpec:
+        """The network's description."""
         return read_spec(self.model)
 
     @cached_property
@@ -66,12 +65,6 @@ class Candidate:
 def registered_name(data: str) -> str:
     """A data set's registered model: one each, so that a champion only meets candidates for the same task."""
     return f"mien-{data}"
-
-
-def cut_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two models take faces that were cut in the same way."""
-    keys = ("size", "colour", "margin", "square", "apply_exif_rotation")
-    return all(one[key] == other[key] for key in keys)
 
 
 def _sources() -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mien.base.records import opened, read_record
+from mien.models.spec import ModelSpec
 from mien.registry.candidate import Candidate
 from mien.tracking.notes import interval_words
 from mien.training.hardware import hardware_words
@@ -42,7 +43,7 @@ class CardFacts:
     name: str  # of the registered model
     identity: str
     lineage: dict[str, Any]
-    spec: dict[str, Any]
+    spec: ModelSpec
     temperature: float
     measured: dict[str, Any]  # reports/metrics.json
     audit: dict[str, Any] | None  # reports/split.json
@@ -56,6 +57,8 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
     Raises:
         UserError: a file is missing or damaged.
     """
+    from mien.models.networks import multiply_adds  # needs PyTorch
+
     reports = predictions.parent
     audit = reports / "split.json"
     return CardFacts(
@@ -67,17 +70,8 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
         measured=read_record(reports / "metrics.json", MEASURED, EVALUATE_ANEW),
         audit=read_record(audit, {"parts": dict}, "`dvc repro split` writes it anew") if audit.exists() else None,
         slices=_slices(candidate, predictions),
-        multiply_adds=multiply_adds(candidate.spec),
+        multiply_adds=multiply_adds(candidate.spec.build(), candidate.spec.cut),
     )
-
-
-def multiply_adds(spec: dict[str, Any]) -> int:
-    """How many multiplications, each with its addition, the network of a spec takes for a face."""
-    from mien.models import networks as cost
-    from mien.models.spec import ModelSpec
-
-    known = ModelSpec(**{**spec, "classes": tuple(spec["classes"])})
-    return cost.multiply_adds(known.build(), known.size, known.channels)
 
 
 def _slices(candidate: Candidate, predictions: Path) -> "Slices":
@@ -89,7 +83,7 @@ def _slices(candidate: Candidate, predictions: Path) -> "Slices":
     index = opened(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
     answers = opened(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), EVALUATE_ANEW)
     predicted = answers.set_index("face_id")["predicted"].reindex(index["face_id"].astype(str))
-    classes = {name: number for number, name in enumerate(candidate.spec["classes"])}
+    classes = {name: number for number, name in enumerate(candidate.spec.classes)}
     return slice_accuracy(index, predicted.map(classes).to_numpy(dtype=np.float64), n=RESAMPLES)
 
 
@@ -119,7 +113,7 @@ def write_card(facts: CardFacts) -> str:
         temperature=facts.temperature,
         measured={"leak_free": None, **facts.measured},
         audit=audit,
-        parts=_parts(audit["parts"], facts.spec["classes"]) if audit else "",
+        parts=_parts(audit["parts"], facts.spec.classes) if audit else "",
         source=_source(lineage["config"].get("data", {})),
         multiply_adds=facts.multiply_adds,
         trained_on=hardware_words(lineage),

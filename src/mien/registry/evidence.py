@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,12 +20,13 @@ from mien.crop.packed import PackedFaces, open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import cluster_sums, interval, paired_bootstrap, photo_clusters, resampled
 from mien.evaluation.measures import face_sums, measures
-from mien.models.spec import read_spec
+from mien.models.spec import ModelSpec, read_spec
 from mien.registry import gate
-from mien.registry.candidate import Candidate, cut_alike
+from mien.registry.candidate import Candidate
 from mien.registry.gate import RegisterConfig, Scores
 from mien.registry.history import DECISION
 from mien.registry.version import MODEL, TRAINED_ON
+from mien.runtime.spec import CutSpec
 from mien.sources.photos import Photos
 from mien.tracking.store import is_unreachable
 
@@ -117,13 +118,11 @@ def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) ->
     )
 
 
-def recut(
-    spec: Mapping[str, Any], test: pd.DataFrame, table: pd.DataFrame, open_photos: Callable[[], Photos]
-) -> PackedFaces:
-    """The faces of a test index as `spec` cuts them, in the index's order.
+def recut(cut: CutSpec, test: pd.DataFrame, table: pd.DataFrame, open_photos: Callable[[], Photos]) -> PackedFaces:
+    """The faces of a test index as a model needs them, in the index's order.
 
     Args:
-        spec: size, colour, margin, square and apply_exif_rotation.
+        cut: how the model's faces are cut.
         test: the test index.
         table: the faces table that ingest wrote, with the boxes as the data set gives them.
         open_photos: opens the raw photos.
@@ -133,11 +132,7 @@ def recut(
     """
     rows = table[table["face_id"].astype(str).isin(set(test["face_id"].astype(str)))]
     config = CropConfig(
-        size=spec["size"],
-        colour=spec["colour"],
-        margin=spec["margin"],
-        square=spec["square"],
-        apply_exif_rotation=spec["apply_exif_rotation"],
+        **asdict(cut),
         min_confidence=float("-inf"),  # they were chosen by the candidate's crop already
         scaled_decoding=False,
     )
@@ -156,7 +151,7 @@ def recut(
             f"{missing[0]} for one."
         )
     order = [at[face] for face in test["face_id"].astype(str)]
-    return PackedFaces(pixels[order], packed.index.iloc[order].reset_index(drop=True), packed.spec)
+    return replace(packed, pixels=pixels[order], index=packed.index.iloc[order].reset_index(drop=True))
 
 
 @dataclass(frozen=True)
@@ -167,24 +162,24 @@ class FaceCutter:
     table: Path  # faces.parquet of ingest
     open_photos: Callable[[], Photos]
 
-    def __call__(self, spec: Mapping[str, Any], test: pd.DataFrame) -> PackedFaces:
+    def __call__(self, cut: CutSpec, test: pd.DataFrame) -> PackedFaces:
         """The faces of a test index, in its order.
 
         Raises:
             NoComparison: the raw photos are needed and not here.
         """
         packed = open_faces(self.packed)
-        if cut_alike(spec, packed.spec):
+        if packed.cut == cut:
             rows = test["row"].to_numpy()
-            return PackedFaces(packed.pixels[rows], packed.index.iloc[rows].reset_index(drop=True), packed.spec)
-        return recut(spec, test, pd.read_parquet(self.table), self.open_photos)
+            return replace(packed, pixels=packed.pixels[rows], index=packed.index.iloc[rows].reset_index(drop=True))
+        return recut(cut, test, pd.read_parquet(self.table), self.open_photos)
 
 
 ANSWER: Final = Path(__file__).with_name("answer.py")
 MINUTES: Final = 30  # for a large test set on a slow machine
 
 # Cuts the faces of a test index as a model's spec says; raises NoComparison where it cannot.
-Cutter = Callable[[Mapping[str, Any], pd.DataFrame], PackedFaces]
+Cutter = Callable[[CutSpec, pd.DataFrame], PackedFaces]
 
 
 class NoComparison(Exception):
@@ -199,8 +194,8 @@ class Champion:
     folder: Path
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """How faces are cut for it.
+    def spec(self) -> ModelSpec:
+        """Its classes, and how faces are cut for it.
 
         Raises:
             NoComparison: its files are damaged, or of another version of mien.
@@ -244,7 +239,7 @@ class Champion:
             if done.returncode:
                 reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise NoComparison(f"The champion, version {self.version}, does not run here: {reason[:300]}.")
-            return np.asarray(pd.read_parquet(answers)[self.spec["classes"]], dtype=np.float64)
+            return np.asarray(pd.read_parquet(answers)[list(self.spec.classes)], dtype=np.float64)
 
     @property
     def _model(self) -> Path:
@@ -320,9 +315,9 @@ class AnswersAsEvaluated:
 
         test = read_test_set(self.candidate.split, self.predictions)
         faces = test.faces.head(FACES)
-        images = pd.DataFrame({"image": [as_png(face) for face in self.cut(self.candidate.spec, faces).pixels]})
+        images = pd.DataFrame({"image": [as_png(face) for face in self.cut(self.candidate.spec.cut, faces).pixels]})
         served = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
-        answers = served.predict(images)[list(self.candidate.spec["classes"])].to_numpy(dtype=np.float64)
+        answers = served.predict(images)[list(self.candidate.spec.classes)].to_numpy(dtype=np.float64)
         apart = np.abs(answers - test.probabilities[: len(faces)]).max(axis=1)
         if (worst := int(apart.argmax())) >= 0 and apart[worst] > TOLERANCE:
             raise UserError(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mien.registry import gate
-from mien.registry.candidate import Candidate, cut_alike
+from mien.registry.candidate import Candidate
 from mien.registry.evidence import (
     Evidence,
     NoComparison,
@@ -111,17 +111,17 @@ def _against(
     scratch: Path,
 ) -> gate.Decision:
     champion = fetch_champion(client, candidate.name, number, scratch)
-    if champion.spec["classes"] != candidate.spec["classes"]:
+    if champion.spec.classes != candidate.spec.classes:
         raise NoComparison(
-            f"The champion, version {number}, knows {len(champion.spec['classes'])} classes, and the candidate "
-            f"{len(candidate.spec['classes'])}: they are not compared."
+            f"The champion, version {number}, knows {len(champion.spec.classes)} classes, and the candidate "
+            f"{len(candidate.spec.classes)}: they are not compared."
         )
-    if seen := champion.overlap(test.faces, same_cut=cut_alike(champion.spec, candidate.spec)):
+    if seen := champion.overlap(test.faces, same_cut=champion.spec.cut == candidate.spec.cut):
         raise NoComparison(
             f"The champion, version {number}, learnt from {seen} of the {len(test.faces)} faces of this test set: "
             "a comparison would favour it, so there is none."
         )
-    faces = evidence.cut(champion.spec, test.faces).pixels
+    faces = evidence.cut(champion.spec.cut, test.faces).pixels
     answers = normalised(champion.answers(list(faces)))
     if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
         return gate.Decision(gate.UNCHANGED, [f"It answers as the champion does, version {number}, on every face."])

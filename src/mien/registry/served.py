@@ -99,7 +99,7 @@ class ServedModel(PythonModel):
             raise UnreadableImage.invalid_parameter_value(
                 f"row {row}: the image cannot be read: {error.detail}."
             ) from error
-        return cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._spec.size)
+        return cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._spec.cut.size)
 
     def _of_file(self, value: Any) -> np.ndarray:
         if not isinstance(value, bytes | bytearray):
@@ -108,16 +108,16 @@ class ServedModel(PythonModel):
             raise UnreadablePhoto("too_large", f"more than {self._limits['max_megabytes']:g} megabytes")
         return decode_photo(
             bytes(value),
-            colour=self._spec.colour,
+            colour=self._spec.cut.colour,
             max_megapixels=self._limits["max_megapixels"],
-            apply_exif_rotation=self._spec.apply_exif_rotation,
+            apply_exif_rotation=self._spec.cut.apply_exif_rotation,
         )
 
     def _of_pixels(self, value: Any) -> np.ndarray:
-        return as_photo(value, colour=self._spec.colour, max_megapixels=self._limits["max_megapixels"])
+        return as_photo(value, colour=self._spec.cut.colour, max_megapixels=self._limits["max_megapixels"])
 
     def _none(self) -> np.ndarray:
-        return np.empty((0, self._spec.size, self._spec.size, self._spec.channels), np.uint8)
+        return np.empty((0, self._spec.cut.size, self._spec.cut.size, self._spec.cut.channels), np.uint8)
 
 
 mlflow.models.set_model(ServedModel())

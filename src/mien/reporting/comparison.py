@@ -111,7 +111,7 @@ def face_pictures(root: Path, subjects: Iterable[Subject], face_ids: Iterable[st
     folders = [root, *(Path(one.source) for one in given if Path(one.source).is_absolute())]
     for folder in dict.fromkeys(folders):
         packed = _open(folder / "build/crop")
-        if packed is not None and packed.spec["digest"] in digests:
+        if packed is not None and packed.digest in digests:
             rows = {str(face): row for row, face in enumerate(packed.index["face_id"])}
             known = [face for face in face_ids if face in rows]
             return {face: data_uri(face_png(packed.pixels[rows[face]])) for face in known}

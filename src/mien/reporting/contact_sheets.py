@@ -29,7 +29,7 @@ def write_contact_sheets(packed: PackedFaces, folder: Path) -> list[Path]:
     """
     labels = packed.index["label"].to_numpy()
     written = []
-    for label, name in enumerate(packed.spec["classes"]):
+    for label, name in enumerate(packed.classes):
         rows = np.flatnonzero(labels == label)
         path = folder / f"contact_{name}.png"
         contact_sheet(packed.pixels, rows, name).save(path)

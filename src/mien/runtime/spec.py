@@ -29,6 +29,15 @@ class CutSpec:
         return 1 if self.colour == "grey" else 3
 
 
+CUT_KINDS: Final[dict[str, Any]] = {
+    "size": int,
+    "colour": str,
+    "margin": int | float,
+    "square": bool,
+    "apply_exif_rotation": bool,
+}
+
+
 @dataclass(frozen=True)
 class Spec:
     """What turns a photo of a face and logits into an answer."""
@@ -66,9 +75,24 @@ def spec_of(content: Any, name: str) -> Spec:
     if found != FORMAT:
         raise UnusableModel(f"{name} is of format {found}, and this mien reads format {FORMAT}")
     try:
-        cut = CutSpec(**content["cut"])
         temperature = content["temperature"]
-        classes = tuple(str(one) for one in content["classes"])
-        return Spec(classes, cut, None if temperature is None else float(temperature))
+        classes = tuple(map(str, content["classes"]))
+        return Spec(classes, cut_of(content["cut"], name), None if temperature is None else float(temperature))
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableModel(f"{name} is damaged ({error})") from error
+
+
+def cut_of(content: Any, name: str) -> CutSpec:
+    """The cut in parsed JSON; `name` says where it comes from.
+
+    Raises:
+        UnusableModel: a key is missing, unknown or of another kind: nothing is guessed, since a face that is cut in
+            another way than in training gets a wrong answer.
+    """
+    found = sorted(content) if isinstance(content, dict) else content
+    if found != sorted(CUT_KINDS):
+        raise UnusableModel(f"{name}: cut must have {', '.join(CUT_KINDS)}, and has {found}")
+    for key, kind in CUT_KINDS.items():
+        if not isinstance(content[key], kind) or (isinstance(content[key], bool) and kind is not bool):
+            raise UnusableModel(f"{name}: cut.{key} is {content[key]!r}")
+    return CutSpec(**content)

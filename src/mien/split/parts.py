@@ -215,11 +215,11 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
     table = index.assign(group=groups.ids, leaked=leaked)
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
-    classes = packed.spec["classes"]
+    classes = packed.classes
     audit = audit_split(table, part, groups, official, config, classes)
     audit["identical_pixels"] = identical_pixels(index, given)
     audit["clean_training"] = count_left_out(left_out, index, classes) if config.clean_training else None
-    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, str(packed.spec["digest"])))
+    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, packed.digest))
 
 
 def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:

@@ -49,8 +49,8 @@ class Inputs:
     @property
     def run_name(self) -> str:
         """What people call the training: `sample · resnet16 · 48 px grey`."""
-        colour = {"rgb": "RGB", "grey": "grey"}[self.spec.colour]
-        return f"{self.data} · {self.choices['model']} · {self.spec.size} px {colour}"
+        colour = {"rgb": "RGB", "grey": "grey"}[self.spec.cut.colour]
+        return f"{self.data} · {self.choices['model']} · {self.spec.cut.size} px {colour}"
 
     def digest(self, **more: Any) -> str:
         """The digest of configuration, data and code, and of whatever else is given."""
@@ -75,18 +75,17 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
     """
     base = root or Path.cwd()
     faces = open_faces(base / FACES)
-    cut = {key: faces.spec[key] for key in ("size", "colour", "margin", "square", "apply_exif_rotation")}
     split = read_record(base / PARTS / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
-    if split["data_digest"] != faces.spec["digest"]:
+    if split["data_digest"] != faces.digest:
         raise UserError(f"{PARTS} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
     return Inputs(
         data=data,
         choices=choices,
-        spec=ModelSpec(architecture=dataclasses.asdict(recipe.model), classes=tuple(faces.spec["classes"]), **cut),
+        spec=ModelSpec(dataclasses.asdict(recipe.model), faces.cut, faces.classes),
         recipe=recipe,
         train=_part(base, "train", faces),
         val=_part(base, "val", faces),
-        data_digest=faces.spec["digest"],
+        data_digest=faces.digest,
         split_digest=split["digest"],
     )
 
@@ -95,7 +94,7 @@ def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
     file = base / PARTS / f"{name}.parquet"
     part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
     labels = part["label"].to_numpy()
-    votes = soft_labels(part["votes"].tolist(), labels, len(faces.spec["classes"]))
+    votes = soft_labels(part["votes"].tolist(), labels, len(faces.classes))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
 
 
