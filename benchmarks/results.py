@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.results_tables import Row, tables
 from benchmarks.tracked_runs import newest_run
 from mien.base.errors import UserError
-from mien.base.settings import read_plain_yaml
+from mien.base.settings import read_yaml
 from mien.tracking.store import connect, database_file, use_store
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ END: Final = "<!-- What follows is a person's. -->"
 def read_rows(client: "MlflowClient", systems: Path, conf: Path) -> list[Row]:
     """The rows of a file such as reference_systems.yaml, each with its run where there is one."""
     rows = []
-    for system, about in read_plain_yaml(systems, systems.name).items():
+    for system, about in read_yaml(systems, systems.name).items():
         preset = conf / "preset" / f"{about['preset']}.yaml"
-        choices = {**read_plain_yaml(preset, f"conf/preset/{preset.name}"), **about.get("choices", {})}
+        choices = {**read_yaml(preset, f"conf/preset/{preset.name}"), **about.get("choices", {})}
         rows.append(Row(system, about, choices, newest_run(client, choices, conf)))
     return rows
 

@@ -1,4 +1,4 @@
-"""Compose a stage's configuration with Hydra from exactly the groups that the stage uses, and check it.
+"""Composition of a stage's configuration, by Hydra, from exactly the groups that the stage uses.
 
 A stage names its groups in `STAGE_GROUPS`, `dvc.yaml` passes it exactly these choices and depends on
 exactly these files, and a test holds the two together.
@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.base.errors import UserError
-from mien.base.settings import SCHEMAS, known_choices, read_settings, refuse_unknown_choice, settings_of
+from mien.base.errors import UserError, WrongSettings
+from mien.base.settings import (
+    GROUPS,
+    build_settings,
+    group_class,
+    known_choices,
+    read_settings,
+    refuse_unknown_choice,
+)
 
 if TYPE_CHECKING:
     from mien.crop.selection import CropConfig
@@ -66,26 +73,38 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
     """The configuration of one stage from `group=choice` and `group.key=value` arguments.
 
     Raises:
-        UserError: an unknown group, choice or key, a value of the wrong type or out of range; the message
-            names the key and the file.
+        UserError: an unknown group, choice or key, or values of the wrong kind or out of range; the message
+            names every file and key.
     """
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     arguments = sys.argv[1:] if argv is None else argv
     groups = STAGE_GROUPS[stage]
     choices = _choices(stage, arguments, conf)
-    for group in groups:
-        read_settings(conf, group, choices[group])
-    unused = [f"~{group}" for group in SCHEMAS if group not in groups]
+    unused = [f"~{group}" for group in GROUPS if group not in groups]
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
             composed = hydra.compose("config", overrides=[*unused, *arguments])
-    except HydraException as error:
-        raise UserError(f"{stage}: {_first_line(error)} Known keys stand in {_files(choices, conf)}.") from error
-    content: Any = OmegaConf.to_container(composed)
-    return Config({g: settings_of(g, content[g], f"conf/{g}/{choices[g]}.yaml") for g in groups}, choices)
+        content: Any = OmegaConf.to_container(composed)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        for group, choice in choices.items():
+            read_settings(conf, group, choice)  # says better what is wrong with a file
+        raise UserError(f"{stage}: {_first_line(error)} Known keys are in {_files(choices, conf)}.") from error
+    settings, mistakes = {}, []
+    for group in groups:
+        try:
+            settings[group] = build_settings(
+                group_class(group), content[group] or {}, f"conf/{group}/{choices[group]}.yaml"
+            )
+        except WrongSettings as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise WrongSettings(mistakes)
+    return Config(settings, choices)
 
 
 def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.base.settings import SCHEMAS
+from mien.base.settings import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = (ROOT / "docs/CONFIGURATION.md").read_text()
@@ -39,7 +39,7 @@ def test_the_readme_lists_every_reference_preset() -> None:
 
 def test_the_configuration_page_lists_every_group_and_choice() -> None:
     table = [line for line in CONFIGURATION.splitlines() if line.startswith("| `")]
-    for group in SCHEMAS:
+    for group in GROUPS:
         (row,) = [line for line in table if line.startswith(f"| `{group}` |")]
         listed = set(re.findall(r"`([^`]+)`", row.split("|")[3]))
         assert listed == {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}, group
@@ -49,7 +49,7 @@ def test_the_configuration_page_names_the_optional_keys() -> None:
     (line,) = re.findall(r"Optional, as(.*?)\n- ", CONFIGURATION, flags=re.DOTALL)
     optional = {
         field.name
-        for module, schema in SCHEMAS.values()
+        for module, schema in GROUPS.values()
         for field in dataclasses.fields(getattr(import_module(module), schema))
         if field.metadata.get("optional")
     }

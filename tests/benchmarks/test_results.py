@@ -12,7 +12,7 @@ import pytest
 from benchmarks.results import BEGIN, END, ROOT, SYSTEMS, main, with_tables
 from benchmarks.tracked_runs import newest_run
 from mien.base.errors import UserError
-from mien.base.settings import read_plain_yaml, read_settings
+from mien.base.settings import read_settings, read_yaml
 from mien.tracking.live import LiveTracking
 from mien.tracking.publish import publish
 from mien.tracking.store import connect
@@ -21,7 +21,7 @@ from tests.stores import checkout, no_store
 __all__ = ["checkout", "no_store"]
 
 CONF = ROOT / "conf"
-CHOICES = read_plain_yaml(CONF / "preset/folder-cnn.yaml", "folder-cnn.yaml")
+CHOICES = read_yaml(CONF / "preset/folder-cnn.yaml", "folder-cnn.yaml")
 METRICS: dict[str, Any] = {
     "data": "fer2013-folders",
     "n": 3589,
@@ -182,5 +182,5 @@ def test_a_page_without_its_markers_is_refused() -> None:
 
 
 def test_every_preset_but_the_drawn_sample_has_a_row() -> None:
-    rows = read_plain_yaml(SYSTEMS, SYSTEMS.name).values()
+    rows = read_yaml(SYSTEMS, SYSTEMS.name).values()
     assert {row["preset"] for row in rows} == {file.stem for file in CONF.glob("preset/*.yaml")} - {"sample"}

@@ -38,13 +38,6 @@ def test_a_network_that_does_not_fit_the_crop_says_what_fits() -> None:
         build_model(ModelConfig("vgg64"), CutSpec(48, "grey"), 7)
 
 
-def test_an_unknown_network_names_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match="name must be one of cnn48, cnn5x5, lenet48, mobilenetv2, resnet, timm, vgg64, not 'resnt'"
-    ):
-        ModelConfig("resnt")
-
-
 def test_multiply_adds_are_those_of_convolutions_and_linear_layers() -> None:
     """LeNet-5's by hand: 44 x 44 places of 6 filters of 25, then 18 x 18 of 16 of 6 x 25, and three linear layers."""
     by_hand = 44 * 44 * 6 * 25 + 18 * 18 * 16 * 6 * 25 + 16 * 9 * 9 * 120 + 120 * 84 + 84 * 7

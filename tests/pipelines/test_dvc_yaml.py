@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mien.base.settings import SCHEMAS
+from mien.base.settings import GROUPS
 from pipelines.compose import STAGE_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def imported_by(file: Path) -> set[Path]:
 
 def reached(stage: str) -> set[str]:
     """Every first-party file that a stage's code can reach, as paths from the root."""
-    schemas = {source for g in STAGE_GROUPS[stage] if (source := source_of(SCHEMAS[g][0]))}
+    schemas = {source for g in STAGE_GROUPS[stage] if (source := source_of(GROUPS[g][0]))}
     waiting, seen = {ROOT / f"pipelines/{stage}.py", *schemas}, set()
     while waiting:
         file = waiting.pop()

@@ -207,22 +207,15 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
         ({"optim.lr": {"choices": []}}, "optim.lr: choices must be a list"),
         ({"optim.lr": {"choices": ["a"]}}, "optim.lr: choice 'a' is no value like the configuration's own 0.001"),
         ({"optim.lr": {"choices": [1], "low": 1, "high": 2}}, r"optim.lr: say \{low"),
-        ({"optim.schedule": {"choices": ["cosine", "step"]}}, "schedule must be one of .*, not 'step'"),
+        ({"optim.schedule": {"choices": ["cosine", "step"]}}, "schedule must be .*, not 'step'"),
         ({"train.class_weights": {"low": 0, "high": 1}}, "class_weights: its values, such as False, have no range"),
         ({"train.batch_size": {"low": 1, "high": 64}}, r"batch_size: batch_size must be at least 2, not 1"),
-        ({"model.dropout": {"low": 0, "high": 1}}, "model.dropout: dropout is a probability .*, not 1.0"),
+        ({"model.dropout": {"low": 0, "high": 1}}, "model.dropout: dropout must be below 1, not 1.0"),
     ],
 )
 def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         search_space(space, RECIPE)
-
-
-@pytest.mark.parametrize("key", ["startup_trials", "prune_after"])
-def test_negative_counts_are_refused_by_name(key: str) -> None:
-    values: dict[str, Any] = {key: -1}
-    with pytest.raises(ValueError, match=f"{key} must be at least 0, not -1"):
-        TuneConfig(**values)
 
 
 def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
             {"class_names": {"wut": "angri"}},
             r"data set mine: options: class_names: wut: 'angri' is no expression",
         ),
-        ({"class_names": ["wut"]}, r"options: class_names must say which expression a folder means"),
+        ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be one of quarantine, keep, not 'drop'"),
-        ({"classes": {}}, r"options: classes: source folder has no such option; .* class_names, conflicting_labels"),
+        ({"classes": {}}, r"options: there is no key .classes. .*class_names, conflicting_labels"),
     ],
 )
 def test_wrong_options_name_the_data_set(options: dict[str, object], says: str) -> None:

@@ -70,7 +70,7 @@ def test_its_mistakes_are_told_as_any_sources_are(checkout: Path) -> None:
     config = checkout / "conf/data/listed.yaml"
     for options, says in (
         ('{separator: ";;"}', "data set listed: options: separator must be one character, not ';;'."),
-        ("{columns: 2}", "options: columns: source listed has no such option; its options are separator."),
+        ("{columns: 2}", "options: there is no key 'columns'; the keys are separator."),
         ('{separator: ","}', "labels.csv: the first line must name the columns file and expression."),
     ):
         config.write_text(re.sub("options: .*", f"options: {options}", config.read_text()))

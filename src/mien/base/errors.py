@@ -8,6 +8,14 @@ class UserError(ValueError):
     """
 
 
+class WrongSettings(UserError):
+    """Wrong values in the configuration: a sentence for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\nmien: ".join(mistakes))
+        self.mistakes = mistakes
+
+
 def printable(text: object) -> str:
     """The text in which nothing acts on a terminal or breaks a line: such characters are written as escapes.
 

@@ -1,20 +1,21 @@
-"""Command `check`, and contradictions between configuration files."""
+"""Command `check`: mistakes in params.yaml and conf/, and contradictions between their files."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import typer
 
-from mien.base.errors import UserError
+from mien.base.errors import UserError, WrongSettings
 from mien.base.settings import (
-    OF_USE,
-    SCHEMAS,
-    read_plain_yaml,
+    GROUPS,
+    USAGE,
+    known_choices,
     read_settings,
-    refuse_other_kinds,
+    read_usage,
+    read_yaml,
     refuse_unknown_choice,
-    settings_of_use,
 )
 from mien.cli.workspace import PARAMS, find_root
 from mien.models.spec import FACES, WITH_BACKBONE
@@ -36,17 +37,15 @@ def contradictions(settings: Mapping[str, Any], choices: Mapping[str, str]) -> I
 
 
 def _source(settings: Mapping[str, Any], choices: Mapping[str, str], file: Mapping[str, str]) -> Iterator[str]:
-    from mien.sources.source import get_source, source_class
+    from mien.sources.source import get_source
 
     data = settings["data"]
     try:
-        if kind := source_class(data.source):
-            refuse_other_kinds(data.options, kind)
         get_source(data)
+    except WrongSettings as error:
+        yield from (f"{file['data']}: {mistake}" for mistake in error.mistakes)
     except UserError as error:
         yield f"{file['data']}: {error}"
-    except ValueError as error:
-        yield f"{file['data']}: options: {error}."
     watched = f"data/{choices['data']}"
     if PurePosixPath(data.path) != PurePosixPath(watched):
         yield f"{file['data']}: path must be {watched}, the folder whose changes DVC sees, not {data.path}."
@@ -128,58 +127,66 @@ def _without_effect(settings: Mapping[str, Any], file: Mapping[str, str]) -> Ite
 def mistakes(params: Path, conf: Path) -> list[str]:
     """A sentence for every mistake in a file of choices (params.yaml or a preset) and in the files that it chooses.
 
-    Each group's first mistake is told; what contradicts what, only when each group is right by itself.
+    Contradictions between groups are looked for only where each group is right by itself.
     """
     shown = params.relative_to(conf.parent).as_posix() if params.is_relative_to(conf.parent) else str(params)
     try:
-        choices = read_plain_yaml(params, shown)
+        choices = read_yaml(params, shown)
     except UserError as error:
         return [str(error)]
-    found = [f"{shown}: there is no group {key!r}; the groups are {_GROUPS}." for key in choices if key not in SCHEMAS]
+    groups = f"the groups are {', '.join(GROUPS)}"
+    found = [f"{shown}: there is no group {key!r}; {groups}." for key in choices if key not in GROUPS]
     settings: dict[str, Any] = {}
-    for group in SCHEMAS:
+    for group in GROUPS:
         try:
             settings[group] = _settings(conf, group, choices, shown)
+        except WrongSettings as error:
+            found += error.mistakes
         except UserError as error:
             found.append(str(error))
-    found += _mistakes_of_use(conf)
-    return found or list(contradictions(settings, {group: str(choices[group]) for group in SCHEMAS}))
+    for what in USAGE:
+        try:
+            read_usage(conf.parent, what)
+        except WrongSettings as error:
+            found += error.mistakes
+        except UserError as error:
+            found.append(str(error))
+    return found or list(contradictions(settings, choices))
 
 
 def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
-    """Raise the first mistake, if these choices are among those of `params`; a run by hand may differ from it."""
+    """Raise all mistakes, if the choices `given` are among those of `params`; a run by hand may differ from it."""
     if not params.is_file():
         return
     try:
-        choices = read_plain_yaml(params, params.name)
+        choices = read_yaml(params, params.name)
     except UserError:
         choices = dict(given)  # the mistake is in params.yaml itself
     if given.items() <= choices.items() and (found := mistakes(params, conf)):
-        raise UserError(found[0])
-
-
-def _mistakes_of_use(conf: Path) -> list[str]:
-    found = []
-    for what in OF_USE:
-        try:
-            settings_of_use(conf.parent, what)
-        except UserError as error:
-            found.append(str(error))
-    return found
-
-
-_GROUPS = ", ".join(SCHEMAS)
+        raise WrongSettings(found)
 
 
 def _settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
     if group not in choices:
-        raise UserError(f"{shown} lacks {group}; it needs a line such as `{group}: {_example(conf, group)}`.")
+        example = next(iter(known_choices(conf, group)), "CHOICE")
+        raise UserError(f"{shown} lacks {group}; it needs a line such as `{group}: {example}`.")
     refuse_unknown_choice(conf, group, choices[group], shown)
-    return read_settings(conf, group, choices[group])
+    settings = read_settings(conf, group, choices[group])
+    _refuse_ambiguous(conf / group / f"{choices[group]}.yaml", f"conf/{group}/{choices[group]}.yaml")
+    return settings
 
 
-def _example(conf: Path, group: str) -> str:
-    return next((file.stem for file in sorted((conf / group).glob("*.yaml"))), "CHOICE")
+def _refuse_ambiguous(file: Path, name: str) -> None:
+    """Raise WrongSettings for values that Hydra (YAML 1.1) and DVC (1.2) read differently: 010 is 8 to the former."""
+    from omegaconf import OmegaConf  # commands other than `check` do not wait for it
+
+    theirs: Any = OmegaConf.to_container(OmegaConf.load(file))
+    ours = read_yaml(file, name)
+    differing = [key for key in ours if json.dumps(theirs[key], default=str) != json.dumps(ours[key], default=str)]
+    if differing:
+        raise WrongSettings(
+            [f"{name}: {key} is {theirs[key]!r} to Hydra and {ours[key]!r} to DVC; quote it." for key in differing]
+        )
 
 
 def check() -> None:
@@ -187,5 +194,5 @@ def check() -> None:
 
     root = find_root()
     if found := mistakes(root / PARAMS, root / "conf"):
-        raise UserError("\nmien: ".join(found))
+        raise WrongSettings(found)
     typer.echo(f"{PARAMS} and the files that it chooses are right.")

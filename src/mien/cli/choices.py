@@ -7,8 +7,9 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.files import written_whole
+from mien.base.settings import read_yaml
 from mien.cli.output import console, table
-from mien.cli.workspace import PARAMS, choices, conf_files, find_root, read_yaml
+from mien.cli.workspace import PARAMS, choices, conf_files, find_root
 
 if TYPE_CHECKING:
     from mien.models.spec import ModelConfig
@@ -153,9 +154,9 @@ def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
 
 def detector() -> None:
     """List the face detectors, and which one conf/predict.yaml chooses."""
-    from mien.base.settings import settings_of_use
+    from mien.base.settings import read_usage
 
-    chosen = settings_of_use(find_root(), "predict")
+    chosen = read_usage(find_root(), "predict")
     rows = table("", "detector", "what it is", "its file")
     for name, (kind, origin) in DETECTORS.items():
         is_chosen = name == chosen.detector

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError
+from mien.base.settings import read_yaml
 from mien.cli.output import console, say, table
-from mien.cli.workspace import PARAMS, MeasuredOption, advice_without_champion, champion, choices, find_root, read_yaml
+from mien.cli.workspace import PARAMS, MeasuredOption, advice_without_champion, champion, choices, find_root
 
 if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation

@@ -124,7 +124,7 @@ def export(
 
 def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool) -> "ExportFaces":
     """The faces of the photos that were given, else the model's own, else drawn ones with a remark."""
-    from mien.base.settings import settings_of_use
+    from mien.base.settings import read_usage
     from mien.cli.predict import find_photos
     from mien.inference.export import NoOwnFaces, drawn_faces, own_faces, photo_faces
     from mien.inference.predictor import Predictor
@@ -133,7 +133,7 @@ def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], in
         found = find_photos(photos)
         if found.problems:
             raise UserError(found.problems[0])
-        return photo_faces(Predictor(measured.loaded, settings=settings_of_use(root, "predict")), found.files)
+        return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), found.files)
     try:
         return own_faces(measured, root / CROP)
     except NoOwnFaces as error:

@@ -151,13 +151,13 @@ def serve_page(
     It answers with the champion, and with the next one without a restart. conf/app.yaml holds its limits.
     """
     os.environ.update(SILENT)
-    from mien.base.settings import settings_of_use
+    from mien.base.settings import read_usage
     from mien.inference.address import NoSuchModel
     from mien.tracking.store import use_store
 
     root = find_root()
     use_store(root)
-    limits, photos = settings_of_use(root, "app"), settings_of_use(root, "predict")
+    limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     try:
         from mien.app.answers import Answerer
         from mien.app.server import serve

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError
+from mien.base.settings import check_settings, read_usage, read_yaml
 from mien.cli.output import fail, say
 
 if TYPE_CHECKING:
@@ -51,17 +52,6 @@ def find_root() -> Path:
     """The nearest folder with a params.yaml, from the current one upwards; the current one where there is none."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / PARAMS).is_file()), here)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """A YAML file's mapping.
-
-    Raises:
-        UserError: the file cannot be read, is no YAML, or no mapping.
-    """
-    from mien.base.settings import read_plain_yaml
-
-    return read_plain_yaml(file, str(file))
 
 
 def choices(root: Path) -> dict[str, Any]:
@@ -155,16 +145,16 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
 
 
 def _settings(options: dict[str, Any]) -> "PredictConfig":
-    from mien.base.settings import settings_of_use
-
-    settings: PredictConfig = settings_of_use(find_root(), "predict")
+    settings: PredictConfig = read_usage(find_root(), "predict")
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("detector", settings.detector) != settings.detector:
         given["detector_file"] = ""  # that of the other
     try:
-        return dataclasses.replace(settings, **given)
+        changed = dataclasses.replace(settings, **given)
+        check_settings(changed)
     except ValueError as error:
-        raise UserError(f"--{str(error).replace('_', '-', 1)}.") from error
+        raise UserError(f"--{str(error).rstrip('.').replace('_', '-', 1)}.") from error
+    return changed
 
 
 def _load(model: str | None, data: str | None) -> "LoadedModel":

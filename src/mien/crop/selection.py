@@ -1,47 +1,36 @@
 """Settings of cropping, and the selection of faces by confidence."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge, Le
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, Count, Positive, Seed
 from mien.runtime.spec import CutSpec
 from mien.sources.table import PROBLEM_COLUMNS
 
-COLOURS = ("rgb", "grey")
 
-
-@dataclass
+@dataclass(frozen=True)
 class CropConfig:
     """How photos become faces of one size."""
 
-    size: int = 64  # pixels; faces are size x size
-    colour: str = "rgb"
+    __pydantic_config__ = STRICT
+
+    size: Annotated[int, Ge(16), Le(512)] = 64  # pixels; faces are size x size
+    colour: Literal["rgb", "grey"] = "rgb"
     min_confidence: float = 30.0  # keep faces above it; a face without a confidence is kept
-    max_rows: int = 0  # 0: all; else a random sample of so many rows after the filter
-    sample_seed: int = 42
-    margin: float = 0.0  # added on each side, as a share of the box's size
+    max_rows: Count = 0  # 0: all; else a random sample of so many rows after the filter
+    sample_seed: Seed = 42
+    margin: Annotated[float, Ge(0), Le(2)] = 0.0  # added on each side, as a share of the box's size
     square: bool = False  # widen the shorter side, so that the face is not stretched
     scaled_decoding: bool = True  # JPEG's own 1/2, 1/4, 1/8 decoding where the face is much larger than needed
     apply_exif_rotation: bool = False  # True where boxes were drawn on the photo as viewers show it
-    max_megapixels: float = 100.0  # a larger photo is quarantined unread
-    workers: int = 0  # 0: one per core
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be cropped."""
-        if not 16 <= self.size <= 512:
-            raise ValueError(f"size must be 16 to 512 pixels, not {self.size}")
-        if self.colour not in COLOURS:
-            raise ValueError(f"colour must be one of {', '.join(COLOURS)}, not {self.colour!r}")
-        for key in ("max_rows", "workers"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} must not be negative, as {getattr(self, key)} is")
-        if not 0 <= self.margin <= 2:
-            raise ValueError(f"margin is a share of the box, 0 to 2, not {self.margin}")
-        if self.max_megapixels <= 0:
-            raise ValueError(f"max_megapixels must be above 0, not {self.max_megapixels}")
+    max_megapixels: Positive = 100.0  # a larger photo is quarantined unread
+    workers: Count = 0  # 0: one per core
 
     @property
     def cut(self) -> CutSpec:

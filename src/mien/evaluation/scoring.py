@@ -6,14 +6,16 @@ evaluation.whole.intervals.overall["accuracy"]
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from annotated_types import Ge
 
 from mien.base.classes import class_names
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.evaluation.calibration import Temperature, fit_temperature
 from mien.evaluation.checks import Floats, Ints, checked_logits
 from mien.evaluation.intervals import UNKNOWN, Intervals, bootstrap, photo_clusters
@@ -37,24 +39,18 @@ if TYPE_CHECKING:
     from mien.crop.packed import PackedFaces
 
 
-@dataclass
+@dataclass(frozen=True)
 class EvaluateConfig:
     """How a model is measured on the test set."""
 
-    bootstrap: int = 1000  # resamples of photos for the 95 % intervals
-    bins: int = 15  # of the expected calibration error
-    seed: int = 42
-    batch_size: int = 256
-    confused_pairs: int = 5  # pairs of classes shown with their faces
-    faces_per_pair: int = 8
+    __pydantic_config__ = STRICT
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that give no interval."""
-        if self.bootstrap < 100:
-            raise ValueError(f"bootstrap must be at least 100 resamples, not {self.bootstrap}")
-        for key, least in (("bins", 2), ("batch_size", 1), ("confused_pairs", 0), ("faces_per_pair", 1)):
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} must be at least {least}, not {getattr(self, key)}")
+    bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of photos for the 95 % intervals
+    bins: Annotated[int, Ge(2)] = 15  # of the expected calibration error
+    seed: Seed = 42
+    batch_size: AtLeastOne = 256
+    confused_pairs: Count = 5  # pairs of classes shown with their faces
+    faces_per_pair: AtLeastOne = 8
 
 
 @dataclass(frozen=True)

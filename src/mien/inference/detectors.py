@@ -3,12 +3,14 @@
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Ge
 
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, AtLeastOne, Positive, Share
 from mien.sources.detect import (
     YUNET,
     Detection,
@@ -20,34 +22,21 @@ from mien.sources.detect import (
     times_smaller,
 )
 
-DETECTORS: Final = ("haar", "yunet")
-
 
 @dataclass(frozen=True)
 class PredictConfig:
     """The same for the command line, videos and the web page."""
 
-    detector: str = "haar"
-    detector_file: str = ""  # another cascade for haar, another network for yunet; "": the one that is installed
-    min_face: int = 40  # pixels of the shorter side of a box
-    min_score: float = 0.7  # of detectors that give one, from 0 to 1
-    max_faces: int = 200  # in a photo; the largest are kept
-    max_megapixels: float = 100.0
-    max_megabytes: float = 50.0  # of a photo's file
-    unsure_below: float = 0.5  # an answer whose likeliest expression is below this is called unsure
+    __pydantic_config__ = STRICT
 
-    def __post_init__(self) -> None:
-        """Refuse what no detector and no probability has."""
-        if self.detector not in DETECTORS:
-            raise ValueError(f"detector must be one of {', '.join(DETECTORS)}, not {self.detector!r}")
-        if self.min_face < 20:
-            raise ValueError(f"min_face must be at least 20 pixels, not {self.min_face}")
-        for key in ("min_score", "unsure_below"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} must be from 0 to 1, not {getattr(self, key):g}")
-        for key in ("max_faces", "max_megapixels", "max_megabytes"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"{key} must be above 0, not {getattr(self, key):g}")
+    detector: Literal["haar", "yunet"] = "haar"
+    detector_file: str = ""  # another cascade for haar, another network for yunet; "": the one that is installed
+    min_face: Annotated[int, Ge(20)] = 40  # pixels of the shorter side of a box
+    min_score: Share = 0.7  # of detectors that give one, from 0 to 1
+    max_faces: AtLeastOne = 200  # in a photo; the largest are kept
+    max_megapixels: Positive = 100.0
+    max_megabytes: Positive = 50.0  # of a photo's file
+    unsure_below: Share = 0.5  # an answer whose likeliest expression is below this is called unsure
 
 
 HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"

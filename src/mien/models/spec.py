@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+
+from annotated_types import Ge, Le
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.records import read_record
+from mien.base.settings import STRICT, BelowOne, build_settings
 from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 if TYPE_CHECKING:
@@ -36,35 +39,29 @@ DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelConfig:
     """A network by name; which of the numbers it uses is its own affair."""
 
-    name: str  # a key of FACES
-    width: int = field(default=32, metadata={"optional": True})  # channels of the residual net's first stage
-    dropout: float = 0.2  # before the last layer
+    __pydantic_config__ = STRICT
+
+    name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm"]
+    # channels of the residual net's first stage
+    width: Annotated[int, Ge(4)] = field(default=32, metadata={"optional": True})
+    dropout: BelowOne = 0.2  # before the last layer
     # The rest is of those with a backbone.
     backbone: str = field(default="", metadata={"optional": True})  # of timm: the name of one of its models
-    input_size: int = field(default=0, metadata={"optional": True})  # pixels that it was made for; 0: the crop's
+    # pixels that the backbone was made for; 0: the crop's
+    input_size: Annotated[int, Le(512)] = field(default=0, metadata={"optional": True})
     weights: str = field(default="none", metadata={"optional": True})  # to begin with: none, imagenet or a file
     weights_sha256: str = field(default="", metadata={"optional": True})  # the file's digest, in hex
 
     def __post_init__(self) -> None:
-        """Refuse a name that no network has, and sizes that make none."""
-        if self.name not in FACES:
-            raise ValueError(f"name must be one of {', '.join(sorted(FACES))}, not {self.name!r}")
-        if self.width < 4:
-            raise ValueError(f"width must be at least 4 channels, not {self.width}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a probability from 0 to below 1, not {self.dropout}")
-        self._refuse_backbone()
-
-    def _refuse_backbone(self) -> None:
         if self.name not in WITH_BACKBONE and (self.backbone, self.input_size, self.weights) != ("", 0, "none"):
             raise ValueError(f"backbone, input_size and weights are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
         if (self.name == "timm") != bool(self.backbone):
             raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
-        if self.input_size and not 32 <= self.input_size <= 512:
+        if self.input_size and self.input_size < 32:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
         from_file = self.weights not in ("none", "imagenet")
         if from_file and not DIGEST.fullmatch(self.weights_sha256):
@@ -87,7 +84,8 @@ class ModelSpec:
         """The network with fresh weights; needs PyTorch."""
         from mien.models.networks import build_model
 
-        return build_model(ModelConfig(**self.architecture), self.cut, classes=len(self.classes))
+        config = build_settings(ModelConfig, self.architecture, "architecture", complete=False)
+        return build_model(config, self.cut, classes=len(self.classes))
 
 
 SPEC: Final = "model.json"

@@ -2,32 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from mien.base.settings import STRICT, Seed
 
 if TYPE_CHECKING:
     from mien.evaluation.intervals import Interval
 
 
-@dataclass
+@dataclass(frozen=True)
 class RegisterConfig:
     """The gate that a candidate passes to become champion."""
 
-    approve: str = "auto"  # auto: the gate promotes; manual: a person does
-    alpha: float = 0.05  # one-sided level of the paired tests
-    bootstrap: int = 2000
-    seed: int = 42
-    max_ece: float = 0.25  # calibrated expected calibration error that a first champion may have
+    __pydantic_config__ = STRICT
 
-    def __post_init__(self) -> None:
-        """Refuse a gate that decides by noise."""
-        if self.approve not in ("auto", "manual"):
-            raise ValueError(f"approve must be auto or manual, not {self.approve!r}")
-        if not 0 < self.alpha <= 0.5:
-            raise ValueError(f"alpha must be above 0 and at most 0.5, not {self.alpha}")
-        if self.bootstrap < 100:
-            raise ValueError(f"bootstrap must be at least 100 resamples, not {self.bootstrap}")
-        if not 0 < self.max_ece <= 1:
-            raise ValueError(f"max_ece must be above 0 and at most 1, not {self.max_ece}")
+    approve: Literal["auto", "manual"] = "auto"  # auto: the gate promotes; manual: a person does
+    alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05  # one-sided level of the paired tests
+    bootstrap: Annotated[int, Ge(100)] = 2000  # resamples of photos
+    seed: Seed = 42
+    # calibrated expected calibration error that a first champion may have
+    max_ece: Annotated[float, Gt(0), Le(1)] = 0.25
 
 
 PROMOTED: Final = "promoted"

@@ -8,27 +8,26 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, AtLeastOne, Count, Seed, check_settings
 from mien.training.recipe import Recipe
 
 
-@dataclass
+@dataclass(frozen=True)
 class TuneConfig:
     """An Optuna study; no trials means that the config's own values are handed on."""
 
-    trials: int = 0
-    epochs: int = 8  # of each trial
-    seed: int = 42
-    workers: int = 1  # more are faster and not reproducible
-    startup_trials: int = 5  # random trials before the sampler learns
-    prune_after: int = 3  # epochs before a trial may be pruned
+    __pydantic_config__ = STRICT
+
+    trials: Count = 0
+    epochs: AtLeastOne = 8  # of each trial
+    seed: Seed = 42
+    workers: AtLeastOne = 1  # more are faster and not reproducible
+    startup_trials: Count = 5  # random trials before the sampler learns
+    prune_after: Count = 3  # epochs before a trial may be pruned
     # "optim.lr": {low: 1e-4, high: 1e-2, log: true} or "train.batch_size": {choices: [32, 64]}
     space: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a search without a space."""
-        for key, least in (("trials", 0), ("startup_trials", 0), ("prune_after", 0), ("epochs", 1), ("workers", 1)):
-            if (value := getattr(self, key)) < least:
-                raise ValueError(f"{key} must be at least {least}, not {value}")
         if self.trials and not self.space:
             raise ValueError("space is empty: name at least one key to search, such as optim.lr")
 
@@ -60,7 +59,8 @@ def _distribution(key: str, entry: Any, recipe: Recipe) -> BaseDistribution:
         distribution = _choices(entry["choices"], own) if "choices" in entry else _range(entry, own)
         ends = entry["choices"] if "choices" in entry else (entry["low"], entry["high"])
         for value in ends:  # a trial must not meet what the configuration refuses
-            recipe.with_values({key: type(own)(value)})
+            changed = recipe.with_values({key: type(own)(value)})
+            check_settings(getattr(changed, key.partition(".")[0]))
     except (TypeError, ValueError) as error:
         raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
     return distribution

@@ -1,7 +1,5 @@
 """Data sources by name, and what `conf/data/*.yaml` may say."""
 
-import dataclasses
-import json
 import pkgutil
 import re
 from dataclasses import dataclass, field
@@ -11,13 +9,16 @@ from typing import Any, ClassVar, Protocol
 
 import mien.sources
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, build_settings
 from mien.sources.photos import Photos
 from mien.sources.table import Ingested
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataConfig:
     """One raw data set: its name, who reads it, where it lies, and what it is to be called by people."""
+
+    __pydantic_config__ = STRICT
 
     name: str  # names the registered model: mien-NAME
     source: str  # a module of mien.sources, as `mien data` lists them
@@ -29,10 +30,8 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        """Refuse a name that cannot be part of a registered model's name and of a folder's."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
             raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
-        self.options = json.loads(json.dumps(self.options))  # YAML's keys may be numbers, JSON's and the sources' not
 
 
 class Source(Protocol):
@@ -80,13 +79,5 @@ def get_source(data: DataConfig) -> Source:
     kind = source_class(data.source)
     if kind is None:
         raise UserError(f"source {data.source!r} is unknown; the sources are {', '.join(source_names())}.")
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in data.options:
-        if key not in known:
-            takes = f"its options are {', '.join(known)}" if known else "it has no options"
-            raise UserError(f"data set {data.name}: options: {key}: source {data.source} has no such option; {takes}.")
-    try:
-        source: Source = kind(**data.options)
-    except ValueError as error:
-        raise UserError(f"data set {data.name}: options: {error}.") from error
+    source: Source = build_settings(kind, data.options, f"data set {data.name}: options", complete=False)
     return source

@@ -6,41 +6,40 @@ correlate at least `aligned_similarity`: one photo under two names rarely carrie
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import cv2
 import joblib
 import numpy as np
 import pandas as pd
+from annotated_types import Ge, Gt, Le, Lt
 
+from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
 
+Correlation = Annotated[float, Ge(0.5), Le(1)]
 
-@dataclass
+
+@dataclass(frozen=True)
 class SplitConfig:
     """How faces are shared out to train, validation and test."""
 
-    train: float = 0.70
-    val: float = 0.15
-    test: float = 0.15
-    seed: int = 42
+    __pydantic_config__ = STRICT
+
+    train: Annotated[float, Gt(0), Lt(1)] = 0.70
+    val: Annotated[float, Gt(0), Lt(1)] = 0.15
+    test: Annotated[float, Gt(0), Lt(1)] = 0.15
+    seed: Seed = 42
     near_duplicates: bool = True
-    similarity: float = 0.98  # correlation of 16 x 16 grey thumbnails from which two crops are one photo
-    aligned_similarity: float = 0.95  # the same of two crops laid over each other at the best shift and scale
-    min_per_class: int = 2  # faces of each class that every part must hold
+    similarity: Correlation = 0.98  # of 16 x 16 grey thumbnails, from which two crops are one photo
+    aligned_similarity: Correlation = 0.95  # the same of two crops laid over each other at the best shift and scale
+    min_per_class: AtLeastOne = 2  # faces of each class that every part must hold
     keep_official: bool = True  # a split that the data set brings is kept
     clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
 
     def __post_init__(self) -> None:
-        """Refuse shares that are no shares."""
-        shares = (self.train, self.val, self.test)
-        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            raise ValueError(f"train, val and test must be above 0 and add up to 1, not {shares}")
-        for key in ("similarity", "aligned_similarity"):
-            if not 0.5 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} is a correlation from 0.5 to 1, not {getattr(self, key)}")
-        if self.min_per_class < 1:
-            raise ValueError(f"min_per_class must be at least 1, not {self.min_per_class}")
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(f"train, val and test must add up to 1, not {self.train} + {self.val} + {self.test}")
 
 
 SIDE: Final = 32  # pixels at which faces are compared
