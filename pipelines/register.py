@@ -30,10 +30,9 @@ def run(config: Config, listener: Listener) -> None:
     """
     from mien.registry.candidate import Candidate
     from mien.registry.evidence import Evidence
-    from mien.registry.promotion import Unreachable
     from mien.registry.registration import register, unregistered
     from mien.tracking.publish import publish
-    from mien.tracking.store import use_store
+    from mien.tracking.store import Unreachable, use_store
 
     root = Path.cwd()
     use_store(root)

@@ -15,7 +15,7 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.inference.classifier import LoadedModel, load_folder, model_files
 from mien.models.spec import read_lineage
-from mien.tracking.store import URI, connect, database_file, first_line, shown
+from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,56 +90,29 @@ def refuse_unregistered(uri: str) -> re.Match[str]:
 
 
 def _look_up(uri: str) -> "tuple[MlflowClient, ModelVersion]":
-    parts = refuse_unregistered(uri)
-    client = _connected(os.environ.get(URI, ""))
-    return client, _find(client, uri, parts["name"], parts["alias"], parts["version"])
-
-
-def _connected(store: str) -> "MlflowClient":
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        return connect()
-    except (SQLAlchemyError, OSError) as error:  # such as a file that is no database
-        raise UserError(
-            f"the registry at {shown(store)} failed ({first_line(error)}); see that {URI} is right."
-        ) from error
-
-
-def _find(client: "MlflowClient", uri: str, name: str, alias: str | None, number: str | None) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
-    try:
-        if alias:
-            return client.get_model_version_by_alias(name, alias)
-        return client.get_model_version(name, str(number))
-    except MlflowException as error:
-        if error.error_code in GONE:
-            raise NoSuchModel(f"there is no {uri} yet ({first_line(error)}).") from error
-        raise _unreachable(client, error) from error
-    except OSError as error:
-        raise _unreachable(client, error) from error
+    parts = refuse_unregistered(uri)
+    name, alias = parts["name"], parts["alias"]
+    with store_errors("the registry at"):
+        client = connect()
+        try:
+            found = client.get_model_version_by_alias(name, alias) if alias else None
+            return client, found or client.get_model_version(name, str(parts["version"]))
+        except MlflowException as error:
+            if error.error_code in GONE:
+                raise NoSuchModel(f"there is no {uri} yet ({first_line(error)}).") from error
+            raise
 
 
 def _fetch(client: "MlflowClient", version: "ModelVersion", to: str) -> Path:
     """The version's files: where they lie on this machine, or copied from the server into `to`."""
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
-    try:
+    what = f"reading {version.name} version {version.version} from"
+    with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
         place = client.get_model_version_download_uri(version.name, version.version)
         return Path(download_artifacts(place, dst_path=to, tracking_uri=client.tracking_uri))
-    except (MlflowException, OSError) as error:
-        raise UserError(
-            f"the files of {version.name} version {version.version} cannot be read ({first_line(error)}); "
-            "`dvc repro` registers the model anew."
-        ) from error
-
-
-def _unreachable(client: "MlflowClient", error: Exception) -> UserError:
-    return UserError(
-        f"the registry at {shown(client.tracking_uri)} failed ({first_line(error)}); see that {URI} is right."
-    )
 
 
 SEEN: Final = ["photo_digest", "face_digest", "part"]

@@ -21,7 +21,7 @@ from mien.registry.history import (
     read_model,
     reigning,
 )
-from mien.tracking.store import URI, connect, first_line, is_unreachable, shown, store_lock
+from mien.tracking.store import URI, connect, store_errors, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -78,10 +78,6 @@ def history(name: str) -> list[dict[str, Any]]:
         return events_of(settle(client, name))
 
 
-class Unreachable(UserError):
-    """The registry is a server and gave no answer; the same may work later."""
-
-
 @contextmanager
 def registry(name: str) -> Iterator["MlflowClient"]:
     """A client, one writer at a time; a store that fails ends in a sentence.
@@ -90,20 +86,10 @@ def registry(name: str) -> Iterator["MlflowClient"]:
         Unreachable: the store is a server and gives no answer.
         UserError: the store cannot be read or written.
     """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
-
-    uri = os.environ.get(URI, "")
-    try:
+    with store_errors(f"the registry of {name} at"):
         client = connect()
-        with store_lock(uri, "registry"):
+        with store_lock(os.environ.get(URI, ""), "registry"):
             yield client
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        kind = Unreachable if is_unreachable(uri, error) else UserError
-        raise kind(
-            f"the registry of {name} at {shown(uri)} failed ({first_line(error)}); "
-            f"see that the store runs and that {URI} is right, then run the same command again."
-        ) from error
 
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":

@@ -47,6 +47,7 @@ RUNS_QUERY: Final = {
     "orderByAsc": "false",
 }
 
+SEE_THAT_IT_RUNS: Final = f"see that it runs and that {URI} is right, then run the same command again"
 # What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
 MEANINGS: Final = {
     "Connection refused": "Connection refused",
@@ -179,12 +180,13 @@ class Unreachable(UserError):
 
 
 @contextmanager
-def store_errors(what: str, uri: str | None = None) -> Iterator[None]:
+def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RUNS) -> Iterator[None]:
     """Turn a failure of the store into one sentence.
 
     Args:
         what: what failed, as the sentence's beginning, such as "the registry of mien-sample at".
         uri: the store's address; `MLFLOW_TRACKING_URI` unless given.
+        remedy: what would be right, as the sentence's end.
 
     Raises:
         Unreachable: the store is a server and gives no answer.
@@ -199,10 +201,7 @@ def store_errors(what: str, uri: str | None = None) -> Iterator[None]:
         if not is_store_failure(error):
             raise
         kind = Unreachable if is_unreachable(address, error) else UserError
-        raise kind(
-            f"{what} {shown(address)} failed ({first_line(error)}); "
-            f"see that it runs and that {URI} is right, then run the same command again."
-        ) from error
+        raise kind(f"{what} {shown(address)} failed ({first_line(error)}); {remedy}.") from error
 
 
 def is_store_failure(error: Exception) -> bool:
