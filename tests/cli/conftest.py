@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.tracking.store import URI
-from tests.inference.conftest import finished, photo_file, strong, two_champions, weak
+from tests.inference.conftest import finished, photo_file, strong, two_champions, weak, write_model
 from tests.stores import checkout, closed_port, no_store
 
 __all__ = ["checkout", "closed_port", "finished", "no_store", "photo_file", "strong", "two_champions", "weak"]
@@ -52,3 +52,10 @@ def process(tmp_path: Path) -> Command:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small model in a folder of the current folder, which is no checkout."""
+    monkeypatch.chdir(tmp_path)
+    return write_model(tmp_path / "build")

@@ -1,13 +1,79 @@
-"""`mien promote`, `rollback` and `history` on a real registry."""
+"""`mien card`, `export`, `promote`, `rollback`, `history`, `sync` and `ui` on a real registry."""
 
 import getpass
+import importlib.util
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from mien.tracking.store import URI, connect
 from tests.cli.conftest import Command
+from tests.inference.conftest import write_model
+
+
+def test_the_champions_card_is_markdown_where_no_terminal_is(mien: Command, two_champions: Path) -> None:
+    done = mien("card")
+    assert done.code == 0 and done.err == ""
+    assert done.out.startswith("# Model card: mien-tiny\n") and done.out.endswith("bit for bit.\n")
+    assert mien("card", "models:/mien-tiny/2").out == done.out
+    assert mien("card", "models:/mien-tiny/1").out != done.out
+
+
+def test_a_model_without_a_card_and_no_model_are_sentences(mien: Command, two_champions: Path, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "old")
+    done = mien("card", folder)
+    assert (done.code, done.out) == (1, "") and f"{folder} brings no model card" in done.err
+    (folder / "card.md").write_text("# Mine\n")
+    assert mien("card", folder).out == "# Mine\n"
+    gone = mien("card", "models:/mien-other@champion")
+    assert gone.code == 1 and "there is no models:/mien-other@champion yet" in gone.err
+
+
+def test_the_champion_in_one_command_and_used_at_once(mien: Command, two_champions: Path, photo_file: Path) -> None:
+    done = mien("export", "--int8")
+    assert done.code == 0, done.err
+    first, checked, moved, cost, use = done.out.splitlines()
+    assert first.startswith("mien-tiny-2-int8.onnx: mien-tiny version 2 in int8, 0.")
+    assert checked.startswith("float32 beside PyTorch, on 64 of its own validation faces: no probability differs by")
+    assert moved.startswith("int8 beside float32: the same expression on ")
+    assert "95 % interval" in cost
+    assert use == "`mien predict PHOTO --model mien-tiny-2-int8.onnx` uses it."
+    assert [file.name for file in two_champions.glob("*.onnx*")] == ["mien-tiny-2-int8.onnx"]
+    used = mien("predict", photo_file, "--model", "mien-tiny-2-int8.onnx")
+    assert used.code == 0, used.err
+    assert "1 face in 1 photo, by mien-tiny version 2" in used.out
+
+
+def test_without_own_faces_it_says_what_it_did_without(mien: Command, two_champions: Path) -> None:
+    shutil.rmtree(two_champions / "build")
+    refused = mien("export", "--int8")
+    assert refused.code == 1
+    assert refused.err.startswith("mien: int8 needs faces to find its ranges on: the faces that mien-tiny version 2")
+    assert refused.err.endswith("crop is missing (`dvc repro crop`). --photos FOLDER gives others.\n")
+    done = mien("export", "--model", "models:/mien-tiny/1", "--out", "to/here.onnx")
+    assert done.code == 0, done.err
+    assert "The file is checked on drawn faces instead; --photos FOLDER gives others." in done.err
+    assert "on 64 drawn faces: no probability differs by more than" in done.out
+    assert (two_champions / "to/here.onnx").is_file()
+
+
+def test_what_cannot_be_exported(mien: Command, two_champions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "there is no such folder" in mien("export", "--model", "nowhere").err
+    assert "gone.jpg: there is no such file" in mien("export", "--photos", "gone.jpg").err
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else real(name))
+    absent = mien("export")
+    assert absent.code == 1
+    assert absent.err == "mien: onnx is not installed: `pip install -c constraints.txt '.[onnx]'` brings it.\n"
 
 
 def champion() -> int:
@@ -58,3 +124,99 @@ def test_a_dead_server_is_a_sentence(mien: Command, no_store: None, closed_port:
     done = mien("history", "--data", "tiny")
     assert done.code == 1
     assert closed_port in done.err
+
+
+def test_sync_sends_and_then_has_nothing_to_send(mien: Command, two_champions: Path) -> None:
+    first, second = mien("sync"), mien("sync")
+    assert first.code == second.code == 0
+    assert "is level with the files" in first.out
+    assert "0 metrics, 0 files" in second.out
+    assert first.out != second.out
+
+
+def test_sync_without_a_training_is_a_sentence(
+    mien: Command, no_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = mien("sync")
+    assert done.code == 1
+    assert "nothing to send" in done.err
+
+
+def test_a_taken_port_is_a_sentence(mien: Command, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = mien("ui", "--port", str(port))
+    assert done.code == 1
+    assert f"port {port} on 127.0.0.1 cannot be used" in done.err
+
+
+def test_a_server_is_pointed_at(mien: Command, no_store: None) -> None:
+    os.environ[URI] = "http://tracking.example:5000"
+    assert "open http://tracking.example:5000" in mien("ui").out
+
+
+def test_ui_serves_the_store_of_the_checkout(tmp_path: Path) -> None:
+    """The real server, on a store that it makes where there is none."""
+    (tmp_path / "params.yaml").write_text("data: sample\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != URI}
+    command = [str(Path(sys.executable).with_name("mien")), "ui", "--port", str(port)]
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert _answer(f"http://127.0.0.1:{port}/health", server) == b"OK"
+        assert (tmp_path / "mlruns/mlflow.db").exists()
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        out, _ = server.communicate(timeout=60)
+    assert f"open http://127.0.0.1:{port}".encode() in out
+    assert b"`Model training`" in out
+
+
+def _answer(url: str, server: "subprocess.Popen[bytes]") -> bytes:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            pytest.fail(f"the server ended with {server.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return bytes(response.read())
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.3)
+    pytest.fail("the server did not answer within 120 s")
+
+
+COMMANDS = [
+    ("history",),
+    ("promote", "1"),
+    ("rollback",),
+    ("sync",),
+    ("ui",),
+    ("compare", "tiny", "other"),
+    ("predict", "PHOTO"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
+def test_a_damaged_store_is_one_sentence(
+    mien: Command, two_champions: Path, photo_file: Path, command: tuple[str, ...]
+) -> None:
+    (two_champions / "mlruns/mlflow.db").write_bytes(b"garbage " * 999)
+    done = mien(*(photo_file if word == "PHOTO" else word for word in command))
+    assert done.code in (1, 2)
+    assert done.out == ""
+    assert done.err.startswith("mien: the tracking store sqlite:///") and done.err.count("\n") == 1
+    assert "no database of MLflow's, or a damaged one (file is not a database)" in done.err
+    assert "`dvc repro` and `mien sync` fill a new one" in done.err

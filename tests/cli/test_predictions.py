@@ -13,18 +13,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from tests.cli.conftest import Command
-from tests.inference.conftest import jpeg, portrait, write_model
+from tests.inference.conftest import jpeg, portrait
 from tests.inference.videos import scene, write_video
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "build")
-
-
-@pytest.fixture(autouse=True)
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_a_photo_from_standard_input(model: Path, photo_file: Path, tmp_path: Path) -> None:

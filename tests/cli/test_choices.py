@@ -1,4 +1,4 @@
-"""`mien preset` on the project's own presets and configuration."""
+"""`mien preset`, `mien data`, `mien models` and `mien detector` on the project's own configuration."""
 
 import shutil
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mien.sources.source import source_class, source_names
 from tests.cli.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
 PARAMS = """\
 # Which file of each group is used.
 data: sample  # drawn
@@ -89,3 +92,72 @@ def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path
     assert (here / "params.yaml").read_text() == PARAMS
     (here / "params.yaml").write_text("data: [sample\n")
     assert "params.yaml, line 2 is no YAML" in mien("preset", "expw").err
+
+
+def rows(out: str) -> dict[str, list[str]]:
+    """The lines of the first table, by data set."""
+    lines = [line.replace("*", " ").split() for line in out.split("what it expects")[0].splitlines()]
+    return {words[0]: words for words in lines if words}
+
+
+def test_every_data_set_is_listed_and_whether_it_is_there(mien: Command, here: Path) -> None:
+    (here / "data/sample").mkdir(parents=True)
+    (here / "data/sample/label.lst").touch()
+    (here / "data/expw").mkdir()
+    out = mien("data").out
+    table = rows(out)
+    assert {file.stem for file in (here / "conf/data").glob("*.yaml")} <= set(table)
+    assert {name: table[name][-1] for name in ("sample", "expw", "folder")} == {
+        "sample": "yes",
+        "expw": "no",  # an empty folder is no data set
+        "folder": "no",
+    }
+    assert [line.split()[1] for line in out.splitlines() if line.strip().startswith("* ")] == ["sample"]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_every_source_is_listed_with_what_it_expects_and_its_options(
+    mien: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = mien("data").out.splitlines()
+    for name in source_names():
+        (line,) = [line for line in lines if line.split()[:1] == [name] and source_class(name).expects in line]
+        assert ("class_names" in line) == (name == "folder")
+
+
+@pytest.mark.parametrize("command", ["preset", "data", "models"])
+def test_without_a_checkout_it_says_where_to_go(
+    mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = mien(command)
+    assert (done.code, done.out) == (1, "")
+    assert "go to a checkout of mien" in done.err
+
+
+def test_every_model_is_listed_with_its_faces_parameters_and_cost(
+    mien: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "params.yaml").write_text("model: cnn5x5\n")
+    monkeypatch.setenv("COLUMNS", "140")
+    lines = mien("models").out.splitlines()
+    rows = {line.replace("*", " ").split()[0]: line for line in lines if line.strip()}
+    assert {file.stem for file in (here / "conf/model").glob("*.yaml")} <= set(rows)
+    for name, says in {
+        "vgg64": ("64 px, rgb", "4,967,623", "153.4 M"),
+        "cnn48": ("48 px, grey", "2,513,543"),
+        "cnn5x5": ("48 px, grey", "1,375,175"),
+        "mobilenetv2": ("any, at 224 px", "2,396,551", "299.7 M"),
+        "resnet32": ("any", "1,227,623", "35.6 M"),
+    }.items():
+        assert all(part in rows[name] for part in says), rows[name]
+    assert rows["cnn5x5"].strip().startswith("*")
+
+
+def test_the_detectors_and_the_chosen_one(mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "* haar cascade: faces from the front comes with OpenCV" in " ".join(mien("detector").out.split())
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/predict.yaml").write_text("detector: yunet\n")
+    assert "* yunet network: faster, and finds more comes with mien" in " ".join(mien("detector").out.split())

@@ -1,4 +1,4 @@
-"""`mien evaluate` with real registered models on class folders that they never saw."""
+"""`mien compare`, `mien evaluate` and `mien labels` on real stores and models."""
 
 import json
 import re
@@ -11,9 +11,56 @@ import pytest
 
 from mien.tracking.store import connect
 from tests.cli.conftest import Command
+from tests.comparison.conftest import STRONG, WEAK, id_of, store
 from tests.crossdata.conftest import bars, plant_training_face, write_folders
+from tests.labels.conftest import cropped, turn_labels
+from tests.pipelines.workspace import ROOT
 
-__all__ = ["bars"]
+__all__ = ["bars", "cropped", "store"]
+
+
+def test_it_prints_a_table_and_writes_a_page_that_holds_everything(mien: Command, store: Path) -> None:
+    a, b = id_of(WEAK), id_of(STRONG)
+    done = mien("compare", a[:10], b[:10])
+    assert done.code == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= 80 or "/" in done.out.splitlines()[-1]
+    assert re.search(r"accuracy +0\.\d{3} +0\.\d{3} +\+0\.\d{3} +\+0\.\d{3} to \+0\.\d{3} +B", done.out)
+    assert "settings that differ: none" in done.out
+    page = (store / "reports/compare.html").read_text()
+    for said in (a[:8], b[:8], "Who is right", "McNemar", "Only B is right", "How they learnt", "B is more accurate"):
+        assert said in page
+    assert page.count("data:image/png") > 10  # the faces on which they disagree, and the curves
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_without_the_crop_faces_are_named(mien: Command, store: Path, tmp_path: Path) -> None:
+    shutil.rmtree(store / "build/crop")
+    page = tmp_path / "new" / "page.html"
+    assert mien("compare", id_of(WEAK), id_of(STRONG), "--out", page).code == 0
+    text = page.read_text()
+    assert text.count("data:image/png") == 2  # the curves, light and dark
+    assert "Without pictures" in text
+    assert re.search(r"<th>p\d+-\d</th>", text)
+
+
+def test_json_is_all_that_is_printed(mien: Command, store: Path) -> None:
+    done = mien("compare", id_of(WEAK), ".", "--json")
+    found = json.loads(done.out)
+    assert found["paired"]["differences"]["accuracy"]["low"] > 0
+    assert found["b"]["source"] == str(store)
+    assert len(found["paired"]["disagreements"]) > 0
+    assert not (store / "reports/compare.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("nothing-like-it", "there is no run 'nothing-like-it'"), ("half done", "has no evaluation/predictions.csv")],
+)
+def test_what_cannot_be_compared_is_one_sentence(mien: Command, store: Path, said: str, reason: str) -> None:
+    done = mien("compare", said, ".")
+    assert (done.code, done.out) == (1, "")
+    assert reason in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1
 
 
 def test_the_champion_is_measured_on_another_data_set_with_the_same_report(mien: Command, bars: Path) -> None:
@@ -96,3 +143,43 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
         assert (done.code, done.out) == (1, ""), arguments
         assert reason in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1, done.err
     assert not (bars / "reports/cross").exists()
+
+
+@pytest.fixture
+def workspace(cropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout after split, with small settings."""
+    root = tmp_path / "checkout"
+    shutil.copytree(cropped, root)
+    shutil.copytree(ROOT / "conf", root / "conf")
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    (root / "build/tune").mkdir()
+    (root / "build/tune/best.yaml").write_text("values: {train.batch_size: 16, augment.strength: 0.0}\n")
+    turn_labels(root)
+    monkeypatch.chdir(root)
+    return root
+
+
+def test_it_says_what_it_found_and_where_it_is(mien: Command, workspace: Path) -> None:
+    done = mien("labels", "--folds", "2", "--epochs", "1")
+    assert done.code == 0, done.err
+    assert "labels are suspected" in done.out and "nothing was changed" in done.out
+    assert done.err.splitlines() == ["fold 1 of 2 done", "fold 2 of 2 done"]
+    page = (workspace / "reports/labels/labels.html").read_text()
+    assert "drawn sample: of" in page and "2 folds of\n    resnet16, at most 1 epoch each" in page
+    assert (workspace / "reports/labels/labels.csv").is_file()
+
+
+def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace / "build/tune/best.yaml").write_text("values: {train.size: 16}\n")
+    done = mien("labels")
+    assert done.code == 1 and "there is no train.size" in done.err and done.err.count("\n") == 1
+    (workspace / "build/tune/best.yaml").unlink()
+    shutil.rmtree(workspace / "build/split")
+    done = mien("labels")
+    assert done.code == 1 and "split.json is missing; `dvc repro split`" in done.err and done.err.count("\n") == 1
+    monkeypatch.setattr("mien.evaluation.label_noise.find_spec", lambda name: None)
+    done = mien("labels")
+    assert done.code == 1 and done.err == (
+        "mien: `mien labels` needs cleanlab, which is not installed: "
+        "`pip install -c constraints.txt '.[noise]'` brings it.\n"
+    )
