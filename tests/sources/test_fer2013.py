@@ -108,7 +108,6 @@ BAD = {
     f"0,4294967297 {REST},Training": ("bad_pixel", "pixel 1 is '4294967297'"),
     f"0,{'9' * 30} {REST},Training": ("bad_pixel", "pixel 1 is '99999999999999999999'"),
     f"0,-1 {REST},Training": ("bad_pixel", "pixel 1 is '-1'"),
-    f"0,+1 {REST},Training": ("bad_pixel", "pixel 1 is '+1'"),
     f"0,1.5 {REST},Training": ("bad_pixel", "pixel 1 is '1.5'"),
     f"0,{REST} nan,Training": ("bad_pixel", "pixel 2304 is 'nan'"),
     "0,,Training": ("wrong_pixel_count", "0 pixel values"),

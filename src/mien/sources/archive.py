@@ -70,16 +70,10 @@ def _check_sizes(files: list[Path], expected: int) -> None:
             raise UserError(
                 f"{file} has {size:,} bytes where a volume of this archive has {volume:,}; download it again."
             )
-    if not others and volume < expected:
+    if sizes[-1] == volume and sum(sizes) < expected:
         raise UserError(
-            f"{last} has {volume:,} bytes where its header announces an archive of {expected:,}: it is cut "
-            f"short, or the volumes from {last.stem}.002 on are missing; download what is missing."
-        )
-    count = -(-expected // volume)
-    if count > len(files) and sizes[-1] == volume:
-        raise UserError(
-            f"{last.with_suffix('')} has {len(files)} volumes of {volume:,} bytes where its header announces "
-            f"{expected:,} bytes: {count} volumes are expected, {last.stem}.{len(files) + 1:03d} is missing."
+            f"{last} has {volume:,} bytes where the header announces an archive of {expected:,}: it is cut short, or "
+            f"the volumes from {last.stem}.{len(files) + 1:03d} on are missing; download what is missing."
         )
     raise UserError(
         f"{last} has {sizes[-1]:,} bytes where {expected - volume * len(others):,} are expected (the archive has "
@@ -165,20 +159,18 @@ def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZi
     from py7zr.exceptions import ArchiveError, CrcError, PasswordRequired
 
     name = f"{volumes.base.name} in {volumes.base.parent}"
-    encrypted = f"{name} is encrypted; unpack it yourself into {volumes.base.stem}/."
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_as_one_file(volumes))
             archive = stack.enter_context(py7zr.SevenZipFile(file, max_extract_size=max_bytes))
             if archive.needs_password():
-                raise UserError(encrypted)
+                raise PasswordRequired
             yield archive
-        except CrcError as error:
-            raise UserError(
-                f"{name}: member {error.args[-1]!r} is damaged (wrong checksum); download it again."
-            ) from error
         except PasswordRequired as error:
-            raise UserError(encrypted) from error
+            raise UserError(f"{name} is encrypted; unpack it yourself into {volumes.base.stem}/.") from error
+        except CrcError as error:
+            damage = f"member {error.filename!r} is damaged (wrong checksum)"
+            raise UserError(f"{name}: {damage}; download it again.") from error
         except (ArchiveError, lzma.LZMAError, EOFError, struct.error) as error:
             raise UserError(f"{name} is damaged ({error or type(error).__name__}); download it again.") from error
 

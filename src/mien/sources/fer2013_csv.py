@@ -6,12 +6,15 @@ The csv is plain, packed by gzip or xz, or a member of the distributed tar.gz; i
 import csv
 import gzip
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
+
+import numpy as np
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
@@ -21,8 +24,7 @@ from mien.sources.table import BadRow
 SIDE: Final = 48  # pixels; a face is SIDE x SIDE
 VALUES: Final = SIDE * SIDE
 BRIGHTEST: Final = 255
-# Each number as it may be written, with leading zeros too; nothing else is a pixel.
-NUMBERS: Final = {f"{value:0{width}}".encode(): value for value in range(BRIGHTEST + 1) for width in (1, 2, 3)}
+PIXEL: Final = re.compile("0*([0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
 
 # Kaggle's name for the set's second edition, whose header is "emotion, Usage, pixels".
 NAMES: Final = ("fer2013.csv", "icml_face_data.csv")
@@ -31,8 +33,8 @@ ARCHIVE: Final = "fer2013.tar.gz"
 DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError)
 
 COLUMNS: Final = ("emotion", "pixels", "usage")
-LABELS: Final = {str(label).encode(): label for label in range(N_EXPRESSIONS)}
-PARTS: Final = {b"Training": "train", b"PublicTest": "val", b"PrivateTest": "test"}
+LABELS: Final = {str(label): label for label in range(N_EXPRESSIONS)}
+PARTS: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 LONGEST: Final = 1 << 16  # bytes; a row of 2,304 numbers has at most 9,300
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -140,46 +142,38 @@ def _read_header(line: bytes, file: Path) -> list[str]:
 
 def _parse_row(text: bytes, number: int, line: int, columns: list[str]) -> Row:
     row: dict[str, Any] = {"face_id": row_name(number), "image": row_name(number)}
-    fields = text.split(b",")
-    if b'"' in text:
-        try:
-            (quoted,) = csv.reader([text.decode("utf-8", "replace").strip()], strict=True, skipinitialspace=True)
-        except csv.Error as error:
-            raise BadRow("malformed_row", f"quotes that do not match ({error})", row) from error
-        fields = [value.encode() for value in quoted]
+    try:
+        (fields,) = csv.reader([text.decode("utf-8", "replace").strip()], strict=True, skipinitialspace=True)
+    except csv.Error as error:
+        raise BadRow("malformed_row", f"quotes that do not match ({error})", row) from error
     if len(fields) != len(columns):
         raise BadRow("malformed_row", f"{len(fields)} fields where {len(columns)} are expected", row)
     emotion, pixels, usage = (fields[columns.index(name)].strip() for name in COLUMNS)
-    label, part = LABELS.get(emotion), PARTS.get(usage)
-    if label is None:
-        raise BadRow("unknown_label", f"emotion {_shown(emotion)} is not one of 0 to {N_EXPRESSIONS - 1}", row)
-    row["label"] = label
-    if part is None:
-        known = ", ".join(name.decode() for name in PARTS)
-        raise BadRow("unknown_usage", f"Usage {_shown(usage)} is none of {known}", row)
+    if emotion not in LABELS:
+        raise BadRow("unknown_label", f"emotion {emotion[:20]!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
+    row["label"] = LABELS[emotion]
+    if usage not in PARTS:
+        raise BadRow("unknown_usage", f"Usage {usage[:20]!r} is none of {', '.join(PARTS)}", row)
     try:
-        return Row(number, line, label, part, parse_pixels(pixels))
+        return Row(number, line, LABELS[emotion], PARTS[usage], parse_pixels(pixels))
     except BadRow as bad:
         bad.row = row
         raise
 
 
-def _shown(value: bytes) -> str:
-    return repr(value[:20].decode("utf-8", "replace"))
-
-
-def parse_pixels(text: bytes) -> bytes:
+def parse_pixels(text: str) -> bytes:
     """The 2,304 pixels of a face, from whole numbers from 0 to 255 that are separated by blanks.
 
     Raises:
         BadRow: `wrong_pixel_count` or `bad_pixel`.
     """
-    values = text.split()
-    if len(values) != VALUES:
-        raise BadRow("wrong_pixel_count", f"{len(values):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed")
     try:
-        return bytes(map(NUMBERS.__getitem__, values))
-    except KeyError:
-        position, wrong = next((i, value) for i, value in enumerate(values, start=1) if value not in NUMBERS)
-        detail = f"pixel {position} is {_shown(wrong)}, no whole number from 0 to {BRIGHTEST}"
+        pixels = np.loadtxt([text], np.uint8, comments=None, ndmin=1) if text else np.empty(0, np.uint8)
+    except ValueError:
+        position, wrong = next((i, v) for i, v in enumerate([*text.split(), ""], start=1) if not PIXEL.fullmatch(v))
+        detail = f"pixel {position} is {wrong[:20]!r}, no whole number from 0 to {BRIGHTEST}"
         raise BadRow("bad_pixel", detail) from None
+    if len(pixels) != VALUES:
+        count = f"{len(pixels):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed"
+        raise BadRow("wrong_pixel_count", count)
+    return pixels.tobytes()

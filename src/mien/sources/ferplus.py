@@ -16,18 +16,10 @@ from mien.sources.fer2013_csv import PARTS, Row, row_name
 from mien.sources.table import BadRow
 
 FILE: Final = "fer2013new.csv"
-EMOTIONS: Final = {  # the file's word for each, in its order
-    "neutral": "neutral",
-    "happiness": "happy",
-    "surprise": "surprise",
-    "sadness": "sad",
-    "anger": "angry",
-    "disgust": "disgust",
-    "fear": "fear",
-    "contempt": "contempt",
-}
+WORDS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+EMOTIONS: Final = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")  # as mien calls them
 NO_EMOTION: Final = ("unknown", "NF")
-COLUMNS: Final = ("usage", *EMOTIONS, *(name.casefold() for name in NO_EMOTION))
+COLUMNS: Final = ("usage", *WORDS, *(name.casefold() for name in NO_EMOTION))
 
 MODES: Final = ("majority", "cross_entropy", "multi_target")
 SOFT_MODES: Final = ("cross_entropy", "multi_target")
@@ -69,15 +61,24 @@ def label_by_votes(
         UserError: `fer2013new.csv` is missing or damaged, or its rows are not those of the csv.
     """
     voted = read_votes(csv_file.parent)
-    _check_rows(voted, rows, total, csv_file.name)
+    if len(voted) != total:
+        raise UserError(
+            f"{FILE} has {len(voted):,} rows and {csv_file.name} {total:,}; joined row by row, they must have as many."
+        )
     labelled: list[Labelled] = []
     problems: list[dict[str, str]] = []
     for row in rows:
+        line, part, votes = voted[row.number]
+        if part != row.part:
+            raise UserError(
+                f"{FILE}, line {line} is of the part {part} and {csv_file.name}, line {row.line} of {row.part}; "
+                "they are joined row by row, so their order must be the same."
+            )
         try:
-            label, shares = label_of_votes(voted[row.number].votes, mode, classes)
+            label, shares = label_of_votes(votes, mode, classes)
         except BadRow as bad:
             bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
-            problems.append(bad.problem(f"{FILE}:{voted[row.number].line}"))
+            problems.append(bad.problem(f"{FILE}:{line}"))
         else:
             labelled.append(Labelled(row, label, shares if mode in SOFT_MODES else None))
     return labelled, problems
@@ -105,27 +106,11 @@ def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> V
     if len(fields) <= max(places):
         raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
     usage, *counts = (fields[place].strip() for place in places)
-    part = PARTS.get(usage.encode())
-    if part is None:
-        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(name.decode() for name in PARTS)}.")
+    if usage not in PARTS:
+        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(PARTS)}.")
     if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
         raise UserError(f"{where}: {wrong[0]!r} is no count of votes.")
-    return VoteRow(line, part, tuple(map(int, counts)))
-
-
-def _check_rows(votes: list[VoteRow], rows: list[Row], total: int, csv_name: str) -> None:
-    """Refuse votes on another csv than this one."""
-    if len(votes) != total:
-        raise UserError(
-            f"{FILE} has {len(votes):,} rows and {csv_name} {total:,}; joined row by row, they must have as many."
-        )
-    for row in rows:
-        vote = votes[row.number]
-        if vote.part != row.part:
-            raise UserError(
-                f"{FILE}, line {vote.line} is of the part {vote.part} and {csv_name}, line {row.line} of {row.part}; "
-                "they are joined row by row, so their order must be the same."
-            )
+    return VoteRow(line, PARTS[usage], tuple(map(int, counts)))
 
 
 def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:
@@ -138,10 +123,10 @@ def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) 
     """
     agreed = agreed_votes(votes, mode)
     most = max(agreed)
-    winner = list(EMOTIONS.values())[agreed.index(most)]
+    winner = EMOTIONS[agreed.index(most)]
     if winner not in classes:
         raise BadRow("contempt", f"{most} votes for contempt, which is none of the seven expressions")
-    counts = dict(zip(EMOTIONS.values(), agreed, strict=True))
+    counts = dict(zip(EMOTIONS, agreed, strict=True))
     shares = [min(counts[name], 1) if mode == "multi_target" else counts[name] for name in classes]
     return WITH_CONTEMPT.index(winner), [share / sum(shares) for share in shares]
 

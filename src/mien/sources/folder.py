@@ -7,9 +7,11 @@ AffectNet and others spell them (folder_layout.py); `class_names` says what othe
 """
 
 import hashlib
+import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -29,6 +31,7 @@ from mien.sources.photos import PHOTO_SUFFIXES, FolderPhotos, existing_folder, i
 from mien.sources.source import Source
 from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 
+NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 CONFLICTS: Final = ("quarantine", "keep")
 # The reasons that are said of a photo, not of some other file.
 OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
@@ -49,9 +52,6 @@ class Found:
         face = name if self.reason in OF_PHOTOS else ""
         row = {"where": name, "face_id": face, "image": face, "label": expression}
         return {**row, "reason": self.reason, "detail": self.detail}
-
-
-Photo = tuple[ClassFolder, Found]
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class Folder:
             files = (file for file in sorted(path.rglob("*")) if not file.is_dir())
             problems += [_set_aside(file, folder, "left_out", detail) for file in files]
         if self.conflicting_labels == "quarantine":
-            photos, conflicts = _without_conflicts(photos, folder)
-            problems += conflicts
+            conflicts = _conflicts(photos, folder)
+            photos = [photo for i, photo in enumerate(photos) if i not in conflicts]
+            problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
         known = {where.expression for where in layout.classes}
@@ -146,36 +147,25 @@ def _look_at(path: Path, root: Path) -> Found:
     """One file, or one hidden folder."""
     name = path.relative_to(root).as_posix()
 
-    def problem(reason: str, detail: str) -> Found:
-        return Found(name, 0, reason, detail)
-
-    if not _is_text(name) or leaves_folder(name):
-        return problem("malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
+    if NOT_UTF8.search(name) or leaves_folder(name):
+        return Found(name, 0, "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
         if not path.resolve().is_relative_to(root.resolve()):
-            return problem("link_outside", "a link that leads out of the data set; put the photo itself there")
+            return Found(name, 0, "link_outside", "a link that leads out of the data set; put the photo itself there")
         if not path.exists():
-            return problem("missing_photo", "a link that leads nowhere")
+            return Found(name, 0, "missing_photo", "a link that leads nowhere")
         status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         n = sum(not inner.is_dir() for inner in path.rglob("*"))
-        return problem("not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
+        return Found(name, 0, "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
     if not stat.S_ISREG(status.st_mode):
-        return problem("not_a_photo", "no plain file")
+        return Found(name, 0, "not_a_photo", "no plain file")
     if is_hidden(path):
-        return problem("not_a_photo", "a hidden file")
+        return Found(name, 0, "not_a_photo", "a hidden file")
     if not is_photo_name(path):
-        return problem("not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}")
+        return Found(name, 0, "not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}")
     return Found(name, status.st_size)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _set_aside(path: Path, root: Path, reason: str, detail: str) -> dict[str, str]:
@@ -184,36 +174,25 @@ def _set_aside(path: Path, root: Path, reason: str, detail: str) -> dict[str, st
     return (found if found.reason else Found(found.name, 0, reason, detail)).problem()
 
 
-def _without_conflicts(photos: list[Photo], root: Path) -> tuple[list[Photo], list[dict[str, str]]]:
-    """The photos without those whose bytes occur in several classes, and those as problems."""
-    problems: dict[int, dict[str, str]] = {}
-    for copies in _copies_of_two_classes(photos, root):
-        for i in copies:
-            where, file = photos[i]
-            others = ", ".join(photos[j][1].name for j in copies if j != i)
-            detail = f"the same photo as {others}, under another class"
-            problems[i] = Found(file.name, 0, "conflicting_labels", detail).problem(where.expression)
-    return [photo for i, photo in enumerate(photos) if i not in problems], [problems[i] for i in sorted(problems)]
+def _conflicts(photos: list[tuple[ClassFolder, Found]], root: Path) -> dict[int, dict[str, str]]:
+    """By position the photos whose bytes occur in several classes, as problems.
 
-
-def _copies_of_two_classes(photos: list[Photo], root: Path) -> Iterator[list[int]]:
-    """Groups of positions whose files hold the same bytes and are of different classes.
-
-    Only files whose size occurs in two classes are read.
+    Only files whose size occurs in several classes are read.
     """
-    by_size: dict[int, list[int]] = defaultdict(list)
+    classes_of: dict[int, set[str]] = defaultdict(set)
+    for where, file in photos:
+        classes_of[file.size].add(where.expression)
+    copies: dict[bytes, list[int]] = defaultdict(list)
     for i, (_, file) in enumerate(photos):
-        by_size[file.size].append(i)
-
-    def disagree(positions: list[int]) -> bool:
-        return len({photos[i][0].expression for i in positions}) > 1
-
-    for same_size in filter(disagree, by_size.values()):
-        by_digest: dict[bytes, list[int]] = defaultdict(list)
-        for i in same_size:
-            try:
-                content = (root / photos[i][1].name).read_bytes()
-            except PermissionError:  # the crop stage will say so of this photo
-                continue
-            by_digest[hashlib.sha256(content).digest()].append(i)
-        yield from filter(disagree, by_digest.values())
+        if len(classes_of[file.size]) > 1:
+            with suppress(PermissionError):  # crop says so of this photo
+                copies[hashlib.sha256((root / file.name).read_bytes()).digest()].append(i)
+    problems: dict[int, dict[str, str]] = {}
+    for same in copies.values():
+        if len({photos[i][0].expression for i in same}) > 1:
+            for i in same:
+                others = ", ".join(photos[j][1].name for j in same if j != i)
+                detail = f"the same photo as {others}, under another class"
+                conflict = Found(photos[i][1].name, 0, "conflicting_labels", detail)
+                problems[i] = conflict.problem(photos[i][0].expression)
+    return dict(sorted(problems.items()))

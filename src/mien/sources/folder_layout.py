@@ -127,11 +127,7 @@ def is_hidden(path: Path) -> bool:
 
 
 def refuse_link(folder: Path) -> None:
-    """Refuse a linked folder.
-
-    Raises:
-        UserError: the folder is a link.
-    """
+    """Raise UserError where a folder is a link."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link to a folder; put the folder itself there, so that DVC keeps its photos.")
 
