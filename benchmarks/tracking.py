@@ -3,8 +3,8 @@
     python -m benchmarks.tracking [ROUNDS] [EPOCHS]
 
 Drawn noise stands for faces (853 to learn from, as the sample has): the cost does not depend on what is learnt. Each
-time is that of a whole fresh process, from its start to its end, as the stage `train` is: the logger first, then the
-imports, the training, its files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
+time is that of a whole fresh process, from its start to its end, as the stage `train` is: the imports, the training, its
+files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
 real MLflow server over sqlite, and that server behind a proxy that refuses, hangs, answers 500, or does so only after
 its fifth batch.
 """
@@ -30,36 +30,30 @@ TRAINING: Final = """
 import sys
 from pathlib import Path
 root, name, tracked, epochs = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "tracked", int(sys.argv[4])
-if tracked:
-    from mien.tracking.run import RunLogger
-    logger = RunLogger(root)
-import contextlib, dataclasses, json
+import dataclasses, json
 import numpy as np
 import pandas as pd
-from mien.models.spec import ModelSpec
-from mien.models.settings import ModelConfig
-from mien.training.faces import LabelledFaces
+from mien.base.listener import Silent, following
+from mien.models.spec import ModelConfig, ModelSpec
+from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
-from mien.training.recipe import Recipe
-from mien.training.settings import AugmentConfig, OptimConfig, TrainConfig
-from mien.runtime.spec import CutSpec
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 random = np.random.default_rng(0)
 pixels = random.integers(0, 255, (1038, 48, 48, 1), dtype=np.uint8)
 labels = random.integers(0, 7, 1038)
 parts = [LabelledFaces(pixels, rows, labels[rows]) for rows in (np.arange(853), np.arange(853, 1038))]
 recipe = Recipe(ModelConfig("resnet", width=16), AugmentConfig(), OptimConfig(),
                 TrainConfig(epochs=epochs, patience=0, threads=1))
-spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(48, "grey"))
-config = {"model": dataclasses.asdict(recipe.model), "augment": dataclasses.asdict(recipe.augment),
-          "optim": dataclasses.asdict(recipe.optim), "train": dataclasses.asdict(recipe.train)}
-lineage = {"digest": name, "run": name, "data": "benchmark", "title": "noise", "drawn": True,
-           "model": "resnet16", "choices": {}, "config": config, "search": {"trials": 0, "overruled": {}},
+spec = ModelSpec(dataclasses.asdict(recipe.model), 48, "grey")
+lineage = {"digest": name, "run": name, "data": "benchmark", "model": "resnet16", "choices": {},
+           "config": dataclasses.asdict(recipe), "search": {"trials": 0, "overruled": {}},
            "data_digest": "d" * 32, "split_digest": "s" * 32, "precision": "auto", "parameters": 1}
-with contextlib.ExitStack() as ending:
-    if tracked:
-        from mien.tracking.files import training_identity, training_params
-        ending.enter_context(logger.run(training_identity(lineage), training_params(lineage)))
-    fitted = fit(spec, recipe, *parts, root / name, listener=logger.metrics if tracked else None, verbose=False)
+listener = Silent()
+if tracked:
+    from mien.tracking.live import LiveTracking
+    listener = LiveTracking(root)
+with following(listener, lineage):
+    fitted = fit(spec, recipe, *parts, root / name, listener=listener, verbose=False)
     (root / "build/train").mkdir(parents=True, exist_ok=True)
     pd.DataFrame(fitted.history).to_csv(root / "build/train/history.csv", index=False)
     (root / "build/train/lineage.json").write_text(json.dumps(lineage))

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from mlflow.entities import Run
@@ -12,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from mien.base.errors import UserError
 from mien.tracking.publish import publish, sync
 from mien.tracking.runs import find_run
-from mien.tracking.store import URI, connect, shown
+from mien.tracking.store import URI, connect, run_links, shown
 from tests.stores import with_store
 
 
@@ -94,6 +95,17 @@ def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     run = run_of()
     assert len(connect().get_metric_history(run.info.run_id, "epoch/val_loss")) == 2
     assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_the_link_to_the_ui_shows_trainings_by_their_accuracy(trained: Path) -> None:
+    sync(trained)
+    link = run_links(connect(), "http://127.0.0.1:5000")["tiny"]
+    place, _, query = link.partition("/runs?")
+    asked = {key: value[0] for key, value in parse_qs(query).items()}
+    experiment = place.removeprefix("http://127.0.0.1:5000/#/experiments/")
+    (run,) = connect().search_runs([experiment], asked["searchFilter"], order_by=[f"{asked['orderByKey']} DESC"])
+    assert run.info.run_id == run_of().info.run_id
+    assert asked["orderByKey"] == "metrics.`test/accuracy`" and "test/accuracy" in run.data.metrics
 
 
 def test_changed_files_are_sent_again(trained: Path) -> None:
