@@ -11,7 +11,9 @@ import pandas as pd
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
 from mien.base.state import digest, kept_state
+from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
+from mien.runtime.session import GRAPH_FILE
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
 from mien.training.recipe import Recipe
@@ -43,6 +45,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
     with Outs("train") as outs:
         folder = outs.folder("build/train")
         save_model(fitted.model, inputs.spec, folder)
+        export_graph(fitted.model, inputs.spec, folder / GRAPH_FILE, inputs.val.pixels[inputs.val.rows[:MOST_CHECKED]])
         pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

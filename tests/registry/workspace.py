@@ -17,6 +17,7 @@ from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
+from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.candidate import Candidate
@@ -86,6 +87,8 @@ def train(root: Path, steps: int, seed: int = 0) -> None:
         torch.nn.functional.cross_entropy(model(pixels), labels).backward()
         optimizer.step()
     save_model(model.eval(), spec, root / "build/train")
+    faces = packed.pixels[parts["val"]["row"].to_numpy()]
+    export_graph(model, spec, root / "build/train/model.onnx", faces)
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
     _write(root, evaluation, packed.digest, f"{steps}-{seed}")
 

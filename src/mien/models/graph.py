@@ -1,38 +1,135 @@
-"""A network as an ONNX graph: stored pixels in, logits and calibrated probabilities out, for any number of faces."""
+"""ONNX export of a network: the graph that every use of a model answers from.
 
+PyTorch trains, and onnxruntime answers: what `evaluate` measures is the file that a registered version holds.
+"""
+
+import copy
+import hashlib
+import json
 import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mien.inference.classifier import INPUT, LOGITS, PROBABILITIES
+import numpy as np
+
+from mien.base.errors import UserError
 from mien.models.spec import ModelSpec
+from mien.runtime.session import INPUT, LOGITS, Model, open_graph, softmax
+from mien.runtime.spec import FORMAT, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import nn
 
-    from mien.inference.classifier import OnnxMetadata
-    from mien.models.networks import Network
+# torch and onnx take seconds to import, so the functions that need them import them.
 
-OPSET: Final = 18  # what PyTorch's exporter writes without converting; onnxruntime reads it since 1.14
+OPSET: Final = 18  # written by PyTorch's exporter without a conversion; onnxruntime reads it since 1.14
+MOST_CHECKED: Final = 512  # faces on which the graph is compared with PyTorch
+TOLERANCE: Final = 1e-4  # of any probability: float32 sums in another order differ by 1e-6 or so
 
 
-def write_graph(network: "Network", spec: ModelSpec, temperature: float, file: Path) -> None:
+def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.ndarray) -> None:
+    """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) float32 as ONNX, for any N.
+
+    Args:
+        network: on any device; it stays as it is.
+        spec: its description.
+        file: is written only where the graph gives the network's answers.
+        faces: (M, size, size, C) uint8, such as validation faces; the answers to the first `MOST_CHECKED` are compared.
+
+    Raises:
+        UserError: the graph answers otherwise than the network does in PyTorch.
+    """
+    import torch
+    from torch import nn
+
+    from mien.models.weights import predict_logits
+
+    class ChannelsLast(nn.Module):
+        """The network behind faces as they are stored: channels last."""
+
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(faces.permute(0, 3, 1, 2))
+            return logits
+
+    exported = copy.deepcopy(network).cpu().eval()
+    example = torch.zeros((2, spec.cut.size, spec.cut.size, spec.cut.channels), dtype=torch.uint8)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            ChannelsLast(exported).eval(),
+            (example,),
+            input_names=[INPUT],
+            output_names=[LOGITS],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("N")}},
+            opset_version=OPSET,
+            verbose=False,
+            dynamo=True,
+        )
+    assert program is not None
+    graph = without_metadata(program.model_proto).SerializeToString(deterministic=True)
+    some = faces[:MOST_CHECKED]
+    with tempfile.TemporaryDirectory(prefix="mien-graph-") as scratch:
+        unchecked = Path(scratch) / file.name
+        unchecked.write_bytes(graph)
+        model = Model(open_graph(unchecked, spec.serving(None)), spec.serving(None))
+        apart = np.abs(softmax(model.logits(some)) - softmax(predict_logits(exported, some)))
+    if apart.size and not apart.max() <= TOLERANCE:
+        raise UserError(
+            f"the ONNX graph of the network differs from PyTorch by {apart.max():.2g} in a probability on {len(some)} "
+            f"faces, and {TOLERANCE:g} is allowed; try another version of torch or onnxruntime."
+        )
+    file.write_bytes(graph)
+
+
+def without_metadata(model: Any) -> Any:
+    """The ONNX model without what does not change an answer, so that equal weights give equal bytes.
+
+    PyTorch's exporter writes absolute paths and source lines into the metadata of each node.
+    """
+    for owner in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        owner.ClearField("metadata_props")
+        owner.ClearField("doc_string")
+    for owner in (*model.graph.input, *model.graph.output):
+        owner.ClearField("metadata_props")
+        owner.ClearField("doc_string")
+    model.ClearField("metadata_props")
+    model.ClearField("doc_string")
+    model.producer_name, model.producer_version = "mien", ""
+    return model
+
+
+def model_identity(file: Path, spec: Spec) -> str:
+    """The digest of all that decides an answer: equal identity, equal answers.
+
+    It covers the graph, classes, cut, temperature and the format of the spec. The bytes of the file stand for the
+    graph: `export_graph` leaves nothing in them that depends on the place or the time of the export.
+    """
+    graph = hashlib.sha256(file.read_bytes()).hexdigest()
+    text = json.dumps([graph, FORMAT, asdict(spec)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def write_graph(network: "nn.Module", spec: ModelSpec, temperature: float, file: Path) -> None:
     """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) and `probabilities`, float32, N being any."""
     import torch
 
     faces = torch.zeros((2, spec.cut.size, spec.cut.size, spec.cut.channels), dtype=torch.uint8)
-    with _quiet():
+    with _quiet_exporter():
         torch.onnx.export(
             _calibrated(network, temperature),
             (faces,),
             file,
             input_names=[INPUT],
-            output_names=[LOGITS, PROBABILITIES],
+            output_names=[LOGITS, "probabilities"],
             dynamic_shapes={INPUT: {0: torch.export.Dim("N")}},
             opset_version=OPSET,
             external_data=False,
@@ -41,7 +138,7 @@ def write_graph(network: "Network", spec: ModelSpec, temperature: float, file: P
         )
 
 
-def stamp(file: Path, about: "OnnxMetadata") -> None:
+def stamp(file: Path, about: Any) -> None:
     """Write the metadata into an ONNX file, in place of what it said before."""
     import onnx
 
@@ -52,7 +149,7 @@ def stamp(file: Path, about: "OnnxMetadata") -> None:
     onnx.save(graph, file)
 
 
-def _calibrated(network: "Network", temperature: float) -> "nn.Module":
+def _calibrated(network: "nn.Module", temperature: float) -> Any:
     """Faces as mien keeps them, channels last, to logits and to probabilities at the temperature."""
     import torch
     from torch import nn
@@ -70,10 +167,10 @@ def _calibrated(network: "Network", temperature: float) -> "nn.Module":
 
 
 @contextmanager
-def _quiet() -> "Iterator[None]":
-    """Keep the exporter from telling of libraries that no network here uses."""
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter from reporting on libraries that no network here uses."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    before = [logger.level for logger in loggers]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -81,5 +178,5 @@ def _quiet() -> "Iterator[None]":
         try:
             yield
         finally:
-            for logger, level in zip(loggers, before, strict=True):
+            for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

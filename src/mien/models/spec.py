@@ -11,7 +11,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.settings import STRICT, BelowOne, build_settings
-from mien.runtime.spec import CutSpec, UnusableModel, cut_of
+from mien.runtime.spec import CutSpec, Spec, UnusableModel, cut_of
 
 if TYPE_CHECKING:
     from mien.models.networks import Network
@@ -79,6 +79,10 @@ class ModelSpec:
     architecture: dict[str, Any]  # the ModelConfig
     cut: CutSpec
     classes: tuple[str, ...] = EXPRESSIONS  # of the logits, in their order
+
+    def serving(self, temperature: float | None) -> Spec:
+        """What the runtime needs beside the graph; None: no temperature has been fitted."""
+        return Spec(self.classes, self.cut, temperature)
 
     def build(self) -> "Network":
         """The network with fresh weights; needs PyTorch."""
