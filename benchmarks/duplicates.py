@@ -3,12 +3,8 @@
     python -m benchmarks.duplicates [FOLDER]
 
 FOLDER is FER2013's (`restore.py`), without it `$MIEN_REAL_DATA/fer2013`. More faces than FER2013's 35,887 are made of
-it: copies moved, scaled, brightened and compressed as JPEG, each by a little of its own. In processor time:
-
-- exhaustive: one product of every pair of thumbnails, which the search must agree with, pair by pair. Above 40,000
-  faces it is run for every 20th face (beside all), and its time is that share's, times 20;
-- pairs: the same pairs by `correlated_pairs`;
-- thumbnails, aligned: the two other parts of the search.
+it: copies moved, scaled, brightened and compressed as JPEG, each by a little of its own. The whole search, and its
+three parts in processor time: thumbnails, pairs that correlate, and the alignment of the doubtful ones.
 """
 
 import argparse
@@ -32,17 +28,15 @@ from mien.crop.packed import PackedFaces
 from mien.runtime.spec import CutSpec
 from mien.split.near_copies import (
     CANDIDATE,
-    SplitConfig,
     alike_when_aligned,
     correlated_pairs,
     group_faces,
     normalised_thumbnails,
 )
+from mien.split.parts import SplitConfig
 
+CONFIG = SplitConfig()
 SIZES = (10_000, 36_000, 150_000)
-EXHAUSTIVE = 40_000
-STEP = 20
-BLOCK = 16_000_000  # correlations at a time: 64 MB
 Result = TypeVar("Result")
 
 
@@ -79,18 +73,6 @@ def changed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return decoded[..., None]
 
 
-def exhaustive(vectors: np.ndarray, step: int) -> np.ndarray:
-    """Pairs (P, 2) that correlate CANDIDATE whose smaller row is a multiple of `step`, by a product of all of them."""
-    rows, pairs = np.arange(0, len(vectors), step), []
-    block = max(BLOCK // len(vectors), 1)
-    for start in range(0, len(rows), block):
-        here = rows[start : start + block]
-        a, b = np.nonzero(vectors[here] @ vectors[here[0] :].T >= CANDIDATE - 1e-6)
-        a, b = here[a], b + here[0]
-        pairs.append(np.stack([a, b], axis=1)[a < b])
-    return np.concatenate(pairs)
-
-
 def timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
     """Seconds on the clock, seconds of the processor, and what `work` returned."""
     clock, processor = time.perf_counter(), time.process_time()
@@ -99,12 +81,13 @@ def timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
 
 
 def measure(faces: np.ndarray) -> dict[str, float]:
-    """The search as `split` makes it, then its parts beside the exhaustive comparison."""
+    """The search as `split` makes it, then its parts."""
     digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces]
     names = [str(row) for row in range(len(faces))]
     index = pd.DataFrame({"image": names, "photo_digest": names, "face_digest": digests})
+    packed = PackedFaces(faces, index, CutSpec(faces.shape[1], "grey"), EXPRESSIONS, "")
     clock, processor, groups = timed(
-        lambda: group_faces(PackedFaces(faces, index, CutSpec(faces.shape[1], "grey"), EXPRESSIONS, ""), SplitConfig())
+        lambda: group_faces(packed, similarity=CONFIG.similarity, aligned_similarity=CONFIG.aligned_similarity)
     )
     # not ru_maxrss, which a child takes over from the process that started it
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
@@ -112,12 +95,8 @@ def measure(faces: np.ndarray) -> dict[str, float]:
     _, thumbnails_s, (thumbnails, _) = timed(lambda: normalised_thumbnails(faces))
     vectors = thumbnails[unique]
     _, pairs_s, (pairs, correlation) = timed(lambda: correlated_pairs(vectors, CANDIDATE))
-    step = 1 if len(faces) <= EXHAUSTIVE else STEP
-    _, exhaustive_s, expected = timed(lambda: exhaustive(vectors, step))
-    found = pairs[pairs[:, 0] % step == 0]
-    doubtful = unique[pairs[correlation < SplitConfig().similarity]]
-    _, aligned_s, _ = timed(lambda: alike_when_aligned(faces, doubtful, SplitConfig().aligned_similarity))
-    common = len(np.unique(np.concatenate([found, expected]), axis=0))
+    doubtful = unique[pairs[correlation < CONFIG.similarity]]
+    _, aligned_s, _ = timed(lambda: alike_when_aligned(faces, doubtful, CONFIG.aligned_similarity))
     return {
         "faces": len(faces),
         "unique": len(unique),
@@ -128,15 +107,10 @@ def measure(faces: np.ndarray) -> dict[str, float]:
         "thumbnails_s": thumbnails_s,
         "pairs_s": pairs_s,
         "aligned_s": aligned_s,
-        "exhaustive_s": round(exhaustive_s * step, 2),
-        "exhaustive_times_pairs": round(exhaustive_s * step / pairs_s, 1),
         "pairs": len(pairs),
         "pairs_aligned": len(doubtful),
         "near_duplicates": len(groups.near),
         "groups": int(groups.ids.max()) + 1,
-        "exhaustive_pairs": len(expected),
-        "recall": (len(expected) + len(found) - common) / len(expected),
-        "found_beyond": common - len(expected),
     }
 
 

@@ -29,8 +29,7 @@ from mien.evaluation.intervals import Interval, bootstrap, photo_clusters
 from mien.models.spec import ModelSpec
 from mien.models.weights import predict_logits
 from mien.runtime.session import softmax
-from mien.split.near_copies import SplitConfig
-from mien.split.parts import split_faces
+from mien.split.parts import SplitConfig, split_faces
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import Fitted, fit
 from mien.training.recipe import Recipe

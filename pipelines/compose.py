@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mien.registry.gate import RegisterConfig
     from mien.search.space import TuneConfig
     from mien.sources.source import DataConfig
-    from mien.split.near_copies import SplitConfig
+    from mien.split.parts import SplitConfig
     from mien.training.recipe import AugmentConfig, OptimConfig, TrainConfig
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"

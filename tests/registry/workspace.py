@@ -26,8 +26,7 @@ from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
-from mien.split.near_copies import SplitConfig
-from mien.split.parts import split_faces
+from mien.split.parts import SplitConfig, split_faces
 from mien.tracking.store import connect
 
 SIDE = 40  # of a face in its photo

@@ -13,8 +13,7 @@ from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
-from mien.split.near_copies import SplitConfig
-from mien.split.parts import split_faces
+from mien.split.parts import SplitConfig, split_faces
 from tests.fer_csv import unpacked_fer2013
 from tests.split.test_parts import packed
 

@@ -8,8 +8,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.runtime.spec import CutSpec
-from mien.split.near_copies import SplitConfig
-from mien.split.parts import assign_groups, split_faces
+from mien.split.parts import SplitConfig, assign_groups, split_faces
 from tests.photosets import picture
 
 PLAIN = SplitConfig(near_duplicates=False)

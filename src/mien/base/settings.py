@@ -33,7 +33,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # no random generator takes another
 GROUPS: Final = {
     "data": ("mien.sources.source", "DataConfig"),
     "crop": ("mien.crop.selection", "CropConfig"),
-    "split": ("mien.split.near_copies", "SplitConfig"),
+    "split": ("mien.split.parts", "SplitConfig"),
     "model": ("mien.models.spec", "ModelConfig"),
     "augment": ("mien.training.recipe", "AugmentConfig"),
     "optim": ("mien.training.recipe", "OptimConfig"),

@@ -1,14 +1,14 @@
 """What a split did, what it prevented, and what the data set itself holds twice."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from mien.split.near_copies import Groups, SplitConfig
+from mien.split.near_copies import Groups
 
-PART_NAMES = ("train", "val", "test")
+PART_NAMES: Final = ("train", "val", "test")
 
 
 def audit_split(
@@ -16,7 +16,8 @@ def audit_split(
     part: np.ndarray,
     groups: Groups,
     official: bool,
-    config: SplitConfig,
+    shares: Sequence[float],
+    seed: int,
     classes: Sequence[str],
 ) -> dict[str, Any]:
     """The audit, ready for JSON.
@@ -26,22 +27,37 @@ def audit_split(
         part: (N,) 0, 1, 2 for train, val, test.
         groups: what must stay together.
         official: whether the parts are the data set's own.
-        config: shares and seed.
+        shares: of train, val and test.
+        seed: of the random split that is compared.
         classes: names of the labels.
     """
+    labels, leaked = table["label"].to_numpy(), table["leaked"].to_numpy()
+    same_face = table.groupby("face_digest")["label"].nunique() > 1
+    near_labels = labels[groups.near[:, 0]] != labels[groups.near[:, 1]]
+    held = [set(table["group"][part == p]) for p in range(len(PART_NAMES))]
+    sizes = table["group"].value_counts().value_counts().sort_index()
     return {
         "faces": len(table),
         "official_split": official,
         "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PART_NAMES)},
-        "groups": _groups(table["group"]),
+        # "2": how many groups of two faces
+        "groups": {"n": int(table["group"].nunique()), "sizes": {str(size): int(n) for size, n in sizes.items()}},
         "pairs": _pairs(table, groups),
-        "photos_under_several_names": _several_names(table),
+        "photos_under_several_names": int((table.groupby("photo_digest")["image"].nunique() > 1).sum()),
         "constant_faces": int(groups.constant.sum()),
-        "conflicting_labels": _conflicts(table, groups),
-        "overlap": _overlap(table["group"].to_numpy(), part),
-        "leaked_test_faces": int((table["leaked"].to_numpy() & (part == 2)).sum()),
-        "leaked_val_faces": int((table["leaked"].to_numpy() & (part == 1)).sum()),
-        "naive_row_split": naive_leaks(table, groups, config),
+        "conflicting_labels": {
+            "identical_pixels_groups": int(same_face.sum()),
+            "near_duplicate_pairs": int(near_labels.sum()),
+        },
+        # Groups in both of two parts; 0 unless the data set's own split brings them.
+        "overlap": {
+            "train_and_val": len(held[0] & held[1]),
+            "train_and_test": len(held[0] & held[2]),
+            "val_and_test": len(held[1] & held[2]),
+        },
+        "leaked_test_faces": int((leaked & (part == 2)).sum()),
+        "leaked_val_faces": int((leaked & (part == 1)).sum()),
+        "naive_row_split": naive_leaks(table, groups, shares, seed),
     }
 
 
@@ -63,17 +79,16 @@ def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
     }
 
 
-def naive_leaks(table: pd.DataFrame, groups: Groups, config: SplitConfig) -> dict[str, int]:
+def naive_leaks(table: pd.DataFrame, groups: Groups, shares: Sequence[float], seed: int) -> dict[str, int]:
     """What a random split of rows with the same shares and seed would have leaked from train into test.
 
-    Test faces whose group, photo, pixels or near duplicate lies in train as well.
+    Test faces whose group, photo, pixels or near duplicate is in train as well.
     """
     n = len(table)
-    order = np.random.default_rng(config.seed).permutation(n)
-    n_train, n_test = round(config.train * n), round(config.test * n)
+    order = np.random.default_rng(seed).permutation(n)
     train, test = np.zeros(n, bool), np.zeros(n, bool)
-    train[order[:n_train]] = True
-    test[order[n - n_test :]] = True
+    train[order[: round(shares[0] * n)]] = True
+    test[order[n - round(shares[2] * n) :]] = True
     near = np.zeros(n, bool)
     for a, b in (groups.near.T, groups.near.T[::-1]):
         near[a[train[b]]] = True
@@ -93,12 +108,6 @@ def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _groups(groups: pd.Series) -> dict[str, Any]:
-    """How many groups there are, of which sizes ("2": how many of two faces)."""
-    sizes = groups.value_counts().value_counts().sort_index()
-    return {"n": int(groups.nunique()), "sizes": {str(size): int(n) for size, n in sizes.items()}}
-
-
 def _pairs(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
     """Pairs of faces by what links them."""
     image = table["image"].to_numpy()
@@ -114,22 +123,3 @@ def _pairs(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
 def _pairs_sharing(keys: pd.Series) -> int:
     sizes = keys.value_counts().to_numpy()
     return int((sizes * (sizes - 1) // 2).sum())
-
-
-def _several_names(table: pd.DataFrame) -> int:
-    """Photos whose bytes stand under more than one name."""
-    return int((table.groupby("photo_digest")["image"].nunique() > 1).sum())
-
-
-def _conflicts(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
-    """Same face, different labels."""
-    labels = table["label"].to_numpy()
-    near = labels[groups.near[:, 0]] != labels[groups.near[:, 1]]
-    identical = table.groupby("face_digest")["label"].nunique() > 1
-    return {"identical_pixels_groups": int(identical.sum()), "near_duplicate_pairs": int(near.sum())}
-
-
-def _overlap(groups: np.ndarray, part: np.ndarray) -> dict[str, int]:
-    """Groups that lie in both of two parts; 0 unless the data set's own split brings them."""
-    held = [set(groups[part == p].tolist()) for p in range(len(PART_NAMES))]
-    return {f"{PART_NAMES[a]}_and_{PART_NAMES[b]}": len(held[a] & held[b]) for a, b in ((0, 1), (0, 2), (1, 2))}

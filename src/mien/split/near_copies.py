@@ -1,4 +1,4 @@
-"""Near copies of faces: which crops show one photo.
+"""Near copies of faces: which crops show one photo, and the groups of faces that must stay together.
 
 Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
 those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
@@ -6,122 +6,27 @@ correlate at least `aligned_similarity`: one photo under two names rarely carrie
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import cv2
 import joblib
 import numpy as np
 import pandas as pd
-from annotated_types import Ge, Gt, Le, Lt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
-
-Correlation = Annotated[float, Ge(0.5), Le(1)]
-
-
-@dataclass(frozen=True)
-class SplitConfig:
-    """How faces are shared out to train, validation and test."""
-
-    __pydantic_config__ = STRICT
-
-    train: Annotated[float, Gt(0), Lt(1)] = 0.70
-    val: Annotated[float, Gt(0), Lt(1)] = 0.15
-    test: Annotated[float, Gt(0), Lt(1)] = 0.15
-    seed: Seed = 42
-    near_duplicates: bool = True
-    similarity: Correlation = 0.98  # of 16 x 16 grey thumbnails, from which two crops are one photo
-    aligned_similarity: Correlation = 0.95  # the same of two crops laid over each other at the best shift and scale
-    min_per_class: AtLeastOne = 2  # faces of each class that every part must hold
-    keep_official: bool = True  # a split that the data set brings is kept
-    clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
-
-    def __post_init__(self) -> None:
-        if abs(self.train + self.val + self.test - 1) > 1e-9:
-            raise ValueError(f"train, val and test must add up to 1, not {self.train} + {self.val} + {self.test}")
-
-
-SIDE: Final = 32  # pixels at which faces are compared
-EDGE: Final = 5  # cut off all around the one that is moved, so that it can move by this much
-ENLARGED: Final = 36  # pixels of the one that it is moved over, beside SIDE
-PAIRS_PER_TASK: Final = 256
-ROUNDING: Final = 1e-6  # added, so that identical faces correlate where 1 is asked for
-
-
-def grey_thumbnail(face: np.ndarray, side: int) -> np.ndarray:
-    """A face (H, W, C) uint8 as (side, side) uint8 grey, by averaging areas."""
-    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) if face.shape[2] == 3 else face
-    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
-    """For each pair of rows whether its two faces correlate `at_least` at some small shift and scale, (P,) bool.
-
-    Args:
-        faces: (N, H, W, C) uint8.
-        pairs: (P, 2) rows of `faces`.
-        at_least: the correlation, up to 1.
-    """
-    rows, place = np.unique(pairs, return_inverse=True)
-    views = [_views(faces[row]) for row in rows]
-    places = place.reshape(-1, 2)
-
-    def work(start: int) -> list[bool]:
-        return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
-
-    tasks = (joblib.delayed(work)(start) for start in range(0, len(places), PAIRS_PER_TASK))
-    found = joblib.Parallel(-1, prefer="threads")(tasks)
-    return np.asarray([alike for task in found for alike in task], bool)
-
-
-class _Views(NamedTuple):
-    centre: np.ndarray  # what is moved
-    sizes: tuple[np.ndarray, ...]  # what another's centre is moved over, the likeliest first
-
-
-def _views(face: np.ndarray) -> _Views:
-    small = grey_thumbnail(face, SIDE)
-    enlarged = cv2.resize(small, (ENLARGED, ENLARGED), interpolation=cv2.INTER_LINEAR)
-    return _Views(small[EDGE:-EDGE, EDGE:-EDGE], (small, enlarged))
-
-
-def _alike(one: _Views, other: _Views, at_least: float) -> bool:
-    """The centre of each face is moved over the other, as it is and enlarged (normalised cross-correlation).
-
-    Most copies are told by the first of the four.
-    """
-    for size in range(len(one.sizes)):
-        for still, moved in ((one, other), (other, one)):
-            if cv2.matchTemplate(still.sizes[size], moved.centre, cv2.TM_CCOEFF_NORMED).max() >= at_least:
-                return True
-    return False
-
-
-BLOCK: Final = 1 << 23  # correlations computed at a time in float32: 32 MB
-AT_ONCE: Final = 1 << 14  # pairs correlated in float64 at a time: 32 MB of vectors
-
-
-def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair of rows that correlate `at_least`: (P, 2) int64, smaller row first, sorted, and (P,) float32.
-
-    `vectors` (N, D) float32 are of mean 0 and length 1, so that a product is a correlation.
-    """
-    pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    step = max(BLOCK // max(len(vectors), 1), 1)
-    for top in range(0, len(vectors), step):
-        block = vectors[top : top + step] @ vectors[top:].T
-        rows, columns = np.nonzero(block >= at_least - 10 * ROUNDING)
-        found = np.stack([rows, columns], axis=1)[columns > rows] + top
-        for some in np.array_split(found, len(found) // AT_ONCE + 1):
-            exact = np.einsum("ij,ij->i", vectors[some[:, 0]], vectors[some[:, 1]], dtype=np.float64) + ROUNDING
-            pairs.append(some[exact >= at_least])
-            correlations.append(exact[exact >= at_least].astype(np.float32))
-    return np.concatenate(pairs), np.concatenate(correlations)
-
 
 THUMBNAIL: Final = 16  # pixels
 CANDIDATE: Final = 0.88  # correlation of thumbnails below which two crops of one photo are hardly ever met
+ROUNDING: Final = 1e-6  # added, so that identical faces correlate where 1 is asked for
+BLOCK: Final = 1 << 23  # correlations computed at a time in float32: 32 MB
+AT_ONCE: Final = 1 << 14  # pairs correlated in float64 at a time: 32 MB of vectors
+
+SIDE: Final = 32  # pixels at which faces are aligned
+EDGE: Final = 5  # cut off all around the face that is moved, so that it can move by this much
+ENLARGED: Final = 36  # pixels of the face that it is moved over, beside SIDE
+PAIRS_PER_TASK: Final = 256
 
 
 @dataclass(frozen=True)
@@ -138,22 +43,27 @@ class Groups:
     constant: np.ndarray
 
 
-def group_faces(packed: PackedFaces, config: SplitConfig) -> Groups:
+def group_faces(
+    packed: PackedFaces, *, near_duplicates: bool = True, similarity: float, aligned_similarity: float
+) -> Groups:
     """Groups of faces linked, however indirectly, by photo, by the photo's bytes, by pixels or by similarity."""
     index = packed.index
+    rows = np.arange(len(index))
     firsts = [first_rows(index[key]) for key in ("image", "photo_digest", "face_digest")]
     thumbnails, constant = normalised_thumbnails(packed.pixels)
     near = np.empty((0, 2), np.int64)
-    if config.near_duplicates:
-        unique = np.flatnonzero((firsts[2] == np.arange(len(index))) & ~constant)
-        pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, config.similarity))
-        alike = correlation >= config.similarity
+    if near_duplicates:
+        unique = np.flatnonzero((firsts[2] == rows) & ~constant)
+        pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, similarity))
+        alike = correlation >= similarity
         doubtful = unique[pairs[~alike]]
-        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, config.aligned_similarity)
+        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, aligned_similarity)
         near = unique[pairs[alike]]
-    here = np.arange(len(index))
-    links = [np.stack([here, first], axis=1) for first in firsts]
-    return Groups(_components(np.concatenate([*links, near]), len(index)), near, constant)
+    links = np.concatenate([*(np.stack([rows, first], axis=1) for first in firsts), near])
+    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(len(rows), len(rows)))
+    _, components = connected_components(graph, directed=False)
+    ids: np.ndarray = pd.factorize(components)[0].astype(np.int64)
+    return Groups(ids, near, constant)
 
 
 def first_rows(keys: pd.Series) -> np.ndarray:
@@ -180,12 +90,68 @@ def normalised_thumbnails(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return small, constant
 
 
-def _components(links: np.ndarray, n: int) -> np.ndarray:
-    """Connected components of a graph of `n` rows, numbered by first appearance, (n,) int64."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def grey_thumbnail(face: np.ndarray, side: int) -> np.ndarray:
+    """A face (H, W, C) uint8 as (side, side) uint8 grey, by averaging areas."""
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) if face.shape[2] == 3 else face
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
 
-    ones = np.ones(len(links), np.int8)
-    _, labels = connected_components(coo_array((ones, (links[:, 0], links[:, 1])), shape=(n, n)), directed=False)
-    codes: np.ndarray = pd.factorize(labels)[0].astype(np.int64)
-    return codes
+
+def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of rows that correlate `at_least`: (P, 2) int64, smaller row first, sorted, and (P,) float32.
+
+    `vectors` (N, D) float32 are of mean 0 and length 1, so that a product is a correlation. Blocks of products in
+    float32 find the candidates; float64 decides.
+    """
+    pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    step = max(BLOCK // max(len(vectors), 1), 1)
+    for top in range(0, len(vectors), step):
+        block = vectors[top : top + step] @ vectors[top:].T
+        rows, columns = np.nonzero(block >= at_least - 10 * ROUNDING)
+        found = np.stack([rows, columns], axis=1)[columns > rows] + top
+        for some in np.array_split(found, len(found) // AT_ONCE + 1):
+            exact = np.einsum("ij,ij->i", vectors[some[:, 0]], vectors[some[:, 1]], dtype=np.float64) + ROUNDING
+            pairs.append(some[exact >= at_least])
+            correlations.append(exact[exact >= at_least].astype(np.float32))
+    return np.concatenate(pairs), np.concatenate(correlations)
+
+
+class _Views(NamedTuple):
+    centre: np.ndarray  # what is moved
+    sizes: tuple[np.ndarray, ...]  # what another face's centre is moved over, the likeliest first
+
+
+def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
+    """For each pair of rows whether its two faces correlate `at_least` at some small shift and scale, (P,) bool.
+
+    Args:
+        faces: (N, H, W, C) uint8.
+        pairs: (P, 2) rows of `faces`.
+        at_least: the correlation, up to 1.
+    """
+    rows, place = np.unique(pairs, return_inverse=True)
+    views = [_views(faces[row]) for row in rows]
+    places = place.reshape(-1, 2)
+
+    def work(start: int) -> list[bool]:
+        return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
+
+    tasks = (joblib.delayed(work)(start) for start in range(0, len(places), PAIRS_PER_TASK))
+    return np.asarray([alike for task in joblib.Parallel(-1, prefer="threads")(tasks) for alike in task], bool)
+
+
+def _views(face: np.ndarray) -> _Views:
+    small = grey_thumbnail(face, SIDE)
+    enlarged = cv2.resize(small, (ENLARGED, ENLARGED), interpolation=cv2.INTER_LINEAR)
+    return _Views(small[EDGE:-EDGE, EDGE:-EDGE], (small, enlarged))
+
+
+def _alike(a: _Views, b: _Views, at_least: float) -> bool:
+    """Move the centre of each face over the other, as it is and enlarged (normalised cross-correlation).
+
+    Most copies are found by the first of the four.
+    """
+    for size in range(len(a.sizes)):
+        for still, moved in ((a, b), (b, a)):
+            if cv2.matchTemplate(still.sizes[size], moved.centre, cv2.TM_CCOEFF_NORMED).max() >= at_least:
+                return True
+    return False

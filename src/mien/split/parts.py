@@ -1,4 +1,4 @@
-"""Train, validation and test parts: whole groups of faces, by class share.
+"""Train, validation and test parts: whole groups of faces, shared out by class.
 
 Groups of several faces are placed first, the largest at the front, each into the part that lacks most of what
 the group holds (greedy, as in Sechidis et al., 2011); single faces then fill each class up to its exact share.
@@ -7,16 +7,145 @@ the group holds (greedy, as in Sechidis et al., 2011); single faces then fill ea
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge, Gt, Le, Lt
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
-from mien.split.audit import audit_split, identical_pixels
-from mien.split.near_copies import SplitConfig, group_faces
+from mien.split.audit import PART_NAMES, audit_split, identical_pixels
+from mien.split.near_copies import group_faces
+
+NO_PART: Final = -1
+CONSTANT: Final = "constant_face"
+COPY: Final = "copy_of_val_or_test"
+REPEAT: Final = "repeat"
+LEFT_OUT: Final = ["face_id", "image", "label", "reason", "detail"]
+Correlation = Annotated[float, Ge(0.5), Le(1)]
+PartShare = Annotated[float, Gt(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How faces are shared out to train, validation and test."""
+
+    __pydantic_config__ = STRICT
+
+    train: PartShare = 0.70
+    val: PartShare = 0.15
+    test: PartShare = 0.15
+    seed: Seed = 42
+    near_duplicates: bool = True
+    similarity: Correlation = 0.98  # of 16 x 16 grey thumbnails, from which two crops are one photo
+    aligned_similarity: Correlation = 0.95  # the same of two crops laid over each other at the best shift and scale
+    min_per_class: AtLeastOne = 2  # faces of each class that every part must hold
+    keep_official: bool = True  # a split that the data set brings is kept
+    clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
+
+    def __post_init__(self) -> None:
+        if abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"train, val and test must add up to 1, not {self.train} + {self.val} + {self.test}")
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Of train, validation and test."""
+        return self.train, self.val, self.test
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts, and what is to be known of them.
+
+    `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
+    group is in an earlier part as well, which only a data set's own split can bring about). `left_out` has
+    `face_id, image, label, reason, detail` of training faces in no part, which `clean_training` left out.
+    """
+
+    parts: dict[str, pd.DataFrame]
+    left_out: pd.DataFrame
+    audit: dict[str, Any]
+    digest: str
+
+
+def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
+    """The packed faces in three parts.
+
+    Where the data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from
+    its training part; rows without an official part then count as training. Otherwise whole groups are shared
+    out by class. Afterwards `clean_training` leaves faces out of the training part.
+
+    Raises:
+        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, an
+            official split has no training part, or nothing is left of it when it is cleaned.
+    """
+    index, classes = packed.index, packed.classes
+    groups = group_faces(
+        packed,
+        near_duplicates=config.near_duplicates,
+        similarity=config.similarity,
+        aligned_similarity=config.aligned_similarity,
+    )
+    official = config.keep_official and bool((index["source_split"] != "").any())
+    labels = index["label"].to_numpy().astype(np.int64)
+    if official:
+        part = _official(index, groups.ids, labels, config)
+    else:
+        part = assign_groups(groups.ids, labels, config.shares, config.min_per_class, config.seed)
+    pixels = identical_pixels(index, part)
+    left_out, cleaned = index.iloc[:0].assign(reason="", detail="")[LEFT_OUT], None
+    if config.clean_training:
+        left_out = left_out_of_training(index, part, groups.constant)
+        cleaned = count_left_out(left_out, index, classes)
+    part[left_out.index] = NO_PART
+    leaked = _leaked(part, groups.ids)
+    if leaked.any() and not official:
+        raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
+    table = index.assign(group=groups.ids, leaked=leaked)
+    parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PART_NAMES)}
+    audit = audit_split(table, part, groups, official, config.shares, config.seed, classes)
+    audit |= {"identical_pixels": pixels, "clean_training": cleaned}
+    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, packed.digest))
+
+
+def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
+    """SHA-256, in hex, over the data's digest and which face is in which part."""
+    digest = hashlib.sha256(data_digest.encode())
+    for name in PART_NAMES:
+        digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
+    return digest.hexdigest()
+
+
+def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, config: SplitConfig) -> np.ndarray:
+    """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
+    names = index["source_split"]
+    if unknown := sorted(set(names) - {*PART_NAMES, ""}):
+        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PART_NAMES)}; the source must use these.")
+    part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
+    if not (part == 0).any():
+        raise UserError(
+            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
+            "share everything out by keep_official: false in conf/split."
+        )
+    taken = [p for p in (0, 1, 2) if p == 0 or not (part == p).any()]
+    if len(taken) > 1:
+        rows = np.flatnonzero(part == 0)
+        whole = sum(config.shares[p] for p in taken)
+        each = [config.shares[p] / whole for p in taken]
+        chosen = assign_groups(groups[rows], labels[rows], each, config.min_per_class, config.seed)
+        part[rows] = np.asarray(taken)[chosen]
+    return part
+
+
+def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
+    first = np.full(groups.max() + 1, len(PART_NAMES))
+    np.minimum.at(first, groups, np.where(part == NO_PART, len(PART_NAMES), part))
+    leaked: np.ndarray = first[groups] < part
+    return leaked
 
 
 def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
@@ -99,12 +228,6 @@ def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int, s
             )
 
 
-CONSTANT: Final = "constant_face"
-COPY: Final = "copy_of_val_or_test"
-REPEAT: Final = "repeat"
-LEFT_OUT: Final = ["face_id", "image", "label", "reason", "detail"]
-
-
 def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.ndarray) -> pd.DataFrame:
     """The training faces that a clean training leaves out, with a reason each; a row per face, in the index's order.
 
@@ -143,11 +266,6 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.nda
     return found.sort_index()
 
 
-def none_left_out(index: pd.DataFrame) -> pd.DataFrame:
-    """As `left_out_of_training`, where nothing is left out."""
-    return _rows(index.iloc[:0], "", [])
-
-
 def _rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
     return faces.assign(reason=reason, detail=details)[LEFT_OUT]
 
@@ -164,98 +282,3 @@ def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequenc
         "classes": {name: int(labels.get(i, 0)) for i, name in enumerate(classes)},
         "repeats_labelled_otherwise": int(others.sum()),
     }
-
-
-PARTS: Final = ("train", "val", "test")
-NO_PART: Final = -1
-
-
-@dataclass(frozen=True)
-class Split:
-    """The parts, and what is to be known of them.
-
-    `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
-    group lies in an earlier part as well, which only a data set's own split can bring about). `left_out` has
-    `face_id, image, label, reason, detail` of training faces in no part, which `clean_training` left out.
-    """
-
-    parts: dict[str, pd.DataFrame]
-    left_out: pd.DataFrame
-    audit: dict[str, Any]
-    digest: str
-
-
-def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
-    """The packed faces in three parts.
-
-    Where the data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from
-    its training part; rows without an official part then count as training. Otherwise whole groups are shared
-    out by class.
-
-    Afterwards `clean_training` leaves faces out of the training part.
-
-    Raises:
-        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, an
-            official split has no training part, or nothing is left of it when it is cleaned.
-    """
-    index = packed.index
-    groups = group_faces(packed, config)
-    official = config.keep_official and bool((index["source_split"] != "").any())
-    labels = index["label"].to_numpy().astype(np.int64)
-    if official:
-        part = _official(index, groups.ids, labels, config)
-    else:
-        shares = (config.train, config.val, config.test)
-        part = assign_groups(groups.ids, labels, shares, config.min_per_class, config.seed)
-    given = part.copy()
-    left_out = left_out_of_training(index, part, groups.constant) if config.clean_training else none_left_out(index)
-    part[left_out.index] = NO_PART
-    leaked = _leaked(part, groups.ids)
-    if leaked.any() and not official:
-        raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
-    table = index.assign(group=groups.ids, leaked=leaked)
-    parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
-    classes = packed.classes
-    audit = audit_split(table, part, groups, official, config, classes)
-    audit["identical_pixels"] = identical_pixels(index, given)
-    audit["clean_training"] = count_left_out(left_out, index, classes) if config.clean_training else None
-    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, packed.digest))
-
-
-def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
-    """SHA-256, in hex, over the data's digest and which face is in which part."""
-    digest = hashlib.sha256(data_digest.encode())
-    for name in PARTS:
-        digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
-    return digest.hexdigest()
-
-
-def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, config: SplitConfig) -> np.ndarray:
-    """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
-    names = index["source_split"]
-    unknown = sorted(set(names) - {*PARTS, ""})
-    if unknown:
-        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
-    part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
-    if not (part == 0).any():
-        raise UserError(
-            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
-            "share everything out by keep_official: false in conf/split."
-        )
-    shares = {0: config.train, 1: config.val, 2: config.test}
-    taken = [p for p in (0, 1, 2) if p == 0 or not (part == p).any()]
-    if len(taken) > 1:
-        rows = np.flatnonzero(part == 0)
-        whole = sum(shares[p] for p in taken)
-        each = [shares[p] / whole for p in taken]
-        chosen = assign_groups(groups[rows], labels[rows], each, config.min_per_class, config.seed)
-        part[rows] = np.asarray(taken)[chosen]
-    return part
-
-
-def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
-    first = np.full(groups.max() + 1, len(PARTS))
-    np.minimum.at(first, groups, np.where(part == NO_PART, len(PARTS), part))
-    leaked: np.ndarray = first[groups] < part
-    return leaked
