@@ -91,7 +91,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path
         assert reason in done.err
     assert (here / "params.yaml").read_text() == PARAMS
     (here / "params.yaml").write_text("data: [sample\n")
-    assert "params.yaml, line 2 is no YAML" in mien("preset", "expw").err
+    assert "params.yaml, line 2 is not valid YAML" in mien("preset", "expw").err
 
 
 def rows(out: str) -> dict[str, list[str]]:

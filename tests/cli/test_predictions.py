@@ -92,10 +92,10 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
     assert code == 1
     assert "at least 3000 x 3000 pixels" in said
     assert run("--min-face", "40") == (0, "")
-    assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20 pixels, not 4.\n")
-    assert run("--min-score", "2") == (2, "mien: --min-score must be from 0 to 1, not 2.\n")
+    assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20, not 4.\n")
+    assert run("--min-score", "2") == (2, "mien: --min-score must be at most 1, not 2.0.\n")
     code, said = run("--detector", "dlib")
-    assert (code, said) == (2, "mien: --detector must be one of haar, yunet, not 'dlib'.\n")
+    assert (code, said) == (2, "mien: --detector must be 'haar' or 'yunet', not 'dlib'.\n")
     (tmp_path / "conf/predict.yaml").write_text("min_fase: 30\n")
     code, said = run()
     assert code == 2

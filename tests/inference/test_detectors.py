@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mien.base.errors import UserError
-from mien.inference.detectors import HAAR, PredictConfig, build_detector
+from mien.inference.detectors import HAAR, CascadeDetector, PredictConfig, build_detector
+from mien.runtime.cut import Box
 from mien.sources.detect import Detector
 from tests.inference.conftest import overlap, portrait, portraits
 
@@ -28,6 +29,32 @@ def test_a_face_is_found_with_its_score_if_there_is_one(build: Build, name: str)
     (found,) = build(name).detect(photo)
     assert overlap(found.box, box) > 0.4
     assert found.score is None if name != "yunet" else 0.7 <= (found.score or 0) <= 1
+
+
+def test_finds_most_drawn_faces_where_they_were_drawn(build: Build) -> None:
+    detector = build("haar")
+    hits = [any(overlap(found.box, box) > 0.3 for found in detector.detect(photo)) for photo, box in portraits()]
+    assert sum(hits) >= len(hits) / 2
+
+
+def test_two_faces_come_from_left_to_right_and_lie_in_the_photo(build: Build) -> None:
+    photo, box = portrait()
+    height, width = photo.shape[:2]
+    found = build("haar").detect(np.concatenate([photo, photo], axis=1))
+    assert len(found) == 2
+    assert found[0].box.left < found[1].box.left
+    assert overlap(found[1].box, Box(box.top, box.left + width, box.right + width, box.bottom)) > 0.4
+    assert all(0 <= b.top < b.bottom <= height and 0 <= b.left < b.right <= 2 * width for b, _ in found)
+
+
+def test_boxes_of_a_large_photo_are_in_its_own_pixels() -> None:
+    photo, box = portrait()
+    larger = cv2.resize(photo, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    shrinking = CascadeDetector(longest=2 * max(photo.shape))  # searched at a third of its size
+    (found,) = shrinking.detect(larger)
+    assert overlap(found.box, Box(*(6 * edge for edge in box))) > 0.4
+    assert shrinking.smallest(*larger.shape[:2]) == 120
+    assert shrinking.smallest(*photo.shape[:2]) == 40
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])
@@ -71,6 +98,16 @@ def test_threads_get_the_boxes_of_their_own_photo(build: Build, name: str) -> No
     with ThreadPoolExecutor(4) as threads:
         for _ in range(2):
             assert list(threads.map(detector.detect, photos)) == alone
+
+
+@pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA names no folder of real photos")
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("bald_guys.jpg", 23, 25), ("selfie-many-people.jpg", 4, 7), ("couple.jpg", 2, 2), ("dogs.jpg", 0, 0)],
+)
+def test_people_and_no_dogs(build: Build, name: str, least: int, most: int) -> None:
+    photo = cv2.imread(str(Path(os.environ["MIEN_REAL_DATA"]) / "photos" / name), cv2.IMREAD_COLOR_RGB)
+    assert least <= len(build("haar").detect(photo)) <= most
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA names no folder of real photos")

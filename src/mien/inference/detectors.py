@@ -1,4 +1,4 @@
-"""Face detectors by name; the Haar cascade."""
+"""Face detectors by name: the Haar cascade of OpenCV, and YuNet."""
 
 import threading
 from dataclasses import dataclass
@@ -22,10 +22,15 @@ from mien.sources.detect import (
     times_smaller,
 )
 
+HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+SEARCHED: Final = 2000  # pixels, of the longer side
+SCALE_STEP: Final = 1.06
+NEIGHBOURS: Final = 3
+
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """The same for the command line, videos and the web page."""
+    """How faces are found, the same on the command line, in videos and on the web page."""
 
     __pydantic_config__ = STRICT
 
@@ -39,41 +44,22 @@ class PredictConfig:
     unsure_below: Share = 0.5  # an answer whose likeliest expression is below this is called unsure
 
 
-HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-SEARCHED: Final = 2000  # pixels, of the longer side
-
-
 class CascadeDetector:
     """A cascade of boosted features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
 
-    Without a file the one that comes with OpenCV, `haarcascade_frontalface_alt2`: of OpenCV's four frontal
-    Haar cascades and the usual settings it found the most faces in group photos for the fewest other places;
-    `haarcascade_frontalface_default` also finds faces in dogs. Faces in profile and tilted heads are often missed.
+    The default is OpenCV's `haarcascade_frontalface_alt2`: of OpenCV's four frontal Haar cascades and the usual
+    settings it found the most faces in group photos with the fewest false ones; `haarcascade_frontalface_default`
+    also finds faces in dogs. Faces in profile and tilted heads are often missed.
 
-    A photo is searched at most `longest` pixels long, because the time grows with the number of pixels.
+    A photo is searched at a length of at most `longest` pixels, because the time grows with the number of pixels.
     """
 
-    def __init__(
-        self,
-        file: Path = HAAR,
-        *,
-        scale_step: float = 1.06,
-        neighbours: int = 3,
-        smallest: int = 40,
-        longest: int = SEARCHED,
-    ) -> None:
-        if scale_step <= 1 or neighbours < 1 or smallest < 20 or longest < smallest:
-            raise ValueError(
-                f"scale_step ({scale_step}) must be above 1, neighbours ({neighbours}) at least 1, smallest "
-                f"({smallest}) at least the cascade's 20 pixels, longest ({longest}) at least smallest"
-            )
+    def __init__(self, file: Path = HAAR, *, smallest: int = 40, longest: int = SEARCHED) -> None:
         self.name = "Haar cascade" if file == HAAR else f"cascade {file.name}"
         self._cascade = _read(file)
         self._lock = threading.Lock()  # OpenCV's cascade keeps its state while it searches
-        self._scale_step = scale_step
-        self._neighbours = neighbours
-        self._smallest = smallest
-        self._longest = longest
+        self._smallest = smallest  # pixels
+        self._longest = max(longest, smallest)
 
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right; without scores."""
@@ -82,7 +68,7 @@ class CascadeDetector:
         pixels = np.ascontiguousarray(shrunk(grey, by))
         side = (self._smallest, self._smallest)
         with self._lock:
-            found = self._cascade.detectMultiScale(pixels, self._scale_step, self._neighbours, minSize=side)
+            found = self._cascade.detectMultiScale(pixels, SCALE_STEP, NEIGHBOURS, minSize=side)
         return left_to_right(Detection(box_in_photo(x, y, w, h, by, photo)) for x, y, w, h in found)
 
     def smallest(self, height: int, width: int) -> int:
@@ -108,10 +94,10 @@ def build_detector(config: PredictConfig) -> Detector:
     Raises:
         UserError: its file is missing or cannot be read.
     """
-    own = HAAR if config.detector == "haar" else YUNET
-    file = Path(config.detector_file).expanduser() if config.detector_file else own
+    installed = HAAR if config.detector == "haar" else YUNET
+    file = Path(config.detector_file).expanduser() if config.detector_file else installed
     if config.detector_file and not file.is_file():
         raise UserError(f"{file}: there is no such file; detector_file is the file of the detector {config.detector}.")
     if config.detector == "haar":
-        return CascadeDetector(file, smallest=config.min_face, longest=max(SEARCHED, config.min_face))
+        return CascadeDetector(file, smallest=config.min_face)
     return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)
