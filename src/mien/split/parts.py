@@ -163,14 +163,22 @@ def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float
     """
     groups = np.unique(groups, return_inverse=True)[1]
     sizes = np.bincount(groups)
-    counts = np.zeros((len(sizes), len(WITH_CONTEMPT)), np.int64)
+    counts = np.zeros((len(sizes), len(WITH_CONTEMPT)), np.int64)  # faces of each group and class
     np.add.at(counts, (groups, labels), 1)
     wanted = _targets(counts.sum(axis=0), np.asarray(shares), least)
+    given = np.zeros_like(wanted)
     rng = np.random.default_rng(seed)
     part = np.full(len(sizes), -1)
-    given = _place_large(part, counts, wanted, rng)
-    _place_single(part, counts, wanted - given, rng)
-    _check_least(part, counts, len(shares), least, shares)
+    large = rng.permutation(np.flatnonzero(sizes > 1))
+    for group in large[np.argsort(-sizes[large], kind="stable")]:
+        lacking = (wanted - given) / np.maximum(wanted, 1)
+        part[group] = (lacking @ counts[group]).argmax()
+        given[part[group]] += counts[group]
+    for label in range(counts.shape[1]):
+        single = rng.permutation(np.flatnonzero((sizes == 1) & (counts[:, label] > 0)))
+        need = _whole_shares((wanted - given)[:, label], len(single), rng)
+        part[single] = np.repeat(np.arange(len(shares)), need)
+    _check_least(part, counts, len(shares), least)
     assigned: np.ndarray = part[groups]
     return assigned
 
@@ -182,26 +190,6 @@ def _targets(totals: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
     wanted += short
     wanted[shares.argmax()] -= short.sum(axis=0)
     return wanted
-
-
-def _place_large(part: np.ndarray, counts: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Place groups of several faces; what each part was given of each class, (parts, classes)."""
-    sizes = counts.sum(axis=1)
-    large = rng.permutation(np.flatnonzero(sizes > 1))
-    given = np.zeros_like(wanted)
-    for group in large[np.argsort(-sizes[large], kind="stable")]:
-        lacking = (wanted - given) / np.maximum(wanted, 1)
-        part[group] = (lacking @ counts[group]).argmax()
-        given[part[group]] += counts[group]
-    return given
-
-
-def _place_single(part: np.ndarray, counts: np.ndarray, lacking: np.ndarray, rng: np.random.Generator) -> None:
-    """Single faces, class by class, in proportion to what each part still lacks."""
-    single = counts.sum(axis=1) == 1
-    for label in range(counts.shape[1]):
-        waiting = rng.permutation(np.flatnonzero(single & (counts[:, label] > 0)))
-        part[waiting] = np.repeat(np.arange(len(lacking)), _whole_shares(lacking[:, label], len(waiting), rng))
 
 
 def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -216,7 +204,7 @@ def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.n
     return whole
 
 
-def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int, shares: Sequence[float]) -> None:
+def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int) -> None:
     got = np.stack([counts[part == p].sum(axis=0) for p in range(parts)])
     for label in np.flatnonzero(counts.sum(axis=0)):
         if got[:, label].min() < least:
@@ -229,19 +217,15 @@ def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int, s
 
 
 def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.ndarray) -> pd.DataFrame:
-    """The training faces that a clean training leaves out, with a reason each; a row per face, in the index's order.
+    """The training faces that a clean training leaves out: columns LEFT_OUT, indexed by the position in `index`.
 
     A face is left out that is of one single colour, that has the very pixels of a validation or test face, or the
-    very pixels of an earlier training face. So the first of several stays, with its label, whatever labels the
-    others carry.
+    very pixels of an earlier training face: the first of several stays, whatever labels the others carry.
 
     Args:
         index: of N packed faces.
         part: (N,) 0 for training, 1 for validation, 2 for test.
         constant: (N,) bool, faces of one single colour.
-
-    Returns:
-        columns `face_id, image, label, reason, detail`, indexed by the faces' positions in `index`.
 
     Raises:
         UserError: no training face would be left.
@@ -249,25 +233,19 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.nda
     training, digests = part == 0, index["face_digest"]
     measured = index[~training].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
     copy = training & ~constant & digests.isin(measured.index).to_numpy()
-    candidates = index[training & ~constant & ~copy]
-    firsts = candidates.drop_duplicates("face_digest").set_index("face_digest")["face_id"]
-    repeats = candidates.index[candidates["face_digest"].duplicated()]
-    if len(firsts) == 0:
+    rest = training & ~constant & ~copy
+    firsts = index[rest].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
+    if firsts.empty:
         raise UserError(
             "clean_training leaves no face to train on: all are constant, or copies of validation or test faces."
         )
-    found = pd.concat(
-        [
-            _rows(index[training & constant], CONSTANT, ["one single colour"] * int((training & constant).sum())),
-            _rows(index[copy], COPY, [f"the pixels of {measured[d]}" for d in digests[copy]]),
-            _rows(index.loc[repeats], REPEAT, [f"the pixels of {firsts[d]}, which stays" for d in digests[repeats]]),
-        ]
-    )
-    return found.sort_index()
-
-
-def _rows(faces: pd.DataFrame, reason: str, details: list[str]) -> pd.DataFrame:
-    return faces.assign(reason=reason, detail=details)[LEFT_OUT]
+    repeat = rest & (digests.map(firsts) != index["face_id"]).to_numpy()
+    found = index.assign(reason="", detail="")
+    found.loc[training & constant, ["reason", "detail"]] = CONSTANT, "one single colour"
+    found.loc[copy, "reason"], found.loc[repeat, "reason"] = COPY, REPEAT
+    found.loc[copy, "detail"] = "the pixels of " + digests[copy].map(measured)
+    found.loc[repeat, "detail"] = "the pixels of " + digests[repeat].map(firsts) + ", which stays"
+    return found.loc[found["reason"] != "", LEFT_OUT]
 
 
 def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
