@@ -15,7 +15,7 @@ from typing import Final
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener, Silent
-from mien.base.state import at_work
+from mien.base.state import stage_lock
 from mien.cli.check import refuse_mistakes
 from pipelines.compose import CONF, STAGE_GROUPS, compose
 
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
 def stage_command(stage: str) -> Iterator[None]:
     """Hold the stage, alone in its workspace; what a user can mend ends in one sentence and exit code 1."""
     try:
-        with at_work(stage):
+        with stage_lock(stage):
             yield
     except UserError as error:
         sys.exit(f"mien: {error}")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
-from mien.base.state import digest, kept_state
+from mien.base.state import digest, resumable_state
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
@@ -29,7 +29,7 @@ def run(config: Config, listener: Listener) -> None:
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
-    with kept_state("train", key, lineage) as folder, following(listener, lineage):
+    with resumable_state("train", key, lineage) as folder, following(listener, lineage):
         fitted = fit(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
         _write(tuned, lineage, fitted)
 

@@ -12,7 +12,7 @@ import yaml
 
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
-from mien.base.state import kept_state
+from mien.base.state import resumable_state
 from mien.search.study import Search
 from mien.training.inputs import BEST, read_inputs
 from mien.training.recipe import Recipe
@@ -27,7 +27,7 @@ def run(config: Config, listener: Listener) -> None:
         state = Path()
         if config.tune.trials:
             about = {"identity": search.lineage["digest"], "choices": config.choices}
-            state = during.enter_context(kept_state("tune", search.state_key, about))
+            state = during.enter_context(resumable_state("tune", search.state_key, about))
             during.enter_context(following(listener, search.lineage))
         _write(search.run(state, listener))
 

@@ -10,7 +10,6 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.base.state import kept_folds
 from mien.evaluation.label_noise import judge_labels, rank_labels, read_judged
 from tests.labels.conftest import RECIPE, TURNED, cropped, turn_labels
 
@@ -75,14 +74,6 @@ def test_faces_of_another_crop_are_refused(cropped: Path, tmp_path: Path) -> Non
     file.write_text('{"digest": "a", "data_digest": "b"}')
     with pytest.raises(UserError, match="made from other faces"):
         read_judged(root / "build")
-
-
-def test_two_do_not_work_on_the_same(tmp_path: Path) -> None:
-    with kept_folds(tmp_path, ["same"]) as folder:
-        with pytest.raises(UserError, match="at this very work"), kept_folds(tmp_path, ["same"]):
-            pass
-        with kept_folds(tmp_path, ["other"]) as other:
-            assert other != folder
 
 
 def test_a_class_without_a_face_takes_no_part() -> None:

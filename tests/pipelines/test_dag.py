@@ -138,5 +138,5 @@ def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(work
             fcntl.flock(held.enter_context(lock.open("a+")), fcntl.LOCK_EX)
         done = workspace.run("python", "-m", "pipelines", "train", *arguments, check=False)
     assert done.returncode == 1
-    assert "is still at this very work" in done.stderr
+    assert "is still at work on this" in done.stderr
     assert statuses() == before

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mien.base.files import Outs
-from mien.base.state import at_work
+from mien.base.state import stage_lock
 from pipelines.__main__ import stage_command
 
 HOLD = """
@@ -43,12 +43,12 @@ def test_a_second_writer_of_any_stage_is_refused_and_touches_nothing(
         pytest.fail("two writers")
 
     with (
-        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at this very work"),
+        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at work on this"),
         stage_command("evaluate"),
     ):
         second()
     assert (tmp_path / "build/.partial/evaluate/reports/metrics.json").read_text() == "half"
-    with at_work("train"):  # another stage of the same workspace
+    with stage_lock("train"):  # another stage of the same workspace
         pass
     os.kill(orphan.pid, signal.SIGKILL)
     orphan.wait()

@@ -25,8 +25,9 @@ def test_an_address_that_a_person_set_wins(tmp_path: Path, no_store: None, monke
 
 
 def test_two_processes_create_the_store_at_once_over_a_half_made_one(tmp_path: Path) -> None:
-    (tmp_path / "deep/mlruns").mkdir(parents=True)
-    (tmp_path / "deep/mlruns/mlflow.db.partial").write_bytes(b"half")
+    half = tmp_path / "deep/mlruns/.partial-mlflow.db/mlflow.db"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
     script = (
         "import sys; from mien.tracking.store import connect, find_experiment;"
         "print(find_experiment(connect(sys.argv[1]), 'tiny').experiment_id)"
@@ -36,7 +37,7 @@ def test_two_processes_create_the_store_at_once_over_a_half_made_one(tmp_path: P
     answers = {process.communicate(timeout=120)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(answers) == 1
-    assert not list((tmp_path / "deep/mlruns").glob("*.partial*"))
+    assert not list((tmp_path / "deep/mlruns").glob(".partial*"))
 
 
 def test_artifacts_lie_beside_the_database(checkout: Path) -> None:

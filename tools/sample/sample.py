@@ -6,7 +6,6 @@ neither the number of processes nor the number of photos changes it.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 
 from mien.base.classes import EXPRESSIONS, N_EXPRESSIONS
 from mien.base.errors import UserError
+from mien.base.files import replacing
 from tools.sample.archive import write_volumes
 from tools.sample.pen import Image, pixels
 from tools.sample.photo import Box, DrawnFace, draw_photo
@@ -76,15 +76,13 @@ def draw_sample(folder: Path, *, photos: int = PHOTOS, seed: int = 7, workers: i
     if photos < LEAST_PHOTOS:
         raise UserError(f"photos must be at least {LEAST_PHOTOS}, so that every kind of fault occurs, not {photos}")
     files = sorted(_draw_files(photos, seed, workers or os.cpu_count() or 1), key=lambda file: file.name)
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write_volumes(unfinished / "origin.7z", [(f"origin/{f.name}", f.data) for f in files], VOLUME_BYTES)
     rows = "".join(row for file in files for row in file.rows())
-    (unfinished / "label.lst").write_bytes(rows.encode())
     labels = "".join(f'"{i}" "{name}"\n' for i, name in enumerate(EXPRESSIONS))
-    (unfinished / "readme.txt").write_bytes((README + labels).encode())
-    unfinished.rename(folder)
+    with replacing(folder) as partial:
+        partial.mkdir()
+        write_volumes(partial / "origin.7z", [(f"origin/{f.name}", f.data) for f in files], VOLUME_BYTES)
+        (partial / "label.lst").write_bytes(rows.encode())
+        (partial / "readme.txt").write_bytes((README + labels).encode())
 
 
 def _draw_files(photos: int, seed: int, workers: int) -> list[DrawnFile]:

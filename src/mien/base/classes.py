@@ -1,8 +1,8 @@
-"""The expressions, in the one order that every table, model and report uses.
+"""Class names of the expressions, and names of the parts of a split.
 
-The order of the seven is that of FER2013 (Goodfellow et al., 2013) and of ExpW (Zhang et al., 2016), whose
-label files hold the position in this tuple. FER+ (Barsoum et al., 2016) knows an eighth, which comes last, so that
-a position means the same expression in every data set, and the number of classes says which they are.
+The order of the seven is that of FER2013 (Goodfellow et al., 2013) and of ExpW (Zhang et al., 2016), whose label files
+hold the position in this tuple. FER+ (Barsoum et al., 2016) has contempt as an eighth. It comes last, so that a
+position means the same expression in every data set, and the number of classes says which they are.
 """
 
 from typing import Final
@@ -11,6 +11,7 @@ EXPRESSIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "n
 WITH_CONTEMPT: Final = (*EXPRESSIONS, "contempt")
 N_EXPRESSIONS: Final = len(EXPRESSIONS)
 CLASS_SETS: Final = {len(names): names for names in (EXPRESSIONS, WITH_CONTEMPT)}
+PARTS: Final = ("train", "val", "test")
 
 
 def class_names(n: int) -> tuple[str, ...]:
@@ -20,5 +21,5 @@ def class_names(n: int) -> tuple[str, ...]:
         ValueError: no data set has so many.
     """
     if n not in CLASS_SETS:
-        raise ValueError(f"{n} classes are none of {' or '.join(map(str, CLASS_SETS))}: {', '.join(WITH_CONTEMPT)}")
+        raise ValueError(f"{n} classes are not supported, only {' or '.join(map(str, CLASS_SETS))}")
     return CLASS_SETS[n]

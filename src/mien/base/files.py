@@ -1,54 +1,56 @@
-"""Atomic file writes: outs and files appear whole, by rename."""
+"""Atomic file writes: a file, a folder or all outs of a stage appear complete, by rename, or not at all."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+PARTIAL: Final = ".partial"
+
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
-    """A path to write to, of the file's own suffix; it becomes `file` when the block ends well, else it is gone.
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write a file or folder to, which replaces `path` when the block succeeds; after an error it is gone.
 
-    What is written waits in a hidden folder beside the file: who is killed leaves that, and nothing that looks whole.
+    It lies in a hidden folder beside `path` and has its name. What a killed process left there is removed by the next
+    one that writes `path`. Two processes must not write one path at the same time.
 
     Raises:
         OSError: the folder cannot be made or written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".partial-") as waiting:
-        part = Path(waiting) / file.name
-        yield part
-        part.replace(file)
-
-
-WAITING: Final = Path("build/.partial")
+    waiting = path.parent / f"{PARTIAL}-{path.name}"
+    shutil.rmtree(waiting, ignore_errors=True)
+    waiting.mkdir(parents=True)
+    try:
+        yield waiting / path.name
+        _move(waiting / path.name, path)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
 
 
 class Outs:
     """A stage's outs while they are written.
 
-    `path("reports/crop.json")` is where to write that file (or folder); when the block ends without an
-    exception every one is renamed to its name, and after an exception or a kill none is there.
+    `path("reports/crop.json")` is where to write that file or folder. When the block succeeds, each is renamed to its
+    name; after an error or a kill none is there.
     """
 
     def __init__(self, stage: str, root: Path | None = None) -> None:
         self.root = root or Path.cwd()
-        self._waiting = self.root / WAITING / stage
-        self._paths: list[str] = []
+        self._waiting = stage_folder(self.root) / stage
+        self._names: list[str] = []
 
     def __enter__(self) -> Self:
-        """Forget what a killed run of this stage left."""
+        """Remove what a killed run of this stage left."""
         shutil.rmtree(self._waiting, ignore_errors=True)
         self._waiting.mkdir(parents=True)
         return self
 
     def path(self, name: str) -> Path:
         """Where to write the out that will be called `name`, from the repository root."""
-        self._paths.append(name)
+        self._names.append(name)
         waiting = self._waiting / name
         waiting.parent.mkdir(parents=True, exist_ok=True)
         return waiting
@@ -64,13 +66,19 @@ class Outs:
     ) -> None:
         """Rename all, or remove all."""
         if kind is None:
-            for name in self._paths:
-                self._appear(name)
+            for name in self._names:
+                _move(self._waiting / name, self.root / name)
         shutil.rmtree(self._waiting, ignore_errors=True)
 
-    def _appear(self, name: str) -> None:
-        final = self.root / name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.is_dir():
-            shutil.rmtree(final)
-        (self._waiting / name).replace(final)
+
+def stage_folder(root: Path) -> Path:
+    """Where stages of a workspace keep unfinished outs and their locks."""
+    return root / "build" / PARTIAL
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename a file or folder, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)

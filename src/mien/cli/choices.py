@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError
-from mien.base.files import written_whole
+from mien.base.files import replacing
 from mien.base.settings import read_yaml
 from mien.cli.output import console, table
 from mien.cli.workspace import PARAMS, choices, conf_files, find_root
@@ -70,7 +70,7 @@ def _update_yaml(file: Path, changed: dict[str, Any]) -> None:
     yaml = YAML()
     content = yaml.load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     content.update(changed)
-    with written_whole(file) as part, part.open("w", encoding="utf-8") as out:
+    with replacing(file) as part, part.open("w", encoding="utf-8") as out:
         yaml.dump(content, out)
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.base.errors import UserError
-from mien.base.files import written_whole
+from mien.base.files import replacing
 from mien.cli.output import console
 from mien.inference.annotation import draw_faces
 from mien.inference.detectors import PredictConfig
@@ -87,7 +87,7 @@ def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> N
         typer.echo(text.getvalue(), nl=False)
         return
     try:
-        with written_whole(Path(where)) as part:
+        with replacing(Path(where)) as part:
             part.write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{where}: cannot be written: {error.strerror}.") from error
@@ -127,7 +127,7 @@ def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictCo
     bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
     content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
     try:
-        with written_whole(_free_name(prediction, folder)) as part:
+        with replacing(_free_name(prediction, folder)) as part:
             part.write_bytes(content)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}.") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from mien.base.errors import UserError
-from mien.base.files import written_whole
+from mien.base.files import replacing
 from mien.cli.output import fail, progress, quiet_libraries, say
 from mien.cli.workspace import (
     PARTLY,
@@ -65,7 +65,7 @@ def explain(
     subtitle = f"{predictor.model.says}; Grad-CAM: what speaks for the answer, not why it is right"
     picture = explanation_figure(explained[:MOST_EXPLAINED], f"Where the network looked: {photo.name}", subtitle)
     file = out or Path(f"{photo.stem}-explained.png")
-    with written_whole(file) as part:
+    with replacing(file) as part:
         part.write_bytes(picture)
     for number, face in enumerate(explained, start=1):
         share = face.prediction.probabilities[face.prediction.label]

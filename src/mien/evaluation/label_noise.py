@@ -18,8 +18,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.base.errors import UserError
+from mien.base.files import replacing
 from mien.base.records import read_record
-from mien.base.state import kept_folds
+from mien.base.state import code_digest, digest, resumable_state
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.checks import checked_labels, checked_probabilities
 from mien.models.spec import ModelSpec
@@ -30,6 +31,8 @@ from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
 from mien.training.loss import soft_labels
 from mien.training.recipe import Recipe
+
+CODE: Final = ("models", "training", "evaluation/label_noise.py")  # folds of other code are not continued
 
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead
 SEED: Final = 0
@@ -103,10 +106,8 @@ def _answers(judged: Judged, recipe: Recipe, rest: np.ndarray, held: np.ndarray,
 
 
 def _keep(file: Path, answers: np.ndarray) -> None:
-    """Whole or not there."""
-    waiting = file.with_suffix(".partial.npy")
-    np.save(waiting, answers)
-    waiting.replace(file)
+    with replacing(file) as partial:
+        np.save(partial, answers)
 
 
 COLUMNS: Final = ("face_id", "image", "part", "label", "suggested", "p_label", "p_suggested", "quality", "suspect")
@@ -218,7 +219,9 @@ def judge_labels(root: Path, recipe: Recipe, folds: int, told: Told, out: Path, 
     require_cleanlab()
     judged, split = read_judged(root / "build")
     classes = judged.packed.classes
-    with kept_folds(root, [dataclasses.asdict(recipe), split, folds]) as state:
+    settings = dataclasses.asdict(recipe)
+    key = digest(settings, split, folds, code_digest(*CODE))
+    with resumable_state("labels", key, {"recipe": settings, "folds": folds}, root) as state:
         probabilities = out_of_fold(judged, recipe, folds, state, told)
         ranked = rank_labels(judged.table, probabilities, classes)
         ranked["row"] = judged.table["row"].to_numpy()[ranked["place"]]
@@ -243,6 +246,5 @@ def _write(
         TABLE: ranked[list(COLUMNS)].to_csv(index=False),
     }
     for name, text in texts.items():
-        waiting = out / f".{name}.partial"
-        waiting.write_text(text, encoding="utf-8")
-        waiting.replace(out / name)
+        with replacing(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")

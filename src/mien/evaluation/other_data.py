@@ -18,7 +18,7 @@ import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT, class_names
 from mien.base.errors import UserError
-from mien.base.state import main_checkout
+from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, crop_faces
 from mien.crop.packed import PackedFaces, faces_digest, open_faces
 from mien.crop.selection import CropConfig
@@ -131,7 +131,7 @@ def cut_faces(
             f"data set {data.name}, {chosen}: the model knows none of its classes; nothing can be measured."
         )
     config = dataclasses.replace(filters, **dataclasses.asdict(spec.cut), max_rows=0)
-    photos = source.photos(folder, main_checkout(root) / ".mien" / "unpacked")
+    photos = source.photos(folder, state_folder(root) / "unpacked")
     crop_faces(rows[~unknown], photos, config, scratch, classes=classes.names)
     quarantine = pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False)
     left_out = names_of(rows["label"][unknown])

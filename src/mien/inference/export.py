@@ -12,7 +12,7 @@ import numpy as np
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.base.files import written_whole
+from mien.base.files import replacing
 from mien.inference.classifier import BATCH, INPUT, PROBABILITIES, LoadedModel, OnnxMetadata, TorchClassifier, open_onnx
 from mien.models.graph import stamp, write_graph
 
@@ -271,7 +271,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
             coarse = probabilities_in(small, faces.checked)
             done = replace(done, int8=agreement(found, coarse), cost=cost(found, coarse, faces))
             file = small
-        with written_whole(out) as part:
+        with replacing(out) as part:
             part.write_bytes(file.read_bytes())
     return done
 

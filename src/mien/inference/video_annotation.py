@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.base.files import written_whole
+from mien.base.files import replacing
 from mien.inference.annotation import COLOURS, OTHER, draw_into
 from mien.inference.predictor import FoundFaces, Predictor
 from mien.inference.tracks import SMOOTHING, Track, Tracker
@@ -63,7 +63,7 @@ def annotate_video(
     Raises:
         UserError: the source cannot be read, or the output cannot be written.
     """
-    with open_video(source) as video, written_whole(out) as part:
+    with open_video(source) as video, replacing(out) as part:
         annotator = _Annotator(predictor, smoothing)
         with (
             write_video(part, video) as writer,
@@ -75,9 +75,9 @@ def annotate_video(
                 progress(done, video.expected)
         report = annotator.report(video)
         table = annotator.timeline.table()
-        with written_whole(timeline_file(out, ".csv")) as csv:
+        with replacing(timeline_file(out, ".csv")) as csv:
             table.to_csv(csv, index=False)
-        with written_whole(timeline_file(out, ".png")) as png:
+        with replacing(timeline_file(out, ".png")) as png:
             png.write_bytes(timeline_figure(table, annotator.timeline.classes, source.name, report.seconds))
     return report
 

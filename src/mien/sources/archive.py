@@ -2,7 +2,6 @@
 
 import hashlib
 import lzma
-import os
 import shutil
 import struct
 import tempfile
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-import psutil
-
 from mien.base.errors import UserError
+from mien.base.files import replacing
+from mien.base.state import locked
 from mien.sources.photos import leaves_folder
 
 if TYPE_CHECKING:
@@ -134,21 +133,12 @@ def unpack(volumes: Volumes, unpack_to: Path) -> Path:
 
 
 def unpack_once(folder: Path, write: Callable[[Path], None]) -> Path:
-    """The folder, filled by `write` unless it exists. It appears by rename, so that a kill leaves nothing half."""
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f"{folder.name}.*.partial"):  # of processes that were killed
-        if not psutil.pid_exists(int(left.suffixes[-2][1:])):
-            shutil.rmtree(left, ignore_errors=True)
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        write(partial)
-        if not folder.is_dir():  # another process may have been faster
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """The folder, filled by `write` unless it exists. It appears by rename: a kill leaves nothing half unpacked."""
+    with locked(folder.with_suffix(".lock"), "unpack", wait=True):
+        if not folder.is_dir():
+            with replacing(folder) as partial:
+                partial.mkdir()
+                write(partial)
     return folder
 
 

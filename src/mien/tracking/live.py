@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.base.state import publishing
+from mien.base.state import publish_lock
 from mien.tracking.notes import gpu_name, run_facts
 from mien.tracking.publish import (
     publish_search,
@@ -99,7 +99,7 @@ class LiveTracking:
             if not ended and (time.monotonic() < retry_at or not self._events.empty()):
                 continue
             try:
-                with publishing(self._root):
+                with publish_lock(self._root):
                     run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1])
                     run.send(waiting)
                 self._failing = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.base.records import read_record
-from mien.base.state import publishing
+from mien.base.state import publish_lock
 from mien.evaluation.other_data import CrossEvaluation
 from mien.models.spec import read_lineage
 from mien.tracking.notes import (
@@ -104,7 +104,7 @@ def sync(root: Path) -> str:
 
 
 def _send_works(client: "MlflowClient", root: Path, names: tuple[str, ...]) -> list[str]:
-    with publishing(root):
+    with publish_lock(root):
         return [f"{name}: {WORKS[name][1](client, root)}" for name in names if (root / WORKS[name][0]).exists()]
 
 

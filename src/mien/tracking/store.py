@@ -1,6 +1,5 @@
 """Tracking store: where it is, how it is opened, and its failures as sentences."""
 
-import fcntl
 import logging
 import os
 import re
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from mien.base.errors import UserError
-from mien.base.state import main_checkout
+from mien.base.files import replacing
+from mien.base.state import locked, main_checkout
 from mien.tracking.notes import NOTE
 
 # MLflow takes a second to import, so the functions that need it import it.
@@ -116,10 +116,8 @@ def _create(file: Path) -> None:
             return
         from mlflow.tracking import MlflowClient
 
-        partial = file.with_name(file.name + ".partial")
-        partial.unlink(missing_ok=True)
-        MlflowClient(f"sqlite:///{partial}")  # makes and migrates it
-        partial.replace(file)
+        with replacing(file) as partial:
+            MlflowClient(f"sqlite:///{partial}")  # makes and migrates it
 
 
 def database_file(uri: str) -> Path | None:
@@ -136,9 +134,7 @@ def store_lock(uri: str, name: str) -> Iterator[None]:
     if file is None:
         yield
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with (file.parent / f".{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(file.parent / f".{name}.lock", name, wait=True):
         yield
 
 

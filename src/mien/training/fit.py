@@ -19,6 +19,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from mien.base.errors import UserError
+from mien.base.files import replacing
 from mien.base.listener import Listener, Silent
 from mien.models.spec import ModelSpec
 from mien.models.weights import load_pretrained
@@ -230,13 +231,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write all of it, then give it its name."""
-        final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f"{final.name}.partial")
         content = io.BytesIO()  # on a full disk torch.save ends with an error that hides the disk's
         torch.save(checkpoint, content)
-        partial.write_bytes(content.getbuffer())
-        partial.replace(final)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content.getbuffer())
 
 
 def checkpoint_to_continue(folder: Path) -> Path | None:

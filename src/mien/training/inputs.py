@@ -25,7 +25,7 @@ BEST: Final = Path("build/tune/best.yaml")
 RERUN_SPLIT: Final = "`dvc repro split` writes it anew"
 RERUN_TUNE: Final = "`dvc repro tune` writes it anew"
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
-CODE: Final = ("src/mien/models", "src/mien/training", "src/mien/search", "pipelines/tune.py", "pipelines/train.py")
+CODE: Final = ("models", "training", "search")
 
 
 @dataclass(frozen=True)

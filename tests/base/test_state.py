@@ -11,13 +11,13 @@ import psutil
 import pytest
 
 from mien.base.errors import UserError
-from mien.base.state import code_digest, digest, kept_state
+from mien.base.state import code_digest, digest, main_checkout, resumable_state, state_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mien.base.state import kept_state
-with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
+from mien.base.state import resumable_state
+with resumable_state("train", "key", {}, Path(sys.argv[1])) as folder:
     (folder / "last.ckpt").write_text("half way")
     print("held", flush=True)
     time.sleep(60)
@@ -34,11 +34,11 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 
 def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     with (
-        pytest.raises(UserError, match=f"process {holder.pid} is still at this"),
-        kept_state("train", "key", {}, tmp_path),
+        pytest.raises(UserError, match=f"process {holder.pid} is still at work on this"),
+        resumable_state("train", "key", {}, tmp_path),
     ):
         pytest.fail("two writers")
-    with kept_state("train", "another key", {}, tmp_path):
+    with resumable_state("train", "another key", {}, tmp_path):
         pass
     holder.kill()
     holder.wait()
@@ -47,7 +47,7 @@ def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holde
 def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    with kept_state("train", "key", {}, tmp_path) as folder:
+    with resumable_state("train", "key", {}, tmp_path) as folder:
         assert (folder / "last.ckpt").read_text() == "half way"
     assert not folder.exists()
 
@@ -55,9 +55,9 @@ def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: sub
 ORPHAN = """
 import os, sys, time
 from pathlib import Path
-from mien.base.state import kept_state
+from mien.base.state import resumable_state
 parent = os.getppid()
-with kept_state("train", "key", {}, Path(sys.argv[1])) as folder:
+with resumable_state("train", "key", {}, Path(sys.argv[1])) as folder:
     (folder / "last.ckpt").write_text("the end")
     print(os.getpid(), flush=True)
     while os.getppid() == parent:
@@ -74,13 +74,13 @@ def test_state_outlives_success_where_nobody_takes_note_of_it(tmp_path: Path) ->
     dvc.kill()
     dvc.wait()
     orphan.wait(20)
-    with kept_state("train", "key", {}, tmp_path) as folder:
+    with resumable_state("train", "key", {}, tmp_path) as folder:
         assert (folder / "last.ckpt").read_text() == "the end"
     assert not folder.exists()
 
 
 def test_state_outlives_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="full"), kept_state("tune", "key", {}, tmp_path) as folder:
+    with pytest.raises(OSError, match="full"), resumable_state("tune", "key", {}, tmp_path) as folder:
         (folder / "journal.log").touch()
         raise OSError("full")
     assert (folder / "journal.log").exists()
@@ -106,16 +106,16 @@ def test_states_that_nobody_continues_go_when_the_stage_succeeds(
     other = tmp_path / ".mien/unpacked/photos"
     other.mkdir(parents=True)
     age(other, 99)
-    with kept_state("train", "key", {}, tmp_path):
+    with resumable_state("train", "key", {}, tmp_path):
         assert states["old"].exists()
     assert {key for key, state in states.items() if state.exists()} == {"young", "continued"}
     assert other.exists()
-    assert "removed train/old of .mien, which nobody has continued for 14 days" in capsys.readouterr().out
+    assert f"removed old of {tmp_path}/.mien/train, which nobody has continued for 14 days" in capsys.readouterr().out
 
 
 def test_a_state_that_is_held_stays_however_old(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     age(tmp_path / ".mien/train/key", 99)
-    with kept_state("train", "another key", {}, tmp_path):
+    with resumable_state("train", "another key", {}, tmp_path):
         pass
     assert (tmp_path / ".mien/train/key/last.ckpt").exists()
     holder.kill()
@@ -126,7 +126,7 @@ def test_a_stage_that_fails_removes_nothing(tmp_path: Path) -> None:
     old = tmp_path / ".mien/train/old"
     old.mkdir(parents=True)
     age(old, 99)
-    with pytest.raises(OSError, match="full"), kept_state("train", "key", {}, tmp_path):
+    with pytest.raises(OSError, match="full"), resumable_state("train", "key", {}, tmp_path):
         raise OSError("full")
     assert old.exists()
 
@@ -134,7 +134,27 @@ def test_a_stage_that_fails_removes_nothing(tmp_path: Path) -> None:
 def test_digests_follow_content(tmp_path: Path) -> None:
     (tmp_path / "room").mkdir()
     (tmp_path / "room/a.py").write_text("x = 1\n")
-    before = code_digest("room", root=tmp_path)
+    before = code_digest("room", package=tmp_path)
     (tmp_path / "room/a.py").write_text("x = 2\n")
-    assert code_digest("room", root=tmp_path) != before
+    assert code_digest("room", package=tmp_path) != before
+    assert code_digest("models") != code_digest("models/networks.py")  # of mien itself
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    "copy", [".dvc/tmp/exps/tmpabc", ".dvc/tmp/exps/standalone/tmpxyz", ".dvc/tmp/exps/tmpabc/src"]
+)
+def test_a_copy_leads_to_the_main_checkout(tmp_path: Path, copy: str) -> None:
+    assert main_checkout(tmp_path / copy) == tmp_path
+
+
+@pytest.mark.parametrize("place", [".", "src", ".dvc/tmp", "exps/tmp"])
+def test_any_other_place_is_its_own(tmp_path: Path, place: str) -> None:
+    assert main_checkout(tmp_path / place) == (tmp_path / place).resolve()
+
+
+def test_the_environment_can_move_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_STATE", str(tmp_path / "elsewhere"))
+    with resumable_state("train", "key", {}, tmp_path / "checkout") as folder:
+        assert folder == tmp_path / "elsewhere/train/key"
+    assert state_folder(tmp_path / "checkout") == tmp_path / "elsewhere"

@@ -1,10 +1,10 @@
-"""Outs appear together or not at all."""
+"""Files, folders and outs appear complete or not at all."""
 
 from pathlib import Path
 
 import pytest
 
-from mien.base.files import Outs
+from mien.base.files import Outs, replacing
 
 
 def test_outs_appear_when_the_block_ends(tmp_path: Path) -> None:
@@ -42,3 +42,29 @@ def test_a_folder_replaces_an_older_one(tmp_path: Path) -> None:
         with Outs("train", tmp_path) as outs:
             (outs.folder("build/train") / name).touch()
     assert [p.name for p in (tmp_path / "build/train").iterdir()] == ["b"]
+
+
+def test_a_file_is_replaced_when_the_block_succeeds(tmp_path: Path) -> None:
+    file = tmp_path / "a/report.json"
+    for content in ("old", "new"):
+        with replacing(file) as part:
+            assert part.name == file.name
+            part.write_text(content)
+    assert file.read_text() == "new"
+    with pytest.raises(OSError, match="disk full"), replacing(file) as part:
+        part.write_text("half")
+        raise OSError("disk full")
+    assert file.read_text() == "new"
+    assert [path.name for path in file.parent.iterdir()] == ["report.json"]
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = tmp_path / ".partial-faces"
+    left.mkdir()
+    (left / "faces").write_text("half")
+    with replacing(tmp_path / "faces") as part:
+        assert not part.exists()
+        part.mkdir()
+        (part / "0.png").write_text("face")
+    assert (tmp_path / "faces/0.png").read_text() == "face"
+    assert not left.exists()

@@ -11,5 +11,5 @@ def test_a_position_means_the_same_expression_in_every_set_of_classes() -> None:
 
 
 def test_other_numbers_of_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 classes are none of 7 or 8"):
+    with pytest.raises(ValueError, match="6 classes are not supported, only 7 or 8"):
         class_names(6)
