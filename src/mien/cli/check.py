@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from mien.base.settings import (
     read_yaml,
     refuse_unknown_choice,
 )
+from mien.base.versions import other_versions
+from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
 from mien.models.spec import FACES, WITH_BACKBONE
 
@@ -189,10 +191,20 @@ def _refuse_ambiguous(file: Path, name: str) -> None:
         )
 
 
-def check() -> None:
-    """Check params.yaml, the files of conf/ that it chooses, and that they fit together; nothing is run."""
-
+def check(
+    allow_other_versions: Annotated[
+        bool,
+        typer.Option("--allow-other-versions", help="Go on where libraries differ from versions.yaml, with a warning."),
+    ] = False,
+) -> None:
+    """Check params.yaml, the files of conf/ that it chooses, that they fit together, and library versions."""
     root = find_root()
-    if found := mistakes(root / PARAMS, root / "conf"):
+    found, differing = mistakes(root / PARAMS, root / "conf"), other_versions(root)
+    if differing and not allow_other_versions:
+        hint = "Other versions give other numbers: install with `-c constraints.txt`, or say --allow-other-versions."
+        found += [*differing, hint]
+    if found:
         raise WrongSettings(found)
+    for sentence in differing:
+        say(f"mien: {sentence}")
     typer.echo(f"{PARAMS} and the files that it chooses are right.")
