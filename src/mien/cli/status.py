@@ -21,27 +21,12 @@ OUTCOMES: Final = {
 COLUMN: Final = 16
 
 # The keys that are read of each report.
-METRICS: Final[dict[str, type]] = {
-    "data": str,
-    "model": str,
-    "n": int,
-    "photos": int,
-    "majority_share": float,
-    "accuracy": dict,
-    "unweighted_average_recall": dict,
-    "ece": dict,
-    "data_digest": str,
-    "split_digest": str,
-}
-REGISTER: Final[dict[str, type]] = {
-    "model": str,
-    "version": object,
-    "outcome": str,
-    "reasons": list,
-    "champion": object,
-    "data_digest": str,
-    "split_digest": str,
-}
+DIGESTS: Final[dict[str, type]] = {"data_digest": str, "split_digest": str}
+SCORES: Final[dict[str, type]] = {"accuracy": dict, "unweighted_average_recall": dict, "ece": dict}
+COUNTS: Final[dict[str, type]] = {"n": int, "photos": int, "majority_share": float}
+METRICS: Final[dict[str, type]] = {"data": str, "model": str} | COUNTS | SCORES | DIGESTS
+DECISION: Final[dict[str, type]] = {"outcome": str, "reasons": list, "champion": object}
+REGISTER: Final[dict[str, type]] = {"model": str, "version": object} | DECISION | DIGESTS
 TUNE: Final[dict[str, type]] = {"trials": list, "overruled": dict}
 
 
@@ -147,18 +132,14 @@ def _score(interval: dict[str, float | None]) -> str:
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:
-    """A report, or None where there is none.
-
-    Raises:
-        UserError: it is damaged, or of another version of mien.
-    """
+    """A report, or None where there is none."""
     from mien.base.records import read_record
 
     return read_record(file, keys, f"`dvc repro {stage}` writes it anew") if file.is_file() else None
 
 
 def _print(title: str, sections: list[Iterator[Line]]) -> None:
-    """Each line's name in a column of its own, sections apart by an empty line."""
+    """Print the lines in two columns, with an empty line between sections."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -1,4 +1,4 @@
-"""Faces drawn into a picture: a box, and a tag that says the expression and its probability."""
+"""Face boxes drawn into pictures, each with a tag for its expression and probability."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mien.runtime.cut import Box
 
-# Okabe & Ito (2008): apart for every colour vision; a class of another name gets the last.
+# Okabe & Ito (2008), distinct for every colour vision; a class of another name gets OTHER.
 COLOURS: Final = {
     "angry": "#d55e00",
     "disgust": "#009e73",
@@ -64,11 +64,11 @@ def _place(tag: np.ndarray, box: Box, picture: np.ndarray, taken: list[Box]) -> 
     return next((place for place in places if not any(_meet(place, other) for other in taken)), places[0])
 
 
-def _meet(one: Box, other: Box) -> bool:
-    return one.top < other.bottom and other.top < one.bottom and one.left < other.right and other.left < one.right
+def _meet(a: Box, b: Box) -> bool:
+    return a.top < b.bottom and b.top < a.bottom and a.left < b.right and b.left < a.right
 
 
-@lru_cache(maxsize=1024)  # a video says the same for many frames
+@lru_cache(maxsize=1024)  # a video repeats most of its tags from frame to frame
 def _tag(text: str, colour: str, size: int) -> np.ndarray:
     """Text on its colour, (H, W, 3) uint8 RGB; `size` is its height in pixels."""
     font = ImageFont.load_default(size)
