@@ -3,8 +3,8 @@
     python -m benchmarks.tracking [ROUNDS] [EPOCHS]
 
 Drawn noise stands for faces (853 to learn from, as the sample has): the cost does not depend on what is learnt. Each
-time is that of a whole fresh process, from its start to its end, as the stage `train` is: the imports, the training, its
-files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
+time is that of a whole fresh process, from its start to its end, as the stage `train` is: the imports, the training,
+its files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
 real MLflow server over sqlite, and that server behind a proxy that refuses, hangs, answers 500, or does so only after
 its fifth batch.
 """
