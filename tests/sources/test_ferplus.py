@@ -145,8 +145,8 @@ def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"ferplus": "probability"}, "ferplus must be one of majority, cross_entropy, multi_target, or ''"),
-        ({"contempt": True}, "contempt .* needs ferplus"),
+        ({"ferplus": "probability"}, "ferplus must be '', 'majority', 'cross_entropy' or 'multi_target', not"),
+        ({"contempt": True}, "contempt needs ferplus"),
         ({"ferplus": "majority", "contempt": "yes"}, "contempt must be true or false, not the text 'yes'"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
             r"data set mine: options: class_names: wut: 'angri' is no expression",
         ),
         ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
-        ({"conflicting_labels": "drop"}, r"conflicting_labels must be one of quarantine, keep, not 'drop'"),
+        ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
         ({"classes": {}}, r"options: there is no key .classes. .*class_names, conflicting_labels"),
     ],
 )

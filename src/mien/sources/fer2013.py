@@ -8,15 +8,16 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.settings import STRICT
 from mien.sources.archive import unpack_once
 from mien.sources.fer2013_csv import SIDE, VALUES, Row, find_csv, read_csv, row_name
-from mien.sources.ferplus import MODES, Labelled, label_by_votes
+from mien.sources.ferplus import Labelled, label_by_votes
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import Source
 from mien.sources.table import Ingested, faces_table, no_usable, problems_table
@@ -35,20 +36,20 @@ class Fer2013:
     aside.
 
     Raises:
-        ValueError: ferplus is none of these, or contempt is asked for without it.
+        ValueError: contempt is asked for without ferplus.
     """
 
     expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz; or icml_face_data.csv"
 
-    ferplus: str = ""
+    __pydantic_config__ = STRICT
+
+    ferplus: Literal["", "majority", "cross_entropy", "multi_target"] = ""
     contempt: bool = False
 
     def __post_init__(self) -> None:
-        """Check both options."""
-        if self.ferplus not in ("", *MODES):
-            raise ValueError(f"ferplus must be one of {', '.join(MODES)}, or '' for FER2013's own labels")
-        if not isinstance(self.contempt, bool) or (self.contempt and not self.ferplus):
-            raise ValueError(f"contempt ({self.contempt}) must be true or false, and needs ferplus: only FER+ knows it")
+        """Check that the options fit together."""
+        if self.contempt and not self.ferplus:
+            raise ValueError("contempt needs ferplus: only FER+ knows it")
 
     def ingest(self, folder: Path) -> Ingested:
         """Every usable row of the csv, and every row that was set aside; memory does not hold the pixels.

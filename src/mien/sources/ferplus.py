@@ -21,7 +21,6 @@ EMOTIONS: Final = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "f
 NO_EMOTION: Final = ("unknown", "NF")
 COLUMNS: Final = ("usage", *WORDS, *(name.casefold() for name in NO_EMOTION))
 
-MODES: Final = ("majority", "cross_entropy", "multi_target")
 SOFT_MODES: Final = ("cross_entropy", "multi_target")
 LEAST_SHARE: Final = 0.5  # of all votes that count; what was taken must hold more
 ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
@@ -54,7 +53,7 @@ def label_by_votes(
         csv_file: FER2013's csv, with `fer2013new.csv` beside it.
         rows: its usable rows.
         total: rows in it, usable or not.
-        mode: one of MODES.
+        mode: majority, cross_entropy or multi_target.
         classes: seven, or eight with contempt.
 
     Raises:
@@ -140,7 +139,7 @@ def agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
 
     Args:
         votes: ten counts: eight emotions, unknown, NF.
-        mode: one of MODES.
+        mode: majority, cross_entropy or multi_target.
 
     Raises:
         BadRow: FER+ leaves the face out: `no_agreement`, `voted_unknown` or `voted_no_face`.

@@ -10,14 +10,15 @@ import hashlib
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.settings import STRICT
 from mien.sources.folder_layout import (
     ClassFolder,
     checked_class_names,
@@ -32,7 +33,6 @@ from mien.sources.source import Source
 from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
-CONFLICTS: Final = ("quarantine", "keep")
 # The reasons that are said of a photo, not of some other file.
 OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
 
@@ -62,23 +62,21 @@ class Folder:
     the same bytes under two classes are all set aside, or with `conflicting_labels="keep"` used as they are.
 
     Raises:
-        ValueError: class_names maps to what is no expression, or conflicting_labels is neither word.
+        ValueError: class_names maps to what is no expression.
     """
 
     expects: ClassVar[str] = (
         "a folder of photos per expression (angry/, happy/, ...), right there or in train/, validation/, test/"
     )
 
-    class_names: Mapping[str, str | None] = field(default_factory=dict)
-    conflicting_labels: str = "quarantine"
+    __pydantic_config__ = STRICT
+
+    class_names: dict[str, str | None] = field(default_factory=dict)
+    conflicting_labels: Literal["quarantine", "keep"] = "quarantine"
 
     def __post_init__(self) -> None:
-        """Check both options."""
+        """Check class_names."""
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
-        if self.conflicting_labels not in CONFLICTS:
-            raise ValueError(
-                f"conflicting_labels must be one of {', '.join(CONFLICTS)}, not {self.conflicting_labels!r}"
-            )
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.

@@ -67,10 +67,8 @@ def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str 
     """A person's own words for folders, the keys made plain, the values the expressions' own names or None.
 
     Raises:
-        ValueError: it is no such mapping, or a value is no expression.
+        ValueError: a value is no expression.
     """
-    if not isinstance(class_names, Mapping):
-        raise ValueError(f"class_names must say which expression a folder means, as in {{wut: angry}}: {class_names!r}")
     checked: dict[str, str | None] = {}
     for folder, name in class_names.items():
         expression = None if name is None else expression_spelt(str(name))
