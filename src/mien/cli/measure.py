@@ -50,14 +50,14 @@ def evaluate(
     The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
     Faces that the model learnt from are left out, and the temperature stays the model's.
     """
-    from mien.evaluation.other_data import PARTS, cut_faces, evaluate_elsewhere, refuse_own_data
+    from mien.evaluation.other_data import PART_OPTIONS, cut_faces, evaluate_elsewhere, refuse_own_data
     from mien.inference.address import open_measured
     from mien.reporting.evaluation_page import write_cross
     from mien.tracking.publish import publish_cross
     from mien.tracking.store import use_store
 
-    if part is not None and part not in PARTS:
-        raise typer.BadParameter(f"{part!r} is none of {', '.join(PARTS)}", param_hint="--part")
+    if part is not None and part not in PART_OPTIONS:
+        raise typer.BadParameter(f"{part!r} is none of {', '.join(PART_OPTIONS)}", param_hint="--part")
     root = find_root()
     settings = _settings(root, ("data", "crop", "evaluate"), data=data)
     use_store(root)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import WITH_CONTEMPT, class_names
+from mien.base.classes import PARTS, WITH_CONTEMPT, class_names
 from mien.base.errors import UserError
 from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, crop_faces
@@ -83,15 +83,15 @@ def absent(labels: Sequence[int] | np.ndarray, names: tuple[str, ...]) -> list[s
 
 
 ALL: Final = "all"
-PARTS: Final = ("test", "val", "train", ALL)
+PART_OPTIONS: Final = (*reversed(PARTS), ALL)
 
 
 @dataclass(frozen=True)
 class CutFaces:
     """Faces that were cut, and what was not.
 
-    `packed` is memory-mapped; `part` one of PARTS; `quarantine` the faces of the part that could not be cut or were
-    filtered, with reasons; `unknown` counts faces of classes that the model cannot name; `problems` counts the raw
+    `packed` is memory-mapped; `part` one of PART_OPTIONS; `quarantine` the faces of the part that could not be cut or
+    were filtered, with reasons; `unknown` counts faces of classes that the model cannot name; `problems` counts the raw
     data set's rows that could not be read.
     """
 
@@ -139,7 +139,7 @@ def cut_faces(
 
 
 def _part(faces: pd.DataFrame, part: str | None, name: str) -> tuple[str, pd.DataFrame]:
-    official = [p for p in PARTS if (faces["source_split"] == p).any()]
+    official = [p for p in reversed(PARTS) if (faces["source_split"] == p).any()]
     chosen = part or ("test" if "test" in official else ALL)
     if chosen == ALL:
         return ALL, faces

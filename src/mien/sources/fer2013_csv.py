@@ -34,7 +34,7 @@ DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfil
 
 COLUMNS: Final = ("emotion", "pixels", "usage")
 LABELS: Final = {str(label): label for label in range(N_EXPRESSIONS)}
-PARTS: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+USAGES: Final = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 LONGEST: Final = 1 << 16  # bytes; a row of 2,304 numbers has at most 9,300
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -152,10 +152,10 @@ def _parse_row(text: bytes, number: int, line: int, columns: list[str]) -> Row:
     if emotion not in LABELS:
         raise BadRow("unknown_label", f"emotion {emotion[:20]!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
     row["label"] = LABELS[emotion]
-    if usage not in PARTS:
-        raise BadRow("unknown_usage", f"Usage {usage[:20]!r} is none of {', '.join(PARTS)}", row)
+    if usage not in USAGES:
+        raise BadRow("unknown_usage", f"Usage {usage[:20]!r} is none of {', '.join(USAGES)}", row)
     try:
-        return Row(number, line, LABELS[emotion], PARTS[usage], parse_pixels(pixels))
+        return Row(number, line, LABELS[emotion], USAGES[usage], parse_pixels(pixels))
     except BadRow as bad:
         bad.row = row
         raise

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.fer2013_csv import PARTS, Row, row_name
+from mien.sources.fer2013_csv import USAGES, Row, row_name
 from mien.sources.table import BadRow
 
 FILE: Final = "fer2013new.csv"
@@ -105,11 +105,11 @@ def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> V
     if len(fields) <= max(places):
         raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
     usage, *counts = (fields[place].strip() for place in places)
-    if usage not in PARTS:
-        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(PARTS)}.")
+    if usage not in USAGES:
+        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(USAGES)}.")
     if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
         raise UserError(f"{where}: {wrong[0]!r} is no count of votes.")
-    return VoteRow(line, PARTS[usage], tuple(map(int, counts)))
+    return VoteRow(line, USAGES[usage], tuple(map(int, counts)))
 
 
 def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:

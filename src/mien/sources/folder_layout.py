@@ -22,7 +22,7 @@ SPELLINGS: Final = {
     "neutrality": "neutral",
     "contemptuous": "contempt",
 }
-PARTS: Final = {
+PART_FOLDERS: Final = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "publictest"), "val"),
     **dict.fromkeys(("test", "testing", "privatetest"), "test"),
@@ -60,7 +60,7 @@ def expression_spelt(name: str) -> str | None:
 
 def part_spelt(name: str) -> str | None:
     """The part that a name means: train, val or test, else None."""
-    return PARTS.get(re.sub(r"[\s_-]", "", plain(name)))
+    return PART_FOLDERS.get(re.sub(r"[\s_-]", "", plain(name)))
 
 
 def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str | None]:

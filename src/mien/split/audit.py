@@ -1,14 +1,13 @@
 """What a split did, what it prevented, and what the data set itself holds twice."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mien.base.classes import PARTS
 from mien.split.near_copies import Groups
-
-PART_NAMES: Final = ("train", "val", "test")
 
 
 def audit_split(
@@ -34,12 +33,12 @@ def audit_split(
     labels, leaked = table["label"].to_numpy(), table["leaked"].to_numpy()
     same_face = table.groupby("face_digest")["label"].nunique() > 1
     near_labels = labels[groups.near[:, 0]] != labels[groups.near[:, 1]]
-    held = [set(table["group"][part == p]) for p in range(len(PART_NAMES))]
+    held = [set(table["group"][part == p]) for p in range(len(PARTS))]
     sizes = table["group"].value_counts().value_counts().sort_index()
     return {
         "faces": len(table),
         "official_split": official,
-        "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PART_NAMES)},
+        "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PARTS)},
         # "2": how many groups of two faces
         "groups": {"n": int(table["group"].nunique()), "sizes": {str(size): int(n) for size, n in sizes.items()}},
         "pairs": _pairs(table, groups),
@@ -68,7 +67,7 @@ def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
     """
     digests = index["face_digest"]
     groups = index.groupby("face_digest")["label"].agg(["size", "nunique"])
-    held = [digests[part == p] for p in range(len(PART_NAMES))]
+    held = [digests[part == p] for p in range(len(PARTS))]
     in_train, in_val = (held[2].isin(held[p]).to_numpy() for p in (0, 1))
     return {
         "groups": int((groups["size"] > 1).sum()),

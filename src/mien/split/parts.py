@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 
-from mien.base.classes import WITH_CONTEMPT
+from mien.base.classes import PARTS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
-from mien.split.audit import PART_NAMES, audit_split, identical_pixels
+from mien.split.audit import audit_split, identical_pixels
 from mien.split.near_copies import group_faces
 
 NO_PART: Final = -1
@@ -105,7 +105,7 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
     if leaked.any() and not official:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
     table = index.assign(group=groups.ids, leaked=leaked)
-    parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PART_NAMES)}
+    parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
     audit = audit_split(table, part, groups, official, config.shares, config.seed, classes)
     audit |= {"identical_pixels": pixels, "clean_training": cleaned}
     return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, packed.digest))
@@ -114,7 +114,7 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
 def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
     """SHA-256, in hex, over the data's digest and which face is in which part."""
     digest = hashlib.sha256(data_digest.encode())
-    for name in PART_NAMES:
+    for name in PARTS:
         digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
     return digest.hexdigest()
 
@@ -122,8 +122,8 @@ def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
 def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, config: SplitConfig) -> np.ndarray:
     """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
     names = index["source_split"]
-    if unknown := sorted(set(names) - {*PART_NAMES, ""}):
-        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PART_NAMES)}; the source must use these.")
+    if unknown := sorted(set(names) - {*PARTS, ""}):
+        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
     if not (part == 0).any():
         raise UserError(
@@ -142,8 +142,8 @@ def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, confi
 
 def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
-    first = np.full(groups.max() + 1, len(PART_NAMES))
-    np.minimum.at(first, groups, np.where(part == NO_PART, len(PART_NAMES), part))
+    first = np.full(groups.max() + 1, len(PARTS))
+    np.minimum.at(first, groups, np.where(part == NO_PART, len(PARTS), part))
     leaked: np.ndarray = first[groups] < part
     return leaked
 

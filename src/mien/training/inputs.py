@@ -20,7 +20,7 @@ from mien.training.loss import soft_labels
 from mien.training.recipe import Recipe
 
 FACES: Final = Path("build/crop")
-PARTS: Final = Path("build/split")
+SPLIT: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
 RERUN_SPLIT: Final = "`dvc repro split` writes it anew"
 RERUN_TUNE: Final = "`dvc repro tune` writes it anew"
@@ -75,9 +75,9 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
     """
     base = root or Path.cwd()
     faces = open_faces(base / FACES)
-    split = read_record(base / PARTS / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
+    split = read_record(base / SPLIT / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
     if split["data_digest"] != faces.digest:
-        raise UserError(f"{PARTS} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
+        raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
     return Inputs(
         data=data,
         choices=choices,
@@ -91,7 +91,7 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
 
 
 def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
-    file = base / PARTS / f"{name}.parquet"
+    file = base / SPLIT / f"{name}.parquet"
     part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.classes))
