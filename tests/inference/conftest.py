@@ -19,7 +19,7 @@ from mien.inference.predictor import Picture, Predictor
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
-from mien.registry.version import save_served
+from mien.registry.version import save_version
 from mien.runtime.cut import Box
 from mien.runtime.spec import CutSpec
 from mien.tracking.store import URI
@@ -147,5 +147,5 @@ def exported() -> Export:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as MLflow keeps it."""
     folder = tmp_path_factory.mktemp("served") / "model"
-    save_served(candidate_of(export_tiny().root), folder)
+    save_version(candidate_of(export_tiny().root), folder, "a card")
     return folder

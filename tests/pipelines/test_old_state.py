@@ -15,13 +15,12 @@ import yaml
 
 from mien.base.errors import UserError
 from mien.crop.selection import CropConfig
-from mien.registry.candidate import Candidate
 from mien.registry.evidence import read_test_set
 from mien.training.inputs import read_best, read_inputs
 from mien.training.recipe import Recipe
 from pipelines.__main__ import run_stage
 from pipelines.compose import compose
-from tests.registry.workspace import prepare, train
+from tests.registry.workspace import candidate_of, prepare, train
 
 Change = Mapping[str, Any] | bytes
 CHOICES = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
@@ -109,8 +108,8 @@ def read(stage: str) -> None:
     elif stage == "crop":
         run_stage("crop", ["data=sample", "crop=grey48"])
     else:
-        candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"))
-        assert candidate.spec and candidate.lineage and candidate.temperature
+        candidate = candidate_of(Path())
+        assert candidate.spec and candidate.lineage
         read_test_set(candidate.split, Path("reports/predictions.csv"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mien.crop.selection import CropConfig
 from mien.registry.gate import RegisterConfig
-from mien.registry.version import save_served
+from mien.registry.version import save_version
 from tests.registry.workspace import candidate_of, prepare, train
 from tests.stores import checkout, closed_port, hanging_server, no_store
 
@@ -44,7 +44,7 @@ def rules() -> RegisterConfig:
 def saved(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The strong model as MLflow serves it."""
     folder = tmp_path_factory.mktemp("served") / "model"
-    save_served(candidate_of(strong), folder)
+    save_version(candidate_of(strong), folder, "a card")
     return folder
 
 

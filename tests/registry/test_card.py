@@ -10,8 +10,9 @@ from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
 from mien.inference.classifier import load_model_of
 from mien.models.networks import multiply_adds
-from mien.registry.card import CARD, CardFacts, card_facts, failures, write_card
+from mien.registry.card import CardFacts, card_facts, failures, write_card
 from mien.registry.gate import RegisterConfig
+from mien.registry.version import CARD
 from mien.split.audit import PART_NAMES
 from mien.tracking.store import connect
 from tests.registry.workspace import NAME, candidate_of, registered
@@ -31,7 +32,10 @@ def test_it_says_data_numbers_and_digests(facts: CardFacts) -> None:
     assert f"| accuracy | {shown} |" in card
     assert f"| calibration error (ECE) | {facts.measured['ece']['value']:.3f} (" in card
     assert "**It learnt from drawings.**" in card and "photographs." not in card
-    for digest in (facts.identity, *(facts.lineage[key] for key in ("digest", "data_digest", "split_digest"))):
+    for digest in (
+        facts.candidate.identity,
+        *(facts.candidate.lineage[key] for key in ("digest", "data_digest", "split_digest")),
+    ):
         assert f"`{digest}`" in card
     assert f"{facts.multiply_adds:,} multiply-adds a face" in card and "Trained in float32 on the CPU" in card
 
@@ -79,7 +83,7 @@ def test_leaks_are_said_where_there_are_any(facts: CardFacts) -> None:
 
 
 def audit_of(facts: CardFacts) -> dict[str, object]:
-    part = {"faces": 1500, "photos": 700, "classes": dict.fromkeys(facts.spec.classes, 1)}
+    part = {"faces": 1500, "photos": 700, "classes": dict.fromkeys(facts.candidate.spec.classes, 1)}
     return {
         "official_split": False,
         "parts": dict.fromkeys(PART_NAMES, part),
@@ -90,7 +94,9 @@ def audit_of(facts: CardFacts) -> dict[str, object]:
 
 
 def test_the_count_of_multiplications_is_that_of_the_layers(facts: CardFacts) -> None:
-    wide = dataclasses.replace(facts.spec, architecture={**facts.spec.architecture, "width": 8})
+    wide = dataclasses.replace(
+        facts.candidate.network, architecture={**facts.candidate.network.architecture, "width": 8}
+    )
     assert (
         2 < multiply_adds(wide.build(), wide.cut) / facts.multiply_adds < 4.5
     )  # twice as wide: up to four times, the first layer twice
@@ -107,16 +113,6 @@ def test_the_same_model_has_the_same_card_and_brings_it(
     assert version.description and f"`mien card models:/{NAME}/1`" in version.description
     assert len(version.description) < 1500
     assert "Article 5(1)(f)" in connect().get_registered_model(NAME).description
-
-
-def test_a_model_that_was_registered_without_a_card_still_answers(
-    checkout: Path, weak: Path, rules: RegisterConfig
-) -> None:
-    before = registered(weak, rules)
-    (logged,) = checkout.rglob(f"artifacts/model/{CARD}")
-    logged.unlink()
-    assert load_model_of(f"models:/{NAME}@champion").card == ""
-    assert registered(weak, rules) == before
 
 
 def test_a_number_that_does_not_exist_is_unknown_and_no_crash(facts: CardFacts) -> None:

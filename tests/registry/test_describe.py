@@ -17,7 +17,7 @@ def test_model_version_and_run_say_what_was_decided(
 ) -> None:
     client = connect()
     for workspace in (weak, strong):
-        report = register(candidate_of(workspace), evidence_of(workspace), rules, decides=True).report
+        report = register(candidate_of(workspace), evidence_of(workspace), rules, decides=True)
     version = client.get_model_version(NAME, "2")
     accuracy = report["numbers"]["candidate"]["accuracy"]["value"]
     assert version.description and version.run_id

@@ -1,9 +1,12 @@
 """What the gate decides about a candidate, on a real store with real models."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import onnx
+import pandas as pd
 import pytest
 
 from mien.crop.selection import CropConfig
@@ -36,14 +39,16 @@ def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Pat
     assert "may not be better" in " ".join(report["reasons"])
 
 
-def test_the_same_weights_as_the_champion_are_no_news(
+def test_a_model_that_answers_as_the_champion_is_no_news(
     checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
 ) -> None:
     registered(weak, rules)
     again = tmp_path / "again"
     shutil.copytree(weak, again)
-    spec = json.loads((again / "build/train/model.json").read_text())
-    (again / "build/train/model.json").write_text(json.dumps(spec))  # other bytes, the same model
+    file = again / "build/train/model.onnx"
+    graph = onnx.load(file)
+    graph.doc_string = "other bytes, the same answers"
+    onnx.save(graph, file)
     report = registered(again, rules)
     assert (report["outcome"], report["version"], report["champion"]) == ("unchanged", 2, 1)
     assert aliases() == {"champion": 1}
@@ -69,24 +74,39 @@ def test_a_rolled_back_version_is_not_promoted_again_by_itself(
     assert "rolled this version back" in " ".join(report["reasons"])
 
 
-@pytest.mark.parametrize("damage", ["model.json", "trained_on.parquet"])
-def test_a_champion_whose_files_are_of_another_version_is_not_compared(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig, damage: str
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("spec.json", b'{"format": 0}', r"spec\.json is of format 0, and this mien reads format \d+"),
+        ("model.onnx", None, r"model\.onnx is missing"),
+        ("model.onnx", b"garbage " * 99, r"model\.onnx cannot be read by onnxruntime"),
+        ("training_faces.parquet", b"garbage " * 99, r"training_faces\.parquet is damaged"),
+    ],
+)
+def test_a_champion_whose_files_are_damaged_or_of_another_format_is_not_compared(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig, file: str, content: bytes | None, words: str
 ) -> None:
     registered(weak, rules)
-    (file,) = (checkout / "mlruns").rglob(f"artifacts/model/{damage}")
-    if damage == "model.json":
-        spec = json.loads(file.read_text())
-        del spec["cut"]["square"]
-        file.write_text(json.dumps(spec))
-    else:
-        file.write_bytes(b"garbage " * 99)
+    (stored,) = (checkout / "mlruns").rglob(f"artifacts/model/{file}")
+    stored.unlink()
+    if content:
+        stored.write_bytes(content)
     report = registered(strong, rules)
     assert report["outcome"] == "refused"
     assert aliases() == {"champion": 1, "challenger": 2}
-    says = {"model.json": "cannot be used: ", "trained_on.parquet": "learnt from cannot be read: "}[damage]
-    assert "champion, version 1" in report["reasons"][0] and says in report["reasons"][0]
-    assert "\n" not in report["reasons"][0]
+    assert re.match(rf"The champion, version 1, cannot be compared \({words}.*`dvc repro`", report["reasons"][0])
+    assert "\n" not in report["reasons"][0] and str(checkout) not in report["reasons"][0]
+    assert "`mien promote`" in report["reasons"][1]
+
+
+def test_the_champion_is_scored_without_running_what_its_version_stores(
+    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+) -> None:
+    first = registered(weak, rules)
+    for stored in (checkout / "mlruns").rglob("*.py"):
+        stored.write_text("raise SystemExit('stored code has run')")
+    report = registered(strong, rules)
+    assert report["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
 
 
 def test_a_champion_that_learnt_from_the_test_set_is_not_compared(
@@ -132,6 +152,4 @@ def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(
 
 
 def _faces(workspace: Path, part: str) -> list[str]:
-    import pandas as pd
-
     return list(pd.read_parquet(workspace / f"build/split/{part}.parquet")["face_id"])

@@ -1,6 +1,6 @@
-"""The served model: alike in process, after loading and over REST."""
+"""The model that a version serves: with its own runtime, without mien and PyTorch, alike in Python and over REST."""
 
-import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +12,49 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 
 from mien.base.classes import EXPRESSIONS
-from mien.base.errors import UserError
-from mien.registry.candidate import PACKAGE, SERVING
 from mien.registry.version import REQUIRES, example_images
 from tests.registry.workspace import photos_of
 
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "mlflow"}  # MLflow brings PyYAML
+# What a program prints that serves a version: the labels of its answers, and which modules it used.
+SERVE = """
+import sys, mlflow.pyfunc, pandas as pd
+for version in sys.argv[2:]:
+    model = mlflow.pyfunc.load_model(version, suppress_warnings=True)
+    print(",".join(model.predict(pd.read_parquet(sys.argv[1]))["label"]))
+print(sorted(name for name in ("mien", "torch") if name in sys.modules))
+"""
+
+
+def serve(folder: Path, images: pd.DataFrame, *versions: Path) -> list[str]:
+    """What SERVE prints in a folder where every import of an installed mien fails."""
+    (folder / "mien").mkdir()
+    (folder / "mien/__init__.py").write_text("raise ImportError('another version of mien is installed here')")
+    (folder / "serve.py").write_text(SERVE)
+    images.to_parquet(folder / "images.parquet")
+    command = [sys.executable, "serve.py", "images.parquet", *map(str, versions)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_it_is_served_beside_another_mien_and_without_torch(saved: Path, strong: Path, tmp_path: Path) -> None:
+    photos, predicted = photos_of(strong, 8)
+    assert serve(tmp_path, photos, saved) == [",".join(predicted), "[]"]
+
+
+def test_each_version_runs_on_its_own_runtime(saved: Path, strong: Path, tmp_path: Path) -> None:
+    """Even two in one process, of which one inverts its probabilities."""
+    other = tmp_path / "other"
+    shutil.copytree(saved, other)
+    with (other / "code/mien_runtime/session.py").open("a") as runtime:
+        runtime.write("\nright = softmax\n\n\ndef softmax(logits, temperature=1.0):\n    return right(-logits)\n")
+    photos, predicted = photos_of(strong, 8)
+    first, second, again, _ = serve(tmp_path, photos, saved, other, saved)
+    assert first == again == ",".join(predicted)
+    assert not set(zip(range(8), second.split(","), strict=True)) & set(enumerate(predicted))
 
 
 def test_it_answers_as_the_evaluation_did(served: Any, strong: Path) -> None:
@@ -59,12 +94,12 @@ def test_an_array_answers_as_its_file_does(served: Any) -> None:
 def test_who_serves_it_sets_how_large_an_image_may_be(saved: Path) -> None:
     images = example_images()
     small = mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megapixels": 0.001})
-    with pytest.raises(UserError, match=r"64 x 64 pixels are more than 0\.001 megapixels"):
+    with pytest.raises(MlflowException, match=r"64 x 64 pixels are more than 0\.001 megapixels"):
         small.predict(images)
     light = mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megabytes": 0.0001})
-    with pytest.raises(UserError, match=r"row 0: the image cannot be read: more than 0\.0001 megabytes"):
+    with pytest.raises(MlflowException, match=r"row 0: the image cannot be read: more than 0\.0001 megabytes"):
         light.predict(images)
-    with pytest.raises(UserError, match="max_megabytes must be a number above 0, not 'much'"):
+    with pytest.raises(MlflowException, match="max_megabytes must be a number above 0, not 'much'"):
         mlflow.pyfunc.load_model(str(saved), suppress_warnings=True, model_config={"max_megabytes": "much"})
 
 
@@ -72,7 +107,7 @@ def test_who_serves_it_sets_how_large_an_image_may_be(saved: Path) -> None:
 def test_an_unreadable_image_is_named_by_its_row(served: Any, bad: bytes) -> None:
     images = example_images()
     images.loc[1, "image"] = bad
-    with pytest.raises(UserError, match="row 1: the image cannot be read"):
+    with pytest.raises(MlflowException, match="row 1: the image cannot be read"):
         served.predict(images)
 
 
@@ -90,35 +125,10 @@ def test_signature_example_and_requirements(saved: Path) -> None:
     assert all("+" not in pin for pin in pins)
 
 
-def test_no_pickle_is_in_it(saved: Path) -> None:
+def test_it_holds_graph_weights_and_descriptions_and_no_pickle(saved: Path) -> None:
+    assert sorted(file.name for file in (saved / "artifacts/model").iterdir()) == [
+        *("card.md", "lineage.json", "model.json", "model.onnx", "model.safetensors"),
+        *("spec.json", "training_faces.parquet"),
+    ]
     assert not list(saved.rglob("*.pkl"))
     assert "python_model" not in yaml.safe_load((saved / "MLmodel").read_text())["flavors"]["python_function"]
-    assert (saved / "artifacts/model/model.safetensors").exists()
-
-
-def test_identity_and_requirements_cover_the_serving_code(saved: Path, tmp_path: Path) -> None:
-    """Loaded in a process of its own, it runs on its own copy of mien, and on no file that its identity forgets."""
-    script = tmp_path / "load.py"
-    script.write_text(
-        "import sys, mlflow.pyfunc\n"
-        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'mien'))\n"
-    )
-    out = subprocess.run(
-        [sys.executable, str(script), str(saved)], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    files = [
-        Path(line).resolve().relative_to((saved / "code/mien").resolve()).as_posix() for line in out.stdout.split()
-    ]
-    without_arithmetic = {"errors.py", "records.py", "sources/table.py"}
-    forgotten = [f for f in files if not f.endswith("__init__.py") and not f.startswith(SERVING)]
-    assert set(forgotten) <= without_arithmetic
-    imported = {name for file in files for name in _third_party(PACKAGE / file)}
-    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= set(REQUIRES)
-
-
-def _third_party(file: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(file.read_text())))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"mien", ""}

@@ -20,11 +20,12 @@ from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
-from mien.registry.candidate import Candidate
-from mien.registry.evidence import Evidence, FaceCutter
+from mien.registry.evidence import Evidence
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
+from mien.registry.version import Candidate
 from mien.sources.photos import FolderPhotos
+from mien.sources.source import DataConfig
 from mien.sources.table import faces_table
 from mien.split.parts import SplitConfig, split_faces
 from mien.tracking.store import connect
@@ -98,11 +99,9 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
         "digest": digest,
         "run": "tiny · resnet4 · 24 px",
         "data": "tiny",
-        "title": "bars",
-        "drawn": True,
         "model": "resnet4",
         "choices": {"data": "tiny"},
-        "config": {"data": {"path": "data/tiny"}, "optim": {"lr": 0.01}},
+        "config": {"data": {"name": "tiny"}, "optim": {"lr": 0.01}},
         "search": {"trials": 0, "overruled": {}},
         "data_digest": data_digest,
         "split_digest": split,
@@ -126,20 +125,23 @@ def copied(workspace: Path, root: Path) -> Path:
 
 def candidate_of(root: Path) -> Candidate:
     """What `register` takes from a workspace."""
-    return Candidate(root / "build/train", root / "build/evaluate/temperature.json", root / "build/split")
+    data = DataConfig("tiny", "folder", "data/tiny", title="bars", drawn=True)
+    return Candidate(root / "build/train", root / "build/evaluate/temperature.json", root / "build/split", data)
 
 
 def evidence_of(root: Path) -> Evidence:
     """The evidence beside it."""
-    cutter = FaceCutter(
-        root / "build/crop", root / "build/ingest/faces.parquet", lambda: FolderPhotos(root / "data/tiny")
+    return Evidence(
+        root / "reports/predictions.csv",
+        packed=root / "build/crop",
+        table=root / "build/ingest/faces.parquet",
+        open_photos=lambda: FolderPhotos(root / "data/tiny"),
     )
-    return Evidence(root / "reports/predictions.csv", cutter)
 
 
 def registered(root: Path, rules: RegisterConfig, *, decides: bool = True) -> dict[str, Any]:
     """The report on the workspace's candidate once it is registered."""
-    return register(candidate_of(root), evidence_of(root), rules, decides=decides).report
+    return register(candidate_of(root), evidence_of(root), rules, decides=decides)
 
 
 def aliases() -> dict[str, int]:
@@ -152,12 +154,16 @@ def versions() -> list[int]:
     return sorted(int(v.version) for v in connect().search_model_versions(f"name = '{NAME}'"))
 
 
+def encode(face: np.ndarray) -> bytes:
+    """A face (H, W, C) uint8 as a PNG file, without loss."""
+    pixels = face if face.shape[2] == 1 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
 def photos_of(root: Path, n: int) -> tuple[pd.DataFrame, list[str]]:
     """The first n packed test faces as PNG bytes, and what the evaluation predicted for them."""
-    from mien.registry.evidence import as_png
-
     test = pd.read_parquet(root / "build/split/test.parquet").head(n)
     predicted = pd.read_csv(root / "reports/predictions.csv").head(n)["predicted"].tolist()
     pixels = open_faces(root / "build/crop").pixels[test["row"].to_numpy()]
     assert set(predicted) <= set(EXPRESSIONS)
-    return pd.DataFrame({"image": [as_png(face) for face in pixels]}), predicted
+    return pd.DataFrame({"image": [encode(face) for face in pixels]}), predicted

@@ -15,6 +15,7 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.inference.classifier import LoadedModel, load_folder, model_files
 from mien.models.spec import read_lineage
+from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
 from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
 if TYPE_CHECKING:
@@ -115,10 +116,6 @@ def _fetch(client: "MlflowClient", version: "ModelVersion", to: str) -> Path:
         return Path(download_artifacts(place, dst_path=to, tracking_uri=client.tracking_uri))
 
 
-SEEN: Final = ["photo_digest", "face_digest", "part"]
-TRAINED_ON: Final = "trained_on.parquet"  # beside a registered model
-
-
 @dataclass(frozen=True)
 class MeasuredModel:
     """A model, what its training says of itself, and the digests of the faces that it was fitted or chosen with.
@@ -171,15 +168,12 @@ def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
 
 def _seen(files: Path, lineage: dict[str, Any]) -> pd.DataFrame | None:
     """From the list beside a registered model, or from the split beside build/train, if it is the training's own."""
-    if (files / TRAINED_ON).is_file():
-        return pd.read_parquet(files / TRAINED_ON, columns=SEEN)
+    if (files / TRAINING_FACES).is_file():
+        return read_training_faces(files)
     split = files.parent / "split"
     about = split / "split.json"
     if not about.is_file():
         return None
     if read_record(about, {"digest": str}, "`dvc repro split` writes it anew")["digest"] != lineage["split_digest"]:
         return None
-    parts = [
-        pd.read_parquet(split / f"{part}.parquet", columns=SEEN[:2]).assign(part=part) for part in ("train", "val")
-    ]
-    return pd.concat(parts, ignore_index=True)
+    return training_faces(split)

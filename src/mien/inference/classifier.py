@@ -17,7 +17,7 @@ from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
 from mien.models.spec import ANEW, LINEAGE, ModelSpec
 from mien.runtime.session import softmax
-from mien.runtime.spec import UnusableModel, cut_of
+from mien.runtime.spec import SPEC_FILE, UnusableModel, cut_of, read_spec_file
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -129,7 +129,6 @@ def _value(text: Mapping[str, str], key: str, kind: type, file: Path) -> Any:
 
 
 SERVED: Final = Path("artifacts") / "model"  # below the folder of a registered model
-SERVING: Final = "serving.json"
 CARD: Final = "card.md"
 LONGEST_CARD: Final = 200_000  # bytes; mien's own are some thousand
 
@@ -230,10 +229,15 @@ def read_card(folder: Path) -> str:
 
 
 def _temperature(folder: Path) -> float | None:
-    for file in (folder / SERVING, folder.parent / "evaluate" / "temperature.json"):
-        if file.exists():
-            about = read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it anew")
-            return float(about["temperature"])
+    try:
+        if (folder / SPEC_FILE).exists():
+            return read_spec_file(folder / SPEC_FILE).temperature
+    except UnusableModel as error:
+        raise UserError(f"{error}; `dvc repro` registers the model anew.") from error
+    file = folder.parent / "evaluate" / "temperature.json"
+    if file.exists():
+        about = read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it anew")
+        return float(about["temperature"])
     return None
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a stranger must know before using a model, in Markdown (Mitchell et al., 2019).
+"""Model card: what a stranger must know before using a model, in Markdown (Mitchell et al., 2019).
 
 It is a function of the training's files and reports: no times, machines or version numbers, so that the same model has
 the same card wherever it is registered. The words are in `card.md.j2`.
@@ -7,18 +7,17 @@ the same card wherever it is registered. The words are in `card.md.j2`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
 from mien.base.records import opened, read_record
-from mien.models.spec import ModelSpec
-from mien.registry.candidate import Candidate
+from mien.evaluation.slices import Slice, Slices, slice_accuracy
+from mien.registry.version import Candidate
+from mien.sources.source import DataConfig
 from mien.tracking.notes import interval_words
 from mien.training.hardware import hardware_words
-
-if TYPE_CHECKING:
-    from mien.evaluation.slices import Slice, Slices
 
 RESAMPLES: Final = 1000
 EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
@@ -36,18 +35,19 @@ MEASURED: Final[dict[str, type]] = {
 }
 
 
+TEMPLATE: Final = "card.md.j2"
+SHARES: Final = {"accuracy": "accuracy", "unweighted_average_recall": "mean recall", "macro_f1": "macro F1"}
+ERRORS: Final = {"ece": "calibration error (ECE)", "nll": "negative log-likelihood", "brier": "Brier score"}
+
+
 @dataclass(frozen=True)
 class CardFacts:
     """All that a card says is a function of these, so that the same files give the same card."""
 
-    name: str  # of the registered model
-    identity: str
-    lineage: dict[str, Any]
-    spec: ModelSpec
-    temperature: float
+    candidate: Candidate
     measured: dict[str, Any]  # reports/metrics.json
     audit: dict[str, Any] | None  # reports/split.json
-    slices: "Slices"
+    slices: Slices
     multiply_adds: int
 
 
@@ -57,29 +57,21 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
     Raises:
         UserError: a file is missing or damaged.
     """
-    from mien.models.networks import multiply_adds  # needs PyTorch
+    from mien.models.networks import multiply_adds  # PyTorch, which only the first registration of a model waits for
 
     reports = predictions.parent
     audit = reports / "split.json"
     return CardFacts(
-        name=candidate.name,
-        identity=candidate.identity,
-        lineage=candidate.lineage,
-        spec=candidate.spec,
-        temperature=candidate.temperature,
+        candidate,
         measured=read_record(reports / "metrics.json", MEASURED, EVALUATE_ANEW),
         audit=read_record(audit, {"parts": dict}, "`dvc repro split` writes it anew") if audit.exists() else None,
         slices=_slices(candidate, predictions),
-        multiply_adds=multiply_adds(candidate.spec.build(), candidate.spec.cut),
+        multiply_adds=multiply_adds(candidate.network.build(), candidate.spec.cut),
     )
 
 
-def _slices(candidate: Candidate, predictions: Path) -> "Slices":
+def _slices(candidate: Candidate, predictions: Path) -> Slices:
     """Accuracy within classes, face sizes and detector confidences, on the whole test set."""
-    import pandas as pd
-
-    from mien.evaluation.slices import slice_accuracy
-
     index = opened(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
     answers = opened(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), EVALUATE_ANEW)
     predicted = answers.set_index("face_id")["predicted"].reindex(index["face_id"].astype(str))
@@ -87,37 +79,31 @@ def _slices(candidate: Candidate, predictions: Path) -> "Slices":
     return slice_accuracy(index, predicted.map(classes).to_numpy(dtype=np.float64), n=RESAMPLES)
 
 
-CARD: Final = "card.md"
-TEMPLATE: Final = "card.md.j2"
-SHARES: Final = {"accuracy": "accuracy", "unweighted_average_recall": "mean recall", "macro_f1": "macro F1"}
-ERRORS: Final = {"ece": "calibration error (ECE)", "nll": "negative log-likelihood", "brier": "Brier score"}
-
-
 def write_card(facts: CardFacts) -> str:
     """The card of a model, as Markdown."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # where a card is written, and only there
 
-    templates = Environment(  # Markdown is escaped by nobody: what is filled in are mien's own words and names
+    templates = Environment(  # nothing is escaped: Markdown is filled in with mien's own words and names
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
     )
-    audit, lineage = facts.audit, facts.lineage
+    audit, candidate = facts.audit, facts.candidate
     return templates.get_template(TEMPLATE).render(
-        name=facts.name,
-        title=lineage.get("title") or lineage["data"],
-        identity=facts.identity,
-        lineage={"drawn": False, **lineage},
-        spec=facts.spec,
-        temperature=facts.temperature,
+        name=candidate.name,
+        title=candidate.lineage["title"],
+        identity=candidate.identity,
+        lineage=candidate.lineage,
+        cut=candidate.spec.cut,
+        temperature=candidate.spec.temperature,
         measured={"leak_free": None, **facts.measured},
         audit=audit,
-        parts=_parts(audit["parts"], facts.spec.classes) if audit else "",
-        source=_source(lineage["config"].get("data", {})),
+        parts=_parts(audit["parts"], candidate.spec.classes) if audit else "",
+        source=_source(candidate.data),
         multiply_adds=facts.multiply_adds,
-        trained_on=hardware_words(lineage),
-        overruled=lineage["search"].get("overruled", {}),
+        trained_on=hardware_words(candidate.lineage),
+        overruled=candidate.lineage["search"].get("overruled", {}),
         numbers=_numbers(facts.measured),
         classes=_classes(facts),
         failures=failures(facts),
@@ -138,12 +124,10 @@ def failures(facts: CardFacts) -> list[str]:
     return [*sentences, *(f"By {group} nothing is said: {why}." for group, why in facts.slices.skipped.items())]
 
 
-def _source(data: Mapping[str, Any]) -> str:
+def _source(data: DataConfig) -> str:
     """How the labels were read, as the end of a sentence."""
-    if "source" not in data:
-        return ""
-    options = ", ".join(f"`{key}: {value}`" for key, value in (data.get("options") or {}).items())
-    return f", read by the source `{data['source']}`{f' with {options}' if options else ''}"
+    options = ", ".join(f"`{key}: {value}`" for key, value in data.options.items())
+    return f", read by the source `{data.source}`{f' with {options}' if options else ''}"
 
 
 def _parts(parts: Mapping[str, Any], classes: Sequence[str]) -> str:
@@ -179,7 +163,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
-def _accuracy(one: "Slice") -> str:
+def _accuracy(one: Slice) -> str:
     low, high = (None, None) if one.too_few else (one.accuracy.low, one.accuracy.high)
     return interval_words({"value": one.accuracy.value, "low": low, "high": high})
 

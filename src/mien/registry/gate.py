@@ -1,4 +1,4 @@
-"""The gate: whether evidence lets a candidate become champion. Pure: numbers in, a decision with reasons out."""
+"""Promotion gate: the rules by which a candidate becomes champion. Pure: numbers in, a decision with reasons out."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

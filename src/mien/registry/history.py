@@ -1,4 +1,4 @@
-"""The history of a registered model: events in tags, aliases and descriptions."""
+"""History of a registered model: events and decisions in tags, and the descriptions that show them to people."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,76 +6,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
+from mien.registry import gate
 from mien.tracking.notes import interval_words, with_section
 
+# MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
     from mlflow.tracking import MlflowClient
 
-    from mien.registry.gate import Decision
-
-IDENTITY: Final = "mien.identity"  # digest of weights, description, temperature and serving code
-DECISION: Final = "mien.decision."  # + the decision's key: the gate's decision as JSON
-DONE: Final = "mien.carried_out."  # + the decision's key, when aliases and history say the same
-
-
-HISTORY: Final = "History"
-ROWS: Final = 8
-UNMOVED: Final = ("challenger", "refused")
-
-
-def model_text(name: str, lineage: Mapping[str, Any]) -> str:
-    """What a registered model is, and how it is loaded."""
-    drawn = " Its faces are drawn: it shows that the machinery works, and knows nothing of people."
-    title = lineage.get("title", lineage["data"])
-    return (
-        f"Facial expressions, learnt from {title}.{drawn if lineage.get('drawn') else ''} "
-        "A photo of one face in; a label and seven calibrated probabilities out.\n\n"
-        f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
-        "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back. `mien card` shows its "
-        "numbers, where it fails, and what it must not be used for: inferring emotions at work or in education is "
-        "prohibited in the EU (AI Act, Article 5(1)(f))."
-    )
-
-
-def history_text(events: Iterable[Mapping[str, Any]]) -> str:
-    """The newest events as a table, newest first; below it on MLflow's page stand the versions."""
-    newest = list(reversed(list(events)))
-    rows = [
-        f"| {event['at'][:16].replace('T', ' ')} | {event['action']} | {event['version'] or ''} | "
-        f"{event['from_version'] or ''} | {event['by']} | {_why(event)} |"
-        for event in newest[:ROWS]
-    ]
-    more = [f"\n{len(newest) - ROWS} earlier ones: `mien history`."] if len(newest) > ROWS else []
-    head = ["| UTC | what | version | champion before | by | why |", "|---|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, *more])
-
-
-def version_text(name: str, version: int, run: str, decision: "Decision") -> str:
-    """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
-    candidate = decision.numbers.get("candidate")
-    accuracy = f"Accuracy {interval_words(candidate['accuracy'])}: " if candidate else ""
-    level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
-    head = f"{accuracy}{decision.outcome} by the gate{level}"
-    card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."
-    return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\n{card}\n\nRun: {run}."])
-
-
-def _why(event: Mapping[str, Any]) -> str:
-    """What moved the champion; why a candidate did not is told beside its version."""
-    return "see the version" if event["action"] in UNMOVED else _cell(event["reasons"])
-
-
-def _cell(reasons: Iterable[str]) -> str:
-    return " ".join(reasons).replace("|", "\\|").replace("\n", " ")
-
-
-PREFIX: Final = "mien.event."
+# Tags of a version; the decision's key follows.
+DECISION: Final = "mien.decision."  # the gate's decision as JSON
+DONE: Final = "mien.carried_out."  # set when aliases and history agree with the decision
+# Tags of a registered model.
+PREFIX: Final = "mien.event."  # + a number: an event as JSON
 PENDING: Final = "mien.pending"  # a move that was begun
+ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
+
 PROMOTED: Final = "promoted"
 ROLLED_BACK: Final = "rolled back"
 BY_HAND: Final = "moved by hand"
 MOVES: Final = (PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champion
+HISTORY: Final = "History"  # the section of a model's description
+ROWS: Final = 8  # events in it
+DELETED: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
 
 Event = dict[str, Any]  # at, action, version, from_version, by, reasons, decision
 
@@ -127,9 +80,9 @@ def new_event(
 
 
 def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) -> None:
-    """Append an event, unless it stands there already; of two writers at once, both find room.
+    """Append an event, unless it is there already; two writers at once both succeed.
 
-    Tags know no transactions: who finds another's event under his number takes the next one.
+    Tags have no transactions: a writer that finds another's event under its number takes the next one.
     """
     while True:
         events = {k: v for k, v in read_model(client, name).tags.items() if k.startswith(PREFIX)}
@@ -138,10 +91,10 @@ def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) ->
             break
         number = 1 + max((int(key.removeprefix(PREFIX)) for key in events), default=0)
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
-    _tell(client, name)
+    _describe(client, name)
 
 
-def _tell(client: "MlflowClient", name: str) -> None:
+def _describe(client: "MlflowClient", name: str) -> None:
     """Show the history to people, in a section of the model's description."""
     model = read_model(client, name)
     before = model.description or ""
@@ -177,29 +130,76 @@ def rolled_back(events: Sequence[Event], version: int) -> bool:
     return bool(last) and last[-1]["action"] == ROLLED_BACK and last[-1]["from_version"] == version
 
 
-ALIAS: Final = "mien.alias"
-GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
+def decisions_on(client: "MlflowClient", name: str, split_digest: str) -> int:
+    """How often a test set has decided about a version of this model."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    stored = [json.loads(v) for m in versions for k, v in m.tags.items() if k.startswith(DECISION)]
+    return sum(
+        d["outcome"] in (gate.PROMOTED, gate.CHALLENGER) and d["numbers"].get("split_digest") == split_digest
+        for d in stored
+    )
 
 
-def mark_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) -> None:
-    """Let the runs of these versions say which aliases the versions carry now; what a person deleted is passed over."""
+def model_text(name: str, lineage: Mapping[str, Any]) -> str:
+    """What a registered model is, and how it is loaded."""
+    drawn = " Its faces are drawn: it shows that the machinery works, and knows nothing of people."
+    return (
+        f"Facial expressions, learnt from {lineage['title']}.{drawn if lineage['drawn'] else ''} "
+        "A photo of one face in; a label and a calibrated probability for each expression out.\n\n"
+        f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
+        "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back. `mien card` shows its "
+        "numbers, where it fails, and what it must not be used for: inferring emotions at work or in education is "
+        "prohibited in the EU (AI Act, Article 5(1)(f))."
+    )
+
+
+def history_text(events: Iterable[Mapping[str, Any]]) -> str:
+    """The newest events as a table, newest first; below it on MLflow's page stand the versions."""
+    newest = list(reversed(list(events)))
+    rows = [_row(event) for event in newest[:ROWS]]
+    more = [f"\n{len(newest) - ROWS} earlier ones: `mien history`."] if len(newest) > ROWS else []
+    head = ["| UTC | what | version | champion before | by | why |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, *more])
+
+
+def _row(event: Mapping[str, Any]) -> str:
+    """An event; the reasons why a candidate was not promoted stand beside its version."""
+    refused = event["action"] in (gate.CHALLENGER, gate.REFUSED)
+    why = "see the version" if refused else " ".join(event["reasons"]).replace("|", "\\|").replace("\n", " ")
+    when = event["at"][:16].replace("T", " ")
+    cells = (when, event["action"], event["version"] or "", event["from_version"] or "", event["by"], why)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def version_text(name: str, version: int, run: str, decision: gate.Decision) -> str:
+    """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
+    candidate = decision.numbers.get("candidate")
+    accuracy = f"Accuracy {interval_words(candidate['accuracy'])}: " if candidate else ""
+    level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
+    head = f"{accuracy}{decision.outcome} by the gate{level}"
+    card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."
+    return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\n{card}\n\nRun: {run}."])
+
+
+def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) -> None:
+    """Write into the runs of these versions which aliases the versions have now; deleted ones are passed over."""
     from mlflow.exceptions import MlflowException
 
-    for version in sorted({one for one in versions if one is not None}):
+    for version in sorted({number for number in versions if number is not None}):
         try:
-            _mark(client, name, version)
+            _tag_run(client, name, version)
         except MlflowException as error:
-            if error.error_code not in GONE:
+            if error.error_code not in DELETED:
                 raise
 
 
-def _mark(client: "MlflowClient", name: str, version: int) -> None:
+def _tag_run(client: "MlflowClient", name: str, version: int) -> None:
     found = client.get_model_version(name, str(version))
     if not found.run_id:
         return
     aliases = ", ".join(sorted(found.aliases))
-    said = client.get_run(found.run_id).data.tags.get(ALIAS, "")
-    if aliases and aliases != said:
+    before = client.get_run(found.run_id).data.tags.get(ALIAS, "")
+    if aliases and aliases != before:
         client.set_tag(found.run_id, ALIAS, aliases)
-    elif said and not aliases:
+    elif before and not aliases:
         client.delete_tag(found.run_id, ALIAS)

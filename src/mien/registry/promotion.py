@@ -1,7 +1,6 @@
-"""Who is champion: promotion and rollback by alias, with a history from which every step can be taken back."""
+"""Promotion and rollback: the alias `champion`, and a history from which every step can be taken back."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +15,12 @@ from mien.registry.history import (
     append_event,
     champions,
     events_of,
-    mark_runs,
     new_event,
     read_model,
     reigning,
+    tag_runs,
 )
-from mien.tracking.store import URI, connect, store_errors, store_lock
+from mien.tracking.store import connect, store_errors, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -80,7 +79,7 @@ def history(name: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def registry(name: str) -> Iterator["MlflowClient"]:
-    """A client, one writer at a time; a store that fails ends in a sentence.
+    """A client for the one writer of a registered model.
 
     Raises:
         Unreachable: the store is a server and gives no answer.
@@ -88,12 +87,12 @@ def registry(name: str) -> Iterator["MlflowClient"]:
     """
     with store_errors(f"the registry of {name} at"):
         client = connect()
-        with store_lock(os.environ.get(URI, ""), "registry"):
+        with store_lock(client.tracking_uri, "registry"):
             yield client
 
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
-    """Finish what a killed move began, and enter into the history what a person moved in the MLflow UI."""
+    """Finish a move that was killed, and record in the history what a person moved in the MLflow UI."""
     model = read_model(client, name)
     if pending := model.tags.get(PENDING):
         _carry_out(client, name, json.loads(pending))
@@ -102,7 +101,9 @@ def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     if known != actual:
         reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
         event = new_event(BY_HAND, actual, known, by="unknown", reasons=reasons)
-        _level(client, name, [*events_of(model), event])  # first: a kill before the event has all of it done again
+        _set_other_aliases(
+            client, name, [*events_of(model), event]
+        )  # first: after a kill before the event, all is done again
         append_event(client, name, event)
         model = read_model(client, name)
     return model
@@ -121,15 +122,15 @@ def alias_of(model: "RegisteredModel", alias: str) -> int | None:
 
 
 def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
-    """Every step may be repeated."""
+    """Make the event true; every step may be repeated."""
     append_event(client, name, event)
     client.set_registered_model_alias(name, CHAMPION, str(event["version"]))
-    _level(client, name, events_of(read_model(client, name)))
+    _set_other_aliases(client, name, events_of(read_model(client, name)))
     client.delete_registered_model_tag(name, PENDING)
 
 
-def _level(client: "MlflowClient", name: str, events: list[Event]) -> None:
-    """Set the other aliases by the history: `previous` below the champion, and no champion that is a challenger too."""
+def _set_other_aliases(client: "MlflowClient", name: str, events: list[Event]) -> None:
+    """Set `previous` to the champion before this one, and take `challenger` from a version that became champion."""
     model = read_model(client, name)
     *stack, champion = champions(events)
     below = next((v for v in reversed(stack) if v is not None), None)
@@ -140,7 +141,7 @@ def _level(client: "MlflowClient", name: str, events: list[Event]) -> None:
     if champion is not None and alias_of(model, CHALLENGER) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
     touched = {*map(int, model.aliases.values()), champion, below, events[-1]["from_version"]}
-    mark_runs(client, name, touched)
+    tag_runs(client, name, touched)
 
 
 def _check_version(client: "MlflowClient", name: str, version: int) -> None:

@@ -1,140 +1,165 @@
-"""Logging a model with all that serves it, once per identity, as a registered version."""
+"""Registered versions: what a version holds, its identity, and logging it once.
+
+A version is an MLflow model with two readers. mien reads the files in `artifacts/model` with its own code. Whoever
+serves the version without mien runs `served.py` on the copy of the runtime that lies beside it, and needs no PyTorch.
+"""
 
 import json
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
-from mien.models.spec import LINEAGE, SPEC
-from mien.registry.candidate import PACKAGE, WEIGHTS, Candidate
-from mien.registry.card import CARD
-from mien.registry.history import IDENTITY, model_text
+import cv2
+import numpy as np
+import pandas as pd
+
+from mien import runtime
+from mien.base.errors import UserError
+from mien.base.records import opened, read_record
+from mien.models.graph import model_identity
+from mien.models.spec import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
 from mien.runtime.decode import LIMITS
+from mien.runtime.session import GRAPH_FILE
+from mien.runtime.spec import SPEC_FILE, Spec
+from mien.sources.source import DataConfig
 from mien.tracking.store import database_file
 
+# MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
-MODEL: Final = "model"
-TRAINED_ON: Final = "trained_on.parquet"
+MODEL: Final = "model"  # the artifact that mien reads
+MODEL_FOLDER: Final = Path("artifacts") / MODEL  # where it lies in a version's files
+CARD: Final = "card.md"
+WEIGHTS: Final = "model.safetensors"
+TRAINING_FACES: Final = "training_faces.parquet"
+IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
+RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
+REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
 FILE: Final = {"name": "image", "type": "binary", "required": False}
 # Rows of rows are all that MLflow can ask of an array whose pixels are numbers (grey) or lists of three (colour).
 ROWS: Final = {"type": "array", "items": {"type": "any"}}
 PIXELS: Final = {"name": "pixels", "type": "array", "items": ROWS, "required": False}
-REQUIRES: Final = ("mlflow", "torch", "numpy", "pandas", "opencv-python-headless", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained and evaluated model that may become a version."""
+
+    model: Path  # the folder that train wrote: graph, weights, description, lineage
+    temperature_file: Path
+    split: Path  # train.parquet, val.parquet, test.parquet
+    data: DataConfig  # the data set
+
+    @cached_property
+    def lineage(self) -> dict[str, Any]:
+        """How the model was trained, with `title` and `drawn` of its data set."""
+        title = {"title": self.data.title or self.data.name, "drawn": self.data.drawn}
+        return {**read_lineage(self.model), **title}
+
+    @cached_property
+    def network(self) -> ModelSpec:
+        """The network behind the graph."""
+        return read_spec(self.model)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """Classes, cut and temperature."""
+        remedy = "`dvc repro evaluate` writes it anew"
+        temperature = read_record(self.temperature_file, {"temperature": float}, remedy)["temperature"]
+        return self.network.serving(float(temperature))
+
+    @property
+    def name(self) -> str:
+        """The registered model: one per data set, so that a champion only meets candidates for the same task."""
+        return f"mien-{self.lineage['data']}"
+
+    @cached_property
+    def identity(self) -> str:
+        """The digest of all that decides an answer: equal identity, equal answers."""
+        try:
+            return model_identity(self.model / GRAPH_FILE, self.spec)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing; `dvc repro train` writes it anew.") from error
+
+
+def training_faces(split: Path) -> pd.DataFrame:
+    """The faces that a model of this split was fitted or chosen with: photo_digest, face_digest, part (train or val).
+
+    Raises:
+        UserError: the split is missing or damaged.
+    """
+    parts = [
+        opened(split / f"{part}.parquet", _digests, "`dvc repro split` writes it anew").assign(part=part)
+        for part in ("train", "val")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_training_faces(folder: Path) -> pd.DataFrame:
+    """As `training_faces`, from the list that a version holds in its `MODEL_FOLDER`.
+
+    Raises:
+        UserError: the list is missing or damaged.
+    """
+    return opened(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model anew")
+
+
+def _digests(file: Path) -> pd.DataFrame:
+    return pd.read_parquet(file, columns=["photo_digest", "face_digest"])
 
 
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
     """The newest version of this identity whose files are still there, or None."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
     for version in sorted(found, key=lambda v: -int(v.version)):
-        if files_there(client, name, version.version):
+        if _exists(client.get_model_version_download_uri(name, version.version)):
             return version
     return None
 
 
-def files_there(client: "MlflowClient", name: str, version: str | int) -> bool:
-    """Whether a version's files exist, where that is a folder of this machine; on a server they are taken to."""
-    folder = local_folder(client.get_model_version_download_uri(name, str(version)))
-    return folder is None or folder.is_dir()
-
-
-def local_folder(address: str) -> Path | None:
-    """The folder of this machine at an artifact address, or None where that is on a server."""
-    place = urlparse(address)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
-
-
 def register_version(
-    client: "MlflowClient",
-    candidate: Candidate,
-    run: "Run",
-    tags: Mapping[str, str],
-    check: Callable[[Path], None],
-    card: Callable[[], str],
+    client: "MlflowClient", candidate: Candidate, run: "Run", description: str, card: Callable[[], str]
 ) -> "ModelVersion":
-    """The candidate's version: found by its identity, or logged and registered.
-
-    `check` sees the folder of the model as it will be served, and raises if it must not go up. `card` writes the
-    model's card.
+    """Log the candidate under its run and register it.
 
     Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
+
+    Args:
+        client: of the store.
+        candidate: what to register.
+        run: of the training.
+        description: of the registered model, where this is its first version.
+        card: writes the model card, where the model is logged.
     """
-    if version := find_version(client, candidate.name, candidate.identity):
-        return version
-    _ensure_registered_model(client, candidate)
-    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, check, card)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(candidate.name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, card())
+    digests = {key: str(candidate.lineage[key]) for key in ("digest", "data_digest", "split_digest")}
     return client.create_model_version(
         candidate.name,
         f"models:/{logged.model_id}",
         run_id=run.info.run_id,
-        tags={IDENTITY: candidate.identity, **tags},
+        tags={IDENTITY: candidate.identity, **{f"mien.{key}": value for key, value in digests.items()}},
         description=run.info.run_name,
         model_id=logged.model_id,
     )
-
-
-def save_served(candidate: Candidate, folder: Path, mlflow_model: Any = None, card: str = "") -> None:
-    """Write the candidate as an MLflow model: served.py, package, weights, card, signature, example, requirements."""
-    import mlflow.pyfunc
-
-    with tempfile.TemporaryDirectory() as scratch:
-        mlflow.pyfunc.save_model(
-            path=str(folder),
-            mlflow_model=mlflow_model,
-            python_model=str(Path(__file__).with_name("served.py")),
-            artifacts={MODEL: str(_stage(candidate, Path(scratch) / MODEL, card))},
-            code_paths=[str(_package(Path(scratch) / PACKAGE.name))],
-            signature=served_signature(candidate.spec.classes),
-            input_example=example_images(),
-            pip_requirements=requirements(),
-            model_config=LIMITS,
-        )
-
-
-def requirements() -> list[str]:
-    """What serves the model, pinned to what is installed; a local build such as +cpu is the same version."""
-    return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES]
-
-
-def served_signature(classes: Sequence[str]) -> "ModelSignature":
-    """A file's bytes or an array in; a label and a probability per class out, in the order of the classes."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    probabilities = (ColSpec(DataType.double, name) for name in classes)
-    return ModelSignature(
-        inputs=Schema.from_json(json.dumps([FILE, PIXELS])),
-        outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),
-    )
-
-
-def example_images() -> Any:
-    """Two rows of input: shaded squares as PNG files, of no person."""
-    import cv2
-    import numpy as np
-    import pandas as pd
-
-    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
-    squares = [np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64))]
-    return pd.DataFrame({"image": [cv2.imencode(".png", square)[1].tobytes() for square in squares]})
-
-
-def _ensure_registered_model(client: "MlflowClient", candidate: Candidate) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(candidate.name, description=model_text(candidate.name, candidate.lineage))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedModel | None":
@@ -143,28 +168,36 @@ def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedMo
 
     found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
     for logged in found:
-        folder = local_folder(logged.artifact_location)
-        if logged.status == LoggedModelStatus.READY and (folder is None or folder.is_dir()):
+        if logged.status == LoggedModelStatus.READY and _exists(logged.artifact_location):
             return logged
     if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
-        _forget_half_logged(client, found)
+        _delete_pending(client, found)
     return None
 
 
-def _forget_half_logged(client: "MlflowClient", models: Iterable["LoggedModel"]) -> None:
+def _delete_pending(client: "MlflowClient", models: Iterable["LoggedModel"]) -> None:
     """Remove what a killed registration left: a model that never became READY, and the files that were up."""
     from mlflow.entities import LoggedModelStatus
 
     for logged in models:
         if logged.status == LoggedModelStatus.PENDING:
-            if folder := local_folder(logged.artifact_location):
+            if folder := _local_folder(logged.artifact_location):
                 shutil.rmtree(folder, ignore_errors=True)
             client.delete_logged_model(logged.model_id)
 
 
-def _log(
-    client: "MlflowClient", candidate: Candidate, run: "Run", check: Callable[[Path], None], card: Callable[[], str]
-) -> "LoggedModel":
+def _exists(address: str) -> bool:
+    """Whether files are at an artifact address, where that is on this machine; on a server they are taken to be."""
+    folder = _local_folder(address)
+    return folder is None or folder.is_dir()
+
+
+def _local_folder(address: str) -> Path | None:
+    place = urlparse(address)
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+
+
+def _log(client: "MlflowClient", candidate: Candidate, run: "Run", card: str) -> "LoggedModel":
     """Log the model under its run; it becomes READY last, when all its files are up."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -183,38 +216,73 @@ def _log(
         model_id=logged.model_id,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / MODEL
-        save_served(candidate, folder, model, card())
-        check(folder)
-        client.log_model_artifacts(logged.model_id, str(folder))
+        save_version(candidate, Path(scratch) / MODEL, card, model)
+        client.log_model_artifacts(logged.model_id, str(Path(scratch) / MODEL))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _stage(candidate: Candidate, folder: Path, card: str) -> Path:
-    """Weights, description, temperature, lineage, the card, and the digests of the photos that were learnt from."""
+def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: Any = None) -> None:
+    """Write the files of a version: an MLflow model with signature, example and pinned requirements, without pickle."""
+    import mlflow.pyfunc
+
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / RUNTIME
+        shutil.copytree(Path(runtime.__path__[0]), copy, ignore=shutil.ignore_patterns("__pycache__"))
+        with _importable(Path(scratch)):  # MLflow runs served.py once when it saves it
+            mlflow.pyfunc.save_model(
+                path=str(folder),
+                mlflow_model=mlflow_model,
+                python_model=str(Path(__file__).with_name("served.py")),
+                artifacts={MODEL: str(_write_model(candidate, Path(scratch) / MODEL, card))},
+                code_paths=[str(copy)],
+                signature=served_signature(candidate.spec.classes),
+                input_example=example_images(),
+                pip_requirements=requirements(),
+                model_config=LIMITS,
+            )
+
+
+def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
+    """What mien reads of a version."""
     folder.mkdir()
-    for name in (WEIGHTS, SPEC, LINEAGE):
+    for name in (GRAPH_FILE, WEIGHTS, SPEC):
         shutil.copyfile(candidate.model / name, folder / name)
-    (folder / "serving.json").write_text(json.dumps({"temperature": candidate.temperature}), encoding="utf-8")
-    if card:
-        (folder / CARD).write_text(card, encoding="utf-8")
-    trained_on(candidate).to_parquet(folder / TRAINED_ON, index=False)
+    candidate.spec.save(folder / SPEC_FILE)
+    (folder / LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    training_faces(candidate.split).to_parquet(folder / TRAINING_FACES, index=False)
     return folder
 
 
-def trained_on(candidate: Candidate) -> Any:
-    """Faces that the model was fitted or chosen with: photo_digest, face_digest, part (train or val)."""
-    import pandas as pd
-
-    parts = [
-        pd.read_parquet(candidate.split / f"{part}.parquet", columns=["photo_digest", "face_digest"]).assign(part=part)
-        for part in ("train", "val")
-    ]
-    return pd.concat(parts, ignore_index=True)
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
-def _package(copy: Path) -> Path:
-    """The package as it is now, without what Python caches beside it."""
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    return copy
+def requirements() -> list[str]:
+    """What serving needs, pinned to what is installed; a local build such as +cpu is the same version."""
+    return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES]
+
+
+def served_signature(classes: Sequence[str]) -> "ModelSignature":
+    """A file's bytes or an array in; a label and a probability per class out, in the order of the classes."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    probabilities = (ColSpec(DataType.double, name) for name in classes)
+    return ModelSignature(
+        inputs=Schema.from_json(json.dumps([FILE, PIXELS])),
+        outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),
+    )
+
+
+def example_images() -> pd.DataFrame:
+    """Two rows of input: shaded squares as PNG files, of no person."""
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    squares = [np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64))]
+    return pd.DataFrame({"image": [cv2.imencode(".png", square)[1].tobytes() for square in squares]})
