@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.state import publish_lock
-from mien.evaluation.other_data import CrossEvaluation
 from mien.models.spec import read_lineage
 from mien.tracking.notes import (
     SEARCH,
@@ -40,6 +39,8 @@ from mien.training.hardware import hardware_mismatch
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+    from mien.evaluation.other_data import CrossEvaluation  # brings PyTorch
 
 TRAINED: Final = Path("build/train")
 TRAINING_FILES: Final = {
@@ -254,7 +255,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def publish_cross(cross: CrossEvaluation) -> str:
+def publish_cross(cross: "CrossEvaluation") -> str:
     """Log `cross/DATA/accuracy` and others to the run of a registered model; returns what went wrong, or nothing.
 
     A model that is not registered has no run, and nothing is logged. The files hold the result either way, so a store
