@@ -1,4 +1,4 @@
-"""Photos -> packed faces: `python -m pipelines crop data=sample crop=rgb64`."""
+"""Cropping stage, photos -> packed faces: `python -m pipelines crop data=sample crop=rgb64`."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from mien.base.state import state_folder
 from pipelines.compose import Config
 
 INGESTED: Final = Path("build/ingest")
-ANEW: Final = "`dvc repro ingest` writes it anew"
+REMEDY: Final = "`dvc repro ingest` writes it again"
 
 
 def run(config: Config, listener: Listener) -> None:
@@ -22,9 +22,13 @@ def run(config: Config, listener: Listener) -> None:
     from mien.sources.source import get_source
     from mien.sources.table import FACES_DTYPES
 
-    faces = opened(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), ANEW)
-    problems = opened(INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), ANEW)
-    classes = tuple(opened(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), ANEW)["label"])
+    faces = opened(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
+    problems = opened(
+        INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY
+    )
+    classes = tuple(
+        opened(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), REMEDY)["label"]
+    )
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")

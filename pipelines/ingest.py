@@ -1,4 +1,4 @@
-"""Raw data set -> faces table: `python -m pipelines ingest data=sample`."""
+"""Ingestion stage, raw data set -> faces table: `python -m pipelines ingest data=sample`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Packed faces -> train, validation and test: `python -m pipelines split split=grouped`."""
+"""Splitting stage, packed faces -> train, validation and test: `python -m pipelines split split=grouped`."""
 
 import json
 from pathlib import Path

@@ -80,7 +80,7 @@ class Workspace:
         for file, values in SHRUNK.items():
             path = self.folder / file
             path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
-        from tools.sample.sample import draw_sample
+        from tools.sample.dataset import draw_sample
 
         draw_sample(self.folder / "data/sample", photos=PHOTOS)
         self.run("git", "init", "-q", "-b", "main")

@@ -86,7 +86,7 @@ class Workspace:
 
 def new_workspace(folder: Path, photos: int = 320) -> Workspace:
     """A git and DVC repository with what stands in this one, shrunk, committed, and never run."""
-    from tools.sample.sample import draw_sample
+    from tools.sample.dataset import draw_sample
 
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -16,7 +16,7 @@ from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from tools.sample import sample
 from tools.sample.archive import write_volumes
-from tools.sample.sample import draw_file, draw_sample
+from tools.sample.dataset import draw_file, draw_sample
 
 # Of 60 photos with seed 7. When the drawing changes on purpose, draw the sample again, `dvc add` it
 # and put the new value here; when it changes by itself, data.dvc no longer says what a clone draws.

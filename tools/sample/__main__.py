@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from tools.sample.sample import draw_sample
+from tools.sample.dataset import draw_sample
 
 
 def main(folder: Path) -> None:
     """Draw the data set into `folder`, unless something lies there already."""
     if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()  # whoever made the folder first meant it to be filled
+        folder.rmdir()  # an empty folder is there to be filled
     if folder.exists():
         print(f"{folder} is there already; nothing was drawn.")
         return

@@ -1,4 +1,4 @@
-"""Faces of one size in one file: `faces.npy`, its index, and how they were cut."""
+"""Packed faces: `faces.npy`, its index, and how they were cut."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,18 +17,11 @@ COLUMNS = (
     *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
     *("source_split", "photo_digest", "face_digest", "votes"),
 )
-
-
 PIXELS: Final = "faces.npy"
 INDEX: Final = "index.parquet"
 SPEC: Final = "crop.json"
-ANEW: Final = "`dvc repro crop` writes it anew"
-SPEC_KEYS: Final[dict[str, type]] = {
-    "cut": dict,
-    "classes": list,
-    "n": int,
-    "digest": str,
-}
+REMEDY: Final = "`dvc repro crop` writes it again"
+SPEC_KEYS: Final[dict[str, type]] = {"cut": dict, "classes": list, "n": int, "digest": str}
 
 
 @dataclass(frozen=True)
@@ -52,15 +45,17 @@ def open_faces(folder: Path) -> PackedFaces:
     Raises:
         UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
     """
-    spec = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
-    pixels = opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), ANEW)
-    index = opened(folder / INDEX, pd.read_parquet, ANEW)
+    spec = read_record(folder / SPEC, SPEC_KEYS, REMEDY, closed=True)
+    pixels = opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
+    index = opened(folder / INDEX, pd.read_parquet, REMEDY)
     if not len(pixels) == len(index) == spec["n"]:
-        raise UserError(f"{folder} holds {len(pixels)} faces, {len(index)} index rows and says {spec['n']}; {ANEW}.")
+        raise UserError(
+            f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."
+        )
     try:
         cut = cut_of(spec["cut"], str(folder / SPEC))
     except UnusableModel as error:
-        raise UserError(f"{error}; {ANEW}.") from error
+        raise UserError(f"{error}; {REMEDY}.") from error
     return PackedFaces(pixels, index, cut, tuple(spec["classes"]), spec["digest"])
 
 

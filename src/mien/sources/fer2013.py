@@ -86,7 +86,7 @@ class Fer2013:
         return Ingested(faces_table(columns), problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> "RowPhotos":
-        """The faces as photos, their pixels kept below `unpack_to` as one array (83 MB for the whole set).
+        """The faces as photos, their pixels stored below `unpack_to` as one array (83 MB for the whole set).
 
         Raises:
             UserError: as `ingest`.

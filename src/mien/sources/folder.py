@@ -33,7 +33,7 @@ from mien.sources.source import Source
 from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
-# The reasons that are said of a photo, not of some other file.
+# Reasons that concern a photo, not some other file.
 OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
 
 
@@ -183,7 +183,7 @@ def _conflicts(photos: list[tuple[ClassFolder, Found]], root: Path) -> dict[int,
     copies: dict[bytes, list[int]] = defaultdict(list)
     for i, (_, file) in enumerate(photos):
         if len(classes_of[file.size]) > 1:
-            with suppress(PermissionError):  # crop says so of this photo
+            with suppress(PermissionError):  # crop reports this photo
                 copies[hashlib.sha256((root / file.name).read_bytes()).digest()].append(i)
     problems: dict[int, dict[str, str]] = {}
     for same in copies.values():

@@ -1,4 +1,4 @@
-"""Data sources by name, and what `conf/data/*.yaml` may say."""
+"""Data sources by name, and the settings of a data set (`conf/data`)."""
 
 import pkgutil
 import re
@@ -16,7 +16,7 @@ from mien.sources.table import Ingested
 
 @dataclass(frozen=True)
 class DataConfig:
-    """One raw data set: its name, who reads it, where it lies, and what it is to be called by people."""
+    """One raw data set: its name, its source, its folder and its title for people."""
 
     __pydantic_config__ = STRICT
 
@@ -24,7 +24,7 @@ class DataConfig:
     source: str  # a module of mien.sources, as `mien data` lists them
     path: str  # folder, from the repository root
     title: str = field(default="", metadata={"optional": True})
-    # Not photographs: a model that learnt from it says so when it meets one.
+    # Not photographs: a model trained on it warns when it is used on one.
     drawn: bool = field(default=False, metadata={"optional": True})
     # Fields of the source's class.
     options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
@@ -39,10 +39,10 @@ class Source(Protocol):
 
     A module of this package that assigns such a class to `SOURCE` is the source of the module's name, as
     `source:` in conf/data names it. The class is a dataclass whose fields are the keys that `options:` may hold
-    there, all with a default; it raises ValueError on values that it cannot work with.
+    there, all with a default; it raises ValueError on values that do not fit together.
     """
 
-    expects: ClassVar[str]  # what has to lie in the folder, for who wants to use the source: `mien data` shows it
+    expects: ClassVar[str]  # what the folder must hold, as `mien data` shows it
 
     def ingest(self, folder: Path) -> Ingested:
         """The raw data set as a faces table and its problems.
@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
     def photos(self, folder: Path, unpack_to: Path) -> Photos:
-        """The photos that the faces table names; archives are unpacked below `unpack_to`, which the caller keeps."""
+        """The photos that the faces table names; archives are unpacked below `unpack_to`."""
         ...
 
 

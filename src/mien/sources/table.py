@@ -27,7 +27,7 @@ PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detai
 
 
 class BadRow(Exception):
-    """A row that is set aside: a reason in one fixed word, a sentence, and as much of the row as could be read."""
+    """A row that cannot be used: a reason in one fixed word, a sentence, and as much of the row as could be read."""
 
     def __init__(self, reason: str, detail: str, row: dict[str, Any] | None = None) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""What a split did, what it prevented, and what the data set itself holds twice."""
+"""Leak audit of a split: what crosses the parts, what a random split would leak, what the data set holds twice."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,6 +1,6 @@
-"""The embedded sample: an ExpW-shaped data set that mien draws itself.
+"""Drawing of the embedded sample, an ExpW-shaped data set.
 
-`mien sample` draws it where it is missing. Its detections and its faults are of the kinds that ExpW
+`make sample` draws it where it is missing. Its detections and its faults are of the kinds that ExpW
 has (Zhang et al., 2016); a photo is a function of the seed and of its own number alone, so that
 neither the number of processes nor the number of photos changes it.
 """
@@ -89,7 +89,7 @@ def _draw_files(photos: int, seed: int, workers: int) -> list[DrawnFile]:
     draw = partial(draw_file, seed=seed)
     if workers == 1:
         return [draw(number) for number in range(photos)]
-    context = get_context("spawn")  # a fork would copy the threads' locks of whoever calls
+    context = get_context("spawn")  # a fork would copy the locks of the caller's threads
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         return list(pool.map(draw, range(photos), chunksize=10))
 
