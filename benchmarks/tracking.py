@@ -4,9 +4,8 @@
 
 Drawn noise stands for faces (853 to learn from, as the sample has): the cost does not depend on what is learnt. Each
 time is that of a whole fresh process, from its start to its end, as the stage `train` is: the imports, the training,
-its files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a
-real MLflow server over sqlite, and that server behind a proxy that refuses, hangs, answers 500, or does so only after
-its fifth batch.
+its files and the end of the run. The stores: none (twice, which shows the noise), sqlite, a real MLflow server over
+sqlite, and that server behind a proxy that refuses, hangs, answers 500, or does so only after its fifth batch.
 """
 
 import argparse
@@ -35,6 +34,7 @@ import numpy as np
 import pandas as pd
 from mien.base.listener import Silent, following
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
@@ -44,7 +44,7 @@ labels = random.integers(0, 7, 1038)
 parts = [LabelledFaces(pixels, rows, labels[rows]) for rows in (np.arange(853), np.arange(853, 1038))]
 recipe = Recipe(ModelConfig("resnet", width=16), AugmentConfig(), OptimConfig(),
                 TrainConfig(epochs=epochs, patience=0, threads=1))
-spec = ModelSpec(dataclasses.asdict(recipe.model), 48, "grey")
+spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(48, "grey"))
 lineage = {"digest": name, "run": name, "data": "benchmark", "model": "resnet16", "choices": {},
            "config": dataclasses.asdict(recipe), "search": {"trials": 0, "overruled": {}},
            "data_digest": "d" * 32, "split_digest": "s" * 32, "precision": "auto", "parameters": 1}

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from mien.base.errors import UserError
+from mien.base.listener import Silent
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search.space import TuneConfig, search_space
-from mien.search.study import JOURNAL, ShortTraining, best_trial, search
+from mien.search.study import JOURNAL, ShortTraining, best_trial, search, trial_row
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.training.conftest import bars
@@ -57,6 +59,25 @@ def test_the_first_trial_has_the_configs_own_values(tmp_path: Path) -> None:
     trials = run(tmp_path)
     assert trials[0][1] == {"optim.lr": 1e-3, "model.dropout": 0.2, "train.batch_size": 64}
     assert len(trials) == 9
+
+
+class Trials(Silent):
+    """Hears of trials."""
+
+    def __init__(self) -> None:
+        self.rows: list[Mapping[str, Any]] = []
+
+    def trial(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
+
+
+def test_a_listener_hears_of_each_trial_that_this_process_ends(tmp_path: Path) -> None:
+    space, heard = search_space(SPACE, RECIPE), Trials()
+    own = {key: RECIPE.value(key) for key in space}
+    few = run(tmp_path, dataclasses.replace(CONFIG, trials=2))
+    trials = search(valley, space, own, CONFIG, tmp_path, heard)
+    assert len(few) == 2
+    assert heard.rows == [trial_row(i, trial) for i, trial in enumerate(trials)][2:]
 
 
 def test_a_search_repeats_itself(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,47 +40,37 @@ ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 Objective = Callable[[Trial, dict[str, Any]], float]
 
 
-@dataclass(frozen=True)
 class Search:
     """The search that a configuration asks for; without trials its report says that the configured values stay.
+
+    `lineage` is what the report begins with: digest, data, network, device and precision of the trials, objective.
+    `state_key` is the digest of the study's state: more trials or workers continue a study, so they are no part of it.
 
     Raises:
         UserError: the space does not fit the recipe, or a batch in it needs more faces than there are.
     """
 
-    inputs: Inputs
-    config: TuneConfig
-
-    def __post_init__(self) -> None:
-        """Refuse a space or a batch size here, not in the middle of the search."""
-        entry = self.config.space.get("train.batch_size", {}) if self.space else {}
-        sizes = (*entry.get("choices", ()), entry.get("high", 0))
-        if self.config.trials:
-            refuse_larger_batch(max(self.inputs.recipe.train.batch_size, *sizes), self.inputs.train)
-
-    @cached_property
-    def space(self) -> Space:
-        """What is searched; empty without trials."""
-        return search_space(self.config.space, self.inputs.recipe) if self.config.trials else {}
-
-    @cached_property
-    def lineage(self) -> dict[str, Any]:
-        """What the report begins with: the search's digest, data, network, device and precision, objective."""
-        made_on = choose_hardware(self.inputs.recipe.train).made_on if self.config.trials else None
-        return {
-            "digest": self.inputs.digest(tune=dataclasses.asdict(self.config), made_on=made_on),
-            "data": self.inputs.data,
-            "model": self.inputs.choices["model"],
-            "run": self.inputs.run_name,
+    def __init__(self, inputs: Inputs, config: TuneConfig) -> None:
+        self.inputs = inputs
+        self.config = config
+        self.space: Space = {}
+        made_on = None
+        if config.trials:
+            self.space = search_space(config.space, inputs.recipe)
+            sizes = config.space.get("train.batch_size", {})  # refused here, not in the middle of the search
+            largest = max(inputs.recipe.train.batch_size, *sizes.get("choices", ()), sizes.get("high", 0))
+            refuse_larger_batch(largest, inputs.train)
+            made_on = choose_hardware(inputs.recipe.train).made_on
+        self.lineage = {
+            "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=made_on),
+            "data": inputs.data,
+            "model": inputs.choices["model"],
+            "run": inputs.run_name,
             "made_on": made_on,
             "objective": "val_loss",
         }
-
-    @property
-    def state_key(self) -> str:
-        """The digest of the study's state; more trials or workers continue a study, so they are no part of it."""
-        continued = dataclasses.replace(self.config, trials=1, workers=1)
-        return self.inputs.digest(tune=dataclasses.asdict(continued), made_on=self.lineage["made_on"])
+        continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1)
+        self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=made_on)
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json.
@@ -90,20 +79,19 @@ class Search:
             folder: where the journal is; a study found there is continued.
             listener: its `trial` is called with each row of the report's `trials`.
         """
-        recipe, trials = self.inputs.recipe, list[FrozenTrial]()
-        own = {key: recipe.value(key) for key in self.space}
+        own = {key: self.inputs.recipe.value(key) for key in self.space}
+        trials: list[FrozenTrial] = []
         if self.config.trials:
             objective = ShortTraining(self.inputs, self.config.epochs)
             trials = search(objective, self.space, own, self.config, folder, listener)[: self.config.trials]
         best = best_trial(trials) if trials else None
         values = dict(best.params) if best else {}
+        changed = {key: value for key, value in sorted(values.items()) if value != own[key]}
         return {
             **self.lineage,
             "best": {"trial": trials.index(best), "value": best.value} if best else None,
             "values": values,
-            "overruled": {
-                key: {"config": own[key], "search": value} for key, value in sorted(values.items()) if value != own[key]
-            },
+            "overruled": {key: {"config": own[key], "search": value} for key, value in changed.items()},
             "space": {key: json.loads(distribution_to_json(distribution)) for key, distribution in self.space.items()},
             "trials": [trial_row(i, trial) for i, trial in enumerate(trials)],
         }
@@ -129,18 +117,11 @@ class ShortTraining:
 
     def __call__(self, trial: Trial, values: Mapping[str, Any]) -> float:
         """Train and score; values with which a training diverges count as pruned."""
-        inputs = self.inputs.with_values({**values, "train.epochs": self.epochs, "train.patience": 0})
+        new = self.inputs.with_values({**values, "train.epochs": self.epochs, "train.patience": 0})
         with tempfile.TemporaryDirectory() as folder:
             try:
-                fitted = fit(
-                    inputs.spec,
-                    inputs.recipe,
-                    inputs.train,
-                    inputs.val,
-                    Path(folder),
-                    callbacks=[Pruning(trial)],
-                    verbose=False,
-                )
+                faces, pruning = (new.train, new.val), [Pruning(trial)]
+                fitted = fit(new.spec, new.recipe, *faces, Path(folder), callbacks=pruning, verbose=False)
             except Diverged as error:
                 raise optuna.TrialPruned from error
         return min(row["val_loss"] for row in fitted.history)
@@ -169,21 +150,16 @@ def search(
     folder: Path,
     listener: Listener | None = None,
 ) -> list[FrozenTrial]:
-    """Run the study until it has `config.trials` ended trials; the first one has the config's own values.
+    """Run the study in `folder` until it has `config.trials` ended trials; a study found there is continued.
 
-    Args:
-        objective: what a trial does; it must be a function of the values alone.
-        space: what to search.
-        own: the config's own values, for the first trial.
-        config: how many trials, their seed, how many at once.
-        folder: where the journal is; a study found there is continued.
-        listener: its `trial` is called after each trial of the only worker.
+    The first trial has the config's own values. `objective` must be a function of the values alone; `listener.trial` is
+    called after each trial, unless there are several workers.
 
     Returns:
         the ended trials (complete or pruned) in the order of their start.
 
     Raises:
-        UserError: the journal cannot be read, or every trial failed.
+        UserError: the journal cannot be read, or no trial was completed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _cut_torn_line(folder / JOURNAL)
@@ -203,8 +179,8 @@ def search(
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The complete trial with the lowest validation loss; of equals the first."""
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    return min(complete, key=lambda t: (t.value if t.value is not None else float("inf"), t.number))
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(complete, key=lambda trial: math.inf if trial.value is None else trial.value)
 
 
 def _open(journal: Path, config: TuneConfig) -> optuna.Study:
