@@ -11,6 +11,7 @@ from mien.app.answers import Answerer
 from mien.app.clip import Watched, watch
 from mien.app.limits import AppConfig
 from mien.app.turns import Refused
+from mien.base.settings import check_settings
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import CascadeDetector, PredictConfig
 from tests.app.asking import ask, file_data, shown, upload
@@ -87,5 +88,5 @@ def test_without_a_face_it_says_so(look: Look, tmp_path: Path) -> None:
 
 
 def test_pictures_must_be_close_enough_to_follow_a_face() -> None:
-    with pytest.raises(ValueError, match=r"video_every must be at most 0\.5 seconds"):
-        AppConfig(video_every=0.6)
+    with pytest.raises(ValueError, match=r"video_every must be at most 0\.5, not 0\.6"):
+        check_settings(AppConfig(video_every=0.6))

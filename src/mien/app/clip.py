@@ -13,9 +13,8 @@ from mien.app.turns import Refused
 from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
 from mien.inference.predictor import FacePrediction
-from mien.inference.tracks import Track, Tracker
 from mien.inference.video import Frame, Video, open_video
-from mien.inference.video_annotation import PLOTTED, Timeline, timeline_figure
+from mien.inference.video_annotation import PLOTTED, Timeline, Track, Tracker, timeline_figure
 from mien.sources.detect import Detection
 
 if TYPE_CHECKING:
