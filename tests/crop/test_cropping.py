@@ -215,7 +215,7 @@ def test_the_digest_changes_with_pixels_labels_and_ids(tmp_path: Path) -> None:
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     crop_faces(table([("a.jpg", (0, 0, 40, 40), 50.0, 0)]), Shelf({"a.jpg": photo()}), CONFIG, tmp_path)
     np.save(tmp_path / "faces.npy", np.zeros((3, 16, 16, 3), np.uint8))
-    with pytest.raises(UserError, match="3 faces and 1 index rows, and crop.json says 1"):
+    with pytest.raises(UserError, match=r"3 faces and 1 index rows, and crop\.json says 1"):
         open_faces(tmp_path)
     (tmp_path / "index.parquet").unlink()
     with pytest.raises(UserError, match=r"index\.parquet is missing; `dvc repro crop`"):

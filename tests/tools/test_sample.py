@@ -14,7 +14,7 @@ import pytest
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
-from tools.sample import sample
+from tools.sample import dataset
 from tools.sample.archive import write_volumes
 from tools.sample.dataset import draw_file, draw_sample
 
@@ -119,7 +119,7 @@ def test_every_kind_of_fault_occurs(small: Path) -> None:
 
 
 def test_near_copy_is_the_same_photo_in_other_bytes() -> None:
-    number = sample.NEAR_COPY[1]
+    number = dataset.NEAR_COPY[1]
     first, second = draw_file(number - 1, 7), draw_file(number, 7)
     assert first.name != second.name and first.data != second.data
     one, two = decode(first.data), decode(second.data)
@@ -130,7 +130,7 @@ def test_near_copy_is_the_same_photo_in_other_bytes() -> None:
 
 def test_names_do_not_betray_the_labels() -> None:
     files = [draw_file(number, 7) for number in range(0, 120, 2)]
-    words = {word: label for label, pair in enumerate(sample.WORDS) for word in pair}
+    words = {word: label for label, pair in enumerate(dataset.WORDS) for word in pair}
     fits = np.mean([words[file.name.split("_")[0]] == file.faces[0].label for file in files])
     assert 0.35 < fits < 0.8
 
@@ -170,7 +170,7 @@ def test_a_broken_run_leaves_no_folder_and_the_next_one_is_whole(
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr(sample, "write_volumes", full_disk)
+        patch.setattr(dataset, "write_volumes", full_disk)
         draw_sample(tmp_path / "sample", photos=60, workers=1)
     assert not (tmp_path / "sample").exists()
     draw_sample(tmp_path / "sample", photos=60, workers=1)
