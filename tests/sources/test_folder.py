@@ -1,13 +1,16 @@
 """The source `folder` on class folders as people have them."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.folder import Folder
+from mien.sources.source import DataConfig, get_source
 from mien.sources.table import Ingested
 from tests.photosets import encode, photo, picture
 
@@ -122,6 +125,132 @@ def test_photos_of_one_class_may_be_copies(tmp_path: Path) -> None:
 
 def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
     put(tmp_path, ["happy/1.jpg"])
-    for end, form in {"png": "PNG", "webp": "WEBP", "bmp": "BMP", "TIF": "TIFF", "gif": "GIF", "ppm": "PPM"}.items():
+    forms = {"png": "PNG", "webp": "WEBP", "bmp": "BMP", "TIF": "TIFF", "gif": "GIF", "ppm": "PPM"}
+    for end, form in (forms | {"jfif": "JPEG", "jpe": "JPEG"}).items():
         (tmp_path / f"happy/a.{end}").write_bytes(encode(picture(), form))
-    assert len(Folder().ingest(tmp_path).faces) == 7
+    assert len(Folder().ingest(tmp_path).faces) == 9
+
+
+@pytest.mark.parametrize(
+    ("files", "class_names", "says"),
+    [
+        (["angry/1.jpg", "wut/2.jpg"], {}, r"holds wut/, which is no known expression; .*class_names: \{wut: happy\}"),
+        (["angry/1.jpg", "wut/2.jpg", "x/3.jpg"], {}, r"holds wut/, x/, which are no known"),
+        (
+            ["anger/1.jpg", "angry/2.jpg"],
+            {},
+            r"anger/ and angry/ in .* mean the same class, angry; join.*\{angry: angry\}",
+        ),
+        (["sad/1.jpg", "Sad/2.jpg"], {}, r"Sad/ and sad/ in .* mean the same class, sad"),
+        (["3/1.jpg", "happy/2.jpg", "0/0.jpg"], {}, r"3/ and happy/ in .* mean the same class, happy"),
+        (["val/sad/1.jpg", "valid/sad/2.jpg"], {}, r"val/ and valid/ in .* mean the same part, val; join"),
+        (["1/1.jpg", "2/2.jpg"], {}, r"1/, 2/ in .* are no numbers of FER2013, which begin with 0"),
+        (["0/1.jpg", "7/2.jpg"], {}, r"holds 7/, which is no known expression"),
+        (["train/sad/1.jpg", "sad/2.jpg"], {}, r"sad is beside train/; .*move it into one"),
+        (["train/sad/1.jpg", "more/2.jpg"], {}, r"more is beside train/; .*class_names: \{more: null\}"),
+        (["sad/train/1.jpg", "happy/train/1.jpg"], {}, r"happy/train has the name of a part and lies in .* happy/"),
+        (["sad/happy/1.jpg"], {}, r"sad/happy has the name of an expression and lies in .* sad/; the order is"),
+        (["fer/train/sad/1.jpg"], {}, r"holds fer/, which is no .*; fer/ holds train/: move what is in it up to "),
+        (["fer/photos/1.jpg", "x.jpg"], {}, r"holds fer/, which is no known expression"),
+        (["1.jpg"], {}, r"holds no class folder such as angry/ or train/angry/; it holds no folder"),
+        (["train/sad/1.jpg", "test/1.jpg"], {}, r"test holds no class folder such as angry/; .*\{test: null\}"),
+        (["sad/1.txt"], {}, r"no usable photo \(1 were set aside; the first: sad/1.txt: the name does not end"),
+        (["sad/1.jpg"], {"sda": "happy"}, r"class_names: sda: there is no such folder in"),
+    ],
+)
+def test_what_could_be_misunderstood_is_refused(
+    tmp_path: Path, files: list[str], class_names: dict[str, str | None], says: str
+) -> None:
+    put(tmp_path, files)
+    with pytest.raises(UserError, match=says):
+        Folder(class_names=class_names).ingest(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no folder .*gone; put the data set there"):
+        Folder().ingest(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"class_names": {"wut": "angri"}},
+            r"data set mine: options: class_names: wut: 'angri' is no expression",
+        ),
+        ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
+        ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
+        ({"classes": {}}, r"options: there is no key .classes. .*class_names, conflicting_labels"),
+    ],
+)
+def test_wrong_options_name_the_data_set(options: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        get_source(DataConfig(name="mine", source="folder", path="data/mine", options=options))
+
+
+def test_every_file_is_a_face_or_a_problem(tmp_path: Path) -> None:
+    put(tmp_path, ["train/sad/1.jpg", "train/happy/2.jpg", "test/sad/3.jpg"])
+    odd = ["train/sad/Thumbs.db", "train/sad/.DS_Store", "train/happy/list.txt", "train/happy/._2.jpg", "README.md"]
+    put(tmp_path, [*odd, "train/5.jpg", "train/happy/photo", "__MACOSX/train/1.jpg", ".git/a", ".git/b/c"])
+    (tmp_path / "test/disgust").mkdir()
+    os.mkfifo(tmp_path / "train/sad/pipe.jpg")
+    ingested = Folder().ingest(tmp_path)
+    assert sorted(labels(ingested)) == ["test/sad/3.jpg", "train/happy/2.jpg", "train/sad/1.jpg"]
+    not_photos = [*odd, "train/happy/photo", "train/sad/pipe.jpg", "__MACOSX", ".git"]
+    assert problems(ingested) == {
+        **dict.fromkeys(not_photos, "not_a_photo"),
+        "train/5.jpg": "no_class",
+        "test/disgust": "empty_folder",
+    }
+    by_path = ingested.problems.set_index("where")
+    assert by_path.loc[".git", "detail"] == "a hidden folder with 2 files"
+    assert by_path.loc["train/happy/list.txt", "label"] == "happy"
+    assert by_path.loc["test/disgust", "label"] == "disgust"
+
+
+def test_links_that_lead_out_are_set_aside_and_linked_folders_refused(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    put(root, ["sad/1.jpg", "happy/1.jpg"])
+    (tmp_path / "secret.jpg").write_bytes(photo(seed=9))
+    (root / "sad/out.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "sad/gone.jpg").symlink_to(root / "sad/nothing.jpg")
+    (root / "sad/within.jpg").symlink_to("1.jpg")
+    ingested = Folder().ingest(root)
+    assert problems(ingested) == {"sad/out.jpg": "link_outside", "sad/gone.jpg": "missing_photo"}
+    assert "sad/within.jpg" in labels(ingested)
+    for link in ("sad/loop", "fear"):
+        (root / link).symlink_to(root / "happy")
+        with pytest.raises(UserError, match=rf"{link} is a link to a folder; put the folder itself there"):
+            Folder().ingest(root)
+        (root / link).unlink()
+
+
+def test_a_linked_data_set_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "there", ["sad/1.jpg", "happy/1.jpg"])
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    assert len(Folder().ingest(tmp_path / "here").faces) == 2
+
+
+def test_names_that_are_no_text_are_set_aside(tmp_path: Path) -> None:
+    put(tmp_path, ["sad/1.jpg"])
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/sad/\xff.jpg")).write_bytes(photo(seed=3))
+    (tmp_path / "sad" / "..\\..\\x.jpg").write_bytes(photo(seed=4))
+    ingested = Folder().ingest(tmp_path)
+    assert problems(ingested) == {"sad/\\udcff.jpg": "malformed_name", "sad/..\\..\\x.jpg": "malformed_name"}
+    ingested.problems.to_csv(tmp_path / "problems.csv")  # as the stage writes it
+
+
+def test_a_photo_under_two_classes_is_set_aside_everywhere(tmp_path: Path) -> None:
+    put(tmp_path, ["train/sad/1.jpg", "train/fear/2.jpg", "test/happy/3.jpg", "test/sad/4.jpg"])
+    for name in ("train/sad/5.jpg", "test/fear/6.jpg", "test/fear/7.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((tmp_path / "test/happy/3.jpg").read_bytes())
+    ingested = Folder().ingest(tmp_path)
+    assert sorted(labels(ingested)) == ["test/sad/4.jpg", "train/fear/2.jpg", "train/sad/1.jpg"]
+    copies = ["test/fear/6.jpg", "test/fear/7.jpg", "test/happy/3.jpg", "train/sad/5.jpg"]
+    assert problems(ingested) == dict.fromkeys(copies, "conflicting_labels")
+    row = ingested.problems.set_index("where").loc["train/sad/5.jpg"]
+    assert (row["label"], row["face_id"]) == ("sad", "train/sad/5.jpg")
+    assert row["detail"] == "the same photo as test/fear/6.jpg, test/fear/7.jpg, test/happy/3.jpg, under another class"
+    kept = Folder(conflicting_labels="keep").ingest(tmp_path)
+    assert len(kept.faces) == 7 and kept.problems.empty

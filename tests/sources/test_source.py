@@ -15,7 +15,7 @@ def data_set(source: str, **options: object) -> DataConfig:
 
 def test_a_module_is_a_source_where_it_says_so() -> None:
     assert "expw" in source_names()
-    assert not {"archive", "drawing", "photos", "protocol"} & set(source_names())
+    assert not {"archive", "photos", "table"} & set(source_names())
 
 
 @pytest.mark.parametrize("name", source_names())
@@ -32,7 +32,7 @@ def test_every_data_set_gets_its_source(file: Path) -> None:
     assert (data.name, data.path) == (file.stem, f"data/{file.stem}")
 
 
-@pytest.mark.parametrize("name", ["imagenet", "archive", "drawing", "", "expw.ExpW", "../expw"])
+@pytest.mark.parametrize("name", ["imagenet", "archive", "", "expw.ExpW", "../expw"])
 def test_an_unknown_source_names_those_there_are(name: str) -> None:
     with pytest.raises(UserError, match=rf"source '{name}' is unknown; the sources are .*expw"):
         get_source(data_set(name))
