@@ -6,7 +6,7 @@ from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import opened
+from mien.base.records import read_out
 from mien.base.state import state_folder
 from pipelines.compose import Config
 
@@ -22,12 +22,12 @@ def run(config: Config, listener: Listener) -> None:
     from mien.sources.source import get_source
     from mien.sources.table import FACES_DTYPES
 
-    faces = opened(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
-    problems = opened(
+    faces = read_out(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
+    problems = read_out(
         INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY
     )
     classes = tuple(
-        opened(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), REMEDY)["label"]
+        read_out(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), REMEDY)["label"]
     )
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.base.classes import PARTS
 from mien.base.errors import UserError
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import opened, read_record
+from mien.base.records import read_out, read_record
 from pipelines.compose import Config
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mien.reporting.evaluation_page import Background
 
 FACES: Final = Path("build/crop")
-PARTS: Final = Path("build/split")
+SPLIT: Final = Path("build/split")
 MODEL: Final = Path("build/train")
 SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
 
@@ -38,7 +39,7 @@ def run(config: Config, listener: Listener) -> None:
     packed = open_faces(FACES)
     lineage = read_lineage(MODEL)
     _belong_together(lineage, packed.digest)
-    parts = {name: opened(PARTS / f"{name}.parquet", pd.read_parquet, SPLIT_ANEW) for name in ("train", "val", "test")}
+    parts = {name: read_out(SPLIT / f"{name}.parquet", pd.read_parquet, SPLIT_ANEW) for name in PARTS}
     evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
     pixels = packed.pixels[np.asarray(parts["test"]["row"])]
     with Outs("evaluate") as outs:
@@ -57,7 +58,7 @@ def run(config: Config, listener: Listener) -> None:
 
 def _belong_together(lineage: dict[str, Any], faces: str) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
-    split = read_record(PARTS / "split.json", {"digest": str}, SPLIT_ANEW)["digest"]
+    split = read_record(SPLIT / "split.json", {"digest": str}, SPLIT_ANEW)["digest"]
     for what, trained, here in (
         ("faces", lineage["data_digest"], faces),
         ("split", lineage["split_digest"], split),
@@ -74,7 +75,7 @@ def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) ->
 
     from mien.reporting.evaluation_page import Background, class_counts
 
-    quarantine = opened(
+    quarantine = read_out(
         FACES / "quarantine.csv",
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
         "`dvc repro crop` writes it anew",

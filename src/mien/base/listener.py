@@ -1,4 +1,4 @@
-"""Listener of long work: what a training or a search tells whoever follows it, such as live tracking.
+"""Listener protocol: how a training or a search reports its progress, for example to live tracking.
 
 Stages that decide numbers call a `Listener` and know nothing of who listens; `pipelines/__main__.py` passes one in.
 """
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class Listener(Protocol):
-    """Told of each step as it happens. No method may raise, or keep the work waiting."""
+    """Called at each step as it happens. No method may raise, or keep the work waiting."""
 
     def started(self, lineage: Mapping[str, Any]) -> None:
         """The work begins; `lineage` says what its numbers depend on."""

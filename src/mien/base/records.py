@@ -1,4 +1,4 @@
-"""Files in which one stage or version of mien tells another what it did: read, and refused where they are otherwise.
+"""Records: small JSON and YAML files that one stage writes and another stage, or another version of mien, reads.
 
 They carry no version number: a record of an older mien lacks a key, one of a newer mien has a key too many, and either
 is named.
@@ -28,19 +28,13 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
     Args:
         file: what to read; its suffix says which of the two it is.
         keys: the keys that are needed, each with its kind; `object` is any.
-        remedy: what would be right, as the end of a sentence, such as "`dvc repro train` writes it anew".
+        remedy: what would be right, as the end of a sentence, such as "run `dvc repro train` again".
         closed: whether another key is refused too.
 
     Raises:
         UserError: there is no such file, or it holds something else; file and key are named.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = _from_yaml(text) if file.suffix == ".yaml" else json.loads(text)
-    except FileNotFoundError as error:
-        raise UserError(f"{file} is missing; {remedy}.") from error
-    except ValueError as error:
-        raise UserError(f"{file} is damaged ({_first_line(error)}); {remedy}.") from error
+    content = read_out(file, _parse, remedy)
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold a mapping, and holds {_shown(content)}; {remedy}.")
     for key, kind in keys.items():
@@ -49,15 +43,13 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
         if not _is(content[key], kind):
             raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {_shown(content[key])}; {remedy}.")
     if closed and (unknown := [key for key in content if key not in keys]):
-        raise UserError(
-            f"{file} has {unknown[0]}, which this version of mien does not know: a newer one wrote it; "
-            f"install that one, or {remedy}."
-        )
+        newer = f"{file} has {unknown[0]}, which this version of mien does not know"
+        raise UserError(f"{newer}: a newer one wrote it; install that one, or {remedy}.")
     return content
 
 
-def opened(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
-    """What `reader` makes of a table or an array that a stage wrote.
+def read_out(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
+    """What `reader` makes of a file that a stage wrote, such as a table or an array.
 
     Raises:
         UserError: there is no such file, or it holds something else.
@@ -67,11 +59,15 @@ def opened(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
     except FileNotFoundError as error:
         raise UserError(f"{file} is missing; {remedy}.") from error
     except (ValueError, EOFError) as error:
-        raise UserError(f"{file} is damaged ({_first_line(error)}); {remedy}.") from error
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"{file} is damaged ({reason}); {remedy}.") from error
 
 
-def _from_yaml(text: str) -> Any:
-    import yaml  # `mien --help` does not wait for it
+def _parse(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".yaml":
+        return json.loads(text)
+    import yaml  # commands that read no YAML do not wait for it
 
     try:
         return yaml.safe_load(text)
@@ -88,7 +84,3 @@ def _is(value: Any, kind: type) -> bool:
 def _shown(value: Any) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

@@ -162,8 +162,6 @@ def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
     try:
         text = file.read_text(encoding="utf-8")
         content = YAML(typ="safe").load(text)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {name}; it must be {wanted}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import opened, read_record
+from mien.base.records import read_out, read_record
 from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 COLUMNS = (
@@ -46,8 +46,8 @@ def open_faces(folder: Path) -> PackedFaces:
         UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
     """
     spec = read_record(folder / SPEC, SPEC_KEYS, REMEDY, closed=True)
-    pixels = opened(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
-    index = opened(folder / INDEX, pd.read_parquet, REMEDY)
+    pixels = read_out(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
+    index = read_out(folder / INDEX, pd.read_parquet, REMEDY)
     if not len(pixels) == len(index) == spec["n"]:
         raise UserError(
             f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."

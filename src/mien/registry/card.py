@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.records import opened, read_record
+from mien.base.records import read_out, read_record
 from mien.evaluation.slices import Slice, Slices, slice_accuracy
 from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
@@ -72,8 +72,8 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
 
 def _slices(candidate: Candidate, predictions: Path) -> Slices:
     """Accuracy within classes, face sizes and detector confidences, on the whole test set."""
-    index = opened(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
-    answers = opened(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), EVALUATE_ANEW)
+    index = read_out(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
+    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), EVALUATE_ANEW)
     predicted = answers.set_index("face_id")["predicted"].reindex(index["face_id"].astype(str))
     classes = {name: number for number, name in enumerate(candidate.spec.classes)}
     return slice_accuracy(index, predicted.map(classes).to_numpy(dtype=np.float64), n=RESAMPLES)

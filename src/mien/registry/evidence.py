@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import opened
+from mien.base.records import read_out
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
@@ -60,9 +60,9 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     Raises:
         UserError: the two do not belong together, or every test face has a copy in training.
     """
-    faces = opened(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
+    faces = read_out(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
     kinds = {"face_id": str, "image": str, "group": str}
-    answers = opened(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it anew")
+    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it anew")
     if set(faces["face_id"].astype(str)) != set(answers["face_id"]) or len(faces) != len(answers):
         raise UserError(
             f"{predictions} and {split / 'test.parquet'} name other faces; `dvc repro evaluate` makes them agree."

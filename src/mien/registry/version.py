@@ -23,7 +23,7 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.errors import UserError
-from mien.base.records import opened, read_record
+from mien.base.records import read_out, read_record
 from mien.models.graph import model_identity
 from mien.models.spec import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
 from mien.runtime.decode import LIMITS
@@ -101,7 +101,7 @@ def training_faces(split: Path) -> pd.DataFrame:
         UserError: the split is missing or damaged.
     """
     parts = [
-        opened(split / f"{part}.parquet", _digests, "`dvc repro split` writes it anew").assign(part=part)
+        read_out(split / f"{part}.parquet", _digests, "`dvc repro split` writes it anew").assign(part=part)
         for part in ("train", "val")
     ]
     return pd.concat(parts, ignore_index=True)
@@ -113,7 +113,7 @@ def read_training_faces(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: the list is missing or damaged.
     """
-    return opened(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model anew")
+    return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model anew")
 
 
 def _digests(file: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import opened, read_record
+from mien.base.records import read_out, read_record
 from mien.base.state import code_digest, digest
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.networks import trainable_parameters
@@ -92,7 +92,7 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
 
 def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
     file = base / SPLIT / f"{name}.parquet"
-    part = opened(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
+    part = read_out(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.classes))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
