@@ -5,7 +5,7 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.sources.archive import find_volumes, list_files, unpack
-from tests.photosets import photo, split_archive, write_archive
+from tests.photosets import photo, write_archive
 
 PHOTOS = {f"{i}.jpg": photo(seed=i) for i in range(4)}
 VOLUME = 2000
@@ -143,9 +143,3 @@ def test_an_archive_larger_than_the_disk_is_refused(tmp_path: Path, monkeypatch:
     assert volumes
     with pytest.raises(UserError, match=r"10 free"):
         unpack(volumes, tmp_path / "unpacked")
-
-
-def test_split_archive_of_the_test_helper_is_lossless(tmp_path: Path) -> None:
-    (whole,) = write_archive(tmp_path, PHOTOS)
-    content = whole.read_bytes()
-    assert b"".join(file.read_bytes() for file in split_archive(whole, 1000)) == content

@@ -17,9 +17,11 @@ from mien.base.errors import UserError
 from tools.sample import dataset
 from tools.sample.archive import write_volumes
 from tools.sample.dataset import draw_file, draw_sample
+from tools.sample.photo import draw_photo
 
 # Of 60 photos with seed 7. When the drawing changes on purpose, draw the sample again, `dvc add` it
 # and put the new value here; when it changes by itself, data.dvc no longer says what a clone draws.
+# The digest guards every line of the drawing.
 DIGEST = "aa10f5fac97ddedf11bab4dddd72403b145bc5ce0eba989dbb2678916edcabc1"
 PINNED = {"numpy": "2.4.6", "opencv-python-headless": "4.14.0.94", "py7zr": "1.1.4"}
 
@@ -64,6 +66,12 @@ def test_bytes_are_those_that_data_dvc_was_made_from(small: Path) -> None:
     for name, data in sorted(contents(small).items()):
         digest.update(name.encode() + data)
     assert digest.hexdigest() == DIGEST
+
+
+@pytest.mark.parametrize("labels", [[], [7], [0, -1]])
+def test_labels_that_are_none_are_refused(labels: list[int]) -> None:
+    with pytest.raises(ValueError, match="EXPRESSIONS"):
+        draw_photo(np.random.default_rng(0), labels)
 
 
 def test_photos_of_the_archive_are_those_of_the_list(small: Path) -> None:
