@@ -1,64 +1,49 @@
-"""Measure the trained network on the test set: `python -m pipelines evaluate evaluate=standard`."""
+"""Stage evaluate: measure the trained network on the test set: `python -m pipelines evaluate evaluate=standard`."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from mien.base.classes import PARTS
+import pandas as pd
+
 from mien.base.errors import UserError
 from mien.base.files import Outs
 from mien.base.listener import Listener
 from mien.base.records import read_out, read_record
+from mien.crop.packed import open_faces
+from mien.evaluation import tables
+from mien.evaluation.scoring import evaluate_model
+from mien.models.spec import read_lineage
+from mien.models.weights import load_model
 from pipelines.compose import Config
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from mien.evaluation.scoring import Evaluation
-    from mien.reporting.evaluation_page import Background
-
-FACES: Final = Path("build/crop")
-SPLIT: Final = Path("build/split")
+PARTS: Final = Path("build/split")
 MODEL: Final = Path("build/train")
-SPLIT_ANEW: Final = "`dvc repro split` writes it anew"
+REMEDY: Final = "`dvc repro split` writes it anew"
 
 
 def run(config: Config, listener: Listener) -> None:
-    """Open the test set, and write what was measured: numbers, tables, figures, the report, the temperature."""
-    import numpy as np
-    import pandas as pd
-
-    from mien.crop.packed import open_faces
-    from mien.evaluation.scoring import evaluate_model
-    from mien.models.spec import read_lineage
-    from mien.models.weights import load_model
-    from mien.reporting.evaluation_page import between
-    from mien.training.hardware import hardware_mismatch
-
+    """Open the test set, and write what was measured: numbers, tables, the temperature."""
     model, _ = load_model(MODEL)
-    packed = open_faces(FACES)
+    packed = open_faces(Path("build/crop"))
     lineage = read_lineage(MODEL)
-    _belong_together(lineage, packed.digest)
-    parts = {name: read_out(SPLIT / f"{name}.parquet", pd.read_parquet, SPLIT_ANEW) for name in PARTS}
-    evaluation = evaluate_model(model, packed, parts["val"], parts["test"], config.evaluate)
-    pixels = packed.pixels[np.asarray(parts["test"]["row"])]
+    _refuse_other_split(lineage, packed.digest)
+    val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, REMEDY) for name in ("val", "test"))
+    evaluation = evaluate_model(model, packed, val, test, config.evaluate)
     with Outs("evaluate") as outs:
-        _write(evaluation, _background(lineage, parts, len(packed.classes)), pixels, outs)
-    accuracy = evaluation.whole.intervals.overall["accuracy"]
-    print(
-        f"evaluate: accuracy {accuracy.value:.3f} ({between(accuracy)}) on "
-        f"{evaluation.whole.faces:,} faces of {evaluation.whole.photos:,} photos; see reports/report.html"
-    )
-    if unlike := hardware_mismatch(lineage):
-        print(f"  {unlike}")
-    from mien.tracking.publish import publish
-
-    publish(Path.cwd())
+        folder = outs.folder("build/evaluate")
+        tables.write_numbers(evaluation, folder)
+        tables.write_json(tables.temperature(evaluation), folder / "temperature.json")
+        tables.write_json(tables.metrics(evaluation, lineage), outs.path("reports/metrics.json"))
+        evaluation.predictions.table.to_csv(outs.path("reports/predictions.csv"), index=False)
+        tables.confusion(evaluation).to_csv(outs.path("reports/confusion.csv"), index=False)
+    whole = evaluation.whole
+    accuracy = whole.intervals.overall["accuracy"].text()
+    print(f"evaluate: accuracy {accuracy} on {whole.faces:,} faces of {whole.photos:,} photos")
 
 
-def _belong_together(lineage: dict[str, Any], faces: str) -> None:
+def _refuse_other_split(lineage: dict[str, Any], faces: str) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
-    split = read_record(SPLIT / "split.json", {"digest": str}, SPLIT_ANEW)["digest"]
+    split = read_record(PARTS / "split.json", {"digest": str}, REMEDY)["digest"]
     for what, trained, here in (
         ("faces", lineage["data_digest"], faces),
         ("split", lineage["split_digest"], split),
@@ -68,37 +53,3 @@ def _belong_together(lineage: dict[str, Any], faces: str) -> None:
                 f"the model in {MODEL} was trained with {what} {trained[:12]}, and the {what} here are {here[:12]}; "
                 "`dvc repro evaluate` trains it on these first."
             )
-
-
-def _background(lineage: dict[str, Any], parts: dict[str, Any], classes: int) -> "Background":
-    import pandas as pd
-
-    from mien.reporting.evaluation_page import Background, class_counts
-
-    quarantine = read_out(
-        FACES / "quarantine.csv",
-        lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
-        "`dvc repro crop` writes it anew",
-    )
-    return Background(lineage, {name: class_counts(part["label"], classes) for name, part in parts.items()}, quarantine)
-
-
-def _write(evaluation: "Evaluation", background: "Background", pixels: "np.ndarray", outs: Outs) -> None:
-    from mien.evaluation import tables
-    from mien.reporting.contact_sheets import draw_confused, draw_figures
-    from mien.reporting.evaluation_page import render_report
-    from mien.reporting.style import DARK
-
-    light = draw_figures(evaluation)
-    folder = outs.folder("reports/evaluate")
-    for name, png in {**light, **draw_confused(evaluation, pixels)}.items():
-        (folder / f"{name}.png").write_bytes(png)
-    html = render_report(evaluation, background, light, draw_figures(evaluation, DARK), pixels)
-    outs.path("reports/report.html").write_text(html, encoding="utf-8")
-    tables.predictions(evaluation).to_csv(outs.path("reports/predictions.csv"), index=False)
-    tables.confusion(evaluation).to_csv(outs.path("reports/confusion.csv"), index=False)
-    for name, content in (
-        ("reports/metrics.json", tables.metrics(evaluation, background.lineage)),
-        ("build/evaluate/temperature.json", tables.temperature(evaluation)),
-    ):
-        outs.path(name).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

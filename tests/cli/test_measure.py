@@ -11,9 +11,9 @@ import pytest
 
 from mien.tracking.store import connect
 from tests.cli.conftest import Command
-from tests.comparison.conftest import STRONG, WEAK, id_of, store
-from tests.crossdata.conftest import bars, plant_training_face, write_folders
-from tests.labels.conftest import cropped, turn_labels
+from tests.evaluation.labelled import cropped, turn_labels
+from tests.evaluation.other_data import bars, plant_training_face, write_folders
+from tests.inference.two_runs import STRONG, WEAK, id_of, store
 from tests.pipelines.workspace import ROOT
 
 __all__ = ["bars", "cropped", "store"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mien.evaluation.scoring import EvaluateConfig, Evaluation, evaluate_logits
-from tests.evaluation.drawing import drawn, index_of
+from mien.evaluation.scoring import EvaluateConfig, Evaluation
+from tests.evaluation.drawing import drawn, evaluate_logits, index_of
 
 
 @pytest.fixture

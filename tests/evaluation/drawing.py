@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from mien.base.classes import N_EXPRESSIONS
+from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.runtime.session import softmax
 
 
@@ -22,6 +24,13 @@ def calibrated(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     logits = 2 * generator.normal(size=(n, 7))
     labels = (softmax(logits).cumsum(axis=1) > generator.uniform(size=(n, 1))).argmax(axis=1)
     return labels, logits
+
+
+def evaluate_logits(
+    val_logits: np.ndarray, val_labels: np.ndarray, logits: np.ndarray, index: pd.DataFrame, config: EvaluateConfig
+) -> Evaluation:
+    """What the stage does once the model has answered."""
+    return measure_logits(fit_temperature(val_logits, val_labels), logits, index, config)
 
 
 def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFrame:

@@ -4,7 +4,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
 from mien.base.errors import UserError
-from mien.evaluation.calibration import expected_calibration_error, fit_temperature, reliability
+from mien.evaluation.calibration import fit_temperature, reliability
+from mien.evaluation.measures import measure
 from mien.runtime.session import softmax
 from tests.evaluation.drawing import calibrated, drawn
 
@@ -67,10 +68,10 @@ def test_reliability_by_hand():
     assert table.confidence[2:] == pytest.approx([0.55, 0.65, 1.0])
     assert table.accuracy[2:] == pytest.approx([1.0, 0.0, 1.0])
     assert np.isnan(table.accuracy[:2]).all()
-    assert expected_calibration_error([0, 1, 0, 0], probabilities, 5) == pytest.approx((2 * 0.45 + 0.65 + 0) / 4)
+    assert measure([0, 1, 0, 0], probabilities, 5)["ece"] == pytest.approx((2 * 0.45 + 0.65 + 0) / 4)
 
 
 def test_calibrated_probabilities_have_a_small_error_and_sharpened_ones_a_large_one():
     labels, logits = calibrated(20_000)
-    assert expected_calibration_error(labels, softmax(logits)) < 0.02
-    assert expected_calibration_error(labels, softmax(5 * logits)) > 0.15
+    assert measure(labels, softmax(logits))["ece"] < 0.02
+    assert measure(labels, softmax(5 * logits))["ece"] > 0.15

@@ -1,4 +1,4 @@
-"""The stage evaluate on a small workspace with a real network of random weights."""
+"""The stages evaluate and report on a small workspace with a real network of random weights."""
 
 import hashlib
 import json
@@ -19,13 +19,18 @@ from tests.evaluation.drawing import LINEAGE, index_of
 
 ARGUMENTS = ["evaluate=standard", "evaluate.bootstrap=100"]
 OUTS = (
+    "build/evaluate/evaluation.json",
     "build/evaluate/temperature.json",
     "reports/metrics.json",
     "reports/predictions.csv",
     "reports/confusion.csv",
+)
+DRAWN = (
     "reports/report.html",
-    *(f"reports/evaluate/{name}.png" for name in ("confusion", "confusion_by_class", "confused", "per_class")),
-    *(f"reports/evaluate/{name}.png" for name in ("reliability", "slices")),
+    "reports/figures/train/curves.png",
+    *(f"reports/figures/crop/contact_{name}.png" for name in EXPRESSIONS),
+    *(f"reports/figures/evaluate/{name}.png" for name in ("confusion", "confusion_by_class", "errors", "per_class")),
+    *(f"reports/figures/evaluate/{name}.png" for name in ("reliability", "slices")),
 )
 
 
@@ -43,6 +48,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
     save_model(spec.build(), spec, tmp_path / "build/train")
     (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
+    (tmp_path / "build/train/history.csv").write_text(
+        "epoch,train_loss,val_loss,val_accuracy,val_macro_f1\n0,2,2,0,0\n"
+    )
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/train.json").write_text('{"best_epoch": 0}')
+    (tmp_path / "reports/tune.json").write_text('{"trials": [], "space": {}}')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -59,45 +70,41 @@ def _write_crop(folder: Path, index: pd.DataFrame) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "quarantine.csv", index=False)
 
 
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The outs that were there when the tracking store was called; the store has its own tests."""
-    calls: list[list[str]] = []
-
-    def record(root: Path) -> None:
-        calls.append([name for name in OUTS if (root / name).is_file()])
-
-    monkeypatch.setattr("mien.tracking.publish.publish", record)
-    return calls
+def digests(root: Path, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}
 
 
-def digests(root: Path) -> dict[str, str]:
-    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in OUTS}
-
-
-def test_the_stage_writes_its_outs_twice_the_same_and_publishes_at_last(workspace, published, capsys):
+def test_evaluate_writes_numbers_and_no_picture_twice_the_same(workspace, capsys):
     run_stage("evaluate", ARGUMENTS)
-    first = digests(workspace)
+    first = digests(workspace, OUTS)
     run_stage("evaluate", ARGUMENTS)
-    assert digests(workspace) == first
-    assert published == [list(OUTS)] * 2
+    assert digests(workspace, OUTS) == first
+    assert not [file for file in (workspace / "reports").rglob("*") if file.suffix in (".png", ".html")]
     metrics = json.loads((workspace / "reports/metrics.json").read_text())
     predictions = pd.read_csv(workspace / "reports/predictions.csv")
     assert metrics["n"] == len(predictions) == 21
     assert metrics["accuracy"]["value"] == pytest.approx(predictions["correct"].mean(), abs=1e-6)
     assert set(pd.read_csv(workspace / "reports/confusion.csv")["actual"]) == set(EXPRESSIONS)
     assert predictions["face_id"].tolist() == [f"f{i}" for i in range(63, 84)]
-    report = (workspace / "reports/report.html").read_text(encoding="utf-8")
-    assert "photo missing" in report
-    assert str(workspace) not in report
     assert f"accuracy {metrics['accuracy']['value']:.3f}" in capsys.readouterr().out
 
 
+def test_report_draws_from_the_outs_twice_the_same(workspace):
+    run_stage("evaluate", ARGUMENTS)
+    run_stage("report", ["data=expw"])
+    first = digests(workspace, DRAWN)
+    run_stage("report", ["data=expw"])
+    assert digests(workspace, DRAWN) == first
+    assert not list((workspace / "reports/figures/tune").iterdir())  # there was no search
+    report = (workspace / "reports/report.html").read_text(encoding="utf-8")
+    assert "photo missing" in report
+    assert str(workspace) not in report
+
+
 @pytest.mark.parametrize(("file", "says"), [("build/split/split.json", "split"), ("build/crop/crop.json", "faces")])
-def test_a_network_of_another_split_or_other_faces_is_not_measured(workspace, published, file, says):
+def test_a_network_of_another_split_or_other_faces_is_not_measured(workspace, file, says):
     other = {**json.loads((workspace / file).read_text()), "digest": "00" * 32}
     (workspace / file).write_text(json.dumps(other))
     with pytest.raises(UserError, match=f"was trained with {says} .* 000000000000"):
         run_stage("evaluate", ARGUMENTS)
-    assert not (workspace / "reports").exists()
-    assert published == []
+    assert not (workspace / "reports/metrics.json").exists()

@@ -24,6 +24,7 @@ from mien.registry.evidence import Evidence
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.registry.version import Candidate
+from mien.reporting.images import face_png
 from mien.sources.photos import FolderPhotos
 from mien.sources.source import DataConfig
 from mien.sources.table import faces_table
@@ -112,7 +113,7 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
     (root / "build/train/history.csv").write_text("epoch,val_loss\n0,1.5\n1,1.25\n")
     (root / "build/evaluate/temperature.json").write_text(json.dumps(tables.temperature(evaluation)))
     (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, lineage)))
-    tables.predictions(evaluation).to_csv(root / "reports/predictions.csv", index=False)
+    evaluation.predictions.table.to_csv(root / "reports/predictions.csv", index=False)
 
 
 def copied(workspace: Path, root: Path) -> Path:
@@ -154,16 +155,10 @@ def versions() -> list[int]:
     return sorted(int(v.version) for v in connect().search_model_versions(f"name = '{NAME}'"))
 
 
-def encode(face: np.ndarray) -> bytes:
-    """A face (H, W, C) uint8 as a PNG file, without loss."""
-    pixels = face if face.shape[2] == 1 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".png", pixels)[1].tobytes())
-
-
 def photos_of(root: Path, n: int) -> tuple[pd.DataFrame, list[str]]:
     """The first n packed test faces as PNG bytes, and what the evaluation predicted for them."""
     test = pd.read_parquet(root / "build/split/test.parquet").head(n)
     predicted = pd.read_csv(root / "reports/predictions.csv").head(n)["predicted"].tolist()
     pixels = open_faces(root / "build/crop").pixels[test["row"].to_numpy()]
     assert set(predicted) <= set(EXPRESSIONS)
-    return pd.DataFrame({"image": [encode(face) for face in pixels]}), predicted
+    return pd.DataFrame({"image": [face_png(face) for face in pixels]}), predicted

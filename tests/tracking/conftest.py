@@ -47,13 +47,13 @@ TUNE = {
 @pytest.fixture
 def trained(checkout: Path) -> Path:
     """The checkout after tune, train and evaluate."""
-    for folder in ("build/train", "build/evaluate", "reports/evaluate"):
+    for folder in ("build/train", "build/evaluate", "reports/figures/evaluate"):
         (checkout / folder).mkdir(parents=True)
     (checkout / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
     (checkout / "build/train/history.csv").write_text("epoch,val_loss,val_accuracy\n0,1.5,0.4\n1,1.25,\n")
     (checkout / "reports/metrics.json").write_text(json.dumps(METRICS))
     (checkout / "reports/tune.json").write_text(json.dumps(TUNE))
     (checkout / "reports/report.html").write_text("<p>report</p>")
-    (checkout / "reports/evaluate/confusion.png").write_bytes(b"png")
+    (checkout / "reports/figures/evaluate/confusion.png").write_bytes(b"png")
     (checkout / "dvc.lock").write_text("stages: {}\n")
     return checkout

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mien.training.hardware import fastest_precision, hardware_mismatch, hardware_words, has_gpu
+from mien.models.spec import hardware_words
+from mien.training.hardware import fastest_precision, hardware_mismatch, has_gpu
 
 DEVICE = "gpu" if has_gpu() else "cpu"
 PRECISION = fastest_precision(DEVICE)

@@ -52,7 +52,7 @@ def evaluate(
     """
     from mien.evaluation.other_data import PART_OPTIONS, cut_faces, evaluate_elsewhere, refuse_own_data
     from mien.inference.address import open_measured
-    from mien.reporting.evaluation_page import write_cross
+    from mien.reporting.study_reports import write_cross_evaluation
     from mien.tracking.publish import publish_cross
     from mien.tracking.store import use_store
 
@@ -62,14 +62,14 @@ def evaluate(
     settings = _settings(root, ("data", "crop", "evaluate"), data=data)
     use_store(root)
     with advice_without_champion():
-        measured = open_measured(model or champion(root, None))
+        measured = open_measured(model or champion(root, None)).known
     refuse_own_data(measured, settings["data"])
     with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
-        spec = measured.loaded.spec
-        faces = cut_faces(settings["data"], spec, part, settings["crop"], root, Path(scratch))
+        faces = cut_faces(settings["data"], measured.spec, part, settings["crop"], root, Path(scratch))
         cross = evaluate_elsewhere(measured, settings["data"], faces, settings["evaluate"])
-        folder = out or root / "reports" / "cross" / f"{measured.slug}-on-{settings['data'].name}"
-        write_cross(cross, folder)
+        version = "" if measured.version is None else f"-{measured.version}"
+        folder = out or root / "reports" / "cross" / f"{measured.identity}{version}-on-{settings['data'].name}"
+        write_cross_evaluation(cross, folder)
         problem = publish_cross(cross)
     _show_evaluation(cross, folder)
     if problem:
@@ -89,20 +89,18 @@ def _settings(root: Path, groups: tuple[str, ...], data: str | None = None) -> d
 
 
 def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
-    from mien.evaluation.other_data import sentences
-    from mien.reporting.evaluation_page import between
+    from mien.reporting.study_reports import sentences
 
     whole = cross.evaluation.whole
     title = cross.data.title or cross.data.name
     typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
     for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "ece"):
         name = "calibration" if measure == "ece" else MEASURES[measure]
-        interval = whole.intervals.overall[measure]
-        typer.echo(f"  {name:<12} {interval.value:.3f} ({between(interval)})")
+        typer.echo(f"  {name:<12} {whole.intervals.overall[measure].text()}")
     for sentence in sentences(cross):
         typer.echo(f"  {sentence}")
     typer.echo(f"the report: {folder / 'report.html'}")
-    if bool(cross.model.lineage.get("drawn")) != cross.data.drawn:
+    if bool(cross.model.drawn) != cross.data.drawn:
         say("mien: WARNING: one of the two is drawn and the other photographed; the result says nothing of people.")
 
 
@@ -118,21 +116,20 @@ def compare(
 
     Writes one self-contained HTML page. With --json a page is written only where --out says.
     """
+    from mien.base.files import replacing
+    from mien.inference.compared_run import find_run
     from mien.reporting import comparison
-    from mien.reporting.comparison_page import render_page, shown_faces
-    from mien.reporting.runs import find_subject
     from mien.tracking.store import use_store
 
     root = find_root()
     use_store(root)
-    compared = comparison.compare(find_subject(a), find_subject(b))
+    compared = comparison.compare(find_run(a), find_run(b))
     page = out if out or as_json else root / COMPARISON
     if page:
-        pictures = comparison.face_pictures(root, (compared.a, compared.b), shown_faces(compared))
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render_page(compared, pictures), encoding="utf-8")
+        with replacing(page) as partial:
+            partial.write_text(comparison.comparison_page(compared, root), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(comparison.as_json(compared), indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(compared.json(), indent=2, ensure_ascii=False, allow_nan=False))
     elif page:
         _show_comparison(compared, page)
 
@@ -142,8 +139,7 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Column
 
-    from mien.reporting.comparison_page import signed, signed_between
-    from mien.reporting.evaluation_page import number
+    from mien.reporting.pages import number
 
     out = console()
     for letter, run in (("A", compared.a), ("B", compared.b)):
@@ -151,8 +147,10 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     numbers = [Column(title, justify="right", no_wrap=True) for title in ("A", "B", "B - A", "95 % interval", "better")]
     rows = table(Column(no_wrap=True), *numbers)
     for name, title in MEASURES.items():
-        paired = compared.paired.differences[name] if compared.paired else None
-        test = (signed(paired.value), signed_between(paired), compared.verdict(name) or "not shown") if paired else ()
+        test: tuple[str, ...] = ()
+        if compared.paired:
+            change = compared.paired.differences.overall[name]
+            test = (number(change.value, "+.3f"), change.ends("+.3f"), compared.verdict(name) or "not shown")
         rows.add_row(title, number(compared.a.measure(name).value), number(compared.b.measure(name).value), *test)
     out.print(rows)
     out.print(escape(compared.sentence))
@@ -176,7 +174,8 @@ def labels(
     the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
     validation are judged: the test set stays closed. A run that was killed continues where it was.
     """
-    from mien.evaluation.label_noise import PAGE, TABLE, judge_labels
+    from mien.evaluation.label_noise import LabelNoise, find_label_noise
+    from mien.reporting.study_reports import LABELS_PAGE, LABELS_TABLE, write_label_noise
 
     root = find_root()
     settings = _settings(root, ("data", *RECIPE))
@@ -188,13 +187,22 @@ def labels(
         say(f"fold {number + 1} of {folds} {'was done before' if kept else 'done'}")
 
     folder = out or root / "reports" / "labels"
-    names = {"title": settings["data"].title or settings["data"].name, "model": choices(root)["model"]}
-    verdict = judge_labels(root, recipe, folds, report_fold, folder, names)
-    suspects, faces = int(verdict.ranked["suspect"].sum()), len(verdict.ranked)
+    about = {
+        "title": settings["data"].title or settings["data"].name,
+        "model": choices(root)["model"],
+        "folds": folds,
+        "epochs": recipe.train.epochs,
+    }
+
+    def write(found: LabelNoise) -> None:
+        write_label_noise(found, about, folder)
+
+    found = find_label_noise(root, recipe, folds, report_fold, write)
+    suspects, faces = len(found.suspects), len(found.ranked)
     typer.echo(f"{suspects:,} of {faces:,} labels are suspected ({suspects / faces:.1%})")
-    typer.echo(f"  the networks answer {verdict.accuracy:.1%} of the faces, which they had not seen, as labelled")
+    typer.echo(f"  the networks answer {found.accuracy:.1%} of the faces, which they had not seen, as labelled")
     typer.echo("  nothing was changed: look, and decide (docs/LABELS.md)")
-    typer.echo(f"the page: {folder / PAGE}\nall faces: {folder / TABLE}")
+    typer.echo(f"the page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")
 
 
 def _searched_recipe(root: Path, settings: dict[str, Any]) -> "Recipe":

@@ -114,11 +114,9 @@ def export(
             f"a probability moves by up to {done.int8.difference:.2f}"
         )
     if done.cost:
-        change = done.cost.change
-        typer.echo(
-            f"accuracy on them {done.cost.before:.3f}, in int8 {done.cost.after:.3f}: {change.value:+.3f} "
-            f"(95 % interval {change.low:+.3f} to {change.high:+.3f})"
-        )
+        cost = done.cost
+        change = cost.change.text("+.3f")  # with its 95 % interval
+        typer.echo(f"accuracy on them {cost.before:.3f}, in int8 {cost.after:.3f}: {change}, 95 % interval")
     typer.echo(f"`mien predict PHOTO --model {done.file}` uses it.")
 
 

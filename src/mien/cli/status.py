@@ -63,7 +63,8 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if lineage:
-        from mien.training.hardware import hardware_mismatch, hardware_words
+        from mien.models.spec import hardware_words
+        from mien.training.hardware import hardware_mismatch
 
         yield "trained in", hardware_words(lineage)
         if unlike := hardware_mismatch(lineage):
@@ -125,10 +126,9 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
 
 def _score(interval: dict[str, float | None]) -> str:
     """A number and its 95 % interval."""
-    value, low, high = (interval.get(key) for key in ("value", "low", "high"))
-    if value is None:
-        return "unknown"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    from mien.evaluation.intervals import Interval
+
+    return Interval.from_json(interval).text()
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:

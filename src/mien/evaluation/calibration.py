@@ -1,4 +1,4 @@
-"""Is a probability of 0.8 right eight times in ten? Temperature scaling and calibration error.
+"""Temperature scaling and reliability diagrams: is a probability of 0.8 right eight times in ten?
 
 C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
 """
@@ -9,7 +9,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.checks import Floats, Ints, checked_labels, checked_logits, checked_probabilities, classes_of
+from mien.evaluation.measures import (
+    Floats,
+    Ints,
+    checked_labels,
+    checked_logits,
+    checked_probabilities,
+    classes_of,
+    confidence_bin,
+)
 from mien.runtime.session import softmax
 
 LIMITS: Final = (1e-3, 1e3)
@@ -79,13 +87,6 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
     return Temperature(value, len(truth), _nll(given, truth, 1.0), _nll(given, truth, value), note)
 
 
-def confidence_bin(confidence: Floats, bins: int) -> Ints:
-    """The bin of each confidence, 0 to bins - 1: bin m holds (m/bins, (m+1)/bins], as in Guo et al."""
-    # Rounded, so that the last bit of 1/7 from a uniform model does not decide its bin.
-    where: Ints = np.clip(np.ceil(np.round(confidence * bins, 9)) - 1, 0, bins - 1).astype(np.int64)
-    return where
-
-
 def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> Reliability:
     """Faces, mean confidence and accuracy in each equal-width bin of the predicted class's probability."""
     truth = checked_labels(labels, classes_of(probabilities))
@@ -98,11 +99,3 @@ def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int =
     empty = np.where(faces > 0, faces, np.nan)
     edges = np.linspace(0, 1, bins + 1)
     return Reliability(edges[:-1], edges[1:], faces, total / empty, right / empty)
-
-
-def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> float:
-    """Mean distance of confidence and accuracy over the faces, by equal-width bins: 0 (calibrated) to 1."""
-    table = reliability(labels, probabilities, bins)
-    gaps = np.abs(table.confidence - table.accuracy)
-    filled = table.faces > 0
-    return float((gaps[filled] * table.faces[filled]).sum() / table.faces.sum())

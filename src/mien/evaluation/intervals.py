@@ -5,20 +5,29 @@ photos are drawn with replacement, each with all its faces, and the interval hol
 measure over the resamples. With few photos it is somewhat too narrow, as every bootstrap is.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from mien.base.classes import class_names
-from mien.evaluation.checks import Floats, Ints
-from mien.evaluation.measures import class_measures, face_sums, measures
+from mien.evaluation.measures import Floats, Ints, class_measures, face_sums, measures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL: Final = 0.95
+DIGITS: Final = 6  # in files, so that the last bit of another machine is no change
+NAN: Final = float("nan")
 _BLOCK: Final = 4_000_000  # weights held at a time, 32 MB
+
+
+def rounded(value: float) -> float | None:
+    """A number as JSON files hold it: rounded, and None where there is no value."""
+    return round(value, DIGITS) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -26,20 +35,102 @@ class Interval:
     """A value and its interval; `low` and `high` are NaN where a single photo allows none."""
 
     value: float
-    low: float
-    high: float
+    low: float = NAN
+    high: float = NAN
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The interval that `json` gave; None is NaN."""
+        return cls(*(NAN if content.get(key) is None else content[key] for key in ("value", "low", "high")))
 
     @property
     def known(self) -> bool:
         """Whether there is an interval at all."""
-        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def ends(self, form: str = ".3f", scale: float = 1) -> str:
+        """Both ends, such as `0.758 to 0.874`, or `no interval`."""
+        return f"{scale * self.low:{form}} to {scale * self.high:{form}}" if self.known else "no interval"
+
+    def text(self, form: str = ".3f") -> str:
+        """`0.818 (0.758 to 0.874)`; without ends where there are none."""
+        if not math.isfinite(self.value):
+            return "unknown"
+        return f"{self.value:{form}}" + (f" ({self.ends(form)})" if self.known else "")
+
+    def percent(self) -> str:
+        """`81.8 % (75.8 to 87.4)`; without ends where there are none."""
+        if not math.isfinite(self.value):
+            return "unknown"
+        return f"{100 * self.value:.1f} %" + (f" ({self.ends('.1f', 100)})" if self.known else "")
+
+    def points(self) -> str:
+        """A difference in percentage points: `+1.2 points (-0.4 to +2.8)`."""
+        return f"{100 * self.value:+.1f} points ({self.ends('+.1f', 100)})"
+
+    def json(self) -> dict[str, float | None]:
+        """Value and ends, rounded; None where there is none."""
+        return {"value": rounded(self.value), "low": rounded(self.low), "high": rounded(self.high)}
 
 
-UNKNOWN: Final = Interval(float("nan"), float("nan"), float("nan"))
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of MEASURES (`overall`), and of precision, recall and F1 of each expression (`per_class`)."""
+
+    overall: dict[str, Interval]
+    per_class: dict[str, dict[str, Interval]]
 
 
-def photo_clusters(index: pd.DataFrame) -> Ints:
+def bootstrap(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    clusters: npt.NDArray[Any],
+    *,
+    n: int = 1000,
+    seed: int = 42,
+    bins: int = 15,
+    level: float = LEVEL,
+) -> Intervals:
+    """Intervals of every measure for probabilities (N, classes) of faces whose photo is `clusters` (N,).
+
+    Raises:
+        ValueError: labels or probabilities are none, or a face lacks its cluster.
+    """
+    whole, drawn = _totals(face_sums(labels, probabilities, bins), clusters, n, seed)
+    found = _intervals(_Values.of(whole, bins), _Values.of(drawn, bins), level)
+    ece = found.overall["ece"]
+    found.overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
+    return found
+
+
+def paired_bootstrap(
+    labels: npt.ArrayLike,
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    clusters: npt.NDArray[Any],
+    *,
+    n: int = 2000,
+    seed: int = 42,
+    bins: int = 15,
+    level: float = LEVEL,
+) -> Intervals:
+    """Intervals of the differences b - a of every measure.
+
+    `a` and `b` are probabilities (N, classes) of the same faces, `clusters` (N,) their photos, `n` the number of
+    resamples of photos. Both models are measured on the same resamples, so what makes a resample easy or
+    hard for both cancels out. A one-sided test at level alpha reads one end of the interval at
+    `level` = 1 - 2 * alpha. A single photo allows no interval: its ends are NaN.
+    """
+    whole_a, drawn_a = _totals(face_sums(labels, a, bins), clusters, n, seed)
+    whole_b, drawn_b = _totals(face_sums(labels, b, bins), clusters, n, seed)
+    whole = _Values.of(whole_b, bins) - _Values.of(whole_a, bins)
+    return _intervals(whole, _Values.of(drawn_b, bins) - _Values.of(drawn_a, bins), level)
+
+
+def photo_clusters(index: "pd.DataFrame") -> Ints:
     """The photo of each face as a number, (N,) int64; one photo under two names is one photo."""
+    import pandas as pd  # 0.5 s, and whoever shows an interval does without
+
     return pd.factorize(index["photo_digest"])[0].astype(np.int64)
 
 
@@ -78,110 +169,49 @@ def interval(value: float, samples: Floats, *, level: float = LEVEL, unbias: boo
     it is a sum of absolute values, which resampling inflates, so that its plain percentiles can lie
     altogether above the value.
     """
-    kept = samples[np.isfinite(samples)]
-    if not np.isfinite(value) or kept.size == 0:
-        return Interval(value, float("nan"), float("nan"))
-    shift = kept.mean() - value if unbias else 0.0
-    low, high = np.quantile(kept - shift, [(1 - level) / 2, (1 + level) / 2])
+    finite = samples[np.isfinite(samples)]
+    if not np.isfinite(value) or finite.size == 0:
+        return Interval(value)
+    shift = finite.mean() - value if unbias else 0.0
+    low, high = np.quantile(finite - shift, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """Intervals of `metrics.MEASURES`, and of precision, recall and F1 of each expression."""
+class _Values:
+    """Measures of R rows of sums: each overall measure (R,), each measure of the classes (R, classes)."""
 
-    overall: dict[str, Interval]
-    per_class: dict[str, dict[str, Interval]]
+    overall: dict[str, Floats]
+    per_class: dict[str, Floats]
+
+    @classmethod
+    def of(cls, sums: Floats, bins: int) -> Self:
+        return cls(measures(sums, bins), class_measures(sums, bins))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(
+            {name: values - other.overall[name] for name, values in self.overall.items()},
+            {name: values - other.per_class[name] for name, values in self.per_class.items()},
+        )
 
 
-def bootstrap(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    clusters: npt.NDArray[Any],
-    *,
-    n: int = 1000,
-    seed: int = 42,
-    bins: int = 15,
-    level: float = LEVEL,
-) -> Intervals:
-    """Intervals of every measure for probabilities (N, classes) of faces whose photo is `clusters` (N,).
+def _totals(sums: Floats, clusters: npt.NDArray[Any], n: int, seed: int) -> tuple[Floats, Floats]:
+    """The sums over all faces, (1, K), and over n resamples of the clusters, (n, K); none of a single cluster."""
+    by_cluster = cluster_sums(sums, clusters)
+    return by_cluster.sum(axis=0, keepdims=True), resampled(by_cluster, n if len(by_cluster) > 1 else 0, seed)
 
-    Raises ValueError for labels or probabilities that are none, and where a face lacks its cluster.
-    """
-    sums = cluster_sums(face_sums(labels, probabilities, bins), clusters)
-    whole = sums.sum(axis=0, keepdims=True)
-    totals = resampled(sums, n if len(sums) > 1 else 0, seed)
-    samples = measures(totals, bins)
+
+def _intervals(whole: _Values, drawn: _Values, level: float) -> Intervals:
     overall = {
-        name: interval(float(value[0]), samples[name], level=level, unbias=name == "ece")
-        for name, value in measures(whole, bins).items()
+        name: interval(float(values[0]), drawn.overall[name], level=level, unbias=name == "ece")
+        for name, values in whole.overall.items()
     }
-    ece = overall["ece"]
-    overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
-    values, drawn = class_measures(whole, bins), class_measures(totals, bins)
+    names = class_names(whole.per_class["recall"].shape[1])
     per_class = {
-        expression: {name: interval(float(values[name][0, k]), drawn[name][:, k], level=level) for name in values}
-        for k, expression in enumerate(class_names(values["recall"].shape[1]))
+        expression: {
+            name: interval(float(values[0, k]), drawn.per_class[name][:, k], level=level)
+            for name, values in whole.per_class.items()
+        }
+        for k, expression in enumerate(names)
     }
     return Intervals(overall, per_class)
-
-
-COMPARED: Final = ("accuracy", "unweighted_average_recall", "ece", "nll")
-
-
-def paired_bootstrap(
-    labels: npt.ArrayLike,
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    clusters: npt.NDArray[Any],
-    n: int = 2000,
-    seed: int = 42,
-    bins: int = 15,
-    level: float = LEVEL,
-    names: Sequence[str] = COMPARED,
-) -> dict[str, Interval]:
-    """Differences b - a of the named measures of `metrics.MEASURES`, with intervals.
-
-    `a` and `b` are probabilities (N, 7) of the same faces, `clusters` (N,) their photos, `n` the number of
-    resamples of photos. Both models are measured on the same resamples, so what makes a resample easy or
-    hard for both cancels out. A one-sided test at level alpha reads one end of the interval at
-    `level` = 1 - 2 * alpha. A single photo allows no interval: its ends are NaN.
-    """
-    sums_a = cluster_sums(face_sums(labels, a, bins), clusters)
-    sums_b = cluster_sums(face_sums(labels, b, bins), clusters)
-    resamples = n if len(sums_a) > 1 else 0
-    whole_a, whole_b = (measures(s.sum(axis=0, keepdims=True), bins) for s in (sums_a, sums_b))
-    drawn_a, drawn_b = (measures(resampled(s, resamples, seed), bins) for s in (sums_a, sums_b))
-    return {
-        name: interval(
-            float(whole_b[name][0] - whole_a[name][0]),
-            drawn_b[name] - drawn_a[name],
-            level=level,
-            unbias=name == "ece",
-        )
-        for name in names
-    }
-
-
-def paired_recalls(
-    labels: npt.ArrayLike,
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    clusters: npt.NDArray[Any],
-    n: int = 2000,
-    seed: int = 42,
-    level: float = LEVEL,
-) -> dict[str, Interval]:
-    """Differences b - a of each expression's recall, with intervals, on the resamples of `paired_bootstrap`.
-
-    An expression without a face has none: its value and ends are NaN.
-    """
-    sums_a = cluster_sums(face_sums(labels, a, 1), clusters)
-    sums_b = cluster_sums(face_sums(labels, b, 1), clusters)
-    resamples = n if len(sums_a) > 1 else 0
-    whole_a, whole_b = (class_measures(s.sum(axis=0, keepdims=True), 1)["recall"][0] for s in (sums_a, sums_b))
-    drawn_a, drawn_b = (class_measures(resampled(s, resamples, seed), 1)["recall"] for s in (sums_a, sums_b))
-    return {
-        expression: interval(float(whole_b[k] - whole_a[k]), drawn_b[:, k] - drawn_a[:, k], level=level)
-        for k, expression in enumerate(class_names(len(whole_a)))
-    }

@@ -7,25 +7,24 @@ many are suspected of each pair of classes follows from the estimated joint dist
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.records import read_record
 from mien.base.state import code_digest, digest, resumable_state
 from mien.crop.packed import PackedFaces, open_faces
-from mien.evaluation.checks import checked_labels, checked_probabilities
+from mien.evaluation.intervals import DIGITS
+from mien.evaluation.measures import checked_labels, checked_probabilities
 from mien.models.spec import ModelSpec
 from mien.models.weights import predict_logits
-from mien.reporting.label_page import render_labels
 from mien.runtime.session import softmax
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
@@ -36,13 +35,64 @@ CODE: Final = ("models", "training", "evaluation/label_noise.py")  # folds of ot
 
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead
 SEED: Final = 0
+USED: Final = ["row", "face_id", "image", "label", "votes", "group"]
+REMEDY: Final = "`dvc repro split` writes it anew"
 
-Told = Callable[[int, bool], None]  # a fold's number, and whether it was kept from before
+FoldDone = Callable[[int, bool], None]  # a fold's number, and whether a killed run had finished it
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Faces whose labels are to be judged: the packed ones, and a table of some, with row, label, votes and group."""
+class LabelNoise:
+    """All faces of train and validation, the most suspicious label first, as `rank_labels` gives them.
+
+    `accuracy` is the share of faces that the networks of the folds answer as labelled.
+    """
+
+    ranked: pd.DataFrame
+    packed: PackedFaces
+    accuracy: float
+
+    @property
+    def suspects(self) -> pd.DataFrame:
+        """The faces whose labels confident learning holds for wrong."""
+        return self.ranked[self.ranked["suspect"]]
+
+
+def find_label_noise(
+    root: Path, recipe: Recipe, folds: int, fold_done: FoldDone, write: Callable[[LabelNoise], None]
+) -> LabelNoise:
+    """Train the folds on the faces of train and validation below `root/build`, and rank the labels.
+
+    Folds that a killed run finished with the same settings, faces and code are not trained again; they go when `write`
+    has written what was found.
+
+    Raises:
+        UserError: crop or split have not run, cleanlab is missing, or the faces are too few.
+    """
+    require_cleanlab()
+    faces, split = read_training_faces(root / "build")
+    settings = dataclasses.asdict(recipe)
+    key = digest(settings, split, folds, code_digest(*CODE))
+    with resumable_state("labels", key, {"recipe": settings, "folds": folds}, root) as state:
+        probabilities = out_of_fold(faces, recipe, folds, state, fold_done)
+        ranked = rank_labels(faces.table, probabilities, faces.packed.classes)
+        found = LabelNoise(ranked, faces.packed, float((probabilities.argmax(axis=1) == faces.labels).mean()))
+        write(found)
+    return found
+
+
+def require_cleanlab() -> None:
+    """Raise a UserError where cleanlab is not installed, before hours of training."""
+    if find_spec("cleanlab") is None:
+        raise UserError(
+            "`mien labels` needs cleanlab, which is not installed: "
+            "`pip install -c constraints.txt '.[noise]'` brings it."
+        )
+
+
+@dataclass(frozen=True)
+class TrainingFaces:
+    """Packed faces, and those of train and validation: row, face_id, image, label, votes, group, part."""
 
     packed: PackedFaces
     table: pd.DataFrame
@@ -60,81 +110,81 @@ class Judged:
         return LabelledFaces(self.packed.pixels, some["row"].to_numpy(), labels, votes)
 
 
-def out_of_fold(judged: Judged, recipe: Recipe, folds: int, state: Path, told: Told) -> np.ndarray:
+def read_training_faces(build: Path) -> tuple[TrainingFaces, str]:
+    """The faces of train and validation below `build/`, and the split's digest; the test part stays closed.
+
+    Raises:
+        UserError: crop or split have not run, or do not belong together.
+    """
+    packed = open_faces(build / "crop")
+    split = read_record(build / "split/split.json", {"digest": str, "data_digest": str}, REMEDY)
+    if split["data_digest"] != packed.digest:
+        raise UserError(f"{build / 'split'} was made from other faces than {build / 'crop'} holds; {REMEDY}.")
+    parts = [
+        pd.read_parquet(build / f"split/{part}.parquet", columns=USED).assign(part=part) for part in ("train", "val")
+    ]
+    return TrainingFaces(packed, pd.concat(parts, ignore_index=True)), str(split["digest"])
+
+
+def out_of_fold(faces: TrainingFaces, recipe: Recipe, folds: int, state: Path, fold_done: FoldDone) -> np.ndarray:
     """Probabilities (N, classes) float64 of each face, from the network of the fold that left its group out.
 
     A fold that is done stands in `state` as fold-K.npy, and its training continues there after a kill.
 
     Args:
-        judged: the faces.
+        faces: all that are learnt from.
         recipe: how each network is trained.
         folds: how many networks.
         state: a folder that outlives a kill, for this very work alone.
-        told: called as each fold is done.
+        fold_done: called as each fold is done.
 
     Raises:
         UserError: there are fewer groups than folds.
     """
-    places = _folds(judged, folds)
-    answers = np.full((len(judged.table), len(judged.packed.classes)), np.nan)
-    for number, (rest, held) in enumerate(places):
-        file = state / f"fold-{number}.npy"
-        kept = file.is_file()
-        if not kept:
-            _keep(file, _answers(judged, recipe, rest, held, state / f"fold-{number}"))
-        answers[held] = np.load(file)
-        told(number, kept)
-    return answers
+    from sklearn.model_selection import StratifiedGroupKFold  # 1 s, for this command alone
 
-
-def _folds(judged: Judged, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    groups = judged.table["group"].nunique()
+    groups = faces.table["group"].nunique()
     if groups < max(folds, 2 * CHOOSING):
         raise UserError(f"{groups} photos and duplicates apart are too few to judge labels in {folds} folds.")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=SEED)
-    return list(splitter.split(judged.table, judged.labels, judged.table["group"]))
+    answers = np.full((len(faces.table), len(faces.packed.classes)), np.nan)
+    for number, (rest, held) in enumerate(splitter.split(faces.table, faces.labels, faces.table["group"])):
+        file = state / f"fold-{number}.npy"
+        done_before = file.is_file()
+        if not done_before:
+            with replacing(file) as partial:
+                np.save(partial, _train_fold(faces, recipe, rest, held, state / f"fold-{number}"))
+        answers[held] = np.load(file)
+        fold_done(number, done_before)
+    return answers
 
 
-def _answers(judged: Judged, recipe: Recipe, rest: np.ndarray, held: np.ndarray, folder: Path) -> np.ndarray:
+def _train_fold(faces: TrainingFaces, recipe: Recipe, rest: np.ndarray, held: np.ndarray, folder: Path) -> np.ndarray:
+    """Probabilities of the faces `held`, from a network that learnt from the `rest`."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     inner = StratifiedGroupKFold(CHOOSING, shuffle=True, random_state=SEED)
-    learn, choose = next(inner.split(rest, judged.labels[rest], judged.table["group"].iloc[rest]))
-    spec = ModelSpec(dataclasses.asdict(recipe.model), judged.packed.cut, judged.packed.classes)
+    learn, choose = next(inner.split(rest, faces.labels[rest], faces.table["group"].iloc[rest]))
+    spec = ModelSpec(dataclasses.asdict(recipe.model), faces.packed.cut, faces.packed.classes)
     folder.mkdir(exist_ok=True)
-    fitted = fit(spec, recipe, judged.at(rest[learn]), judged.at(rest[choose]), folder, verbose=False)
+    fitted = fit(spec, recipe, faces.at(rest[learn]), faces.at(rest[choose]), folder, verbose=False)
     shutil.rmtree(folder)
-    return softmax(predict_logits(fitted.model, judged.packed.pixels[judged.table["row"].to_numpy()[held]]))
-
-
-def _keep(file: Path, answers: np.ndarray) -> None:
-    with replacing(file) as partial:
-        np.save(partial, answers)
-
-
-COLUMNS: Final = ("face_id", "image", "part", "label", "suggested", "p_label", "p_suggested", "quality", "suspect")
-_DIGITS: Final = 6
-
-
-def require_cleanlab() -> None:
-    """Raise a UserError where cleanlab is not installed, before hours of training."""
-    if find_spec("cleanlab") is None:
-        raise UserError(
-            "`mien labels` needs cleanlab, which is not installed: "
-            "`pip install -c constraints.txt '.[noise]'` brings it."
-        )
+    return softmax(predict_logits(fitted.model, faces.packed.pixels[faces.table["row"].to_numpy()[held]]))
 
 
 def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     """Every face with what speaks against its label, the most suspicious first.
 
     Args:
-        table: face_id, image, part and label of N faces.
+        table: row, face_id, image, part and label of N faces.
         probabilities: (N, classes), out of fold.
         classes: their names.
 
     Returns:
-        COLUMNS and `place`, the face's position in `table`. `suggested` is the most probable other class, `quality` the
-        normalized margin of the given label from 0 (surely wrong) to 1, `suspect` whether confident learning
-        holds the label for wrong. Suspects stand first.
+        face_id, image, part, label, suggested, p_label, p_suggested, quality, suspect, and `row`, the face's row in the
+        packed faces. `suggested` is the most probable other class, `quality` the normalized margin of the given label
+        from 0 (surely wrong) to 1, `suspect` whether confident learning takes the label for wrong. Suspects stand
+        first.
 
     Raises:
         UserError: all faces have one class.
@@ -142,21 +192,20 @@ def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[s
     labels = checked_labels(table["label"], len(classes))
     given = checked_probabilities(probabilities, len(labels))
     suspect, quality = _confident_learning(labels, given)
-    rows = np.arange(len(labels))
+    rows, names = np.arange(len(labels)), np.array(classes)
     others = given.copy()
     others[rows, labels] = -1
     suggested = others.argmax(axis=1)
-    names = np.array(classes)
     ranked = pd.DataFrame(
         {
             **{name: table[name].to_numpy() for name in ("face_id", "image", "part")},
             "label": names[labels],
             "suggested": names[suggested],
-            "p_label": given[rows, labels].round(_DIGITS),
-            "p_suggested": given[rows, suggested].round(_DIGITS),
-            "quality": quality.round(_DIGITS),
+            "p_label": given[rows, labels].round(DIGITS),
+            "p_suggested": given[rows, suggested].round(DIGITS),
+            "quality": quality.round(DIGITS),
             "suspect": suspect,
-            "place": rows,
+            "row": table["row"].to_numpy(),
         }
     )
     return ranked.sort_values(["suspect", "quality"], ascending=[False, True], kind="stable").reset_index(drop=True)
@@ -175,76 +224,3 @@ def _confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> tuple[
     suspect = find_label_issues(numbers, among, filter_by="prune_by_noise_rate", n_jobs=1)
     quality = get_label_quality_scores(numbers, among, method="normalized_margin")
     return np.asarray(suspect, dtype=bool), np.asarray(quality, dtype=np.float64)
-
-
-PAGE: Final = "labels.html"
-TABLE: Final = "labels.csv"
-ANEW: Final = "`dvc repro split` writes it anew"
-USED: Final = ["row", "face_id", "image", "label", "votes", "group"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The ranked faces, and the share that the networks of the folds answer as labelled."""
-
-    ranked: pd.DataFrame
-    accuracy: float
-
-
-def read_judged(build: Path) -> tuple[Judged, str]:
-    """The faces of train and validation below `build/`, and the split's digest; the test part stays closed.
-
-    Raises:
-        UserError: crop or split have not run, or do not belong together.
-    """
-    packed = open_faces(build / "crop")
-    split = read_record(build / "split/split.json", {"digest": str, "data_digest": str}, ANEW)
-    if split["data_digest"] != packed.digest:
-        raise UserError(f"{build / 'split'} was made from other faces than {build / 'crop'} holds; {ANEW}.")
-    parts = [
-        pd.read_parquet(build / f"split/{part}.parquet", columns=USED).assign(part=part) for part in ("train", "val")
-    ]
-    return Judged(packed, pd.concat(parts, ignore_index=True)), str(split["digest"])
-
-
-def judge_labels(root: Path, recipe: Recipe, folds: int, told: Told, out: Path, names: Mapping[str, str]) -> Verdict:
-    """Train the folds, rank the labels, and write labels.html and labels.csv into `out`.
-
-    Folds that a killed run finished with the same settings, faces and code are not trained again. `names` has `title`
-    (of the data set) and `model`, for the page.
-
-    Raises:
-        UserError: crop or split have not run, cleanlab is missing, or the faces are too few.
-    """
-    require_cleanlab()
-    judged, split = read_judged(root / "build")
-    classes = judged.packed.classes
-    settings = dataclasses.asdict(recipe)
-    key = digest(settings, split, folds, code_digest(*CODE))
-    with resumable_state("labels", key, {"recipe": settings, "folds": folds}, root) as state:
-        probabilities = out_of_fold(judged, recipe, folds, state, told)
-        ranked = rank_labels(judged.table, probabilities, classes)
-        ranked["row"] = judged.table["row"].to_numpy()[ranked["place"]]
-        accuracy = float((probabilities.argmax(axis=1) == judged.labels).mean())
-        about: dict[str, Any] = {
-            **names,
-            "folds": folds,
-            "epochs": recipe.train.epochs,
-            "accuracy": accuracy,
-            "faces": len(ranked),
-        }
-        _write(out, ranked, judged.packed.pixels, classes, about)
-    return Verdict(ranked, accuracy)
-
-
-def _write(
-    out: Path, ranked: pd.DataFrame, pixels: np.ndarray, classes: tuple[str, ...], about: dict[str, Any]
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    texts = {
-        PAGE: render_labels(ranked, pixels, classes, about),
-        TABLE: ranked[list(COLUMNS)].to_csv(index=False),
-    }
-    for name, text in texts.items():
-        with replacing(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")

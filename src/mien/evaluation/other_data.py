@@ -8,7 +8,7 @@ first answer is counted, with the accuracy that comes out if each of these answe
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import PARTS, WITH_CONTEMPT, class_names
+from mien.base.classes import PARTS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, crop_faces
@@ -24,12 +24,30 @@ from mien.crop.packed import PackedFaces, faces_digest, open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.calibration import Temperature
-from mien.evaluation.checks import Floats
+from mien.evaluation.intervals import NAN
+from mien.evaluation.measures import Floats
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
-from mien.inference.address import MeasuredModel
 from mien.models.spec import ModelSpec
 from mien.sources.source import DataConfig, get_source
 from mien.split.near_copies import first_rows
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model with what is known of its training; `mien.inference.address.MeasuredModel.known` gives one."""
+
+    logits: Callable[[np.ndarray, int], np.ndarray]  # faces (N, size, size, C) uint8 and a batch size to (N, classes)
+    spec: ModelSpec
+    temperature: float | None  # None: never fitted
+    # photo_digest and face_digest of each face that it was fitted or chosen with; None where nobody knows.
+    seen: pd.DataFrame | None
+    lineage: dict[str, Any]
+    name: str  # for people
+    identity: str  # the registered model, or data set and network
+    version: int | None  # in the registry
+    title: str  # of the data set that it learnt from
+    drawn: bool  # learnt from drawings
+    run_id: str | None  # the tracked run of a registered version
 
 
 @dataclass(frozen=True)
@@ -69,17 +87,6 @@ class SharedClasses:
             "first_answers": int((first >= len(self.names)).sum()),
             "accuracy_if_wrong": round(float((first == labels).mean()), 6),
         }
-
-
-def names_of(labels: pd.Series) -> dict[str, int]:
-    """How many faces there are of each class that occurs, by its name."""
-    counts = labels.value_counts().sort_index()
-    return {WITH_CONTEMPT[int(str(label))]: int(n) for label, n in counts.items()}
-
-
-def absent(labels: Sequence[int] | np.ndarray, names: tuple[str, ...]) -> list[str]:
-    """The classes without any face."""
-    return [name for k, name in enumerate(names) if not (np.asarray(labels) == k).any()]
 
 
 ALL: Final = "all"
@@ -134,7 +141,8 @@ def cut_faces(
     photos = source.photos(folder, state_folder(root) / "unpacked")
     crop_faces(rows[~unknown], photos, config, scratch, classes=classes.names)
     quarantine = pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False)
-    left_out = names_of(rows["label"][unknown])
+    labels = rows["label"][unknown].value_counts().sort_index()
+    left_out = {WITH_CONTEMPT[int(str(label))]: int(n) for label, n in labels.items()}
     return CutFaces(open_faces(scratch), chosen, classes, quarantine, left_out, len(ingested.problems))
 
 
@@ -160,7 +168,7 @@ class CrossEvaluation:
 
     evaluation: Evaluation
     pixels: np.ndarray
-    model: MeasuredModel
+    model: KnownModel
     data: DataConfig
     faces: CutFaces
     digest: str
@@ -168,9 +176,7 @@ class CrossEvaluation:
     dropped: dict[str, Any] | None
 
 
-def evaluate_elsewhere(
-    model: MeasuredModel, data: DataConfig, faces: CutFaces, config: EvaluateConfig
-) -> CrossEvaluation:
+def evaluate_elsewhere(model: KnownModel, data: DataConfig, faces: CutFaces, config: EvaluateConfig) -> CrossEvaluation:
     """Measure the model on faces of another data set, with the temperature that it has.
 
     Faces of a photo that the model learnt from, and faces with the very pixels of such a one, are left out.
@@ -185,7 +191,7 @@ def evaluate_elsewhere(
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = packed.index[~known].reset_index(drop=True)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
-    logits = model.loaded.classifier.logits(pixels, config.batch_size)
+    logits = model.logits(pixels, config.batch_size)
     temperature = _own_temperature(model)
     return CrossEvaluation(
         evaluation=measure_logits(temperature, faces.classes.logits(logits), index, config),
@@ -199,7 +205,7 @@ def evaluate_elsewhere(
     )
 
 
-def refuse_own_data(model: MeasuredModel, data: DataConfig) -> None:
+def refuse_own_data(model: KnownModel, data: DataConfig) -> None:
     """Raise a UserError where the model learnt from this very data set: its test set is opened by evaluate alone."""
     if model.lineage["data"] == data.name:
         raise UserError(
@@ -216,11 +222,10 @@ def _known(index: pd.DataFrame, seen: pd.DataFrame | None) -> np.ndarray:
     return known.to_numpy()
 
 
-def _own_temperature(model: MeasuredModel) -> Temperature:
-    value, nan = model.loaded.temperature, float("nan")
-    if value is None:
-        return Temperature(1.0, 0, nan, nan, "the model has no temperature, so its probabilities are as they come")
-    return Temperature(value, 0, nan, nan)
+def _own_temperature(model: KnownModel) -> Temperature:
+    if model.temperature is None:
+        return Temperature(1.0, 0, NAN, NAN, "the model has no temperature, so its probabilities are as they come")
+    return Temperature(model.temperature, 0, NAN, NAN)
 
 
 def metrics(cross: CrossEvaluation) -> dict[str, Any]:
@@ -230,12 +235,12 @@ def metrics(cross: CrossEvaluation) -> dict[str, Any]:
         "data": cross.data.name,
         "part": cross.faces.part,
         "data_digest": cross.digest,
-        "model": model.slug if model.loaded.version is None else model.loaded.name,
-        "model_version": model.loaded.version,
+        "model": model.identity,
+        "model_version": model.version,
         "network": model.lineage["model"],
         "learnt_from": {key: model.lineage[key] for key in ("data", "data_digest", "split_digest")},
         **tables.measured(cross.evaluation),
-        "temperature_fitted_on": None if model.loaded.temperature is None else f"validation of {model.lineage['data']}",
+        "temperature_fitted_on": None if model.temperature is None else f"validation of {model.lineage['data']}",
         "left_out": {
             "learnt_from": cross.learnt_from,
             "class_unknown_to_the_model": cross.faces.unknown,
@@ -244,63 +249,3 @@ def metrics(cross: CrossEvaluation) -> dict[str, Any]:
         },
         "classes_unknown_to_the_data": cross.dropped,
     }
-
-
-def sentences(cross: CrossEvaluation) -> tuple[str, ...]:
-    """The same for people: which faces, which were left out, which classes, which temperature."""
-    return tuple(s for s in (_faces(cross), _cut(cross), _seen(cross), *_classes(cross), _temperature(cross)) if s)
-
-
-def _faces(cross: CrossEvaluation) -> str:
-    part, data = cross.faces.part, cross.data.name
-    which = f"All usable faces of {data}" if part == ALL else f"The {part} part that {data} itself gives"
-    filtered = cross.faces.quarantine["reason"].value_counts()
-    left = ", ".join(f"{n:,} {str(why).replace('_', ' ')}" for why, n in filtered.items())
-    unread = cross.faces.problems
-    rows = f" {unread:,} rows of the raw data set could not be read." if unread else ""
-    return f"{which}; left out: {left or 'none'}.{rows}"
-
-
-def _cut(cross: CrossEvaluation) -> str:
-    cut = cross.model.loaded.spec.cut
-    shape = f"margin {cut.margin:g}" + (", made square" if cut.square else "")
-    return f"Faces were cut from the data set's boxes as the model's own were: {cut.size} px, {cut.colour}, {shape}."
-
-
-def _seen(cross: CrossEvaluation) -> str:
-    if cross.learnt_from is None:
-        return "Which faces the model learnt from is not written beside it: copies of them may be among these."
-    if not cross.learnt_from:
-        return "The model learnt from none of these faces: no photo and no pixels are the same."
-    faces = "face was" if cross.learnt_from == 1 else "faces were"
-    return f"{cross.learnt_from:,} {faces} left out because the model learnt from the same photo or the same pixels."
-
-
-def _classes(cross: CrossEvaluation) -> list[str]:
-    said = []
-    for name, n in cross.faces.unknown.items():
-        faces = "face" if n == 1 else "faces"
-        said.append(f"{n:,} {faces} of {name} were left out: the model cannot name that class.")
-    if dropped := cross.dropped:
-        names = ", ".join(dropped["classes"])
-        said.append(
-            f"The data set cannot name {names}, so it was taken out of the model's choice and the rest scaled up to 1. "
-            f"It had been the first answer on {dropped['first_answers']:,} faces; with these counted as wrong the "
-            f"accuracy is {dropped['accuracy_if_wrong']:.3f}."
-        )
-    names_here = class_names(cross.evaluation.probabilities.shape[1])
-    if missing := absent(cross.evaluation.labels, names_here):
-        said.append(
-            f"No face here is labelled {', '.join(missing)}: the averages over classes leave that out, and an answer "
-            "of it counts as wrong."
-        )
-    return said
-
-
-def _temperature(cross: CrossEvaluation) -> str:
-    if cross.model.loaded.temperature is None:
-        return "The model has no temperature, so its probabilities are not calibrated."
-    return (
-        f"Its probabilities are calibrated as it is used, by the temperature fitted on its own validation set "
-        f"({cross.model.loaded.temperature:.3f}), which was not fitted again on these faces."
-    )

@@ -1,8 +1,7 @@
 """Evaluation of a model on its test set.
 
-model, _ = load_model(Path("build/train"))
 evaluation = evaluate_model(model, open_faces(Path("build/crop")), val, test, EvaluateConfig())
-evaluation.whole.intervals.overall["accuracy"]
+evaluation.whole.intervals.overall["accuracy"].text()
 """
 
 from dataclasses import dataclass
@@ -16,18 +15,18 @@ from annotated_types import Ge
 from mien.base.classes import class_names
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
-from mien.evaluation.calibration import Temperature, fit_temperature
-from mien.evaluation.checks import Floats, Ints, checked_logits
-from mien.evaluation.intervals import UNKNOWN, Intervals, bootstrap, photo_clusters
+from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
+from mien.evaluation.intervals import DIGITS, NAN, Interval, Intervals, bootstrap, photo_clusters
 from mien.evaluation.measures import (
     CLASS_MEASURES,
     MEASURES,
-    ClassScores,
     ConfusedPair,
+    Floats,
+    Ints,
+    checked_logits,
     majority,
     measure,
-    most_confused,
-    scores_per_class,
+    top_confusions,
 )
 from mien.evaluation.slices import Slices, slice_accuracy
 from mien.models.weights import predict_logits
@@ -55,51 +54,70 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """The measures on the test set or on a part of it: `faces` in `photos`, and the most frequent class."""
+    """The measures on the test set or on a part of it: `faces` in `photos`, and the most frequent class.
+
+    `support` counts the faces of each class.
+    """
 
     faces: int
     photos: int
     majority: str
     majority_share: float
     intervals: Intervals
-    scores: dict[str, ClassScores]
+    support: dict[str, int]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What a model does on N test faces.
+class Predictions:
+    """A model's answers to N faces, one row each, as `predictions.csv` holds them.
 
-    `index` is the test set's (N rows), `uncalibrated` and `probabilities` (N, classes) float64 the model's
-    answers without and with the temperature. `leak_free` holds the faces without a copy in training, and
-    is None where no face leaked.
+    Columns: face_id, image, label, predicted, correct, leaked, group, face_size, confidence (the detector's), and
+    the calibrated probability `p_CLASS` of each class, rounded to six digits.
     """
 
-    config: EvaluateConfig
-    index: pd.DataFrame
-    uncalibrated: Floats
-    probabilities: Floats
-    temperature: Temperature
-    whole: Part
-    before: dict[str, float]
-    leak_free: Part | None
-    slices: Slices
-    confused: tuple[ConfusedPair, ...]
+    table: pd.DataFrame
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the probabilities' columns."""
-        return class_names(self.probabilities.shape[1])
+        return class_names(sum(str(column).startswith("p_") for column in self.table))
 
     @property
     def labels(self) -> Ints:
         """True classes, (N,) int64."""
-        return self.index["label"].to_numpy().astype(np.int64)
+        return self.table["label"].map(self.classes.index).to_numpy(dtype=np.int64)
 
     @property
     def predicted(self) -> Ints:
         """Predicted classes, (N,) int64."""
-        predicted: Ints = self.probabilities.argmax(axis=1).astype(np.int64)
-        return predicted
+        return self.table["predicted"].map(self.classes.index).to_numpy(dtype=np.int64)
+
+    @property
+    def probabilities(self) -> Floats:
+        """Calibrated probabilities, (N, classes) float64; each row of rounded numbers adds up to 1 again."""
+        given = self.table[[f"p_{name}" for name in self.classes]].to_numpy(dtype=np.float64)
+        normed: Floats = given / given.sum(axis=1, keepdims=True)
+        return normed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model does on its test faces: all that the report shows.
+
+    `before` holds NLL, Brier score and ECE without the temperature, `reliability` the diagram's bins "before" and
+    "after" it. `leak_free` covers the faces without a copy in training, and is None where no face leaked.
+    `confused` names rows of `predictions`.
+    """
+
+    predictions: Predictions
+    resamples: int
+    temperature: Temperature
+    whole: Part
+    leak_free: Part | None
+    before: dict[str, float]
+    reliability: dict[str, Reliability]
+    slices: Slices
+    confused: tuple[ConfusedPair, ...]
 
 
 def evaluate_model(
@@ -111,31 +129,22 @@ def evaluate_model(
 ) -> Evaluation:
     """Run the model on the validation and test faces of `packed` and measure it.
 
-    `val` and `test` are indexes as `split` writes them. Raises UserError where one is empty and where the
-    model gives logits that are not finite.
+    `val` and `test` are indexes as `split` writes them.
+
+    Raises:
+        UserError: one of them is empty, or the model gives logits that are not finite.
     """
     for name, part in (("validation", val), ("test", test)):
         if part.empty:
             raise UserError(f"the {name} set is empty: nothing can be measured; check the shares in conf/split")
     logits = [predict_logits(model, packed.pixels[np.asarray(part["row"])], config.batch_size) for part in (val, test)]
-    return evaluate_logits(logits[0], val["label"], logits[1], test, config)
-
-
-def evaluate_logits(
-    val_logits: npt.ArrayLike,
-    val_labels: npt.ArrayLike,
-    test_logits: npt.ArrayLike,
-    test: pd.DataFrame,
-    config: EvaluateConfig,
-) -> Evaluation:
-    """Fit the temperature on validation logits (M, classes) and measure the test logits (N, classes)."""
-    return measure_logits(fit_temperature(val_logits, val_labels), test_logits, test, config)
+    return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, config)
 
 
 def measure_logits(
     temperature: Temperature, test_logits: npt.ArrayLike, test: pd.DataFrame, config: EvaluateConfig
 ) -> Evaluation:
-    """Measure test logits (N, classes) at a temperature that is known already."""
+    """Measure test logits (N, classes) at a temperature; `test` is the index of the faces."""
     logits = checked_logits(test_logits, len(test))
     index = test.reset_index(drop=True)
     labels = index["label"].to_numpy().astype(np.int64)
@@ -143,32 +152,42 @@ def measure_logits(
     before = measure(labels, uncalibrated, config.bins)
     clean = ~index["leaked"].to_numpy(dtype=bool)
     return Evaluation(
-        config=config,
-        index=index,
-        uncalibrated=uncalibrated,
-        probabilities=probabilities,
+        predictions=_predictions(index, labels, probabilities),
+        resamples=config.bootstrap,
         temperature=temperature,
         whole=_part(index, probabilities, config),
-        before={name: before[name] for name in ("nll", "brier", "ece")},
         leak_free=None if clean.all() else _part(index[clean], probabilities[clean], config),
+        before={name: before[name] for name in ("nll", "brier", "ece")},
+        reliability={
+            "before": reliability(labels, uncalibrated, config.bins),
+            "after": reliability(labels, probabilities, config.bins),
+        },
         slices=slice_accuracy(index, probabilities.argmax(axis=1), n=config.bootstrap, seed=config.seed),
-        confused=most_confused(labels, probabilities, pairs=config.confused_pairs, faces=config.faces_per_pair),
+        confused=top_confusions(labels, probabilities, pairs=config.confused_pairs, faces=config.faces_per_pair),
     )
 
 
+def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats) -> Predictions:
+    classes = class_names(probabilities.shape[1])
+    names, predicted = np.array(classes), probabilities.argmax(axis=1)
+    columns = {
+        "face_id": index["face_id"],
+        "image": index["image"],
+        "label": names[labels],
+        "predicted": names[predicted],
+        "correct": labels == predicted,
+        **{name: index[name] for name in ("leaked", "group", "face_size", "confidence")},
+        **{f"p_{name}": probabilities[:, k].round(DIGITS) for k, name in enumerate(classes)},
+    }
+    return Predictions(pd.DataFrame(columns))
+
+
 def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) -> Part:
-    classes = probabilities.shape[1]
-    if index.empty:
-        return _nothing(class_names(classes))
+    names = class_names(probabilities.shape[1])
     labels, clusters = index["label"].to_numpy(), photo_clusters(index)
+    support = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
+    if index.empty:  # every test face leaked
+        per_class = {name: dict.fromkeys(CLASS_MEASURES, Interval(NAN)) for name in names}
+        return Part(0, 0, "", NAN, Intervals(dict.fromkeys(MEASURES, Interval(NAN)), per_class), support)
     intervals = bootstrap(labels, probabilities, clusters, n=config.bootstrap, seed=config.seed, bins=config.bins)
-    scores = scores_per_class(labels, probabilities.argmax(axis=1), classes)
-    return Part(len(index), int(clusters.max()) + 1, *majority(labels, classes), intervals, scores)
-
-
-def _nothing(classes: tuple[str, ...]) -> Part:
-    """The leak-free part of a test set of which every face leaked."""
-    nan = float("nan")
-    per_class = {name: dict.fromkeys(CLASS_MEASURES, UNKNOWN) for name in classes}
-    intervals = Intervals(dict.fromkeys(MEASURES, UNKNOWN), per_class)
-    return Part(0, 0, "", nan, intervals, {name: ClassScores(nan, nan, nan, 0) for name in classes})
+    return Part(len(index), int(clusters.max()) + 1, *majority(labels, len(names)), intervals, support)

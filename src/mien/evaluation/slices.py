@@ -1,4 +1,4 @@
-"""Where does it fail? Accuracy within classes, face sizes and detector confidences."""
+"""Accuracy by slice of the test set: classes, face sizes and detector confidences show where a model fails."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
-from mien.evaluation.checks import Array, Floats, Ints
 from mien.evaluation.intervals import Interval, cluster_sums, interval, photo_clusters, resampled
+from mien.evaluation.measures import Array, Floats, Ints
 
 TOO_FEW: Final = 20
 THIRDS: Final = ("low", "middle", "high")
@@ -42,6 +42,50 @@ class Slices:
     skipped: dict[str, str]
 
 
+def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
+    """Accuracy by class, by terciles of face size and by terciles of the detector's confidence.
+
+    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted
+    classes. Accuracy within a class is its recall.
+    """
+    chosen, skipped = _groupings(index)
+    clusters = photo_clusters(index)
+    hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
+    members = np.column_stack(list(chosen.values())).astype(np.float64)
+    slices = []
+    for (group, name), accuracy in zip(chosen, _accuracies(members, hit, clusters, n, seed), strict=True):
+        rows = chosen[group, name]
+        faces, photos = int(rows.sum()), len(np.unique(clusters[rows]))
+        slices.append(Slice(group, name, faces, photos, accuracy if faces >= TOO_FEW else Interval(accuracy.value)))
+    return Slices(tuple(slices), skipped)
+
+
+def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
+    """Which faces belong to each (group, name), and why a group was skipped."""
+    labels = index["label"].to_numpy()
+    groups: dict[str, dict[str, Array]] = {
+        "class": {name: labels == k for k, name in enumerate(WITH_CONTEMPT) if (labels == k).any()},
+        "face size": _by_value(index, "face_size", ("small", "medium", "large"), " px"),
+        "detector confidence": _by_value(index, "confidence", THIRDS, ""),
+    }
+    skipped = {}
+    for group in ("face size", "detector confidence"):
+        if not groups[group]:
+            skipped[group] = f"the data set gives no {group}"
+        elif len(groups[group]) == 1:
+            skipped[group] = f"all {len(index)} faces have the same {group}"
+    chosen = {(g, name): rows for g, names in groups.items() if g not in skipped for name, rows in names.items()}
+    return chosen, skipped
+
+
+def _by_value(index: pd.DataFrame, column: str, names: tuple[str, ...], unit: str) -> dict[str, Array]:
+    part, titles = thirds(index[column].to_numpy(dtype=np.float64), names, unit)
+    chosen: dict[str, Array] = {title: part == k for k, title in enumerate(titles)}
+    if titles and (part < 0).any():
+        chosen["not given"] = part < 0
+    return chosen
+
+
 def thirds(values: npt.ArrayLike, names: tuple[str, ...], unit: str) -> tuple[Ints, list[str]]:
     """Values (N,) cut at their terciles: the part of each (-1 where NaN) and the parts' names with ranges.
 
@@ -65,32 +109,6 @@ def thirds(values: npt.ArrayLike, names: tuple[str, ...], unit: str) -> tuple[In
     return part, titles
 
 
-def _by_value(index: pd.DataFrame, column: str, names: tuple[str, ...], unit: str) -> dict[str, Array]:
-    part, titles = thirds(index[column].to_numpy(dtype=np.float64), names, unit)
-    chosen: dict[str, Array] = {title: part == k for k, title in enumerate(titles)}
-    if titles and (part < 0).any():
-        chosen["not given"] = part < 0
-    return chosen
-
-
-def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
-    """Which faces belong to each (group, name), and why a group was skipped."""
-    labels = index["label"].to_numpy()
-    groups: dict[str, dict[str, Array]] = {
-        "class": {name: labels == k for k, name in enumerate(WITH_CONTEMPT) if (labels == k).any()},
-        "face size": _by_value(index, "face_size", ("small", "medium", "large"), " px"),
-        "detector confidence": _by_value(index, "confidence", THIRDS, ""),
-    }
-    skipped = {}
-    for group in ("face size", "detector confidence"):
-        if not groups[group]:
-            skipped[group] = f"the data set gives no {group}"
-        elif len(groups[group]) == 1:
-            skipped[group] = f"all {len(index)} faces have the same {group}"
-    chosen = {(g, name): rows for g, names in groups.items() if g not in skipped for name, rows in names.items()}
-    return chosen, skipped
-
-
 def _accuracies(members: Floats, hit: Floats, clusters: Ints, n: int, seed: int) -> list[Interval]:
     """Accuracy on each column of members (N, S), all on the same resamples of photos."""
     sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), clusters)
@@ -98,23 +116,3 @@ def _accuracies(members: Floats, hit: Floats, clusters: Ints, n: int, seed: int)
     samples = hits / np.where(faces > 0, faces, np.nan)
     values = (members * hit[:, None]).sum(axis=0) / members.sum(axis=0)
     return [interval(float(value), samples[:, k]) for k, value in enumerate(values)]
-
-
-def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
-    """Accuracy by class, by terciles of face size and by terciles of the detector's confidence.
-
-    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted
-    classes. Accuracy within a class is its recall.
-    """
-    chosen, skipped = _groupings(index)
-    clusters = photo_clusters(index)
-    hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
-    members = np.column_stack(list(chosen.values())).astype(np.float64)
-    found = []
-    for (group, name), rows, accuracy in zip(
-        chosen, chosen.values(), _accuracies(members, hit, clusters, n, seed), strict=True
-    ):
-        faces = int(rows.sum())
-        kept = accuracy if faces >= TOO_FEW else Interval(accuracy.value, float("nan"), float("nan"))
-        found.append(Slice(group, name, faces, len(np.unique(clusters[rows])), kept))
-    return Slices(tuple(found), skipped)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
+    from mien.evaluation.other_data import KnownModel
+
 FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
 
@@ -142,6 +144,26 @@ class MeasuredModel:
         if self.loaded.version is None:
             return f"{self.lineage['data']}-{self.lineage['model']}"
         return f"{self.loaded.name}-{self.loaded.version}"
+
+    @property
+    def known(self) -> "KnownModel":
+        """The model as evaluation on another data set takes it."""
+        from mien.evaluation.other_data import KnownModel  # pandas and more, for that command alone
+
+        loaded = self.loaded
+        return KnownModel(
+            logits=loaded.classifier.logits,
+            spec=loaded.spec,
+            temperature=loaded.temperature,
+            seen=self.seen,
+            lineage=self.lineage,
+            name=self.name,
+            identity=self.slug if loaded.version is None else loaded.name,
+            version=loaded.version,
+            title=loaded.title,
+            drawn=loaded.drawn,
+            run_id=self.run_id,
+        )
 
 
 def open_measured(said: str) -> MeasuredModel:

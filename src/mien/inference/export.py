@@ -163,7 +163,7 @@ def cost(before: np.ndarray, after: np.ndarray, faces: ExportFaces) -> Cost | No
         return None
     from mien.evaluation.intervals import paired_bootstrap
 
-    change = paired_bootstrap(faces.labels, before, after, faces.photos)["accuracy"]
+    change = paired_bootstrap(faces.labels, before, after, faces.photos).overall["accuracy"]
     right = [float((found.argmax(axis=1) == faces.labels).mean()) for found in (before, after)]
     return Cost(right[0], right[1], change)
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
-from mien.reporting.contact_sheets import displayed
+from mien.reporting.images import as_rgb
 from mien.reporting.style import LIGHT, Theme, drawing, png
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def explanation_figure(explanations: list[Explanation], title: str, subtitle: st
 def _row(figure: Figure, number: int, explanation: Explanation, theme: Theme) -> None:
     height = figure.get_size_inches()[1]
     bottom = height - HEAD - ROW * number + 0.2
-    seen = displayed(explanation.face)
+    seen = as_rgb(explanation.face)
     looked = f"for {explanation.asked}" if explanation.heat.any() else f"nothing speaks for {explanation.asked}"
     for left, caption in ((0.35, f"face {number}, as the network saw it"), (3.3, looked)):
         axes = figure.add_axes((left / WIDTH, bottom / height, FACE / WIDTH, FACE / height))

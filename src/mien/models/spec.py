@@ -1,6 +1,8 @@
 """Model description: settings, input, classes, and the record of its training."""
 
+import csv
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
@@ -94,6 +96,8 @@ class ModelSpec:
 
 SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
+PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
+DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
 ANEW: Final = "`dvc repro train` writes it anew"
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
@@ -134,3 +138,26 @@ def read_lineage(folder: Path) -> dict[str, Any]:
         UserError: lineage.json is missing, damaged, or of another version of mien.
     """
     return read_record(folder / LINEAGE, LINEAGE_KEYS, ANEW)
+
+
+def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
+    """The epochs of a training's history.csv: (epoch, values), without the empty cells."""
+    with file.open(encoding="utf-8", newline="") as rows:
+        return [
+            (int(float(row.pop("epoch"))), {key: float(value) for key, value in row.items() if value})
+            for row in csv.DictReader(rows)
+        ]
+
+
+def hardware_words(lineage: Mapping[str, Any]) -> str:
+    """`bfloat16 on the CPU`, and on what the search ran where that was something else."""
+    search = lineage["search"].get("made_on")
+    if search is None or (search["device"], search["precision"]) == (lineage.get("device"), lineage["precision"]):
+        return made_on_words(lineage)
+    return f"{made_on_words(lineage)}, after a search in {made_on_words(search)}"
+
+
+def made_on_words(made_on: Mapping[str, Any]) -> str:
+    """Precision and device: `float32 on a GPU`."""
+    precision = PRECISION_WORDS.get(made_on["precision"], made_on["precision"])
+    return f"{precision} on {DEVICE_WORDS[made_on.get('device', 'cpu')]}"

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from mien.base.records import read_out, read_record
+from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices, slice_accuracy
+from mien.models.spec import hardware_words
 from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
-from mien.tracking.notes import interval_words
-from mien.training.hardware import hardware_words
 
 RESAMPLES: Final = 1000
 EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
@@ -107,7 +107,7 @@ def write_card(facts: CardFacts) -> str:
         numbers=_numbers(facts.measured),
         classes=_classes(facts),
         failures=failures(facts),
-        share=interval_words,
+        share=lambda measure: Interval.from_json(measure).percent(),
     )
 
 
@@ -164,14 +164,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _accuracy(one: Slice) -> str:
-    low, high = (None, None) if one.too_few else (one.accuracy.low, one.accuracy.high)
-    return interval_words({"value": one.accuracy.value, "low": low, "high": high})
+    return one.accuracy.percent()
 
 
 def _interval(measure: Mapping[str, Any], *, share: bool = False) -> str:
-    if measure["value"] is None:
-        return "unknown"
-    if share:
-        return interval_words(measure)
-    between = "" if measure["low"] is None else f" ({measure['low']:.3f} to {measure['high']:.3f})"
-    return f"{measure['value']:.3f}{between}"
+    interval = Interval.from_json(measure)
+    return interval.percent() if share else interval.text()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BINS: Final = 15  # of the expected calibration error
+COMPARED: Final = ("accuracy", "unweighted_average_recall", "ece", "nll")
 CHECKED: Final = 16  # test faces on which the graph is asked again before it is registered
 TOLERANCE: Final = 1e-4  # of a probability; predictions.csv keeps six digits
 
@@ -96,9 +97,10 @@ def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) ->
 
 def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) -> dict[str, Any]:
     """Candidate minus champion, whose probabilities are (N, classes), on the same faces, at level 1 - 2 alpha."""
-    return paired_bootstrap(
+    found = paired_bootstrap(
         test.labels, champion, test.probabilities, photo_clusters(test.faces), **_resampling(settings)
-    )
+    ).overall
+    return {name: found[name] for name in COMPARED}
 
 
 def _resampling(settings: RegisterConfig) -> dict[str, Any]:

@@ -124,25 +124,19 @@ def _against(
         (True, f"Compared with the champion on the same {candidate.n} faces of {candidate.photos} photos."),
         (
             better,
-            f"Accuracy changes by {_points(accuracy)}: with {_level(settings)} confidence "
+            f"Accuracy changes by {accuracy.points()}: with {_level(settings)} confidence "
             f"{'it is better' if better else 'it may not be better'}.",
         ),
         (
             no_worse,
-            f"Unweighted average recall changes by {_points(recall)}: {'not worse' if no_worse else 'worse'}.",
+            f"Unweighted average recall changes by {recall.points()}: {'not worse' if no_worse else 'worse'}.",
         ),
         (
             calibrated,
-            f"Expected calibration error changes by {_points(ece)}: "
+            f"Expected calibration error changes by {ece.points()}: "
             f"{'not worse' if calibrated else 'worse'} beyond noise.",
         ),
     ]
-
-
-def _points(interval: "Interval") -> str:
-    """A difference in percentage points with its interval."""
-    value, low, high = (f"{100 * end:+.1f}" for end in (interval.value, interval.low, interval.high))
-    return f"{value} points ({low} to {high})"
 
 
 def _level(settings: RegisterConfig) -> str:

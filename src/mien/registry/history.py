@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
+from mien.evaluation.intervals import Interval
 from mien.registry import gate
-from mien.tracking.notes import interval_words, with_section
+from mien.tracking.notes import with_section
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _row(event: Mapping[str, Any]) -> str:
 def version_text(name: str, version: int, run: str, decision: gate.Decision) -> str:
     """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
     candidate = decision.numbers.get("candidate")
-    accuracy = f"Accuracy {interval_words(candidate['accuracy'])}: " if candidate else ""
+    accuracy = f"Accuracy {Interval.from_json(candidate['accuracy']).percent()}: " if candidate else ""
     level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
     head = f"{accuracy}{decision.outcome} by the gate{level}"
     card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.training.hardware import hardware_words
+from mien.evaluation.intervals import Interval
+from mien.models.spec import hardware_words
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -120,25 +121,18 @@ def set_note(client: "MlflowClient", run_id: str, title: str, text: str) -> None
         client.set_tag(run_id, NOTE, after)
 
 
-def interval_words(measure: Mapping[str, Any]) -> str:
-    """A share with its interval as percentages: `80.7 % (75.0 to 86.3)`."""
-    value = f"{100 * measure['value']:.1f} %"
-    if measure.get("low") is None or measure.get("high") is None:
-        return value
-    return f"{value} ({100 * measure['low']:.1f} to {100 * measure['high']:.1f})"
-
-
 def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
     """What `reports/metrics.json` says, in a few lines; `unlike` where this machine would train otherwise."""
     photos = f" in {report['photos']} photos" if "photos" in report else ""
+    accuracy = Interval.from_json(report["accuracy"]).percent()
     lines = [
-        f"**Accuracy {interval_words(report['accuracy'])}**, 95 % interval, on {report['n']} faces{photos}; "
+        f"**Accuracy {accuracy}**, 95 % interval, on {report['n']} faces{photos}; "
         f"the largest class alone gives {100 * report['majority_share']:.1f} %."
     ]
     if "macro_f1" in report:
-        lines.append(f"Macro F1 {interval_words(report['macro_f1'])}.")
+        lines.append(f"Macro F1 {Interval.from_json(report['macro_f1']).percent()}.")
     if leak_free := report.get("leak_free"):
-        accuracy = interval_words(leak_free["accuracy"])
+        accuracy = Interval.from_json(leak_free["accuracy"]).percent()
         lines.append(f"Without faces that have a copy in training ({leak_free['n']} faces): accuracy {accuracy}.")
     if unlike:
         lines.append(f"Published from a machine unlike the training's. {unlike}")

@@ -1,6 +1,5 @@
 """Publishing what stages wrote to MLflow: parameters, metrics, trials, notes and files, each sent once."""
 
-import csv
 import logging
 import os
 import threading
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.state import publish_lock
-from mien.models.spec import read_lineage
+from mien.models.spec import read_history, read_lineage
 from mien.tracking.notes import (
     SEARCH,
     TEST,
@@ -55,8 +54,10 @@ EVALUATION_FILES: Final = {
         "reports/predictions.csv",
         "reports/confusion.csv",
         "build/evaluate/temperature.json",
-        "reports/evaluate/*.png",
+        "reports/figures/evaluate/*.png",
     ),
+    "training": ("reports/figures/train/*.png",),
+    "search": ("reports/figures/tune/*.png",),
 }
 SEARCH_FILES: Final = {"search": ("reports/tune.json", "build/tune/best.yaml")}
 TRIAL_STATUS: Final = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  # Optuna's to MLflow's
@@ -219,15 +220,6 @@ def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
     overruled = {f"search.{key}": value["search"] for key, value in lineage["search"].get("overruled", {}).items()}
     choices = {f"choice.{group}": choice for group, choice in lineage["choices"].items()}
     return {**_flatten(lineage["config"]), **choices, **overruled, "parameters": lineage["parameters"]}
-
-
-def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
-    """The epochs of a history.csv: (epoch, values), without the empty cells."""
-    with file.open(encoding="utf-8", newline="") as rows:
-        return [
-            (int(float(row.pop("epoch"))), {key: float(value) for key, value in row.items() if value})
-            for row in csv.DictReader(rows)
-        ]
 
 
 def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Hardware of a training: device, precision, memory format, and what a lineage says of them.
+"""Hardware of a training: device, precision and memory format.
 
 Numbers depend on device and precision, so every lineage names them, and whoever shows the numbers says where this
 machine would have chosen others.
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mien.base.errors import UserError
+from mien.models.spec import made_on_words
 from mien.training.recipe import TrainConfig
 
 # PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.
 if TYPE_CHECKING:
     from torch import nn
 
-PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
-DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
 M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
 M_MMAP_THRESHOLD: Final = -3
 
@@ -76,14 +75,6 @@ def fastest_precision(device: str) -> str:
     return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "32"
 
 
-def hardware_words(lineage: Mapping[str, Any]) -> str:
-    """`bfloat16 on the CPU`, and on what the search ran where that was something else."""
-    search = lineage["search"].get("made_on")
-    if search is None or (search["device"], search["precision"]) == (lineage.get("device"), lineage["precision"]):
-        return _words(lineage)
-    return f"{_words(lineage)}, after a search in {_words(search)}"
-
-
 def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     """A sentence where this machine would not have trained as the lineage says; empty where it would."""
     asked = lineage["config"].get("train", {})
@@ -94,17 +85,12 @@ def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     if precision == "auto":
         precision = fastest_precision(device)
     here = {"device": device, "precision": precision}
-    if _words(here) == _words(lineage):
+    if made_on_words(here) == made_on_words(lineage):
         return ""
     return (
-        f"It was trained in {_words(lineage)}, and this machine would train it in {_words(here)}: "
+        f"It was trained in {made_on_words(lineage)}, and this machine would train it in {made_on_words(here)}: "
         "`dvc repro -f -s train`, then `dvc repro`, does so."
     )
-
-
-def _words(made_on: Mapping[str, Any]) -> str:
-    precision = PRECISION_WORDS.get(made_on["precision"], made_on["precision"])
-    return f"{precision} on {DEVICE_WORDS[made_on.get('device', 'cpu')]}"
 
 
 def to_channels_last(model: "nn.Module") -> None:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.evaluation.scoring import EvaluateConfig, evaluate_logits
-from mien.reporting.contact_sheets import draw_confused, draw_figures
+from mien.evaluation.scoring import EvaluateConfig
+from mien.reporting.figures import draw_evaluation, errors_figure
 from mien.reporting.style import DARK, LIGHT
-from tests.evaluation.drawing import drawn, index_of
+from tests.evaluation.drawing import drawn, evaluate_logits, index_of
 
 NAMES = ("confusion", "confusion_by_class", "reliability", "per_class", "slices")
 
@@ -19,13 +19,13 @@ def opened(png: bytes) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def light(evaluation) -> dict[str, bytes]:
-    return draw_figures(evaluation, LIGHT)
+    return draw_evaluation(evaluation, LIGHT)
 
 
 def test_figures_are_the_same_bytes_on_every_run_and_say_nothing_of_the_run(evaluation, pixels, light):
-    first = {**light, **draw_confused(evaluation, pixels)}
-    again = {**draw_figures(evaluation), **draw_confused(evaluation, pixels)}
-    assert tuple(first) == (*NAMES, "confused")
+    first = {**light, "errors": errors_figure(evaluation, pixels)}
+    again = {**draw_evaluation(evaluation), "errors": errors_figure(evaluation, pixels)}
+    assert tuple(first) == (*NAMES, "errors")
     for name, png in first.items():
         assert png == again[name], name
         assert not {"Software", "Date", "Creation Time"} & set(opened(png).info), name
@@ -33,7 +33,7 @@ def test_figures_are_the_same_bytes_on_every_run_and_say_nothing_of_the_run(eval
 
 
 def test_dark_figures_have_a_dark_paper(evaluation, light):
-    dark = draw_figures(evaluation, DARK)
+    dark = draw_evaluation(evaluation, DARK)
     for name in NAMES:
         corner = [opened(one[name]).convert("L").getpixel((2, 2)) for one in (light, dark)]
         assert corner[0] == 255, name
@@ -58,11 +58,11 @@ def test_the_confused_faces_are_the_ones_shown(evaluation, pixels):
     """Blackening the shown faces changes the picture; blackening the others does not."""
     shown = np.concatenate([pair.rows for pair in evaluation.confused])
     others = np.setdiff1d(np.arange(len(pixels)), shown)
-    plain = draw_confused(evaluation, pixels)["confused"]
+    plain = errors_figure(evaluation, pixels)
     for rows, same in ((others, True), (shown, False)):
         changed = pixels.copy()
         changed[rows] = 0
-        assert (draw_confused(evaluation, changed)["confused"] == plain) is same
+        assert (errors_figure(evaluation, changed) == plain) is same
 
 
 @pytest.mark.parametrize(("case", "channels"), [("perfect", 1), ("constant", 3), ("one face", 3), ("one photo", 1)])
@@ -79,5 +79,5 @@ def test_extremes_are_drawn_without_a_warning(case, channels):
         warnings.simplefilter("error")
         one = evaluate_logits(logits, labels, logits, index, EvaluateConfig(bootstrap=100))
         faces = np.zeros((len(labels), 48, 48, channels), np.uint8)
-        pictures = {**draw_figures(one), **draw_confused(one, faces)}
+        pictures = {**draw_evaluation(one), "errors": errors_figure(one, faces)}
     assert all(png.startswith(b"\x89PNG") for png in pictures.values())

@@ -10,11 +10,12 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.evaluation.label_noise import judge_labels, rank_labels, read_judged
-from tests.labels.conftest import RECIPE, TURNED, cropped, turn_labels
+from mien.evaluation.label_noise import LabelNoise, find_label_noise, rank_labels, read_training_faces
+from mien.reporting.study_reports import write_label_noise
+from tests.evaluation.labelled import RECIPE, TURNED, cropped, turn_labels
 
 __all__ = ["cropped"]
-NAMES = {"title": "bars", "model": "resnet4"}
+ABOUT = {"title": "bars", "model": "resnet4", "folds": 3, "epochs": 14}
 
 
 class Killed(Exception):
@@ -33,9 +34,12 @@ def test_turned_labels_stand_at_the_top_and_a_killed_run_goes_on(cropped: Path, 
         if len(told) == 2:
             raise Killed
 
+    def write(found: LabelNoise) -> None:
+        write_label_noise(found, ABOUT, root / "out")
+
     with pytest.raises(Killed):
-        judge_labels(root, RECIPE, 3, kill_after_two, root / "out", NAMES)
-    verdict = judge_labels(root, RECIPE, 3, lambda number, kept: told.append((number, kept)), root / "out", NAMES)
+        find_label_noise(root, RECIPE, 3, kill_after_two, write)
+    verdict = find_label_noise(root, RECIPE, 3, lambda number, kept: told.append((number, kept)), write)
     assert told == [(0, False), (1, False), (0, True), (1, True), (2, False)]
     assert not list((root / ".mien/labels").glob("*/"))
 
@@ -63,7 +67,7 @@ def test_the_test_part_stays_closed(cropped: Path, tmp_path: Path) -> None:
     root = tmp_path / "workspace"
     shutil.copytree(cropped, root)
     (root / "build/split/test.parquet").unlink()
-    judged, _ = read_judged(root / "build")
+    judged, _ = read_training_faces(root / "build")
     assert set(judged.table["part"]) == {"train", "val"}
 
 
@@ -73,7 +77,7 @@ def test_faces_of_another_crop_are_refused(cropped: Path, tmp_path: Path) -> Non
     file = root / "build/split/split.json"
     file.write_text('{"digest": "a", "data_digest": "b"}')
     with pytest.raises(UserError, match="made from other faces"):
-        read_judged(root / "build")
+        read_training_faces(root / "build")
 
 
 def test_a_class_without_a_face_takes_no_part() -> None:
@@ -84,6 +88,7 @@ def test_a_class_without_a_face_takes_no_part() -> None:
     probabilities = random.dirichlet(np.ones(7), 60) * 0.1
     probabilities[np.arange(60), shown] += 0.9
     table = pd.DataFrame({"face_id": [str(i) for i in range(60)], "image": "i", "part": "train", "label": labels})
+    table["row"] = table.index
     ranked = rank_labels(table, probabilities, EXPRESSIONS)
     assert set(ranked[ranked["suspect"]]["face_id"]) == {"0", "25"}
     assert set(ranked["face_id"].head(2)) == {"0", "25"}

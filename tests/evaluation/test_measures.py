@@ -2,18 +2,29 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+)
 
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.measures import (
+    CLASS_MEASURES,
     MEASURES,
     class_measures,
     confusion_counts,
     face_sums,
     majority,
     measure,
-    scores_per_class,
+    top_confusions,
 )
+from mien.runtime.session import softmax
 
 
 def certain(predicted: list[int]) -> np.ndarray:
@@ -41,20 +52,40 @@ def test_measures_of_four_faces_as_computed_by_hand():
 def test_a_class_never_predicted_counts_as_zero_and_one_without_faces_is_left_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = scores_per_class([0, 0, 1], [0, 2, 0])
+        sums = face_sums([0, 0, 1], certain([0, 2, 0]), 15).sum(axis=0, keepdims=True)
+        scores = class_measures(sums, 15)
         found = measure([0, 0, 1], certain([0, 2, 0]))
-    assert (scores["disgust"].precision, scores["disgust"].recall, scores["disgust"].f1) == (0, 0, 0)
-    assert scores["fear"].support == 0
-    assert np.isnan([scores["fear"].precision, scores["fear"].recall, scores["fear"].f1]).all()
+    assert [scores[name][0, 1] for name in CLASS_MEASURES] == [0, 0, 0]
+    assert np.isnan([scores[name][0, 2] for name in CLASS_MEASURES]).all()
     assert found["unweighted_average_recall"] == pytest.approx((0.5 + 0) / 2)
     assert found["macro_precision"] == pytest.approx((0.5 + 0) / 2)
 
 
-def test_unweighted_average_recall_is_scikit_learns_balanced_accuracy(labels_and_logits):
-    labels, logits = labels_and_logits
-    probabilities = certain(logits.argmax(axis=1).tolist())
-    expected = balanced_accuracy_score(labels, logits.argmax(axis=1))
-    assert measure(labels, probabilities)["unweighted_average_recall"] == pytest.approx(expected)
+logits_of_faces = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(
+        arrays(np.int64, n, elements=st.integers(0, 6)), arrays(np.float64, (n, 7), elements=st.floats(-30, 30))
+    )
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(logits_of_faces)
+def test_measures_are_those_of_scikit_learn(drawn_faces):
+    labels, logits = drawn_faces
+    probabilities = softmax(logits)
+    predicted = probabilities.argmax(axis=1)
+    found = measure(labels, probabilities)
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    assert found["nll"] == pytest.approx(log_loss(labels, probabilities, labels=range(7)))
+    brier = brier_score_loss(labels, probabilities, labels=range(7), scale_by_half=False)
+    assert found["brier"] == pytest.approx(brier, abs=1e-9)
+    assert (confusion_counts(labels, predicted) == confusion_matrix(labels, predicted, labels=range(7))).all()
+    present = np.unique(labels)
+    expected = precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0)
+    by_class = class_measures(face_sums(labels, probabilities, 15).sum(axis=0, keepdims=True), 15)
+    for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
+        assert by_class[name][0, present] == pytest.approx(values), name
+        assert found[f"macro_{name}"] == pytest.approx(values.mean()), name
 
 
 def test_certain_and_wrong_gives_a_finite_nll():
@@ -110,3 +141,33 @@ def test_eight_classes_are_measured_as_seven_are() -> None:
     assert majority([7, 7, 0], 8) == ("contempt", pytest.approx(2 / 3))
     sums = face_sums(labels, np.eye(8)[labels], 15).sum(axis=0, keepdims=True)
     assert class_measures(sums, 15)["recall"].tolist() == [[1.0] * 8]
+
+
+def probabilities_of(predicted: list[int], confidence: list[float]) -> np.ndarray:
+    table = np.full((len(predicted), 7), np.nan)
+    for row, (k, p) in enumerate(zip(predicted, confidence, strict=True)):
+        table[row] = (1 - p) / 6
+        table[row, k] = p
+    return table
+
+
+def test_pairs_by_count_with_the_most_confident_mistakes_first():
+    labels = np.array([0, 0, 0, 0, 3, 3, 3, 6])
+    predicted = [1, 1, 1, 0, 0, 0, 3, 6]
+    found = top_confusions(
+        labels, probabilities_of(predicted, [0.5, 0.9, 0.7, 0.9, 0.4, 0.6, 0.9, 0.9]), pairs=5, faces=2
+    )
+    assert [(p.true, p.predicted, p.faces) for p in found] == [("angry", "disgust", 3), ("happy", "angry", 2)]
+    assert found[0].rows.tolist() == [1, 2]
+    assert found[0].probabilities == pytest.approx([0.9, 0.7])
+    assert found[0].share == 0.75
+
+
+def test_equal_counts_go_by_the_share_of_the_true_class():
+    labels = np.array([0, 0, 0, 1])
+    found = top_confusions(labels, probabilities_of([2, 0, 0, 2], [0.9] * 4), pairs=1, faces=8)
+    assert (found[0].true, found[0].share) == ("disgust", 1.0)
+
+
+def test_no_error_no_pair():
+    assert top_confusions(np.arange(7), np.eye(7), pairs=5, faces=8) == ()

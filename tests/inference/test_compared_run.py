@@ -5,42 +5,36 @@ from pathlib import Path
 import pytest
 
 from mien.base.errors import UserError
+from mien.inference.compared_run import find_run
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
-from mien.reporting.runs import find_subject
 from mien.tracking.runs import of_epoch
 from mien.tracking.store import connect
-from tests.comparison.conftest import STRONG, WEAK, id_of
+from tests.inference.two_runs import STRONG, WEAK, checkout, id_of, no_store, store, strong, weak
 from tests.registry.workspace import candidate_of, evidence_of
+
+__all__ = ["checkout", "no_store", "store", "strong", "weak"]
 
 
 def test_a_run_is_found_by_id_beginning_name_and_folder(store: Path) -> None:
     run = id_of(WEAK)
     client = connect()
     for said in (run, run[:12], "resnet4 · 24 px · 8-0"):
-        found = find_subject(said)
+        found = find_run(said)
         assert (found.key, found.data, found.source) == (run, "tiny", f"run {run[:8]}")
-    assert len(found.predictions) == found.metrics["test/n"]
+    assert len(found.faces) == found.metrics["test/n"]
     assert found.epochs == [(0, {"val_loss": 1.5}), (1, {"val_loss": 1.25})]
     assert found.params["optim.lr"] == "0.01"
-    folder, stored = find_subject("."), find_subject(id_of(STRONG))
+    folder, stored = find_run("."), find_run(id_of(STRONG))
     assert folder.metrics == {key: value for key, value in stored.metrics.items() if key.startswith("test")}
     assert folder.params == stored.params and list(folder.epochs) == list(stored.epochs)
     assert client.get_run(run).data.metrics.keys() >= of_epoch({"val_loss": 1.25}).keys()
 
 
-def test_an_older_run_without_the_prefix_keeps_its_curves(store: Path) -> None:
-    client, run = connect(), id_of("half")
-    for step, value in enumerate((1.5, 1.25)):
-        client.log_metric(run, "val_loss", value, step=step)
-    client.log_artifact(run, str(store / "reports/predictions.csv"), "evaluation")
-    assert find_subject("half done").epochs == [(0, {"val_loss": 1.5}), (1, {"val_loss": 1.25})]
-
-
 def test_a_registered_version_leads_to_its_run(store: Path) -> None:
     register(candidate_of(store), evidence_of(store), RegisterConfig(bootstrap=100), decides=True)
     for said in ("models:/mien-tiny/1", "mien-tiny@champion", "models:/mien-tiny@champion"):
-        found = find_subject(said)
+        found = find_run(said)
         assert (found.key, found.source) == (id_of(STRONG), f"{said}, run {id_of(STRONG)[:8]}")
     for said, reason in (
         ("mien-tiny@previous", "mien-tiny has the versions 1 and the aliases champion"),
@@ -48,36 +42,36 @@ def test_a_registered_version_leads_to_its_run(store: Path) -> None:
         ("mien-other@champion", "the registered models are mien-tiny"),
     ):
         with pytest.raises(UserError, match=rf"there is no {said}; {reason}\."):
-            find_subject(said)
+            find_run(said)
 
 
 def test_who_names_none_or_several_is_told_in_one_sentence(store: Path) -> None:
     with pytest.raises(UserError, match=r"there is no run 'resnet4 24 px'; the nearest: .*resnet4 · 24 px · "):
-        find_subject("resnet4 24 px")
+        find_run("resnet4 24 px")
     client = connect()
     twin = client.create_run(client.get_experiment_by_name("tiny").experiment_id, run_name="half done").info.run_id
-    with pytest.raises(UserError, match=rf"'half done' is the name of 2 runs: .*{twin[:8]}.*; say one by its id"):
-        find_subject("half done")
+    with pytest.raises(UserError, match=rf"'half done' is the name of 2 runs: .*{twin[:8]}.*; name one by its id"):
+        find_run("half done")
     first = [id_of(digest)[0] for digest in (WEAK, STRONG, "half", "8-0-trial-0")] + [twin[0]]
     if shared := [letter for letter in first if first.count(letter) > 1]:
         with pytest.raises(UserError, match="begins the ids of"):
-            find_subject(shared[0])
+            find_run(shared[0])
 
 
 def test_what_has_no_predictions_is_told_in_one_sentence(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\(half done\) has no evaluation/predictions.csv"):
-        find_subject("half done")
+        find_run("half done")
     with pytest.raises(UserError, match=r"\(trial 0\) is a trial of a search"):
-        find_subject("trial 0")
+        find_run("trial 0")
     with pytest.raises(UserError, match=r"holds no evaluated model: reports/metrics.json is missing"):
-        find_subject(str(tmp_path))
+        find_run(str(tmp_path))
     (store / "reports/predictions.csv").write_text("face_id,image\n")
     with pytest.raises(UserError, match="lacks the column label"):
-        find_subject(".")
+        find_run(".")
 
 
 def test_looking_creates_no_store(tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(UserError, match="nothing has been tracked"):
-        find_subject("abc")
+        find_run("abc")
     assert not (tmp_path / "mlflow.db").exists()

@@ -4,8 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mien.evaluation.intervals import bootstrap, cluster_sums, interval, photo_clusters, resampled
-from mien.evaluation.measures import MEASURES, class_measures, face_sums, measure, measures, scores_per_class
+from mien.evaluation.intervals import (
+    Interval,
+    bootstrap,
+    cluster_sums,
+    interval,
+    paired_bootstrap,
+    photo_clusters,
+    resampled,
+)
+from mien.evaluation.measures import MEASURES, face_sums, measure, measures
 from mien.runtime.session import softmax
 from tests.evaluation.drawing import calibrated, drawn, index_of
 
@@ -16,20 +24,6 @@ logits_of_faces = st.integers(1, 40).flatmap(
         st.integers(2, 20),
     )
 )
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(logits_of_faces)
-def test_sums_give_what_scikit_learn_gives(drawn_faces):
-    labels, logits, bins = drawn_faces
-    probabilities = softmax(logits)
-    total = face_sums(labels, probabilities, bins).sum(axis=0, keepdims=True)
-    found, expected = measures(total, bins), measure(labels, probabilities, bins)
-    for name in MEASURES:
-        assert found[name][0] == pytest.approx(expected[name], abs=1e-9), name
-    per_class = scores_per_class(labels, probabilities.argmax(axis=1))
-    for name, values in class_measures(total, bins).items():
-        assert values[0] == pytest.approx([getattr(s, name) for s in per_class.values()], nan_ok=True)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -142,3 +136,70 @@ def test_every_face_needs_a_photo():
 def test_one_photo_under_two_names_is_one_cluster():
     index = index_of(np.zeros(4), per_photo=1).assign(photo_digest=["a", "b", "a", "c"])
     assert photo_clusters(index).tolist() == [0, 1, 0, 2]
+
+
+def test_a_model_does_not_differ_from_itself(labels_and_logits):
+    labels, logits = labels_and_logits
+    found = paired_bootstrap(labels, softmax(logits), softmax(logits), np.arange(400), n=200).overall
+    assert tuple(found) == MEASURES
+    assert all((one.value, one.low, one.high) == (0, 0, 0) for one in found.values())
+
+
+def test_the_difference_is_b_minus_a_and_swapping_turns_it_round(labels_and_logits):
+    labels, logits = labels_and_logits
+    better = logits + np.eye(7)[labels]
+    there = paired_bootstrap(labels, softmax(logits), softmax(better), np.arange(400), n=300).overall
+    back = paired_bootstrap(labels, softmax(better), softmax(logits), np.arange(400), n=300).overall
+    a, b = measure(labels, softmax(logits)), measure(labels, softmax(better))
+    for name in MEASURES:
+        assert there[name].value == pytest.approx(b[name] - a[name])
+        assert (back[name].low, back[name].high) == pytest.approx((-there[name].high, -there[name].low))
+    assert there["accuracy"].low > 0
+    assert there["nll"].high < 0
+
+
+def test_pairing_sees_a_small_difference_that_separate_intervals_do_not():
+    """Two models that agree on nearly all faces: their difference is known far better than either."""
+    labels, logits = drawn(1000)
+    better = logits.copy()
+    mended = np.flatnonzero(logits.argmax(axis=1) != labels)[:25]
+    better[mended, labels[mended]] += 20
+    found = paired_bootstrap(labels, softmax(logits), softmax(better), np.arange(1000), n=1000).overall["accuracy"]
+    assert found.value == pytest.approx(0.025)
+    assert 0.01 < found.low < found.high < 0.04
+
+
+def test_a_lower_level_is_narrower(labels_and_logits):
+    labels, logits = labels_and_logits
+    wide, narrow = (
+        paired_bootstrap(labels, softmax(logits), softmax(2 * logits), np.arange(400), n=300, level=level).overall[
+            "nll"
+        ]
+        for level in (0.95, 0.8)
+    )
+    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
+def test_one_photo_decides_nothing():
+    labels, logits = drawn(5)
+    found = paired_bootstrap(labels, softmax(logits), softmax(2 * logits), np.zeros(5)).overall
+    assert not any(one.known for one in found.values())
+
+
+def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(labels_and_logits):
+    labels, logits = labels_and_logits
+    found = paired_bootstrap(labels, softmax(logits), softmax(logits + np.eye(7)[labels]), np.arange(400), n=200)
+    mean = np.mean([scores["recall"].value for scores in found.per_class.values()])
+    assert mean == pytest.approx(found.overall["unweighted_average_recall"].value)
+
+
+def test_an_interval_in_words_and_in_json():
+    one = Interval(0.8184, 0.7579, 0.8741)
+    assert (one.text(), one.percent()) == ("0.818 (0.758 to 0.874)", "81.8 % (75.8 to 87.4)")
+    assert Interval(0.012, -0.004, 0.028).points() == "+1.2 points (-0.4 to +2.8)"
+    assert Interval.from_json(one.json()) == one
+    alone, nothing = Interval(0.5), Interval(float("nan"))
+    assert (alone.text(), alone.percent(), alone.ends()) == ("0.500", "50.0 %", "no interval")
+    assert alone.json() == {"value": 0.5, "low": None, "high": None}
+    assert nothing.text() == nothing.percent() == "unknown"
+    assert not Interval.from_json(nothing.json()).known

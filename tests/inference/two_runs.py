@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.tracking.publish import publish_evaluation_files, publish_training_files
+from mien.tracking.publish import publish_evaluation, publish_training
 from mien.tracking.runs import RunIdentity, find_run, obtain_run
 from mien.tracking.store import connect
 from tests.registry.conftest import strong, weak
@@ -22,8 +22,8 @@ def store(checkout: Path, weak: Path, strong: Path, monkeypatch: pytest.MonkeyPa
     client = connect()
     for workspace in (weak, strong):
         copied(workspace, checkout)
-        publish_training_files(client, checkout)
-        publish_evaluation_files(client, checkout)
+        publish_training(client, checkout)
+        publish_evaluation(client, checkout)
     obtain_run(client, RunIdentity("tiny", "trial 0", "8-0-trial-0", {"mien.kind": "trial"}, parent=WEAK))
     obtain_run(client, RunIdentity("tiny", "half done", "half", {"mien.kind": "training"}))
     (checkout / "params.yaml").write_text("data: tiny\n")

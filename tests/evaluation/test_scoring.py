@@ -10,11 +10,11 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation.measures import measure
-from mien.evaluation.scoring import EvaluateConfig, evaluate_logits, evaluate_model
+from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.spec import ModelSpec
 from mien.runtime.session import softmax
 from mien.runtime.spec import CutSpec
-from tests.evaluation.drawing import drawn, index_of
+from tests.evaluation.drawing import drawn, evaluate_logits, index_of
 
 CONFIG = EvaluateConfig(bootstrap=200)
 
@@ -25,12 +25,12 @@ def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_se
     found = evaluate_logits(4 * val_logits, val_labels, 4 * logits, index_of(labels), CONFIG)
     assert found.temperature.value > 2
     assert found.temperature.faces == 400
-    assert found.probabilities == pytest.approx(softmax(4 * logits, found.temperature.value))
-    assert found.uncalibrated == pytest.approx(softmax(4 * logits))
-    expected = measure(labels, found.probabilities, CONFIG.bins)
+    calibrated = softmax(4 * logits, found.temperature.value)
+    assert found.predictions.probabilities == pytest.approx(calibrated, abs=1e-5)
+    expected = measure(labels, calibrated, CONFIG.bins)
     for name, one in found.whole.intervals.overall.items():
         assert one.value == pytest.approx(expected[name]), name
-    assert found.before["ece"] == pytest.approx(measure(labels, found.uncalibrated)["ece"])
+    assert found.before["ece"] == pytest.approx(measure(labels, softmax(4 * logits))["ece"])
     assert found.whole.intervals.overall["ece"].value < found.before["ece"]
     assert (found.whole.faces, found.whole.photos) == (300, 150)
 
@@ -39,7 +39,7 @@ def test_calibration_changes_no_prediction():
     val_labels, val_logits = drawn(200, 1)
     labels, logits = drawn(200, 2)
     found = evaluate_logits(9 * val_logits, val_labels, 9 * logits, index_of(labels), CONFIG)
-    assert (found.predicted == logits.argmax(axis=1)).all()
+    assert (found.predictions.predicted == logits.argmax(axis=1)).all()
 
 
 def test_the_leak_free_part_leaves_out_leaked_faces_alone():
@@ -94,9 +94,9 @@ def test_a_network_is_run_on_the_rows_that_the_indexes_name():
     model = spec.build()
     found = evaluate_model(model, faces, val, test, CONFIG)
     alone = evaluate_model(model, replace(faces, pixels=faces.pixels.copy()), val, test.iloc[[1]], CONFIG)
-    assert found.index["face_id"].tolist() == ["f29", "f12", "f17"]
-    assert found.uncalibrated[1] == pytest.approx(alone.uncalibrated[0], abs=1e-5)
-    assert np.ptp(found.uncalibrated, axis=0).max() > 0
+    assert found.predictions.table["face_id"].tolist() == ["f29", "f12", "f17"]
+    assert found.predictions.probabilities[1] == pytest.approx(alone.predictions.probabilities[0], abs=1e-5)
+    assert np.ptp(found.predictions.probabilities, axis=0).max() > 0
 
 
 def test_an_empty_part_is_named():

@@ -1,9 +1,11 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,21 +13,13 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.measures import MEASURES
-from mien.evaluation.scoring import EvaluateConfig, Evaluation, evaluate_logits
-from mien.reporting.evaluation_page import (
-    Background,
-    between,
-    class_counts,
-    number,
-    percent,
-    quarantine_counts,
-    render_report,
-    verdict,
-)
-from tests.evaluation.drawing import LINEAGE, index_of
+from mien.evaluation.scoring import EvaluateConfig, Evaluation
+from mien.reporting.evaluation_report import Background, class_counts, quarantine_counts, verdict, write_report
+from mien.reporting.pages import between, number, percent
+from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PICTURES = dict.fromkeys(("confusion", "confusion_by_class", "reliability", "per_class", "slices"), b"\x89PNG")
+FIGURES = 5  # beside the faces
 QUARANTINE = pd.DataFrame(
     {
         "reason": ["low_confidence"] * 1234 + ["photo_missing"],
@@ -68,13 +62,24 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def render(evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE, **lineage) -> str:
-    splits = {name: class_counts(evaluation.index["label"]) for name in ("train", "val", "test")}
-    background = Background({**LINEAGE, **lineage}, splits, quarantine)
-    return render_report(evaluation, background, PICTURES, PICTURES, pixels)
+@pytest.fixture
+def render(tmp_path: Path) -> Callable[..., str]:
+    """Writes the report of an evaluation, and gives its HTML."""
+
+    def write(
+        evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE,
+        title: str = "Faces", drawn: bool = False, **lineage: Any,
+    ) -> str:  # fmt: skip
+        labels = pd.Series(evaluation.predictions.labels)
+        parts = {name: class_counts(labels) for name in ("train", "val", "test")}
+        background = Background(title, drawn, {**LINEAGE, **lineage}, parts, quarantine)
+        write_report(evaluation, background, pixels, tmp_path / "report.html", tmp_path)
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    return write
 
 
-def test_the_page_is_well_formed_and_asks_the_network_for_nothing(evaluation, pixels):
+def test_the_page_is_well_formed_and_asks_the_network_for_nothing(render, evaluation, pixels):
     html = render(evaluation, pixels)
     page = Page(html)
     assert page.open == []
@@ -83,13 +88,13 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(evaluation, pi
     assert not re.search(r"url\(|@import|<script|<link|https?://", html)
 
 
-def test_every_image_says_what_it_shows(evaluation, pixels):
+def test_every_image_says_what_it_shows(render, evaluation, pixels):
     images = Page(render(evaluation, pixels)).images
     assert all(image["alt"] for image in images)
-    assert len(images) == len(PICTURES) + sum(len(pair.rows) for pair in evaluation.confused)
+    assert len(images) == FIGURES + sum(len(pair.rows) for pair in evaluation.confused)
 
 
-def test_all_numbers_stand_on_the_page(evaluation, pixels):
+def test_all_numbers_stand_on_the_page(render, evaluation, pixels):
     text = Page(render(evaluation, pixels)).text.replace("\N{NO-BREAK SPACE}", " ")
     overall = evaluation.whole.intervals.overall
     assert "120 faces in 60 photos" in text
@@ -102,8 +107,8 @@ def test_all_numbers_stand_on_the_page(evaluation, pixels):
     for name, value in evaluation.before.items():
         assert f"{value:.3f}" in text, name
     for name in EXPRESSIONS:
-        scores = evaluation.whole.scores[name]
-        assert f"{name} {scores.support} {scores.precision:.3f} {scores.recall:.3f} {scores.f1:.3f}" in text
+        scores = [f"{one.value:.3f}" for one in evaluation.whole.intervals.per_class[name].values()]
+        assert f"{name} {evaluation.whole.support[name]} {' '.join(scores)}" in text
     for one in evaluation.slices.slices:
         assert one.name in text
     assert "low confidence" in text
@@ -114,25 +119,25 @@ def test_all_numbers_stand_on_the_page(evaluation, pixels):
     assert "10 of 120 test faces have a copy" in text
 
 
-def test_names_from_the_data_cannot_become_markup(evaluation, pixels):
+def test_names_from_the_data_cannot_become_markup(render, evaluation, pixels):
     html = render(evaluation, pixels, title="<script>alert(1)</script>")
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-def test_drawn_faces_are_said_to_be_drawn(evaluation, pixels):
+def test_drawn_faces_are_said_to_be_drawn(render, evaluation, pixels):
     assert "drawn, not photographed" in render(evaluation, pixels, drawn=True)
     assert "drawn, not photographed" not in render(evaluation, pixels, drawn=False)
 
 
-def test_without_a_search_and_without_a_quarantine(evaluation, pixels):
+def test_without_a_search_and_without_a_quarantine(render, evaluation, pixels):
     nothing = {"trials": 0, "overruled": {}}
     text = Page(render(evaluation, pixels, QUARANTINE.iloc[:0], search=nothing)).text
     assert "No search" in text
     assert "the quarantine is empty" in text
 
 
-def test_a_perfect_model_on_one_photo_is_reported_with_reserve():
+def test_a_perfect_model_on_one_photo_is_reported_with_reserve(render):
     labels = np.arange(7)
     index = index_of(labels, per_photo=7).assign(confidence=np.nan)
     one = evaluate_logits(9 * np.eye(7), labels, 9 * np.eye(7), index, EvaluateConfig(bootstrap=100))
@@ -167,7 +172,7 @@ def test_quarantine_is_counted_by_reason_and_class():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_lays_the_page_out_within_a_phones_width(evaluation, pixels, tmp_path: Path):
+def test_a_browser_lays_the_page_out_within_a_phones_width(render, evaluation, pixels, tmp_path: Path):
     """The page itself never scrolls sideways: wide tables and figures scroll within themselves."""
     page = escape(render(evaluation, pixels), quote=True)
     loaded = "document.title = this.contentDocument.documentElement.scrollWidth"

@@ -1,0 +1,140 @@
+"""Evaluation report: figures and one HTML page that asks the network for nothing."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mien.base.classes import N_EXPRESSIONS, class_names
+from mien.base.records import read_out
+from mien.crop.packed import PackedFaces, open_faces
+from mien.evaluation.scoring import Evaluation
+from mien.models.spec import hardware_words, read_lineage
+from mien.reporting.figures import draw_evaluation, errors_figure
+from mien.reporting.images import data_uri, face_png
+from mien.reporting.pages import page, percent, picture
+from mien.reporting.style import DARK
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """What a report says of a model that is measured on another data set than its own.
+
+    `model` names it, `learnt_from` is the title of its own data set and `learnt_drawings` whether that is drawn,
+    `part` the part of the measured one ("test", or "all"), `digest` that of the measured faces, `sentences` how the two
+    were brought together.
+    """
+
+    model: str
+    learnt_from: str
+    learnt_drawings: bool
+    part: str
+    digest: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the report says besides the measures.
+
+    `title` is that of the measured data set and `drawn` whether its faces are drawings, `lineage` what the training
+    wrote of itself, `parts` faces per class of each part, and `quarantine` one row for each face that could not be
+    used, with `reason` and `label`. `other` is None where the model is measured on its own data set.
+    """
+
+    title: str
+    drawn: bool
+    lineage: dict[str, Any]
+    parts: dict[str, pd.Series]
+    quarantine: pd.DataFrame
+    other: OtherData | None = None
+
+
+def read_background(build: Path, title: str, drawn: bool) -> Background:
+    """What the stages before evaluate left below `build/`.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    parts = {
+        name: read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it anew")["label"]
+        for name in ("train", "val", "test")
+    }
+    classes = open_faces(build / "crop").classes
+    quarantine = read_out(
+        build / "crop/quarantine.csv",
+        lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
+        "`dvc repro crop` writes it anew",
+    )
+    counts = {name: class_counts(labels, len(classes)) for name, labels in parts.items()}
+    return Background(title, drawn, read_lineage(build / "train"), counts, quarantine)
+
+
+def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
+    """The faces of the predictions, (N, H, W, C) uint8, in their order."""
+    rows = {str(face): row for row, face in enumerate(packed.index["face_id"])}
+    return packed.pixels[[rows[face] for face in evaluation.predictions.table["face_id"]]]
+
+
+def write_report(
+    evaluation: Evaluation, background: Background, faces: npt.NDArray[Any], report: Path, figures: Path
+) -> None:
+    """Write the page, and its figures as PNG files into a folder that exists.
+
+    `faces` are those of the predictions, (N, H, W, C) uint8, in their order.
+    """
+    light, dark = draw_evaluation(evaluation), draw_evaluation(evaluation, DARK)
+    for name, png in {**light, "errors": errors_figure(evaluation, faces)}.items():
+        (figures / f"{name}.png").write_bytes(png)
+    html = page(
+        "report.html",
+        e=evaluation,
+        b=background,
+        lineage=background.lineage,
+        other=background.other,
+        trained_on=hardware_words(background.lineage),
+        overall=evaluation.whole.intervals.overall,
+        accuracy=evaluation.whole.intervals.overall["accuracy"],
+        verdict=verdict(evaluation),
+        parts=[part for part in (evaluation.whole, evaluation.leak_free) if part is not None],
+        classes=evaluation.predictions.classes,
+        answers=evaluation.predictions.table,
+        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
+        picture=lambda name, alt: picture(light[name], dark[name], alt),
+        face=lambda row: data_uri(face_png(faces[row])),
+        quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
+    )
+    report.write_text(html, encoding="utf-8")
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """One sentence: is the model better than always giving the most frequent answer?"""
+    whole = evaluation.whole
+    accuracy = whole.intervals.overall["accuracy"]
+    guess = f"Always answering “{whole.majority}” would score {percent(whole.majority_share)}"
+    if not accuracy.known:
+        return f"{guess}; one photo does not show whether the model is better."
+    if accuracy.low > whole.majority_share:
+        return f"{guess}: the model is better than that beyond the luck of the draw."
+    if accuracy.high < whole.majority_share:
+        return f"{guess}: the model is worse than that."
+    return f"{guess}, which lies inside the interval: the model is not shown to be better than that."
+
+
+def class_counts(labels: pd.Series, classes: int = N_EXPRESSIONS) -> pd.Series:
+    """How many of the labels (N,) are each expression, by its name, in the order of the classes."""
+    return pd.Series(np.bincount(labels, minlength=classes), index=class_names(classes))
+
+
+def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Faces by reason (rows, most frequent first) and class (columns, "unknown" last), and in all."""
+    if quarantine.empty:
+        return pd.DataFrame(columns=[*classes, "unknown", "all"], dtype=np.int64)
+    known = quarantine["label"].where(quarantine["label"].isin(classes), "unknown")
+    counts = pd.crosstab(quarantine["reason"], known).reindex(columns=[*classes, "unknown"], fill_value=0)
+    counts["all"] = counts.sum(axis=1)
+    return counts.sort_values("all", ascending=False, kind="stable")

@@ -1,0 +1,77 @@
+"""Pictures of faces: PNG and JPEG encoding, data URIs, and a contact sheet of each class."""
+
+import base64
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.crop.packed import PackedFaces
+
+Pixels = npt.NDArray[Any]
+
+COLUMNS: Final = 10
+MOST: Final = 60  # faces on a contact sheet
+GAP: Final = 4
+TITLE: Final = 40  # pixels above the faces
+INK: Final = (30, 30, 30)
+PAPER: Final = (255, 255, 255)
+
+
+def as_rgb(face: Pixels) -> Pixels:
+    """A face (H, W, 1 or 3) as (H, W, 3)."""
+    return np.repeat(face, 3, axis=2) if face.shape[2] == 1 else face
+
+
+def face_png(face: Pixels) -> bytes:
+    """A face (H, W, 1 or 3) uint8, grey or RGB, as a PNG file."""
+    return cv2.imencode(".png", _as_opencv(face))[1].tobytes()
+
+
+def face_jpeg(face: Pixels, quality: int) -> bytes:
+    """A face (H, W, 1 or 3) uint8, grey or RGB, as a JPEG file."""
+    return cv2.imencode(".jpg", _as_opencv(face), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def _as_opencv(face: Pixels) -> Pixels:
+    return face if face.shape[2] == 1 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
+
+
+def data_uri(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
+    """A picture's file as a URI that contains it."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def write_contact_sheets(packed: PackedFaces, folder: Path) -> None:
+    """Write one PNG per class, `contact_CLASS.png`, with up to 60 faces spread over the whole data set.
+
+    Every class has its picture; that of a class without faces says so.
+    """
+    labels = packed.index["label"].to_numpy()
+    for label, name in enumerate(packed.classes):
+        sheet = contact_sheet(packed.pixels, np.flatnonzero(labels == label), name)
+        sheet.save(folder / f"contact_{name}.png")
+
+
+def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:
+    """Up to 60 faces, evenly spread, in lines of 10 under a title.
+
+    Args:
+        pixels: (N, H, W, C) uint8, RGB or grey.
+        rows: rows of `pixels` that belong to the class.
+        name: of the class.
+    """
+    shown = rows[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).round().astype(int)]
+    size = pixels.shape[1]
+    step = size + GAP
+    lines = max(-(-len(shown) // COLUMNS), 1)
+    title = f"{name}: {len(shown)} of {len(rows):,} faces" if len(rows) else f"{name}: no faces"
+    sheet = Image.new("RGB", (COLUMNS * step + GAP, TITLE + lines * step + GAP), PAPER)
+    ImageDraw.Draw(sheet).text((GAP, GAP), title, INK, ImageFont.load_default(20))
+    for place, row in enumerate(shown):
+        corner = (GAP + place % COLUMNS * step, TITLE + place // COLUMNS * step)
+        sheet.paste(Image.fromarray(np.ascontiguousarray(as_rgb(pixels[row]))), corner)
+    return sheet

@@ -1,0 +1,62 @@
+"""HTML pages from templates: one environment, and how numbers and pictures stand in a page."""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mien.evaluation.intervals import Interval
+from mien.reporting.images import data_uri
+
+
+def page(template: str, **values: Any) -> str:
+    """A page of `templates/`, filled in; a value that the template needs and lacks is an error."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "percent": percent,
+        "number": number,
+        "between": between,
+        "signed": lambda value: number(value, "+.3f"),
+        "signed_between": lambda interval: interval.ends("+.3f"),
+        "plain": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+    }
+    return templates
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """0.5803 as "58.0 %"; a dash where there is no value."""
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%" if math.isfinite(value) else "–"
+
+
+def number(value: float, form: str = ".3f") -> str:
+    """Rounded; a dash where there is no value."""
+    return f"{value:{form}}" if math.isfinite(value) else "–"
+
+
+def between(interval: Interval, style: str = "number") -> str:
+    """The ends of an interval as numbers, or as percentages with style "percent"."""
+    if style == "percent":
+        return interval.ends(".1f", 100) + ("\N{NO-BREAK SPACE}%" if interval.known else "")
+    return interval.ends()
+
+
+def picture(light: bytes, dark: bytes, alt: str) -> Markup:
+    """A figure (PNG) that follows the page's colour scheme; printed it is the light one."""
+    return Markup(
+        '<picture><source media="screen and (prefers-color-scheme: dark)" srcset="{}"><img src="{}" alt="{}"></picture>'
+    ).format(data_uri(dark), data_uri(light), alt)
