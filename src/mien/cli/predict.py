@@ -68,12 +68,19 @@ def predict(
     found = find_photos(photos)
     problems, remarks = found.problems, found.remarks
     predictions: list[PhotoPrediction] = []
-    name, version = "", None
+    by: tuple[str, int | None] = ("", None)  # the model
     if found.files:
         predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
-        name, version = predictor.model.name, predictor.model.version
+        by = (predictor.model.name, predictor.model.version)
         predictions = _predict(predictor, found.files, problems, cropped=cropped, every=every, annotate=annotate)
-    _print(predictions, (name, version), as_json, csv)
+    from mien.cli.predictions import print_json, print_table, write_csv
+
+    if as_json:
+        print_json(predictions, by)
+    elif csv != "-" and any(prediction.faces for prediction in predictions):
+        print_table(predictions, by)
+    if csv is not None:
+        write_csv(predictions, by, csv)
     remarks += [
         f"{prediction.picture.says}: {n:,} face{'s' * (n != 1)} beyond max_faces (conf/predict.yaml) left out, "
         "the smallest."
@@ -195,14 +202,3 @@ def _videos_without_faces(predictions: "list[PhotoPrediction]", every: float) ->
         for file, seen in frames.items()
         if not any(seen)
     ]
-
-
-def _print(predictions: "list[PhotoPrediction]", model: tuple[str, int | None], as_json: bool, csv: str | None) -> None:
-    from mien.cli.predictions import print_json, print_table, write_csv
-
-    if as_json:
-        print_json(predictions, model)
-    elif csv != "-" and any(prediction.faces for prediction in predictions):
-        print_table(predictions, model)
-    if csv is not None:
-        write_csv(predictions, model, csv)

@@ -169,10 +169,8 @@ def serve_page(
     try:
         with advice_without_champion():
             current = CurrentModel(model or champion(root, data), every=limits.follow_seconds)
-    except UserError as error:
-        if isinstance(error.__cause__, NoSuchModel):
-            fail(str(error), UNUSABLE)
-        raise
+    except NoSuchModel as error:
+        fail(str(error), UNUSABLE)
     with current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))

@@ -73,11 +73,7 @@ def conf_files(root: Path, group: str) -> list[Path]:
 
 
 def champion(root: Path, data: str | None) -> str:
-    """The URI of a data set's champion, by default of the data set that params.yaml chooses.
-
-    Raises:
-        UserError: no data set is given, and params.yaml names none.
-    """
+    """The URI of a data set's champion, by default of the data set that params.yaml chooses."""
     return f"models:/{registered_model(root, data)}@champion"
 
 
@@ -104,19 +100,14 @@ def data_name(root: Path, choice: str) -> str:
 
 @contextmanager
 def advice_without_champion() -> Iterator[None]:
-    """Where the registry lacks a model, add to the error what makes one.
-
-    Raises:
-        UserError: the registry has no such model.
-    """
+    """Where the registry lacks a model, add to the error what makes one."""
     from mien.inference.address import NoSuchModel
 
     try:
         yield
     except NoSuchModel as error:
-        raise UserError(
-            f"{error} `make repro` trains and promotes one; --model FOLDER takes one from files."
-        ) from error
+        advice = "`make repro` trains and promotes one; --model FOLDER takes one from files."
+        raise NoSuchModel(f"{error} {advice}") from error
 
 
 def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
