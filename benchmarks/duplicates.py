@@ -86,9 +86,7 @@ def measure(faces: np.ndarray) -> dict[str, float]:
     names = [str(row) for row in range(len(faces))]
     index = pd.DataFrame({"image": names, "photo_digest": names, "face_digest": digests})
     packed = PackedFaces(faces, index, CutSpec(faces.shape[1], "grey"), EXPRESSIONS, "")
-    clock, processor, groups = timed(
-        lambda: group_faces(packed, similarity=CONFIG.similarity, aligned_similarity=CONFIG.aligned_similarity)
-    )
+    clock, processor, groups = timed(lambda: group_faces(packed, CONFIG.similarity, CONFIG.aligned_similarity))
     # not ru_maxrss, which a child takes over from the process that started it
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     unique = np.flatnonzero(~index["face_digest"].duplicated() & ~groups.constant)

@@ -20,7 +20,7 @@ from mien.split.near_copies import (
 )
 from tests.photosets import picture
 
-THRESHOLDS = {"similarity": 0.98, "aligned_similarity": 0.95}
+THRESHOLDS = (0.98, 0.95)
 
 
 def packed(faces: list[np.ndarray], images: list[str] | None = None) -> PackedFaces:
@@ -42,7 +42,7 @@ def test_the_first_row_of_each_key() -> None:
 
 def test_faces_of_one_photo_and_identical_faces_are_linked_however_indirectly() -> None:
     a, b, c, d = (picture(48, 48, seed) for seed in range(4))
-    groups = group_faces(packed([a, b, c, b, d], ["p", "p", "q", "q", "r"]), **THRESHOLDS)
+    groups = group_faces(packed([a, b, c, b, d], ["p", "p", "q", "q", "r"]), *THRESHOLDS)
     # a and b are of photo p, b is pixel-identical to the second face of q, c is of q
     assert groups.ids.tolist() == [0, 0, 0, 0, 1]
 
@@ -50,7 +50,7 @@ def test_faces_of_one_photo_and_identical_faces_are_linked_however_indirectly() 
 def test_one_photo_under_two_names_is_one_group() -> None:
     faces = packed([picture(48, 48, 1), picture(48, 48, 2)])
     faces.index["photo_digest"] = "the same"
-    assert group_faces(faces, **THRESHOLDS).ids.tolist() == [0, 0]
+    assert group_faces(faces, *THRESHOLDS).ids.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("change", ["brighter", "compressed", "moved", "enlarged", "grey"])
@@ -65,10 +65,10 @@ def test_near_duplicates_are_linked_and_others_are_not(change: str) -> None:
         "grey": cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB),
     }[change]
     faces = packed([face, picture(64, 64, 8, blur=12), changed, picture(64, 64, 9, blur=12)])
-    groups = group_faces(faces, **THRESHOLDS)
+    groups = group_faces(faces, *THRESHOLDS)
     assert groups.ids.tolist() == [0, 1, 0, 2]
     assert groups.near.tolist() == [[0, 2]]
-    assert group_faces(faces, near_duplicates=False, **THRESHOLDS).ids.tolist() == [0, 1, 2, 3]
+    assert group_faces(faces, *THRESHOLDS, near_duplicates=False).ids.tolist() == [0, 1, 2, 3]
 
 
 def test_moved_faces_are_found_by_alignment_alone() -> None:
@@ -82,7 +82,7 @@ def test_moved_faces_are_found_by_alignment_alone() -> None:
 
 def test_constant_faces_are_marked_and_only_identical_ones_linked() -> None:
     black, grey = np.zeros((48, 48, 1), np.uint8), np.full((48, 48, 1), 90, np.uint8)
-    groups = group_faces(packed([black, grey, black]), **THRESHOLDS)
+    groups = group_faces(packed([black, grey, black]), *THRESHOLDS)
     assert groups.constant.all()
     assert groups.ids.tolist() == [0, 1, 0]
     assert len(groups.near) == 0
@@ -92,7 +92,7 @@ def test_similarity_one_still_links_equal_thumbnails() -> None:
     face = picture(64, 64, 3)
     other = face.copy()
     other[0, 0] += 1  # not identical, and the same thumbnail but for less than rounding
-    groups = group_faces(packed([face, other]), similarity=1, aligned_similarity=1)
+    groups = group_faces(packed([face, other]), 1, 1)
     assert groups.ids.tolist() == [0, 0] or groups.ids.tolist() == [0, 1]
 
 
@@ -101,7 +101,7 @@ def test_the_real_fer2013() -> None:
     """The numbers are those of a comparison of every pair."""
     faces = packed(list(fer2013(Path(os.environ["MIEN_REAL_DATA"]) / "fer2013")))
     faces.index["face_digest"] = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces.pixels]
-    groups = group_faces(faces, **THRESHOLDS)
+    groups = group_faces(faces, *THRESHOLDS)
     assert (len(groups.near), groups.ids.max() + 1, groups.constant.sum()) == (2447, 32196, 12)
 
 

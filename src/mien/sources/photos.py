@@ -1,9 +1,8 @@
 """Photo files: which names are photos, and reading them by the name that a faces table uses."""
 
-import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import ClassVar, Final, Protocol
+from pathlib import Path, PureWindowsPath
+from typing import Final, Protocol
 
 from mien.base.errors import UserError
 
@@ -12,19 +11,14 @@ PHOTO_SUFFIXES: Final = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".pbm"),
 )
-_SUSPICIOUS: Final = re.compile(r"\.\.|[\\:\0]|^[/.]")  # nothing else can lead out of a folder
 
 
 class PhotoMissing(Exception):
-    """A photo that the faces table names and the data set does not hold; `reason` is the quarantine's word for it."""
+    """A photo that the faces table names and that cannot be read; `reason` is the quarantine's word for it."""
 
-    reason: ClassVar[str] = "missing_photo"
-
-
-class PhotoForbidden(PhotoMissing):
-    """A photo that is there and may not be read."""
-
-    reason: ClassVar[str] = "unreadable_file"
+    def __init__(self, detail: str, reason: str = "missing_photo") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Photos(Protocol):
@@ -34,7 +28,7 @@ class Photos(Protocol):
         """The photo's bytes as stored.
 
         Raises:
-            PhotoMissing: there is no such photo, or it may not be read (PhotoForbidden).
+            PhotoMissing: there is no such photo, or it may not be read.
         """
         ...
 
@@ -54,7 +48,8 @@ class FolderPhotos:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise PhotoMissing(f"{image} is not in {self.root.name}/") from error
         except PermissionError as error:
-            raise PhotoForbidden(f"{image} may not be read; allow yourself to read it") from error
+            detail = f"{image} may not be read; allow yourself to read it"
+            raise PhotoMissing(detail, "unreadable_file") from error
 
 
 def is_photo_name(file: Path) -> bool:
@@ -64,11 +59,8 @@ def is_photo_name(file: Path) -> bool:
 
 def leaves_folder(name: str) -> bool:
     """Whether a relative name from a label file or an archive could lead out of its folder, on any system."""
-    if name and not _SUSPICIOUS.search(name):
-        return False
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    absolute = name.startswith(("/", "\\")) or bool(PureWindowsPath(name).drive)
-    return absolute or ".." in parts or "\0" in name or not parts
+    path = PureWindowsPath(name)  # it takes / and \ as separators
+    return bool(path.anchor) or ".." in path.parts or "\0" in name or not path.parts
 
 
 def existing_folder(folder: Path) -> Path:

@@ -1,8 +1,7 @@
 """Near copies of faces: which crops show one photo, and the groups of faces that must stay together.
 
-Two faces are near duplicates where their 16 x 16 grey thumbnails correlate at least `similarity`, or where
-those correlate at least CANDIDATE and the faces, laid over each other at the best of small shifts and scales,
-correlate at least `aligned_similarity`: one photo under two names rarely carries the very same box.
+Two faces are compared by their 16 x 16 grey thumbnails, and where these are doubtful by laying the faces over each
+other at small shifts and scales: one photo under two names rarely carries the very same box.
 """
 
 from dataclasses import dataclass
@@ -43,10 +42,12 @@ class Groups:
     constant: np.ndarray
 
 
-def group_faces(
-    packed: PackedFaces, *, near_duplicates: bool = True, similarity: float, aligned_similarity: float
-) -> Groups:
-    """Groups of faces linked, however indirectly, by photo, by the photo's bytes, by pixels or by similarity."""
+def group_faces(packed: PackedFaces, similarity: float, aligned: float, *, near_duplicates: bool = True) -> Groups:
+    """Groups of faces linked, however indirectly, by photo, by the photo's bytes, by pixels or by similarity.
+
+    Two faces are near duplicates where their thumbnails correlate `similarity`, or where those correlate CANDIDATE
+    and the aligned faces `aligned`.
+    """
     index = packed.index
     rows = np.arange(len(index))
     firsts = [first_rows(index[key]) for key in ("image", "photo_digest", "face_digest")]
@@ -57,7 +58,7 @@ def group_faces(
         pairs, correlation = correlated_pairs(thumbnails[unique], min(CANDIDATE, similarity))
         alike = correlation >= similarity
         doubtful = unique[pairs[~alike]]
-        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, aligned_similarity)
+        alike[~alike] = alike_when_aligned(packed.pixels, doubtful, aligned)
         near = unique[pairs[alike]]
     links = np.concatenate([*(np.stack([rows, first], axis=1) for first in firsts), near])
     graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(len(rows), len(rows)))

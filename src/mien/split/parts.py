@@ -83,12 +83,8 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
             official split has no training part, or nothing is left of it when it is cleaned.
     """
     index, classes = packed.index, packed.classes
-    groups = group_faces(
-        packed,
-        near_duplicates=config.near_duplicates,
-        similarity=config.similarity,
-        aligned_similarity=config.aligned_similarity,
-    )
+    near = config.near_duplicates
+    groups = group_faces(packed, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
     labels = index["label"].to_numpy().astype(np.int64)
     if official:
