@@ -21,20 +21,15 @@ from mien.sources.source import DataConfig
 
 RESAMPLES: Final = 1000
 EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
+# What a card needs of reports/metrics.json.
+MEASURES: Final = ("accuracy", "unweighted_average_recall", "macro_f1", "ece", "nll", "brier")
 MEASURED: Final[dict[str, type]] = {
     "n": int,
     "majority_share": float,
-    "accuracy": dict,
-    "unweighted_average_recall": dict,
-    "macro_f1": dict,
-    "ece": dict,
-    "nll": dict,
-    "brier": dict,
     "uncalibrated": dict,
     "per_class": dict,
+    **dict.fromkeys(MEASURES, dict),
 }
-
-
 TEMPLATE: Final = "card.md.j2"
 SHARES: Final = {"accuracy": "accuracy", "unweighted_average_recall": "mean recall", "macro_f1": "macro F1"}
 ERRORS: Final = {"ece": "calibration error (ECE)", "nll": "negative log-likelihood", "brier": "Brier score"}

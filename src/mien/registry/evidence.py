@@ -73,12 +73,8 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
         raise UserError("every test face has a copy in training, so no model can be judged: choose another split.")
     ordered = answers.set_index("face_id").reindex(faces["face_id"].astype(str))
     columns = [column for column in ordered.columns if column.startswith("p_")]
-    return TestSet(faces, normalised(ordered[columns].to_numpy(dtype=np.float64)))
-
-
-def normalised(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (N, classes) that were rounded in a file, made to add up to 1 again."""
-    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
+    rounded = ordered[columns].to_numpy(dtype=np.float64)
+    return TestSet(faces, rounded / rounded.sum(axis=1, keepdims=True))
 
 
 def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) -> Scores:
@@ -126,38 +122,24 @@ class Evidence:
         packed = open_faces(self.packed)
         if cut == packed.cut:
             return np.asarray(packed.pixels[test["row"].to_numpy()])
-        return crop_again(cut, test, pd.read_parquet(self.table), self.open_photos)
-
-
-def crop_again(cut: CutSpec, test: pd.DataFrame, table: pd.DataFrame, open_photos: Callable[[], Photos]) -> np.ndarray:
-    """The faces of a test index, in its order, cut from the raw photos: (N, size, size, C) uint8.
-
-    Args:
-        cut: how.
-        test: the test index.
-        table: the faces table that ingest wrote, with the boxes as the data set gives them.
-        open_photos: opens the raw photos.
-
-    Raises:
-        NoComparison: the raw photos are not here, or a face cannot be cut from them.
-    """
-    wanted = test["face_id"].astype(str)
-    rows = table[table["face_id"].astype(str).isin(set(wanted))]
-    # The candidate's crop has selected the faces by their confidence.
-    config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            crop_faces(rows, open_photos(), config, Path(scratch), progress=False)
-        except (UserError, OSError) as error:
-            raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
-        packed = open_faces(Path(scratch))
-        at = {str(face): row for row, face in enumerate(packed.index["face_id"])}
-        if missing := [face for face in wanted if face not in at]:
-            raise NoComparison(
-                f"The champion needs faces cut from the raw photos, and {len(missing)} of {len(test)} cannot be cut, "
-                f"{missing[0]} for one."
-            )
-        return np.asarray(packed.pixels[[at[face] for face in wanted]])
+        wanted = test["face_id"].astype(str)
+        table = pd.read_parquet(self.table)  # with the boxes as the data set gives them
+        rows = table[table["face_id"].astype(str).isin(set(wanted))]
+        # The candidate's crop has selected the faces by their confidence.
+        config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False)
+            except (UserError, OSError) as error:
+                raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
+            packed = open_faces(Path(scratch))
+            at = {str(face): row for row, face in enumerate(packed.index["face_id"])}
+            if missing := [face for face in wanted if face not in at]:
+                raise NoComparison(
+                    f"The champion needs faces cut from the raw photos, and {len(missing)} of {len(test)} cannot be "
+                    f"cut, {missing[0]} for one."
+                )
+            return np.asarray(packed.pixels[[at[face] for face in wanted]])
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,11 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
     with registry(name) as client:
         model = settle(client, name)
         chosen = version if version is not None else alias_of(model, CHALLENGER)
-        if chosen is None:
-            raise UserError(f"{name} has no challenger; say which version to promote, of {_versions(client, name)}.")
-        _check_version(client, name, chosen)
+        if chosen not in (versions := _versions(client, name)):
+            known = ", ".join(map(str, versions)) or "none"
+            if chosen is None:
+                raise UserError(f"{name} has no challenger; say which version to promote, of {known}.")
+            raise UserError(f"{name} has no version {chosen}; its versions are {known}.")
         before = alias_of(model, CHAMPION)
         if before == chosen:
             return f"{name} version {chosen} is champion already."
@@ -58,7 +60,7 @@ def rollback(name: str, *, by: str, reason: str) -> str:
     """
     with registry(name) as client:
         model = settle(client, name)
-        there = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+        there = _versions(client, name)
         before = alias_of(model, CHAMPION)
         earlier = [v for v in champions(events_of(model))[:-1] if v in there and v != before]
         if not earlier:
@@ -144,17 +146,5 @@ def _set_other_aliases(client: "MlflowClient", name: str, events: list[Event]) -
     tag_runs(client, name, touched)
 
 
-def _check_version(client: "MlflowClient", name: str, version: int) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_model_version(name, str(version))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise UserError(f"{name} has no version {version}; its versions are {_versions(client, name)}.") from error
-
-
-def _versions(client: "MlflowClient", name: str) -> str:
-    numbers = sorted(int(v.version) for v in client.search_model_versions(f"name = '{name}'"))
-    return ", ".join(map(str, numbers)) or "none"
+def _versions(client: "MlflowClient", name: str) -> list[int]:
+    return sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.registry import gate
+from mien.registry import gate, history
 from mien.registry.card import card_facts, write_card
 from mien.registry.evidence import (
     Evidence,
@@ -24,25 +24,12 @@ from mien.registry.evidence import (
     TestSet,
     difference,
     fetch_champion,
-    normalised,
     read_test_set,
     refuse_other_answers,
     score,
 )
 from mien.registry.gate import RegisterConfig
-from mien.registry.history import (
-    DECISION,
-    DONE,
-    append_event,
-    decisions_on,
-    events_of,
-    model_text,
-    new_event,
-    read_model,
-    rolled_back,
-    tag_runs,
-    version_text,
-)
+from mien.registry.history import DECISION, DONE, events_of, read_model
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version
 from mien.tracking.notes import REGISTERED, set_note
@@ -95,7 +82,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
     """The candidate as a new version, under the run of its training."""
     refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
     run = obtain_run(client, training_identity(candidate.lineage))
-    description = model_text(candidate.name, candidate.lineage)
+    description = history.model_text(candidate.name, candidate.lineage)
     return register_version(
         client, candidate, run, description, card=lambda: write_card(card_facts(candidate, evidence.predictions))
     )
@@ -120,11 +107,11 @@ def judge(
     decision = _compare(client, candidate, int(version.version), champion, test, evidence, settings)
     reasons = list(decision.reasons)
     outcome = decision.outcome
-    if outcome == gate.PROMOTED and rolled_back(events_of(model), int(version.version)):
+    if outcome == gate.PROMOTED and history.rolled_back(events_of(model), int(version.version)):
         outcome = gate.CHALLENGER
         reasons.append("A person rolled this version back, so the gate leaves it: `mien promote` can bring it back.")
     split_digest = str(candidate.lineage["split_digest"])
-    before = decisions_on(client, candidate.name, split_digest)
+    before = history.decisions_on(client, candidate.name, split_digest)
     decided = outcome in (gate.PROMOTED, gate.CHALLENGER)
     if decided and before:
         reasons.append(
@@ -187,7 +174,7 @@ def _champion_answers(
                 f"The champion, version {number}, learnt from {shared} of the {len(test.faces)} faces of this test "
                 "set: a comparison would favour it, so there is none."
             )
-        return normalised(champion.model.probabilities(evidence.faces(spec.cut, test.faces)))
+        return champion.model.probabilities(evidence.faces(spec.cut, test.faces))
 
 
 def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.Decision, key: str) -> None:
@@ -195,22 +182,22 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     name, number = version.name, int(version.version)
     model = settle(client, name)
     champion = alias_of(model, CHAMPION)
-    event = new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
+    event = history.new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
     written = any((old["decision"], old["version"]) == (key, number) for old in events_of(model))
     if decision.outcome == gate.PROMOTED and not written:
         move(client, name, event)
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
         client.set_registered_model_alias(name, CHALLENGER, version.version)
-        tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
+        history.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
         if not written:
-            append_event(client, name, event)
+            history.append_event(client, name, event)
     run = ""
     if version.run_id:
         set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
         # The page of a run shows six lines; the reasons stand beside the version.
         set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}** by the gate.")
         run = client.get_run(version.run_id).info.run_name
-    client.update_model_version(name, version.version, description=version_text(name, number, run, decision))
+    client.update_model_version(name, version.version, description=history.version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 

@@ -8,8 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed
@@ -47,10 +46,6 @@ TRAINING_FACES: Final = "training_faces.parquet"
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
-FILE: Final = {"name": "image", "type": "binary", "required": False}
-# Rows of rows are all that MLflow can ask of an array whose pixels are numbers (grey) or lists of three (colour).
-ROWS: Final = {"type": "array", "items": {"type": "any"}}
-PIXELS: Final = {"name": "pixels", "type": "array", "items": ROWS, "required": False}
 
 
 @dataclass(frozen=True)
@@ -100,24 +95,18 @@ def training_faces(split: Path) -> pd.DataFrame:
     Raises:
         UserError: the split is missing or damaged.
     """
-    parts = [
-        read_out(split / f"{part}.parquet", _digests, "`dvc repro split` writes it anew").assign(part=part)
-        for part in ("train", "val")
-    ]
-    return pd.concat(parts, ignore_index=True)
+    columns, remedy = ["photo_digest", "face_digest"], "`dvc repro split` writes it anew"
+    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, remedy) for part in ("train", "val")}
+    return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
 
 
 def read_training_faces(folder: Path) -> pd.DataFrame:
-    """As `training_faces`, from the list that a version holds in its `MODEL_FOLDER`.
+    """As `training_faces`, from the list in a version's `MODEL_FOLDER`.
 
     Raises:
         UserError: the list is missing or damaged.
     """
     return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model anew")
-
-
-def _digests(file: Path) -> pd.DataFrame:
-    return pd.read_parquet(file, columns=["photo_digest", "face_digest"])
 
 
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
@@ -132,16 +121,10 @@ def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVers
 def register_version(
     client: "MlflowClient", candidate: Candidate, run: "Run", description: str, card: Callable[[], str]
 ) -> "ModelVersion":
-    """Log the candidate under its run and register it.
+    """Log the candidate under its run, with the card that `card` writes, and register it.
 
     Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
-
-    Args:
-        client: of the store.
-        candidate: what to register.
-        run: of the training.
-        description: of the registered model, where this is its first version.
-        card: writes the model card, where the model is logged.
+    `description` is that of the registered model, where this is its first version.
     """
     from mlflow.exceptions import MlflowException
 
@@ -163,7 +146,7 @@ def register_version(
 
 
 def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedModel | None":
-    """A model of this identity that was logged whole and not yet registered."""
+    """A model of this identity that was logged whole and not yet registered; what a killed process left is removed."""
     from mlflow.entities import LoggedModelStatus
 
     found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
@@ -171,19 +154,12 @@ def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedMo
         if logged.status == LoggedModelStatus.READY and _exists(logged.artifact_location):
             return logged
     if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
-        _delete_pending(client, found)
+        for logged in found:
+            if logged.status == LoggedModelStatus.PENDING:
+                if folder := _local_folder(logged.artifact_location):
+                    shutil.rmtree(folder, ignore_errors=True)
+                client.delete_logged_model(logged.model_id)
     return None
-
-
-def _delete_pending(client: "MlflowClient", models: Iterable["LoggedModel"]) -> None:
-    """Remove what a killed registration left: a model that never became READY, and the files that were up."""
-    from mlflow.entities import LoggedModelStatus
-
-    for logged in models:
-        if logged.status == LoggedModelStatus.PENDING:
-            if folder := _local_folder(logged.artifact_location):
-                shutil.rmtree(folder, ignore_errors=True)
-            client.delete_logged_model(logged.model_id)
 
 
 def _exists(address: str) -> bool:
@@ -229,7 +205,8 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / RUNTIME
         shutil.copytree(Path(runtime.__path__[0]), copy, ignore=shutil.ignore_patterns("__pycache__"))
-        with _importable(Path(scratch)):  # MLflow runs served.py once when it saves it
+        sys.path.insert(0, scratch)  # MLflow runs served.py once when it saves it
+        try:
             mlflow.pyfunc.save_model(
                 path=str(folder),
                 mlflow_model=mlflow_model,
@@ -238,9 +215,12 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
                 code_paths=[str(copy)],
                 signature=served_signature(candidate.spec.classes),
                 input_example=example_images(),
-                pip_requirements=requirements(),
+                # Pinned to what is installed; a local build such as +cpu is the same version.
+                pip_requirements=[f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES],
                 model_config=LIMITS,
             )
+        finally:
+            sys.path.remove(scratch)
 
 
 def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
@@ -255,30 +235,17 @@ def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
     return folder
 
 
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-def requirements() -> list[str]:
-    """What serving needs, pinned to what is installed; a local build such as +cpu is the same version."""
-    return [f"{package}=={installed(package).split('+')[0]}" for package in REQUIRES]
-
-
 def served_signature(classes: Sequence[str]) -> "ModelSignature":
     """A file's bytes or an array in; a label and a probability per class out, in the order of the classes."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, Array
 
+    image = ColSpec(DataType.binary, "image", required=False)
+    # MLflow can ask for no more of an array whose pixels are numbers (grey) or lists of three (colour).
+    pixels = ColSpec(Array(Array(AnyType())), "pixels", required=False)  # type: ignore[no-untyped-call]
     probabilities = (ColSpec(DataType.double, name) for name in classes)
-    return ModelSignature(
-        inputs=Schema.from_json(json.dumps([FILE, PIXELS])),
-        outputs=Schema([ColSpec(DataType.string, "label"), *probabilities]),
-    )
+    return ModelSignature(Schema([image, pixels]), Schema([ColSpec(DataType.string, "label"), *probabilities]))
 
 
 def example_images() -> pd.DataFrame:
