@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mien.base.classes import PARTS
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
 from mien.inference.classifier import load_model_of
@@ -13,7 +14,6 @@ from mien.models.networks import multiply_adds
 from mien.registry.card import CardFacts, card_facts, failures, write_card
 from mien.registry.gate import RegisterConfig
 from mien.registry.version import CARD
-from mien.split.audit import PART_NAMES
 from mien.tracking.store import connect
 from tests.registry.workspace import NAME, candidate_of, registered
 
@@ -86,7 +86,7 @@ def audit_of(facts: CardFacts) -> dict[str, object]:
     part = {"faces": 1500, "photos": 700, "classes": dict.fromkeys(facts.candidate.spec.classes, 1)}
     return {
         "official_split": False,
-        "parts": dict.fromkeys(PART_NAMES, part),
+        "parts": dict.fromkeys(PARTS, part),
         "pairs": {"identical_pixels": 3, "near_duplicates": 5},
         "leaked_test_faces": 7,
         "naive_row_split": {"test_faces": 90, "test_faces_sharing_group": 30},

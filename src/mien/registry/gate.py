@@ -56,10 +56,7 @@ class Decision:
 
 
 def decide(
-    candidate: Scores,
-    champion: Scores | None,
-    difference: Mapping[str, "Interval"] | None,
-    settings: RegisterConfig,
+    candidate: Scores, champion: Scores | None, difference: Mapping[str, "Interval"] | None, settings: RegisterConfig
 ) -> Decision:
     """Promote the candidate or leave it challenger.
 
@@ -74,68 +71,49 @@ def decide(
         settings: alpha, max_ece and approve.
     """
     if champion is None or difference is None:
-        checks = _first(candidate, settings)
+        passed, reasons = _first(candidate, settings)
     else:
-        checks = _against(candidate, difference, settings)
-    reasons = [sentence for _, sentence in checks]
-    outcome = PROMOTED if all(passed for passed, _ in checks) else CHALLENGER
-    if outcome == PROMOTED and settings.approve == "manual":
-        outcome = CHALLENGER
+        passed, reasons = _against(candidate, difference, settings)
+    if passed and settings.approve == "manual":
+        passed = False
         reasons.append(
             "The gate would promote it, and approve is manual: a person decides, "
             "with `mien promote` or in the MLflow UI."
         )
-    return Decision(outcome, reasons, _numbers(candidate, champion, difference, settings))
+    return Decision(PROMOTED if passed else CHALLENGER, reasons, _numbers(candidate, champion, difference, settings))
 
 
 def refuse(reason: str, candidate: Scores, settings: RegisterConfig) -> Decision:
     """A comparison that would not be honest: the candidate waits for a person."""
-    way_out = "`mien promote` lets a person decide."
-    return Decision(REFUSED, [reason, way_out], _numbers(candidate, None, None, settings))
+    reasons = [reason, "`mien promote` lets a person decide."]
+    return Decision(REFUSED, reasons, _numbers(candidate, None, None, settings))
 
 
-def _first(candidate: Scores, settings: RegisterConfig) -> list[tuple[bool, str]]:
-    accuracy, ece = candidate.accuracy, candidate.ece
-    beats = accuracy.low > candidate.majority_share
-    calibrated = ece.value <= settings.max_ece
-    return [
-        (True, f"There was no champion yet; tested on {candidate.n} faces of {candidate.photos} photos."),
-        (
-            beats,
-            f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "
-            f"{'above' if beats else 'not above'} the largest class's share of {candidate.majority_share:.3f}.",
-        ),
-        (
-            calibrated,
-            f"Expected calibration error {ece.value:.3f}: {'within' if calibrated else 'above'} "
-            f"max_ece of {settings.max_ece:g}.",
-        ),
+def _first(candidate: Scores, settings: RegisterConfig) -> tuple[bool, list[str]]:
+    """Whether a first champion is good enough, and why."""
+    accuracy, ece, share = candidate.accuracy, candidate.ece, candidate.majority_share
+    better, calibrated = accuracy.low > share, ece.value <= settings.max_ece
+    return better and calibrated, [
+        f"There was no champion yet; tested on {candidate.n} faces of {candidate.photos} photos.",
+        f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "
+        f"{'above' if better else 'not above'} the largest class's share of {share:.3f}.",
+        f"Expected calibration error {ece.value:.3f}: {'within' if calibrated else 'above'} "
+        f"max_ece of {settings.max_ece:g}.",
     ]
 
 
 def _against(
     candidate: Scores, difference: Mapping[str, "Interval"], settings: RegisterConfig
-) -> list[tuple[bool, str]]:
-    accuracy = difference["accuracy"]
-    recall = difference["unweighted_average_recall"]
-    ece = difference["ece"]
+) -> tuple[bool, list[str]]:
+    """Whether the candidate is better than the champion, and why."""
+    accuracy, recall, ece = (difference[name] for name in ("accuracy", "unweighted_average_recall", "ece"))
     better, no_worse, calibrated = accuracy.low > 0, recall.value >= 0, not ece.low > 0
-    return [
-        (True, f"Compared with the champion on the same {candidate.n} faces of {candidate.photos} photos."),
-        (
-            better,
-            f"Accuracy changes by {accuracy.points()}: with {_level(settings)} confidence "
-            f"{'it is better' if better else 'it may not be better'}.",
-        ),
-        (
-            no_worse,
-            f"Unweighted average recall changes by {recall.points()}: {'not worse' if no_worse else 'worse'}.",
-        ),
-        (
-            calibrated,
-            f"Expected calibration error changes by {ece.points()}: "
-            f"{'not worse' if calibrated else 'worse'} beyond noise.",
-        ),
+    return better and no_worse and calibrated, [
+        f"Compared with the champion on the same {candidate.n} faces of {candidate.photos} photos.",
+        f"Accuracy changes by {accuracy.points()}: with {_level(settings)} confidence "
+        f"{'it is better' if better else 'it may not be better'}.",
+        f"Unweighted average recall changes by {recall.points()}: {'not worse' if no_worse else 'worse'}.",
+        f"Expected calibration error changes by {ece.points()}: {'not worse' if calibrated else 'worse'} beyond noise.",
     ]
 
 
@@ -144,10 +122,7 @@ def _level(settings: RegisterConfig) -> str:
 
 
 def _numbers(
-    candidate: Scores,
-    champion: Scores | None,
-    difference: Mapping[str, "Interval"] | None,
-    settings: RegisterConfig,
+    candidate: Scores, champion: Scores | None, difference: Mapping[str, "Interval"] | None, settings: RegisterConfig
 ) -> dict[str, Any]:
     return {
         "level": 1 - 2 * settings.alpha,

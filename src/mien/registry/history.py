@@ -60,44 +60,27 @@ def events_of(model: "RegisteredModel") -> list[Event]:
 
 
 def new_event(
-    action: str,
-    version: int | None,
-    from_version: int | None,
-    *,
-    by: str,
-    reasons: Sequence[str],
-    decision: str = "",
+    action: str, version: int | None, before: int | None, *, by: str, reasons: Sequence[str], decision: str = ""
 ) -> Event:
-    """An event of now; `decision` is the key of the gate's decision behind it."""
-    return {
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "action": action,
-        "version": version,
-        "from_version": from_version,
-        "by": by,
-        "reasons": list(reasons),
-        "decision": decision,
-    }
+    """An event of now; `before` is the champion, and `decision` the key of the gate's decision behind it."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    who = {"by": by, "reasons": list(reasons), "decision": decision}
+    return {"at": at, "action": action, "version": version, "from_version": before, **who}
 
 
 def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) -> None:
-    """Append an event, unless it is there already; two writers at once both succeed.
+    """Append an event, unless it is there already, and show the history in the model's description.
 
     Tags have no transactions: a writer that finds another's event under its number takes the next one.
     """
     while True:
-        events = {k: v for k, v in read_model(client, name).tags.items() if k.startswith(PREFIX)}
+        model = read_model(client, name)
+        events = {key: value for key, value in model.tags.items() if key.startswith(PREFIX)}
         text = json.dumps(event, sort_keys=True)
         if text in events.values():
             break
         number = 1 + max((int(key.removeprefix(PREFIX)) for key in events), default=0)
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
-    _describe(client, name)
-
-
-def _describe(client: "MlflowClient", name: str) -> None:
-    """Show the history to people, in a section of the model's description."""
-    model = read_model(client, name)
     before = model.description or ""
     after = with_section(before, HISTORY, history_text(events_of(model)))
     if after != before:
@@ -186,21 +169,17 @@ def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) 
     """Write into the runs of these versions which aliases the versions have now; deleted ones are passed over."""
     from mlflow.exceptions import MlflowException
 
-    for version in sorted({number for number in versions if number is not None}):
+    for number in {number for number in versions if number is not None}:
         try:
-            _tag_run(client, name, version)
+            version = client.get_model_version(name, str(number))
+            if not version.run_id:
+                continue
+            aliases = ", ".join(sorted(version.aliases))
+            before = client.get_run(version.run_id).data.tags.get(ALIAS, "")
+            if aliases and aliases != before:
+                client.set_tag(version.run_id, ALIAS, aliases)
+            elif before and not aliases:
+                client.delete_tag(version.run_id, ALIAS)
         except MlflowException as error:
             if error.error_code not in DELETED:
                 raise
-
-
-def _tag_run(client: "MlflowClient", name: str, version: int) -> None:
-    found = client.get_model_version(name, str(version))
-    if not found.run_id:
-        return
-    aliases = ", ".join(sorted(found.aliases))
-    before = client.get_run(found.run_id).data.tags.get(ALIAS, "")
-    if aliases and aliases != before:
-        client.set_tag(found.run_id, ALIAS, aliases)
-    elif before and not aliases:
-        client.delete_tag(found.run_id, ALIAS)

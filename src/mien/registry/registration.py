@@ -60,7 +60,7 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
             key = decision_key(candidate, settings)
             decision = _stored_decision(version, key)
             if decision is None:
-                decision = judge(client, candidate, version, evidence, settings)
+                decision = judge(client, candidate, int(version.version), evidence, settings)
                 text = json.dumps(asdict(decision))
                 client.set_model_version_tag(candidate.name, version.version, DECISION + key, text)
             if DONE + key not in version.tags:
@@ -94,20 +94,14 @@ def _stored_decision(version: "ModelVersion", key: str) -> gate.Decision | None:
 
 
 def judge(
-    client: "MlflowClient",
-    candidate: Candidate,
-    version: "ModelVersion",
-    evidence: Evidence,
-    settings: RegisterConfig,
+    client: "MlflowClient", candidate: Candidate, version: int, evidence: Evidence, settings: RegisterConfig
 ) -> gate.Decision:
     """The decision on a registered candidate, with its reasons, its numbers, and the count of decisions before it."""
-    test = read_test_set(candidate.split, evidence.predictions)
     model = read_model(client, candidate.name)
     champion = alias_of(model, CHAMPION)
-    decision = _compare(client, candidate, int(version.version), champion, test, evidence, settings)
-    reasons = list(decision.reasons)
-    outcome = decision.outcome
-    if outcome == gate.PROMOTED and history.rolled_back(events_of(model), int(version.version)):
+    decision = _compare(client, candidate, version, champion, evidence, settings)
+    outcome, reasons = decision.outcome, list(decision.reasons)
+    if outcome == gate.PROMOTED and history.rolled_back(events_of(model), version):
         outcome = gate.CHALLENGER
         reasons.append("A person rolled this version back, so the gate leaves it: `mien promote` can bring it back.")
     split_digest = str(candidate.lineage["split_digest"])
@@ -131,10 +125,10 @@ def _compare(
     candidate: Candidate,
     version: int,
     champion: int | None,
-    test: TestSet,
     evidence: Evidence,
     settings: RegisterConfig,
 ) -> gate.Decision:
+    test = read_test_set(candidate.split, evidence.predictions)
     scores = score(test, test.probabilities, settings)
     if champion is None:
         return gate.decide(scores, None, None, settings)
@@ -210,21 +204,16 @@ def unregistered(candidate: Candidate) -> dict[str, Any]:
 
 def _report(candidate: Candidate, version: int | None, decision: gate.Decision, champion: int | None) -> dict[str, Any]:
     """What `reports/register.json` holds: the decision as it was made, and who is champion now."""
-    report: dict[str, Any] = _json_numbers(
-        {
-            "model": candidate.name,
-            "version": version,
-            "outcome": decision.outcome,
-            "reasons": decision.reasons,
-            "champion": champion,
-            "identity": candidate.identity,
-            "data": candidate.lineage["data"],
-            "data_digest": candidate.lineage["data_digest"],
-            "split_digest": candidate.lineage["split_digest"],
-            "numbers": decision.numbers,
-        }
-    )
-    return report
+    return {
+        "model": candidate.name,
+        "version": version,
+        "outcome": decision.outcome,
+        "reasons": decision.reasons,
+        "champion": champion,
+        "identity": candidate.identity,
+        **{key: candidate.lineage[key] for key in ("data", "data_digest", "split_digest")},
+        "numbers": _json_numbers(decision.numbers),
+    }
 
 
 def _json_numbers(value: Any) -> Any:
