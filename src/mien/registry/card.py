@@ -4,7 +4,7 @@ It is a function of the training's files and reports: no times, machines or vers
 the same card wherever it is registered. The words are in `card.md.j2`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,9 @@ import pandas as pd
 from mien.base.records import read_out, read_record
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices, slice_accuracy
-from mien.models.spec import hardware_words
 from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
+from mien.training.hardware import hardware_words
 
 RESAMPLES: Final = 1000
 EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
@@ -31,8 +31,6 @@ MEASURED: Final[dict[str, type]] = {
     **dict.fromkeys(MEASURES, dict),
 }
 TEMPLATE: Final = "card.md.j2"
-SHARES: Final = {"accuracy": "accuracy", "unweighted_average_recall": "mean recall", "macro_f1": "macro F1"}
-ERRORS: Final = {"ece": "calibration error (ECE)", "nll": "negative log-likelihood", "brier": "Brier score"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def write_card(facts: CardFacts) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    audit, candidate = facts.audit, facts.candidate
+    candidate = facts.candidate
     return templates.get_template(TEMPLATE).render(
         name=candidate.name,
         title=candidate.lineage["title"],
@@ -93,28 +91,28 @@ def write_card(facts: CardFacts) -> str:
         cut=candidate.spec.cut,
         temperature=candidate.spec.temperature,
         measured={"leak_free": None, **facts.measured},
-        audit=audit,
-        parts=_parts(audit["parts"], candidate.spec.classes) if audit else "",
+        audit=facts.audit,
+        classes=candidate.spec.classes,
         source=_source(candidate.data),
         multiply_adds=facts.multiply_adds,
         trained_on=hardware_words(candidate.lineage),
         overruled=candidate.lineage["search"].get("overruled", {}),
-        numbers=_numbers(facts.measured),
-        classes=_classes(facts),
+        slices=facts.slices.slices,
         failures=failures(facts),
-        share=lambda measure: Interval.from_json(measure).percent(),
+        accuracy=_accuracy,
+        percent=lambda measure: Interval.from_json(measure).percent(),
+        text=lambda measure: Interval.from_json(measure).text(),
     )
 
 
 def failures(facts: CardFacts) -> list[str]:
     """The worst class, face size and detector confidence, each as a sentence, and what the faces are too few for."""
-    found, sentences = facts.slices.slices, []
-    for group in dict.fromkeys(one.group for one in found):
-        told = [one for one in found if one.group == group and not one.too_few]
-        if told:
-            worst = min(told, key=lambda one: one.accuracy.value)
+    slices, sentences = facts.slices.slices, []
+    for group in dict.fromkeys(part.group for part in slices):
+        if parts := [part for part in slices if part.group == group and not part.too_few]:
+            worst = min(parts, key=lambda part: part.accuracy.value)
             sentences.append(f"Worst {group}: {worst.name}, {_accuracy(worst)} right of {worst.faces:,} faces.")
-    if few := [one.name for one in found if one.too_few]:
+    if few := [part.name for part in slices if part.too_few]:
         sentences.append(f"Under 20 test faces, too few to say: {', '.join(few)}.")
     return [*sentences, *(f"By {group} nothing is said: {why}." for group, why in facts.slices.skipped.items())]
 
@@ -125,43 +123,5 @@ def _source(data: DataConfig) -> str:
     return f", read by the source `{data.source}`{f' with {options}' if options else ''}"
 
 
-def _parts(parts: Mapping[str, Any], classes: Sequence[str]) -> str:
-    rows = [
-        [name, f"{part['faces']:,}", f"{part['photos']:,}", *(f"{part['classes'].get(one, 0):,}" for one in classes)]
-        for name, part in parts.items()
-    ]
-    return _table(["part", "faces", "photos", *classes], rows)
-
-
-def _numbers(measured: Mapping[str, Any]) -> str:
-    """The official test set, and its leak-free part where that is another."""
-    columns = {f"test set, {measured['n']:,} faces": measured}
-    if leak_free := measured.get("leak_free"):
-        columns[f"without copies in training, {leak_free['n']:,} faces"] = leak_free
-    rows = [[words, *(_interval(one[key], share=True) for one in columns.values())] for key, words in SHARES.items()]
-    rows += [[words, *(_interval(one[key]) for one in columns.values())] for key, words in ERRORS.items()]
-    return _table(["", *columns], rows)
-
-
-def _classes(facts: CardFacts) -> str:
-    per_class = facts.measured["per_class"]
-    rows = []
-    for one in facts.slices.slices:
-        if one.group == "class":
-            precision = per_class[one.name]["precision"]
-            said = "never said" if precision is None else f"{100 * precision:.1f} %"
-            rows.append([one.name, f"{one.faces:,}", _accuracy(one), said])
-    return _table(["expression", "test faces", "found of them (recall)", "right where said (precision)"], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
-def _accuracy(one: Slice) -> str:
-    return one.accuracy.percent()
-
-
-def _interval(measure: Mapping[str, Any], *, share: bool = False) -> str:
-    interval = Interval.from_json(measure)
-    return interval.percent() if share else interval.text()
+def _accuracy(part: Slice) -> str:
+    return (Interval(part.accuracy.value) if part.too_few else part.accuracy).percent()

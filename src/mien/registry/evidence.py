@@ -142,50 +142,57 @@ class Evidence:
             return np.asarray(packed.pixels[[at[face] for face in wanted]])
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The registered version that a candidate is compared with."""
+def champion_answers(
+    client: "MlflowClient", candidate: Candidate, version: int, test: TestSet, evidence: Evidence
+) -> np.ndarray:
+    """The champion's calibrated probabilities (N, classes) of the test faces, cut as it needs them.
 
-    version: int
-    model: Model
-    training_faces: pd.DataFrame  # photo_digest and face_digest of each face that it learnt from
-
-    def overlap(self, test: pd.DataFrame, *, same_cut: bool) -> int:
-        """How many test faces it learnt from: the same photo, or, where faces are cut alike, the same pixels."""
-        known = test["photo_digest"].isin(set(self.training_faces["photo_digest"]))
-        if same_cut:
-            known |= test["face_digest"].isin(set(self.training_faces["face_digest"]))
-        return int(known.sum())
-
-
-def fetch_champion(client: "MlflowClient", name: str, version: int, to: Path, threads: int = 1) -> Champion:
-    """A version from its files: where they lie, or copied from the server into `to`. No code in them is run.
+    Its graph runs here; no code that its version stores is run.
 
     Raises:
-        NoComparison: they are gone, damaged, or of a version of mien with another format.
+        NoComparison: its files are gone, damaged or of another version of mien, it knows other classes, it learnt
+            from faces of this test set, or the faces cannot be cut for it.
         MlflowException: the server gives no answer, which is no ground for a decision.
     """
+    with tempfile.TemporaryDirectory() as scratch:
+        files = _fetch(client, candidate.name, version, Path(scratch)) / MODEL_FOLDER
+        try:
+            model, learnt_from = open_model(files, evidence.threads), read_training_faces(files)
+        except (UnusableModel, UserError) as error:
+            reason = str(error).partition(";")[0].replace(f"{files}/", "")  # no path of this machine in a decision
+            raise NoComparison(
+                f"The champion, version {version}, cannot be compared ({reason}): its files are damaged, or of "
+                "another version of mien, whose model `dvc repro` would train and register again."
+            ) from error
+        if model.spec.classes != candidate.spec.classes:
+            raise NoComparison(
+                f"The champion, version {version}, knows {len(model.spec.classes)} classes, and the candidate "
+                f"{len(candidate.spec.classes)}: they are not compared."
+            )
+        known = test.faces["photo_digest"].isin(set(learnt_from["photo_digest"]))
+        if model.spec.cut == candidate.spec.cut:
+            known |= test.faces["face_digest"].isin(set(learnt_from["face_digest"]))
+        if known.any():
+            raise NoComparison(
+                f"The champion, version {version}, learnt from {known.sum()} of the {len(known)} faces of this test "
+                "set: a comparison would favour it, so there is none."
+            )
+        return model.probabilities(evidence.faces(model.spec.cut, test.faces))
+
+
+def _fetch(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
+    """The files of a version: where they lie, or copied from the server into `to`."""
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
     try:
         address = client.get_model_version_download_uri(name, str(version))
-        folder = mlflow.artifacts.download_artifacts(address, dst_path=str(to), tracking_uri=client.tracking_uri)
+        return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(to), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
         if is_unreachable(client.tracking_uri, error):
             raise
-        raise NoComparison(
-            f"The files of the champion, version {version}, cannot be read: {first_line(error)}."
-        ) from error
-    files = Path(folder) / MODEL_FOLDER
-    try:
-        return Champion(version, open_model(files, threads), read_training_faces(files))
-    except (UnusableModel, UserError) as error:
-        reason = str(error).partition(";")[0].replace(f"{files}/", "")  # no path of this machine in a decision
-        raise NoComparison(
-            f"The champion, version {version}, cannot be compared ({reason}): its files are damaged, or of another "
-            "version of mien, whose model `dvc repro` would train and register again."
-        ) from error
+        reason = f"The files of the champion, version {version}, cannot be read: {first_line(error)}."
+        raise NoComparison(reason) from error
 
 
 def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence) -> None:

@@ -8,10 +8,8 @@ import dataclasses
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,9 +19,8 @@ from mien.registry.card import card_facts, write_card
 from mien.registry.evidence import (
     Evidence,
     NoComparison,
-    TestSet,
+    champion_answers,
     difference,
-    fetch_champion,
     read_test_set,
     refuse_other_answers,
     score,
@@ -138,37 +135,13 @@ def _compare(
         reason = f"It is the same model as the champion, version {champion}, whose files are gone."
         return gate.Decision(gate.PROMOTED, [reason])
     try:
-        answers = _champion_answers(client, candidate, champion, test, evidence)
+        answers = champion_answers(client, candidate, champion, test, evidence)
     except NoComparison as error:
         return gate.refuse(str(error), scores, settings)
     if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
     return gate.decide(scores, score(test, answers, settings), difference(test, answers, settings), settings)
-
-
-def _champion_answers(
-    client: "MlflowClient", candidate: Candidate, number: int, test: TestSet, evidence: Evidence
-) -> np.ndarray:
-    """The champion's calibrated probabilities (N, classes) of the test faces, cut as it needs them.
-
-    Raises:
-        NoComparison: it cannot be compared honestly.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        champion = fetch_champion(client, candidate.name, number, Path(scratch), evidence.threads)
-        spec = champion.model.spec
-        if spec.classes != candidate.spec.classes:
-            raise NoComparison(
-                f"The champion, version {number}, knows {len(spec.classes)} classes, and the candidate "
-                f"{len(candidate.spec.classes)}: they are not compared."
-            )
-        if shared := champion.overlap(test.faces, same_cut=spec.cut == candidate.spec.cut):
-            raise NoComparison(
-                f"The champion, version {number}, learnt from {shared} of the {len(test.faces)} faces of this test "
-                "set: a comparison would favour it, so there is none."
-            )
-        return champion.model.probabilities(evidence.faces(spec.cut, test.faces))
 
 
 def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.Decision, key: str) -> None:
