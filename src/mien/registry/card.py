@@ -4,7 +4,6 @@ It is a function of the training's files and reports: no times, machines or vers
 the same card wherever it is registered. The words are in `card.md.j2`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +14,9 @@ import pandas as pd
 from mien.base.records import read_out, read_record
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices, slice_accuracy
+from mien.models.spec import hardware_words
 from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
-from mien.training.hardware import hardware_words
 
 RESAMPLES: Final = 1000
 EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
