@@ -17,7 +17,7 @@ from mien.base.errors import UserError
 from mien.base.listener import Listener, Silent
 from mien.base.state import stage_lock
 from mien.cli.check import refuse_mistakes
-from pipelines.compose import CONF, STAGE_GROUPS, compose
+from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
 # They check what all stages together will compose, before they begin.
 CHECK_THE_WHOLE: Final = ("ingest", "crop", "tune")
@@ -61,9 +61,9 @@ def run_stage(stage: str, choices: list[str]) -> None:
     Raises:
         UserError: the configuration, the data or the state is wrong.
     """
-    config = compose(stage, choices)
     if stage in CHECK_THE_WHOLE:
-        refuse_mistakes(CONF.parent / "params.yaml", CONF, config.choices)
+        refuse_mistakes(CONF.parent / "params.yaml", CONF, stage_choices(stage, choices, CONF))
+    config = compose(stage, choices)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
 
 

@@ -84,7 +84,7 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
 
     arguments = sys.argv[1:] if argv is None else argv
     groups = STAGE_GROUPS[stage]
-    choices = _choices(stage, arguments, conf)
+    choices = stage_choices(stage, arguments, conf)
     unused = [f"~{group}" for group in GROUPS if group not in groups]
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
@@ -107,8 +107,12 @@ def compose(stage: str, argv: list[str] | None = None, conf: Path = CONF) -> Con
     return Config(settings, choices)
 
 
-def _choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
-    """The file chosen in each of the stage's groups, with a sentence for one that does not exist."""
+def stage_choices(stage: str, arguments: list[str], conf: Path) -> dict[str, str]:
+    """The file chosen in each of the stage's groups, from `group=choice` arguments.
+
+    Raises:
+        UserError: a group is missing or is not one of the stage's, or there is no such choice.
+    """
     if removed := [a for a in arguments if a.startswith("~")]:
         raise UserError(f"{stage} needs all its groups and keys, and {removed[0]} takes one away.")
     given = dict(a.split("=", 1) for a in arguments if "=" in a and "." not in a.split("=", 1)[0])

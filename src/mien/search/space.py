@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mien.base.errors import UserError
-from mien.base.settings import STRICT, AtLeastOne, Count, Seed, check_settings
+from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.training.recipe import Recipe
 
 
@@ -59,8 +59,7 @@ def _distribution(key: str, entry: Any, recipe: Recipe) -> BaseDistribution:
         distribution = _choices(entry["choices"], own) if "choices" in entry else _range(entry, own)
         ends = entry["choices"] if "choices" in entry else (entry["low"], entry["high"])
         for value in ends:  # a trial must not meet what the configuration refuses
-            changed = recipe.with_values({key: type(own)(value)})
-            check_settings(getattr(changed, key.partition(".")[0]))
+            recipe.with_values({key: type(own)(value)})
     except (TypeError, ValueError) as error:
         raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
     return distribution

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from mien.base.settings import STRICT, AtLeastOne, BelowOne, Count, Positive, Seed, Share
+from mien.base.settings import STRICT, AtLeastOne, BelowOne, Count, Positive, Seed, Share, check_settings
 from mien.models.spec import ModelConfig
 
 
@@ -87,12 +87,18 @@ class Recipe:
         return getattr(getattr(self, group), name)
 
     def with_values(self, values: Mapping[str, Any]) -> "Recipe":
-        """This recipe with some dotted keys changed; each group checks itself again."""
+        """This recipe with some dotted keys changed.
+
+        Raises:
+            KeyError: there is no such key.
+            ValueError: a value breaks the constraints of its field.
+        """
         recipe = self
         for key, value in values.items():
             self.value(key)
             group, _, name = key.partition(".")
             changed = dataclasses.replace(getattr(recipe, group), **{name: value})
+            check_settings(changed)
             recipe = dataclasses.replace(recipe, **{group: changed})
         return recipe
 
