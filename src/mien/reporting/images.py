@@ -2,14 +2,15 @@
 
 import base64
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.crop.packed import PackedFaces
+if TYPE_CHECKING:
+    from mien.crop.packed import PackedFaces  # pandas, which heat maps do without
 
 Pixels = npt.NDArray[Any]
 
@@ -45,7 +46,7 @@ def data_uri(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-def write_contact_sheets(packed: PackedFaces, folder: Path) -> None:
+def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
     """Write one PNG per class, `contact_CLASS.png`, with up to 60 faces spread over the whole data set.
 
     Every class has its picture; that of a class without faces says so.
