@@ -126,7 +126,7 @@ def publish_training(client: "MlflowClient", root: Path, history: MetricHistory 
         facts=git_facts(root),  # a run that was tracked while it trained knows its commit better
         dataset=(lineage["data"], lineage["data_digest"], {"split": lineage["split_digest"]}),
         files=TRAINING_FILES,
-        note=(TRAINING, training_note(lineage)),
+        note=(TRAINING, lambda: training_note(lineage)),
     )
     return send(client, root, content, history)
 
@@ -140,7 +140,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> Sent:
         rows=((0, evaluation_metrics(report)),),
         tags=lock_facts(root),
         files=EVALUATION_FILES,
-        note=(TEST, evaluation_note(report, hardware_mismatch(lineage))),
+        note=(TEST, lambda: evaluation_note(report, hardware_mismatch(lineage))),
     )
     return send(client, root, content)
 
@@ -161,7 +161,7 @@ def publish_search(client: "MlflowClient", root: Path) -> str:
         content = trial_content(report, row)
         if status.get(content.identity.digest) != content.status:  # a trial is ended last
             sent, trials = sent + send(client, root, content), trials + 1
-    note = (SEARCH, search_note(report))
+    note = (SEARCH, lambda: search_note(report))
     sent += send(client, root, RunContent(identity, files=SEARCH_FILES, note=note, status=""))
     return f"{trials} trials, {sent}"
 

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +50,7 @@ class RunContent:
     facts: Mapping[str, str] = field(default_factory=dict)  # tags that are set only where the run lacks them
     dataset: tuple[str, str, Mapping[str, str]] | None = None  # name, digest, source
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # globs by artifact folder
-    note: tuple[str, str] | None = None  # title and text of a section of the description
+    note: tuple[str, Callable[[], str]] | None = None  # title and text of a section of the description
     status: str = "FINISHED"  # "" ends a run that is still running, and leaves the end of another as it is
 
 
@@ -72,6 +72,8 @@ class Sent:
 def send(client: "MlflowClient", root: Path, content: RunContent, history: "MetricHistory | None" = None) -> Sent:
     """Bring a run up to date with what files say, and end it; returns what was sent.
 
+    The digest of the files is a tag that is set last: where it is there, all of it went before.
+
     Args:
         client: of the store.
         root: the checkout, in which the content's files are.
@@ -79,7 +81,14 @@ def send(client: "MlflowClient", root: Path, content: RunContent, history: "Metr
         history: what the caller knows already of the run's metrics.
     """
     run = obtain_run(client, content.identity)
-    run_id = run.info.run_id
+    run_id, present = run.info.run_id, run.data.tags
+    tags = {key: value for key, value in content.tags.items() if present.get(key) != value}
+    set_tags(client, run_id, {**tags, **{key: value for key, value in content.facts.items() if key not in present}})
+    status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
+    files = [(folder, file) for folder, globs in content.files.items() for glob in globs for file in root.glob(glob)]
+    complete = {f"mien.sent.{next(iter(content.files), '')}": _digest(files)} if files else {}
+    if complete and complete.items() <= present.items() and run.info.status == status:
+        return Sent()
     params = send_params(client, run_id, content.params)
     metrics = (history or MetricHistory(client, run_id)).send(content.rows)
     if content.dataset:
@@ -88,15 +97,21 @@ def send(client: "MlflowClient", root: Path, content: RunContent, history: "Metr
         name, digest, source = content.dataset
         dataset = Dataset(name, digest[:36], "local", json.dumps(source))
         client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-    files = _send_files(client, run, root, content.files) if content.files else 0
-    missing = {key: value for key, value in content.facts.items() if key not in run.data.tags}
-    set_tags(client, run_id, {**content.tags, **missing})
+    unsent = [] if complete.items() <= present.items() else files
+    for folder, file in unsent:
+        client.log_artifact(run_id, str(file), folder)
     if content.note:
-        set_note(client, run_id, *content.note)
-    status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
+        title, text = content.note
+        set_note(client, run_id, title, text())
     if run.info.status != status:
         client.set_terminated(run_id, status)
-    return Sent(params, metrics, files)
+    set_tags(client, run_id, complete)
+    return Sent(params, metrics, len(unsent))
+
+
+def _digest(files: list[tuple[str, Path]]) -> str:
+    parts = sorted((folder, file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for folder, file in files)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def find_run(client: "MlflowClient", experiment: str, digest: str) -> "Run | None":
@@ -196,19 +211,3 @@ class MetricHistory:
         if known is None:
             return False
         return math.isclose(known, value, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(known) and math.isnan(value))
-
-
-def _send_files(client: "MlflowClient", run: "Run", root: Path, globs: Mapping[str, tuple[str, ...]]) -> int:
-    """Send the files that exist into the run's folders, unless the same went before; returns how many."""
-    files = [
-        (folder, file) for folder, patterns in globs.items() for glob in patterns for file in sorted(root.glob(glob))
-    ]
-    parts = [(folder, file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for folder, file in files]
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    tag = f"mien.sent.{next(iter(globs))}"
-    if run.data.tags.get(tag) == digest:
-        return 0
-    for folder, file in files:
-        client.log_artifact(run.info.run_id, str(file), folder)
-    set_tags(client, run.info.run_id, {tag: digest})
-    return len(files)
