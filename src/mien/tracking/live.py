@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.state import publish_lock
-from mien.tracking.notes import gpu_name, run_facts
+from mien.tracking.notes import run_facts
 from mien.tracking.publish import (
     publish_search,
     publish_training,
@@ -122,7 +122,7 @@ class _LiveRun:
         self._id = run.info.run_id
         self._history = MetricHistory(client, self._id, empty=not run.data.metrics)
         client.update_run(self._id, status="RUNNING")
-        set_tags(client, self._id, {**identity.tags, **run_facts(root), "mien.gpu": gpu_name()})
+        set_tags(client, self._id, {**identity.tags, **run_facts(root)})
         self._monitor: Any = None
         if not self._searches:
             send_params(client, self._id, training_params(lineage))

@@ -1,4 +1,4 @@
-"""What a run's page says: notes and facts about code and machine."""
+"""Notes and facts of runs: descriptions for people, and tags on code and machine."""
 
 import hashlib
 import os
@@ -17,27 +17,39 @@ from mien.models.spec import hardware_words
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-SOURCE: Final = {"mlflow.source.name": "pipelines/train.py", "mlflow.source.type": "LOCAL"}
+NOTE: Final = "mlflow.note.content"
+REGISTERED: Final = "Registered"
+TEST: Final = "Test set"
+TRAINING: Final = "Training"
+SEARCH: Final = "Search"
+# A reader wants the verdict first; stages write in another order.
+ORDER: Final = (REGISTERED, TEST, TRAINING, SEARCH)
 PACKAGES: Final = ("torch", "pytorch-lightning", "numpy", "opencv-python-headless", "mlflow")
 # DVC writes these while the pipeline runs: they say nothing about the code.
 WRITTEN: Final = (":!reports", ":!dvc.lock", ":!data.dvc")
 
 
 def run_facts(root: Path) -> dict[str, str]:
-    """Tags on the code, the machine and the versions of a run, but for its GPU; some milliseconds for git."""
+    """Tags on the code, the machine and the versions of a run; some milliseconds for git."""
+    # One line, since a run's page shows each tag as a box of its own.
+    versions = [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)]
     return {
         **git_facts(root),
         **lock_facts(root),
-        "mien.cpu": cpu_name(),
+        "mien.cpu": _cpu_name(),
+        "mien.gpu": _gpu_name(),
         "mien.cores": str(os.cpu_count()),
-        "mien.versions": versions(),
-        **SOURCE,
+        "mien.versions": ", ".join(versions),
+        "mlflow.source.name": "pipelines/train.py",
+        "mlflow.source.type": "LOCAL",
     }
 
 
-def versions() -> str:
-    """Python's and the packages' versions, as one line: a run's page shows each tag as a box of its own."""
-    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)])
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def git_facts(root: Path) -> dict[str, str]:
@@ -49,15 +61,22 @@ def git_facts(root: Path) -> dict[str, str]:
     return {"mlflow.source.git.commit": commit, "mien.git_dirty": "true" if changed else "false"}
 
 
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def lock_facts(root: Path) -> dict[str, str]:
-    """The digest of dvc.lock, which names every input and output of the pipeline."""
+    """The digest of dvc.lock, which names every input and output of the pipeline; empty where there is none."""
     lock = root / "dvc.lock"
-    if not lock.exists():
-        return {}
-    return {"mien.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}
+    return {"mien.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:16]} if lock.exists() else {}
 
 
-def cpu_name() -> str:
+def _cpu_name() -> str:
     """The processor's model as Linux names it, elsewhere its architecture."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
@@ -65,8 +84,8 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def gpu_name() -> str:
-    """The accelerator that a training of this process can use; `none` where torch is not even loaded."""
+def _gpu_name() -> str:
+    """The accelerator that this process can train on; `none` where torch is not even loaded."""
     torch = sys.modules.get("torch")
     try:
         if torch is None or not torch.cuda.is_available():
@@ -76,45 +95,19 @@ def gpu_name() -> str:
         return "unknown"
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-NOTE: Final = "mlflow.note.content"
-REGISTERED: Final = "Registered"
-TEST: Final = "Test set"
-TRAINING: Final = "Training"
-SEARCH: Final = "Search"
-# A reader asks for the verdict first; stages write in another order.
-ORDER: Final = (REGISTERED, TEST, TRAINING, SEARCH)
-
-
 def with_section(note: str, title: str, text: str) -> str:
     """The note with one section `### title` set; other sections and a person's words stay."""
     parts = re.split(r"(?m)^### (.+)\n", note)
     sections = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
     sections[title] = text
-    known = [one for one in ORDER if one in sections]
-    ordered = [*known, *(one for one in sections if one not in ORDER)]
-    blocks = [f"### {one}\n{sections[one]}" for one in ordered]
+    known = [name for name in ORDER if name in sections]
+    ordered = [*known, *(name for name in sections if name not in ORDER)]
+    blocks = [f"### {name}\n{sections[name]}" for name in ordered]
     return "\n\n".join([*filter(None, [parts[0].strip()]), *blocks])
 
 
 def set_note(client: "MlflowClient", run_id: str, title: str, text: str) -> None:
-    """Set a section of a run's description, where it says anything else so far."""
+    """Set a section of a run's description, unless it says the same already."""
     before = client.get_run(run_id).data.tags.get(NOTE, "")
     after = with_section(before, title, text)
     if after != before:
@@ -136,14 +129,14 @@ def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
         lines.append(f"Without faces that have a copy in training ({leak_free['n']} faces): accuracy {accuracy}.")
     if unlike:
         lines.append(f"Published from a machine unlike the training's. {unlike}")
-    return "\n".join([*lines, "The whole story is in the artifact `evaluation/report.html`."])
+    return "\n".join([*lines, "The full report is the artifact `evaluation/report.html`."])
 
 
 def training_note(lineage: Mapping[str, Any]) -> str:
     """What `build/train/lineage.json` says, in a few lines."""
     lines = [
         f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {hardware_words(lineage)}), "
-        f"learnt from {lineage['data']}.",
+        f"trained on the data set {lineage['data']}.",
     ]
     for key, value in lineage["search"].get("overruled", {}).items():
         lines.append(f"- `{key}`: {_short(value['search'])} from the search, in place of {_short(value['config'])}")
