@@ -24,7 +24,8 @@ def run(config: Config, listener: Listener) -> None:
     """Train, and write the network, its history and its lineage."""
     recipe = Recipe(config.model, config.augment, config.optim, config.train)
     inputs = read_inputs(config.data.name, recipe, config.choices)
-    best, tuned = read_best(inputs)
+    best, searched = read_best(recipe)
+    tuned = inputs.with_recipe(searched)
     lineage = training_lineage(inputs, best, tuned)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())

@@ -145,6 +145,9 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
     assert not (bars / "reports/cross").exists()
 
 
+BEST = "{{digest: d, made_on: null, overruled: {{}}, trials: 1, values: {{{}}}}}\n"
+
+
 @pytest.fixture
 def workspace(cropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout after split, with small settings."""
@@ -153,7 +156,7 @@ def workspace(cropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(ROOT / "conf", root / "conf")
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     (root / "build/tune").mkdir()
-    (root / "build/tune/best.yaml").write_text("values: {train.batch_size: 16, augment.strength: 0.0}\n")
+    (root / "build/tune/best.yaml").write_text(BEST.format("train.batch_size: 16, augment.strength: 0.0"))
     turn_labels(root)
     monkeypatch.chdir(root)
     return root
@@ -170,7 +173,7 @@ def test_it_says_what_it_found_and_where_it_is(mien: Command, workspace: Path) -
 
 
 def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (workspace / "build/tune/best.yaml").write_text("values: {train.size: 16}\n")
+    (workspace / "build/tune/best.yaml").write_text(BEST.format("train.size: 16"))
     done = mien("labels")
     assert done.code == 1 and "there is no train.size" in done.err and done.err.count("\n") == 1
     (workspace / "build/tune/best.yaml").unlink()

@@ -102,7 +102,8 @@ def read(stage: str) -> None:
     if stage == "train":
         config = compose("train", CHOICES)
         recipe = Recipe(config.model, config.augment, config.optim, config.train)
-        read_best(read_inputs("sample", recipe, config.choices))
+        read_inputs("sample", recipe, config.choices)
+        read_best(recipe)
     elif stage == "evaluate":
         run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "crop":

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mien.base.errors import UserError
 from mien.base.settings import read_yaml
 from mien.cli.output import console, say, table
 from mien.cli.workspace import PARAMS, MeasuredOption, advice_without_champion, champion, choices, find_root
@@ -207,16 +206,8 @@ def labels(
 
 def _searched_recipe(root: Path, settings: dict[str, Any]) -> "Recipe":
     """The recipe that params.yaml chooses, with the values that the search found where it has run."""
-    from mien.base.records import read_record
+    from mien.training.inputs import BEST, read_best
     from mien.training.recipe import Recipe
 
     recipe = Recipe(*(settings[group] for group in RECIPE))
-    best = root / "build/tune/best.yaml"
-    if not best.is_file():
-        return recipe
-    remedy = "`dvc repro tune` writes it anew"
-    values = read_record(best, {"values": dict}, remedy)["values"]
-    try:
-        return recipe.with_values(values)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{best}: values: {error.args[0]}; {remedy}.") from error
+    return read_best(recipe, root)[1] if (root / BEST).is_file() else recipe

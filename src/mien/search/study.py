@@ -117,7 +117,8 @@ class ShortTraining:
 
     def __call__(self, trial: Trial, values: Mapping[str, Any]) -> float:
         """Train and score; values with which a training diverges count as pruned."""
-        new = self.inputs.with_values({**values, "train.epochs": self.epochs, "train.patience": 0})
+        short = {**values, "train.epochs": self.epochs, "train.patience": 0}
+        new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
         with tempfile.TemporaryDirectory() as folder:
             try:
                 faces, pruning = (new.train, new.val), [Pruning(trial)]

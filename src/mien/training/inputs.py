@@ -56,13 +56,8 @@ class Inputs:
         """The digest of configuration, data and code, and of whatever else is given."""
         return digest(self.config, self.data_digest, self.split_digest, code_digest(*CODE), more)
 
-    def with_values(self, values: Mapping[str, Any]) -> "Inputs":
-        """The same with some dotted keys of the recipe changed.
-
-        Raises:
-            KeyError, ValueError, TypeError: the recipe has no such key, or refuses the value.
-        """
-        recipe = self.recipe.with_values(values)
+    def with_recipe(self, recipe: Recipe) -> "Inputs":
+        """The same with other settings, and the network that they describe."""
         spec = dataclasses.replace(self.spec, architecture=dataclasses.asdict(recipe.model))
         return dataclasses.replace(self, recipe=recipe, spec=spec)
 
@@ -98,18 +93,19 @@ def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
 
 
-def read_best(inputs: Inputs, root: Path | None = None) -> tuple[dict[str, Any], Inputs]:
-    """What tune handed on (digest, made_on, values, overruled, trials), and the inputs with its values.
+def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any], Recipe]:
+    """What tune handed on (digest, made_on, values, overruled, trials), and the recipe with its values.
 
     Raises:
         UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
+    file = (root or Path()) / BEST
     keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int}
-    best = read_record((root or Path()) / BEST, keys, RERUN_TUNE)
+    best = read_record(file, keys, RERUN_TUNE)
     try:
-        return best, inputs.with_values(best["values"])
+        return best, recipe.with_values(best["values"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{BEST}: values: {error.args[0]}; {RERUN_TUNE}.") from error
+        raise UserError(f"{file}: values: {error.args[0]}; {RERUN_TUNE}.") from error
 
 
 def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> dict[str, Any]:
