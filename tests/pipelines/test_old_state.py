@@ -135,7 +135,7 @@ def test_bad_state_is_told_in_one_sentence(root: Path, stage: str, file: str, ho
     sentence = str(told.value)
     assert says in sentence and "\n" not in sentence
     folder = Path(file).parent  # the stage of that name writes it
-    assert str(folder) in sentence and f"`dvc repro {folder.name}` writes it anew" in sentence
+    assert str(folder) in sentence and f"`dvc repro {folder.name}` writes it" in sentence
 
 
 @pytest.mark.parametrize("where", ["train.batch_size=500", "+tune.space={train.batch_size:{choices:[16,500]}}"])

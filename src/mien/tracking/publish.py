@@ -134,7 +134,7 @@ def publish_training(client: "MlflowClient", root: Path, history: MetricHistory 
 def publish_evaluation(client: "MlflowClient", root: Path) -> Sent:
     """The test set's numbers with their intervals, figures and report; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
-    report = read_record(root / "reports/metrics.json", {}, "`dvc repro evaluate` writes it anew")
+    report = read_record(root / "reports/metrics.json", {}, "`dvc repro evaluate` writes it again")
     content = RunContent(
         training_identity(lineage),
         rows=((0, evaluation_metrics(report)),),
@@ -147,7 +147,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> Sent:
 
 def publish_search(client: "MlflowClient", root: Path) -> str:
     """The trials of `reports/tune.json` that the store lacks, as children of the training's run."""
-    report = read_record(root / "reports/tune.json", {}, "`dvc repro tune` writes it anew")
+    report = read_record(root / "reports/tune.json", {}, "`dvc repro tune` writes it again")
     if not report.get("trials"):
         return "no trials"
     identity = search_identity(report)

@@ -22,8 +22,8 @@ from mien.training.recipe import Recipe
 FACES: Final = Path("build/crop")
 SPLIT: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
-RERUN_SPLIT: Final = "`dvc repro split` writes it anew"
-RERUN_TUNE: Final = "`dvc repro tune` writes it anew"
+RERUN_SPLIT: Final = "`dvc repro split` writes it again"
+RERUN_TUNE: Final = "`dvc repro tune` writes it again"
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
 CODE: Final = ("models", "training", "search")
 
