@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-import mien
 from mien.base.errors import UserError
 from mien.base.files import stage_folder
 
@@ -140,7 +139,7 @@ def digest(*parts: Any) -> str:
 
 def code_digest(*names: str, package: Path | None = None) -> str:
     """The digest of the source of `names`: files and folders of the package, by default mien."""
-    base = package or Path(mien.__file__).parent
+    base = package or Path(__file__).resolve().parents[1]
     folders = [base / name for name in names if (base / name).is_dir()]
     single = [base / name for name in names if not (base / name).is_dir()]
     files = [*single, *(file for folder in folders for file in folder.rglob("*.py"))]
