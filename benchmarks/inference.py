@@ -22,13 +22,15 @@ import cv2
 import numpy as np
 import torch
 
-from mien.inference.classifier import Classifier, LoadedModel, OnnxClassifier, OnnxMetadata, TorchClassifier, open_onnx
-from mien.inference.export import quantise
+from mien.inference.classifier import LoadedModel
+from mien.inference.export import add_probabilities, quantise
 from mien.inference.predictor import Predictor
-from mien.models.graph import stamp, write_graph
+from mien.models.graph import export_graph
 from mien.models.networks import Network
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import predict_logits
 from mien.runtime.cut import Box
+from mien.runtime.session import BATCH, Model, open_graph
 from mien.runtime.spec import CutSpec
 from mien.training.hardware import fastest_precision, to_channels_last
 from tools.sample.photo import draw_photo
@@ -40,12 +42,21 @@ BASE = "PyTorch float32"
 
 
 @dataclass(frozen=True)
-class HalfPrecision:
-    """A network in bfloat16 and channels-last, as training runs it."""
+class TorchModel(Model):
+    """A network that PyTorch runs in float32, in place of the graph."""
 
     network: Network
 
-    def logits(self, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    def logits(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
+        """Logits (N, classes) float32 of (N, size, size, C) uint8."""
+        return predict_logits(self.network, faces, batch_size)
+
+
+@dataclass(frozen=True)
+class HalfPrecision(TorchModel):
+    """A network in bfloat16 and channels-last, as training runs it."""
+
+    def logits(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
         """Logits (N, classes) float32 of (N, size, size, C) uint8."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             pixels = torch.from_numpy(faces).permute(0, 3, 1, 2)
@@ -63,32 +74,33 @@ def photos(n: int) -> list[tuple[np.ndarray, Box]]:
     return drawn
 
 
-def ways(width: int, folder: Path, threads: int) -> tuple[ModelSpec, dict[str, Classifier]]:
+def ways(width: int, folder: Path, threads: int) -> dict[str, Model]:
     """Each way of running one network."""
     torch.manual_seed(0)
     spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=width)), CutSpec(48, "grey"))
     network = spec.build().eval()
-    about = OnnxMetadata(spec, 1.5, f"resnet{width}", None, "", False, "", "float32", "", "benchmark")
     faces = np.random.default_rng(0).integers(0, 255, (64, 48, 48, 1), dtype=np.uint8)
     files = [folder / f"{width}-{kind}.onnx" for kind in ("float32", "int8")]
-    write_graph(network, spec, 1.5, files[0])
+    graph, serving = folder / f"{width}.onnx", spec.serving(1.5)
+    export_graph(network, spec, graph, faces)
+    add_probabilities(graph, files[0], 1.5)
     quantise(files[0], files[1], faces)
-    found: dict[str, Classifier] = {BASE: TorchClassifier(network)}
+    session = open_graph(graph, serving, threads)
+    found: dict[str, Model] = {BASE: TorchModel(session, serving, network)}
     if fastest_precision("cpu") == "bf16":
         half = spec.build().eval()
         to_channels_last(half)
-        found["PyTorch bfloat16"] = HalfPrecision(half)
+        found["PyTorch bfloat16"] = HalfPrecision(session, serving, half)
     for file, kind in zip(files, ("float32", "int8"), strict=True):
-        stamp(file, about)
-        found[f"ONNX {kind}"] = OnnxClassifier(open_onnx(file, threads)[0])
-    return spec, found
+        found[f"ONNX {kind}"] = Model(open_graph(file, serving, threads), serving)
+    return found
 
 
-def calls(spec: ModelSpec, found: dict[str, Classifier], batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
+def calls(found: dict[str, Model], batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """For each way a function that takes `batch` faces from their photos to probabilities."""
     taken = photos(batch)
-    for name, classifier in found.items():
-        predictor = Predictor(LoadedModel(classifier, spec, 1.5, name, None, "", False))
+    for name, model in found.items():
+        predictor = Predictor(LoadedModel(model, name))
 
         def cut(predictor: Predictor = predictor) -> np.ndarray:
             return np.concatenate([predictor.cut(photo, [box]) for photo, box in taken])
@@ -127,9 +139,9 @@ def main(rounds: int = 9, threads: int = 2) -> None:
     print(f"{'network':9} {'way':17} {'faces':>5} {'best':>14} {'median':>14} {'times faster':>13}")
     with tempfile.TemporaryDirectory() as scratch:
         for width in WIDTHS:
-            spec, found = ways(width, Path(scratch), threads)
+            found = ways(width, Path(scratch), threads)
             for batch in BATCHES:
-                times = measure(dict(calls(spec, found, batch)), rounds)
+                times = measure(dict(calls(found, batch)), rounds)
                 for name, taken in times.items():
                     ratio = statistics.median(b / t for b, t in zip(times[BASE], taken, strict=True))
                     best, median = (_shown(f(taken), batch) for f in (min, statistics.median))

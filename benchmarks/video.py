@@ -23,14 +23,17 @@ from typing import Final
 
 import numpy as np
 
+from mien.inference.address import load_model_of
 from mien.inference.annotation import draw_into
-from mien.inference.classifier import LoadedModel, TorchClassifier, load_model_of
+from mien.inference.classifier import LoadedModel, usable_threads
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import Predictor
 from mien.inference.video import Frame, open_video, write_video
 from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
+from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.cut import Box
+from mien.runtime.session import Model, open_graph
 from mien.runtime.spec import CutSpec
 
 REPEATS: Final = 5
@@ -39,7 +42,11 @@ REPEATS: Final = 5
 def born() -> LoadedModel:
     """The network of mien's presets for photographs, untrained."""
     spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=32, dropout=0.2)), CutSpec(48, "grey"))
-    return LoadedModel(TorchClassifier(spec.build()), spec, 1.0, "resnet32, untrained", None, "", False)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.onnx"
+        export_graph(spec.build(), spec, file, np.zeros((1, 48, 48, 1), np.uint8))
+        serving = spec.serving(1.0)
+        return LoadedModel(Model(open_graph(file, serving, usable_threads()), serving), "resnet32, untrained")
 
 
 def whole(predictor: Predictor, video: Path) -> tuple[float, float, int]:

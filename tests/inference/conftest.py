@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 
 from mien.inference.detectors import CascadeDetector
 from mien.inference.predictor import Picture, Predictor
+from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
@@ -33,15 +35,22 @@ from tools.sample.photo import draw_photo
 __all__ = ["checkout", "closed_port", "no_store", "strong", "weak"]
 
 
-def write_model(folder: Path, *, drawn: bool = False, temperature: float | None = 2.0, **spec: Any) -> Path:
-    """A small network with the weights it is born with, in folders as the stages train and evaluate leave them."""
+@functools.cache
+def _born(cut: CutSpec) -> Path:
+    """A small network with the weights that it is born with; an export takes seconds, so there is one for each cut."""
     torch.manual_seed(0)
-    cut = CutSpec(**{"size": 32, "colour": "grey", **spec})
-    description = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), cut)
+    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), cut)
+    network, folder = spec.build(), Path(tempfile.mkdtemp(prefix="mien-born-"))
+    save_model(network, spec, folder)
+    export_graph(network, spec, folder / "model.onnx", np.zeros((1, cut.size, cut.size, cut.channels), np.uint8))
+    return folder
+
+
+def write_model(folder: Path, *, drawn: bool = False, temperature: float | None = 2.0, **cut: Any) -> Path:
+    """A small network in folders as the stages train and evaluate leave them."""
     train, evaluate = folder / "train", folder / "evaluate"
-    for each in (train, evaluate):
-        each.mkdir(parents=True)
-    save_model(description.build(), description, train)
+    shutil.copytree(_born(CutSpec(**{"size": 32, "colour": "grey", **cut})), train)
+    evaluate.mkdir()
     (train / "lineage.json").write_text(json.dumps({"title": "drawn sample", "drawn": drawn}))
     if temperature is not None:
         (evaluate / "temperature.json").write_text(json.dumps({"temperature": temperature}))

@@ -5,14 +5,18 @@ The third class is noise alone: a network of two classes may also tell one by wh
 
 import dataclasses
 import functools
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from mien.inference.classifier import LoadedModel, TorchClassifier
+from mien.inference.classifier import LoadedModel, ModelFiles, load_files
+from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.weights import save_model
 from mien.runtime.spec import CutSpec
 
 SIZE = 32  # pixels
@@ -53,6 +57,8 @@ def trained_on_stripes() -> LoadedModel:
         loss: Any = functional.cross_entropy(logits, torch.from_numpy(learnt.classes[some]))
         loss.backward()
         optimiser.step()
-    for parameter in network.parameters():
-        parameter.grad = None
-    return LoadedModel(TorchClassifier(network.eval()), spec, 1.0, "stripes", None, "stripes", False)
+    folder = Path(tempfile.mkdtemp(prefix="mien-stripes-")) / "train"
+    folder.mkdir()
+    save_model(network, spec, folder)
+    export_graph(network, spec, folder / "model.onnx", learnt.faces)
+    return load_files(ModelFiles(folder, "stripes"))

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from mien.inference.classifier import CARD, LONGEST_CARD, load_folder, read_card
+from mien.inference.address import load_model_of
+from mien.inference.classifier import CARD, LONGEST_CARD, read_card
 from tests.inference.conftest import write_model
 
 
 def test_the_card_lies_beside_the_weights(tmp_path: Path) -> None:
     model = write_model(tmp_path)
-    assert load_folder(model).card == ""
+    assert load_model_of(str(model)).card == ""
     (model / CARD).write_text("# mien-tiny: größer\n", encoding="utf-8")
-    assert load_folder(model).card == "# mien-tiny: größer\n"
+    assert load_model_of(str(model)).card == "# mien-tiny: größer\n"
 
 
 def test_a_damaged_card_stops_no_model(tmp_path: Path) -> None:

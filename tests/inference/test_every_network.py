@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.inference.address import MeasuredModel
+from mien.inference.address import MeasuredModel, load_model_of
 from mien.inference.export import ExportFaces, export_onnx, probabilities_in
+from mien.models.graph import export_graph
 from mien.models.spec import FACES
+from mien.models.weights import save_model
 from tests.inference.conftest import jpeg, portrait
 from tests.inference.test_heatmap import born, noise
 from tests.inference.tiny import Export
@@ -29,14 +31,18 @@ NEEDED = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FACES if name != "timm"])
 def test_every_network_is_exported(name: str, tmp_path: Path) -> None:
-    loaded = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
-    measured = MeasuredModel(loaded, {"digest": "born", "run": name}, None)
-    faces = ExportFaces(noise(loaded, 5), "5 faces of noise", calibration=noise(loaded, 16))
+    network, spec = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
+    (tmp_path / "train").mkdir()
+    save_model(network, spec, tmp_path / "train")
+    export_graph(network, spec, tmp_path / "train/model.onnx", noise(spec.cut, 3))
+    loaded = load_model_of(str(tmp_path / "train"))
+    measured = MeasuredModel(loaded, {"digest": "born", "run": name})
+    faces = ExportFaces(noise(spec.cut, 5), "5 faces of noise", calibration=noise(spec.cut, 16))
     done = export_onnx(measured, faces, tmp_path / "model.onnx", int8=True)
     assert done.float32.difference < 1e-4
     assert done.int8 is not None
     assert done.int8.difference < 0.2
-    one, three = (noise(loaded, n) for n in (1, 3))
+    one, three = (noise(spec.cut, n) for n in (1, 3))
     np.testing.assert_allclose(probabilities_in(done.file, three)[:1], probabilities_in(done.file, one), atol=0.02)
 
 

@@ -20,7 +20,7 @@ def test_each_face_is_explained_by_its_own_answer_or_by_the_class_asked_for() ->
     explained = explain_faces(predictor, found)
     assert [row.asked for row in explained] == [names[k] for k in stripes.classes]
     assert [row.prediction.label for row in explained] == [row.asked for row in explained]
-    expected = heat_maps(predictor.model, stripes.faces, stripes.classes)
+    expected = heat_maps(predictor.model.network(), stripes.faces, stripes.classes)
     np.testing.assert_allclose([row.heat for row in explained], expected, atol=1e-4)
     other = explain_faces(predictor, found, names[1])
     assert {row.asked for row in other} == {names[1]}

@@ -11,7 +11,7 @@ import pytest
 from mien.base.errors import UserError
 from mien.crop.packed import open_faces
 from mien.inference.address import open_measured
-from mien.inference.export import NoOwnFaces, drawn_faces, export_onnx, own_faces, photo_faces
+from mien.inference.export import NoOwnFaces, export_onnx, generated_faces, own_faces, photo_faces
 from mien.inference.predictor import Predictor
 from tests.inference.conftest import jpeg, portrait
 from tests.inference.tiny import Export
@@ -42,10 +42,13 @@ def test_missing_faces_are_said(exported: Export, tmp_path: Path) -> None:
     with pytest.raises(NoOwnFaces, match=r"learnt from are not here: .*crop is missing \(`dvc repro crop`\)"):
         own_faces(measured, tmp_path / "crop")
     assert measured.seen is not None
-    strangers = dataclasses.replace(measured, seen=measured.seen.assign(face_digest="0"))
+    strangers = dataclasses.replace(measured)
+    strangers.__dict__["seen"] = measured.seen.assign(face_digest="0")
     with pytest.raises(NoOwnFaces, match=r"holds no faces that .* was trained and chosen with"):
         own_faces(strangers, exported.root / "build/crop")
-    larger = dataclasses.replace(measured.loaded, spec=dataclasses.replace(measured.loaded.spec, margin=0.2))
+    model = measured.loaded.model
+    spec = dataclasses.replace(model.spec, cut=dataclasses.replace(model.spec.cut, margin=0.2))
+    larger = dataclasses.replace(measured.loaded, model=dataclasses.replace(model, spec=spec))
     with pytest.raises(NoOwnFaces, match="cut otherwise than"):
         own_faces(dataclasses.replace(measured, loaded=larger), exported.root / "build/crop")
 
@@ -56,13 +59,13 @@ def test_a_folder_without_its_split_has_no_own_faces(exported: Export, tmp_path:
         own_faces(open_measured(str(tmp_path / "build/train")), exported.root / "build/crop")
 
 
-def test_faces_of_photos_and_drawn_ones_serve_where_there_are_no_others(exported: Export, tmp_path: Path) -> None:
+def test_photos_and_generated_pictures_serve_where_there_are_no_own_faces(exported: Export, tmp_path: Path) -> None:
     predictor = Predictor(exported.measured.loaded)
-    drawn = drawn_faces(predictor)
-    size = exported.measured.loaded.spec.cut.size
-    assert drawn.checked.shape == (64, size, size, 1)
+    cut = exported.measured.loaded.spec.cut
+    drawn = generated_faces(cut)
+    assert drawn.checked.shape == (64, cut.size, cut.size, 1)
     assert drawn.checked.std() > 20
-    with pytest.raises(UserError, match="int8 needs faces to find its ranges on, and there are only 64 drawn faces"):
+    with pytest.raises(UserError, match=r"int8 needs faces .*, and there are only 64 generated pictures"):
         export_onnx(exported.measured, drawn, tmp_path / "small.onnx", int8=True)
     (tmp_path / "a.jpg").write_bytes(jpeg(portrait()[0]))
     found = photo_faces(predictor, [tmp_path / "a.jpg"] * 40)

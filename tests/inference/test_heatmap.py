@@ -10,25 +10,25 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
-from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.inference.heatmap import heat_maps
+from mien.models.networks import Network
 from mien.models.spec import FACES, ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from tests.inference.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 
 
-def born(name: str, **settings: Any) -> LoadedModel:
-    """A network of the catalogue with the weights that it is born with."""
+def born(name: str, **settings: Any) -> tuple[Network, ModelSpec]:
+    """A network with the weights that it is born with."""
     torch.manual_seed(0)
     wanted = FACES[name]
     spec = ModelSpec(
         dataclasses.asdict(ModelConfig(name, **settings)), CutSpec(wanted.size or 48, wanted.colour or "rgb")
     )
-    return LoadedModel(TorchClassifier(spec.build()), spec, None, name, None, "", False)
+    return spec.build(), spec
 
 
-def noise(model: LoadedModel, n: int) -> np.ndarray:
-    shape = (n, model.spec.cut.size, model.spec.cut.size, model.spec.cut.channels)
+def noise(cut: CutSpec, n: int) -> np.ndarray:
+    shape = (n, cut.size, cut.size, cut.channels)
     return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
 
 
@@ -37,7 +37,7 @@ def test_maps_lie_on_the_evidence() -> None:
     model, drawn = trained_on_stripes(), draw_stripes(300, 2)
     assert (model.probabilities(drawn.faces).argmax(axis=1) == drawn.classes).mean() > 0.99
     stripes = Stripes(*(part[drawn.classes < 2] for part in drawn))
-    maps = heat_maps(model, stripes.faces, stripes.classes)
+    maps = heat_maps(model.network(), stripes.faces, stripes.classes)
     pixels, weight = np.arange(SIZE), maps.sum(axis=(1, 2))
     assert weight.all()
     centres = np.stack([maps.sum(axis=2) @ pixels, maps.sum(axis=1) @ pixels], axis=1) / weight[:, None]
@@ -50,25 +50,23 @@ def test_maps_lie_on_the_evidence() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FACES if name != "timm"])
 def test_every_network_has_maps(name: str) -> None:
-    model = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
-    faces = noise(model, 3)
-    maps = heat_maps(model, faces, np.array([0, 3, 6]))
-    assert maps.shape == (3, model.spec.cut.size, model.spec.cut.size)
+    network, spec = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
+    faces = noise(spec.cut, 3)
+    maps = heat_maps(network, faces, np.array([0, 3, 6]))
+    assert maps.shape == (3, spec.cut.size, spec.cut.size)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert set(maps.max(axis=(1, 2))) <= {0.0, 1.0}
     assert maps.any()
     assert maps.std(axis=(1, 2)).any()
-    assert heat_maps(model, faces[:0], np.array([], int)).shape == (0, model.spec.cut.size, model.spec.cut.size)
+    assert heat_maps(network, faces[:0], np.array([], int)).shape == (0, spec.cut.size, spec.cut.size)
 
 
 def test_the_network_is_left_as_it_was() -> None:
-    model, stripes = trained_on_stripes(), draw_stripes(4, 3)
-    assert isinstance(model.classifier, TorchClassifier)
-    network = model.classifier.network
+    network, stripes = trained_on_stripes().network(), draw_stripes(4, 3)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with torch.inference_mode():  # as a caller may be in
-        heat_maps(model, stripes.faces, stripes.classes)
+        heat_maps(network, stripes.faces, stripes.classes)
     assert not network.training
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
     assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
@@ -77,12 +75,13 @@ def test_the_network_is_left_as_it_was() -> None:
 
 def test_threads_get_what_each_would_get_alone() -> None:
     model, stripes = trained_on_stripes(), draw_stripes(12, 4)
-    alone = heat_maps(model, stripes.faces, stripes.classes)
+    alone = heat_maps(model.network(), stripes.faces, stripes.classes)
     answers = model.probabilities(stripes.faces)
 
     def ask(i: int) -> tuple[np.ndarray, np.ndarray]:
         rows = slice(i % 12, i % 12 + 1)
-        return heat_maps(model, stripes.faces[rows], stripes.classes[rows]), model.probabilities(stripes.faces[rows])
+        heat = heat_maps(model.network(), stripes.faces[rows], stripes.classes[rows])
+        return heat, model.probabilities(stripes.faces[rows])
 
     with ThreadPoolExecutor(8) as pool:
         for i, (found, answer) in enumerate(pool.map(ask, range(48))):
@@ -90,25 +89,15 @@ def test_threads_get_what_each_would_get_alone() -> None:
             np.testing.assert_allclose(answer[0], answers[i % 12], atol=1e-5)
 
 
-def test_a_model_of_another_kind_is_refused_in_one_sentence() -> None:
-    class Other:
-        def logits(self, faces: np.ndarray, batch_size: int = 1) -> np.ndarray:
-            return np.zeros((len(faces), 7), np.float32)
-
-    model = dataclasses.replace(born("lenet48"), classifier=Other(), name="mien.onnx")
-    with pytest.raises(UserError, match=r"mien\.onnx is no PyTorch model, and only through one can be followed"):
-        heat_maps(model, noise(model, 1), np.array([0]))
+def test_a_graph_alone_is_refused_in_one_sentence() -> None:
+    model = dataclasses.replace(trained_on_stripes(), files=None, name="mien.onnx")
+    with pytest.raises(UserError, match=r"mien\.onnx is a graph alone.*name the registered model"):
+        model.network()
 
 
 def test_without_captum_the_sentence_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "captum" else real(name))
-    model = born("lenet48")
+    network, spec = born("lenet48")
     with pytest.raises(UserError, match=r"heat maps need captum.*\[explain\]"):
-        heat_maps(model, noise(model, 1), np.array([0]))
-
-
-def test_a_class_that_the_model_has_not_is_refused() -> None:
-    model = born("lenet48")
-    with pytest.raises(ValueError, match=r"classes must be 1 numbers from 0 to 6, not \[7\]"):
-        heat_maps(model, noise(model, 1), np.array([7]))
+        heat_maps(network, noise(spec.cut, 1), np.array([0]))

@@ -1,5 +1,6 @@
 """docs/ONNX.md: its program runs as it stands and answers as mien does."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.inference.classifier import NULLABLE, OWN, REST, SPEC
+from mien.inference.classifier import OnnxMetadata
 from tests.inference.conftest import jpeg, portrait
 from tests.inference.test_without_torch import predict
 from tests.inference.tiny import Export
@@ -32,6 +33,6 @@ def test_the_program_in_the_page_answers_as_mien_does(exported: Export, tmp_path
 
 
 def test_the_page_names_every_key_of_the_metadata() -> None:
-    keys = {OWN, *SPEC, *REST, *NULLABLE}
+    keys = {"spec", *(field.name for field in dataclasses.fields(OnnxMetadata))}
     section = PAGE.partition("## What is in the file")[2].partition("## In another program")[0]
     assert keys <= set(re.findall(r"`([a-z_]+)`", section))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien.base.classes import EXPRESSIONS
 from mien.inference import predictor as photos_module
-from mien.inference.classifier import load_folder
+from mien.inference.address import load_model_of
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Picture, Predictor, predict_pictures
 from tests.inference.conftest import jpeg, overlap, portrait, portraits, write_model
@@ -113,9 +113,9 @@ def test_bytes_frames_and_files_share_a_batch(predictor: Predictor, photo_file: 
 def test_a_file_above_the_limit_is_not_read(photo_file: Path, tmp_path: Path) -> None:
     size = photo_file.stat().st_size
     small = Predictor(
-        load_folder(write_model(tmp_path / "one")), settings=PredictConfig(max_megabytes=(size - 1) / 1e6)
+        load_model_of(str(write_model(tmp_path / "one"))), settings=PredictConfig(max_megabytes=(size - 1) / 1e6)
     )
-    fits = Predictor(load_folder(write_model(tmp_path / "two")), settings=PredictConfig(max_megabytes=size / 1e6))
+    fits = Predictor(small.model, settings=PredictConfig(max_megabytes=size / 1e6))
     (refused,) = predict_pictures(small, [Picture(photo_file)])
     assert "cannot be used: its file has more than" in refused.problem
     (piped,) = predict_pictures(small, [Picture(Path("-"), data=photo_file.read_bytes())])

@@ -81,7 +81,7 @@ class Answerer:
         shown = crops[: self.limits.heat_maps]
         classes = np.array([model.spec.classes.index(face.label) for face in faces[: len(shown)]])
         try:
-            return heat_maps(model, shown, classes), ""
+            return heat_maps(model.network(), shown, classes), ""
         except UserError:  # a model in a form that cannot be looked into
             return None, "This model cannot show where it looked."
 

@@ -1,7 +1,6 @@
 """Commands on registered models and the tracking store."""
 
 import getpass
-import importlib.util
 import os
 import socket
 import sys
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from mien.inference.export import ExportFaces
 
 CROP: Final = Path("build/crop")
-EXPORTERS: Final = ("onnx", "onnxruntime", "onnxscript")
 
 Data = Annotated[str | None, typer.Option(metavar="NAME", help="The data set; by default params.yaml's.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the history.")]
@@ -57,16 +55,12 @@ def card(
 
 
 def _read_card(address: str) -> str:
-    """The card of a model, "" where it has none; the model is not loaded where its files are a folder."""
-    from mien.inference.address import registered_files
-    from mien.inference.classifier import load_model_of, model_files, read_card
+    """The card of a model, "" where it has none."""
+    from mien.inference.address import ModelAddress
+    from mien.inference.classifier import load_onnx, read_card
 
-    if ":/" in address:
-        with registered_files(address) as (folder, _):
-            return read_card(model_files(folder))
-    if Path(address).is_dir():
-        return read_card(model_files(Path(address)))
-    return load_model_of(address).card
+    meant = ModelAddress.parse(address)
+    return load_onnx(meant.path).card if meant.is_onnx else read_card(meant.files().folder)
 
 
 def export(
@@ -85,13 +79,11 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a model as an ONNX file, checked against PyTorch.
+    """Write a model as one ONNX file for other programs.
 
     The check, and the ranges of --int8, use the model's own validation and training faces where build/crop holds them,
     never its test faces.
     """
-    if missing := [name for name in EXPORTERS if importlib.util.find_spec(name) is None]:
-        raise UserError(f"{missing[0]} is not installed: `pip install -c constraints.txt '.[onnx]'` brings it.")
     from mien.inference.address import open_measured
     from mien.inference.export import export_onnx
     from mien.tracking.store import use_store
@@ -106,7 +98,7 @@ def export(
     size = done.file.stat().st_size / 1e6
     typer.echo(f"{done.file}: {measured.name} in {'int8' if done.int8 else 'float32'}, {size:.1f} MB")
     typer.echo(
-        f"float32 beside PyTorch, on {done.faces}: no probability differs by more than {done.float32.difference:.1g}"
+        f"float32 beside the model, on {done.faces}: no probability differs by more than {done.float32.difference:.1g}"
     )
     if done.int8:
         typer.echo(
@@ -121,10 +113,10 @@ def export(
 
 
 def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool) -> "ExportFaces":
-    """The faces of the photos that were given, else the model's own, else drawn ones with a remark."""
+    """The faces of the photos that were given, else the model's own, else generated pictures with a remark."""
     from mien.base.settings import read_usage
     from mien.cli.predict import find_photos
-    from mien.inference.export import NoOwnFaces, drawn_faces, own_faces, photo_faces
+    from mien.inference.export import NoOwnFaces, generated_faces, own_faces, photo_faces
     from mien.inference.predictor import Predictor
 
     if photos:
@@ -137,8 +129,8 @@ def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], in
     except NoOwnFaces as error:
         if int8:
             raise UserError(f"int8 needs faces to find its ranges on: {error} --photos FOLDER gives others.") from error
-        say(f"mien: {error} The file is checked on drawn faces instead; --photos FOLDER gives others.")
-        return drawn_faces(Predictor(measured.loaded))
+        say(f"mien: {error} The file is checked on generated pictures instead; --photos FOLDER gives others.")
+        return generated_faces(measured.loaded.spec.cut)
 
 
 def promote(

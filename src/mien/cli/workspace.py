@@ -149,7 +149,7 @@ def _settings(options: dict[str, Any]) -> "PredictConfig":
 
 
 def _load(model: str | None, data: str | None) -> "LoadedModel":
-    from mien.inference.classifier import load_model_of
+    from mien.inference.address import load_model_of
 
     if model and ":/" not in model:
         return load_model_of(model)

@@ -27,7 +27,7 @@ from mien.evaluation.calibration import Temperature
 from mien.evaluation.intervals import NAN
 from mien.evaluation.measures import Floats
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
-from mien.models.spec import ModelSpec
+from mien.runtime.spec import Spec
 from mien.sources.source import DataConfig, get_source
 from mien.split.near_copies import first_rows
 
@@ -37,7 +37,7 @@ class KnownModel:
     """A model with what is known of its training; `mien.inference.address.MeasuredModel.known` gives one."""
 
     logits: Callable[[np.ndarray, int], np.ndarray]  # faces (N, size, size, C) uint8 and a batch size to (N, classes)
-    spec: ModelSpec
+    spec: Spec
     temperature: float | None  # None: never fitted
     # photo_digest and face_digest of each face that it was fitted or chosen with; None where nobody knows.
     seen: pd.DataFrame | None
@@ -111,7 +111,7 @@ class CutFaces:
 
 
 def cut_faces(
-    data: DataConfig, spec: ModelSpec, part: str | None, filters: CropConfig, root: Path, scratch: Path
+    data: DataConfig, spec: Spec, part: str | None, filters: CropConfig, root: Path, scratch: Path
 ) -> CutFaces:
     """Read a data set and cut the faces of a part as `spec` says: size, colour, margin, square, EXIF rotation.
 

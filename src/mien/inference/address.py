@@ -1,26 +1,25 @@
-"""Which model is meant: `models:/NAME@ALIAS`, a folder, an ONNX file."""
+"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file, to a loaded model.
 
-import dataclasses
+One parser and one loader serve every command, the page and the video.
+"""
+
 import os
 import re
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
 from mien.base.records import read_record
-from mien.inference.classifier import LoadedModel, load_folder, model_files
+from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
 from mien.models.spec import read_lineage
-from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
-from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
+# MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that need them, or a
+# room that does, import them.
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
@@ -28,108 +27,128 @@ if TYPE_CHECKING:
 
 FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
+ARTIFACT: Final = Path("artifacts") / "model"  # mien's own files among those of a registered version
 
 
 class NoSuchModel(UserError):
     """The registry holds no such model, alias or version."""
 
 
-def load_registered(uri: str) -> "LoadedModel":
-    """The model of `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the tracking store that is set.
+@dataclass(frozen=True)
+class ModelAddress:
+    """A model in the registry (`name`, with an `alias` or a `version`), or a `path`: a folder or an ONNX file."""
 
-    Raises:
-        NoSuchModel: there is none.
-        UserError: the URI has another form, the store cannot be reached, or the files cannot be read.
-    """
-    with registered_files(uri) as (folder, version):
-        from mien.inference.classifier import load_folder
+    text: str
+    name: str = ""
+    alias: str = ""
+    version: int | None = None
+    path: Path = Path()
 
-        return load_folder(folder, name=version.name, version=int(version.version))
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The address in a text: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `NAME@ALIAS`, or a path.
+
+        Raises:
+            UserError: it looks like an address in the registry, and has another form.
+        """
+        if ":/" not in text and ("@" not in text or Path(text).exists()):
+            return cls(text, path=Path(text))
+        parts = FORM.fullmatch(text if ":/" in text else f"models:/{text}")
+        if parts is None:
+            raise UserError(f"{text!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
+        version = int(parts["version"]) if parts["version"] else None
+        return cls(parts[0], parts["name"], parts["alias"] or "", version)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether an ONNX file is meant."""
+        return self.path.suffix.lower() == ".onnx"
+
+    def files(self) -> ModelFiles:
+        """The folder of the model's files, fetched first where they are on a server.
+
+        Raises:
+            NoSuchModel: the registry has none of that name, version or alias.
+            UserError: there is no such folder, or the store cannot be reached.
+        """
+        if self.name:
+            client, version = self._look_up()
+            return _fetch(client, version)
+        if not self.path.is_dir():
+            raise UserError(
+                f"{self.path}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
+            )
+        within = self.path / ARTIFACT
+        return ModelFiles(within if within.is_dir() else self.path, str(self.path))
+
+    def version_now(self) -> int:
+        """The number of the registered version that the address names at this moment; nothing is fetched.
+
+        Raises:
+            NoSuchModel, UserError: as `files`.
+        """
+        return int(self._look_up()[1].version)
+
+    def _look_up(self) -> "tuple[MlflowClient, ModelVersion]":
+        from mien.tracking.store import URI, connect, database_file, first_line, store_errors
+
+        if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
+            raise NoSuchModel(f"there is no {self.text} yet: nothing has been registered in {file}.")
+        from mlflow.exceptions import MlflowException
+
+        with store_errors("the registry at"):
+            client = connect()
+            try:
+                if self.alias:
+                    return client, client.get_model_version_by_alias(self.name, self.alias)
+                return client, client.get_model_version(self.name, str(self.version))
+            except MlflowException as error:
+                if error.error_code in GONE:
+                    raise NoSuchModel(f"there is no {self.text} yet ({first_line(error)}).") from error
+                raise
 
 
-def version_of(uri: str) -> int:
-    """The number of the version that a URI names now; nothing is fetched.
-
-    Raises:
-        NoSuchModel, UserError: as `load_registered`.
-    """
-    return int(_look_up(uri)[1].version)
-
-
-@contextmanager
-def registered_files(uri: str) -> "Iterator[tuple[Path, ModelVersion]]":
-    """The folder of a registered version's files, while the block lasts, and the version.
-
-    Raises:
-        NoSuchModel, UserError: as `load_registered`.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        yield fetch_registered(uri, scratch)
-
-
-def fetch_registered(uri: str, scratch: str) -> "tuple[Path, ModelVersion]":
-    """The folder of a registered version's files, in `scratch` where they are not on this machine, and the version.
-
-    Raises:
-        NoSuchModel, UserError: as `load_registered`.
-    """
-    client, version = _look_up(uri)
-    return _fetch(client, version, scratch), version
-
-
-def refuse_unregistered(uri: str) -> re.Match[str]:
-    """The parts of a URI by FORM, or what can be told of it without MLflow.
-
-    Raises:
-        NoSuchModel: the store is a file that does not exist.
-        UserError: the URI has another form.
-    """
-    parts = FORM.fullmatch(uri)
-    if parts is None:
-        raise UserError(f"{uri!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
-    if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
-        raise NoSuchModel(f"there is no {uri} yet: nothing has been registered in {file}.")
-    return parts
-
-
-def _look_up(uri: str) -> "tuple[MlflowClient, ModelVersion]":
-    from mlflow.exceptions import MlflowException
-
-    parts = refuse_unregistered(uri)
-    name, alias = parts["name"], parts["alias"]
-    with store_errors("the registry at"):
-        client = connect()
-        try:
-            found = client.get_model_version_by_alias(name, alias) if alias else None
-            return client, found or client.get_model_version(name, str(parts["version"]))
-        except MlflowException as error:
-            if error.error_code in GONE:
-                raise NoSuchModel(f"there is no {uri} yet ({first_line(error)}).") from error
-            raise
-
-
-def _fetch(client: "MlflowClient", version: "ModelVersion", to: str) -> Path:
-    """The version's files: where they lie on this machine, or copied from the server into `to`."""
+def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
+    """The version's files: where they lie on this machine, or copied from the server."""
     from mlflow.artifacts import download_artifacts
 
+    from mien.tracking.store import store_errors
+
+    scratch = tempfile.TemporaryDirectory(prefix="mien-model-")
     what = f"reading {version.name} version {version.version} from"
     with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
         place = client.get_model_version_download_uri(version.name, version.version)
-        return Path(download_artifacts(place, dst_path=to, tracking_uri=client.tracking_uri))
+        folder = Path(download_artifacts(place, dst_path=scratch.name, tracking_uri=client.tracking_uri))
+    return ModelFiles(folder / ARTIFACT, version.name, int(version.version), version.run_id or None, scratch)
+
+
+def load_model_of(text: str) -> LoadedModel:
+    """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx`, or a folder.
+
+    Raises:
+        NoSuchModel: the registry has none of that name, version or alias.
+        UserError: the store cannot be reached, no model is there, or it cannot be read.
+    """
+    address = ModelAddress.parse(text)
+    return load_onnx(address.path) if address.is_onnx else load_files(address.files())
 
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A model, what its training says of itself, and the digests of the faces that it was fitted or chosen with.
-
-    `seen` has `photo_digest`, `face_digest` and `part` (train or val), and is None where the model's folder does not
-    tell. `run_id` is that of the run that a registered model comes from.
-    """
+    """A model whose training is known: its lineage, and the faces that it was fitted or chosen with."""
 
     loaded: LoadedModel
     lineage: dict[str, Any]
-    seen: pd.DataFrame | None
-    run_id: str | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The tracked run that a registered model comes from."""
+        return self.loaded.files.run_id if self.loaded.files else None
+
+    @cached_property
+    def seen(self) -> "pd.DataFrame | None":
+        """Columns `photo_digest`, `face_digest` and `part` (train or val); None where the model's files do not tell."""
+        return _faces_seen(self.loaded.files.folder, self.lineage) if self.loaded.files else None
 
     @property
     def name(self) -> str:
@@ -152,7 +171,7 @@ class MeasuredModel:
 
         loaded = self.loaded
         return KnownModel(
-            logits=loaded.classifier.logits,
+            logits=loaded.logits,
             spec=loaded.spec,
             temperature=loaded.temperature,
             seen=self.seen,
@@ -166,33 +185,27 @@ class MeasuredModel:
         )
 
 
-def open_measured(said: str) -> MeasuredModel:
-    """The model that a person means: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, `NAME@ALIAS`, or a folder.
+def open_measured(text: str) -> MeasuredModel:
+    """As `load_model_of`, of a model whose training is known.
 
     Raises:
-        NoSuchModel: the registry has none of that name, version or alias.
-        UserError: no folder of that name, no model in it, or files that cannot be read.
+        NoSuchModel, UserError: as there; an ONNX file does not say enough of its training.
     """
-    if ":/" not in said and ("@" not in said or Path(said).exists()):
-        return _read(Path(said), name="", version=None)
-    uri = said if ":/" in said else f"models:/{said}"
-    with registered_files(uri) as (folder, version):
-        found = _read(folder, name=version.name, version=int(version.version))
-        return dataclasses.replace(found, run_id=version.run_id or None)
+    address = ModelAddress.parse(text)
+    if address.is_onnx:
+        raise UserError(f"{text} is an exported file; name the model that it comes from, in the registry or a folder.")
+    loaded = load_files(address.files())
+    assert loaded.files is not None
+    return MeasuredModel(loaded, read_lineage(loaded.files.folder))
 
 
-def _read(folder: Path, name: str, version: int | None) -> MeasuredModel:
-    loaded = load_folder(folder, name=name, version=version)
-    files = model_files(folder)
-    lineage = read_lineage(files)
-    return MeasuredModel(loaded, lineage, _seen(files, lineage))
-
-
-def _seen(files: Path, lineage: dict[str, Any]) -> pd.DataFrame | None:
+def _faces_seen(folder: Path, lineage: dict[str, Any]) -> "pd.DataFrame | None":
     """From the list beside a registered model, or from the split beside build/train, if it is the training's own."""
-    if (files / TRAINING_FACES).is_file():
-        return read_training_faces(files)
-    split = files.parent / "split"
+    from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
+
+    if (folder / TRAINING_FACES).is_file():
+        return read_training_faces(folder)
+    split = folder.parent / "split"
     about = split / "split.json"
     if not about.is_file():
         return None

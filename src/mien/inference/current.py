@@ -9,7 +9,8 @@ from typing import Final, Self
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.inference.classifier import LoadedModel, load_model_of
+from mien.inference.address import ModelAddress, load_model_of
+from mien.inference.classifier import LoadedModel
 
 SECONDS: Final = 5.0  # between two looks at the registry
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class CurrentModel:
     @property
     def follows(self) -> bool:
         """Whether an alias names the model; a version, a folder or a file stays what it is."""
-        return ":/" in self._address and "@" in self._address
+        return bool(ModelAddress.parse(self._address).alias)
 
     def __enter__(self) -> Self:
         """Follow the alias from now on."""
@@ -87,9 +88,7 @@ class CurrentModel:
         self._log_change(before, self._standing)
 
     def _named_now(self, present: LoadedModel) -> LoadedModel:
-        from mien.inference.address import version_of  # MLflow, which a model from a file does not need
-
-        same = version_of(self._address) == present.version
+        same = ModelAddress.parse(self._address).version_now() == present.version
         return present if same else _warmed_up(load_model_of(self._address))
 
     def _log_change(self, before: Standing, now: Standing) -> None:

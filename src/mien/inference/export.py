@@ -1,4 +1,4 @@
-"""Export to one ONNX file, checked against PyTorch, optionally int8."""
+"""Export to one ONNX file that any program can use: calibrated probabilities, spec and card in it, optionally int8."""
 
 import tempfile
 from collections.abc import Iterable
@@ -8,14 +8,17 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import cv2
 import numpy as np
 
 from mien import __version__
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.inference.classifier import BATCH, INPUT, PROBABILITIES, LoadedModel, OnnxMetadata, TorchClassifier, open_onnx
-from mien.models.graph import stamp, write_graph
+from mien.inference.classifier import LoadedModel, OnnxMetadata
+from mien.runtime.session import BATCH, GRAPH_FILE, INPUT, LOGITS, open_session
+from mien.runtime.spec import CutSpec
 
+# onnx and pandas take long to import, so the functions that need them import them.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 MOST_CHECKED: Final = 2000
 MOST_CALIBRATED: Final = 512
 LEAST_CALIBRATED: Final = 16
-DRAWN: Final = 64
+GENERATED: Final = 64
+PROBABILITIES: Final = "probabilities"  # (N, classes) float32
 
 
 @dataclass(frozen=True)
@@ -104,15 +108,13 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     return ExportFaces(checked, f"{len(checked):,} faces of these photos", calibration=calibration)
 
 
-def drawn_faces(predictor: "Predictor") -> ExportFaces:
-    """Faces as the embedded sample draws them, for a model whose own are not at hand."""
-    from tools.sample.photo import draw_photo
-
-    faces = []
-    for number in range(DRAWN):
-        photo, drawn = draw_photo(np.random.default_rng([5, number]), [number % 7])
-        faces.append(predictor.cut(photo, [face.box for face in drawn]))
-    return ExportFaces(np.concatenate(faces), f"{DRAWN} drawn faces")
+def generated_faces(cut: CutSpec) -> ExportFaces:
+    """Pictures of smooth random shades, for a model whose own faces are not at hand."""
+    random = np.random.default_rng(5)
+    shades = random.integers(0, 256, (GENERATED, 6, 6, cut.channels), dtype=np.uint8)
+    size = (cut.size, cut.size)
+    pictures = [cv2.resize(shade, size, interpolation=cv2.INTER_CUBIC).reshape(*size, -1) for shade in shades]
+    return ExportFaces(np.stack(pictures), f"{GENERATED} generated pictures")
 
 
 def _parts(index: "pd.DataFrame", seen: "pd.DataFrame | None") -> "pd.DataFrame":
@@ -225,27 +227,27 @@ class CalibrationFaces:
         return None if batch is None else {INPUT: batch}
 
 
-MOST_APART: Final = 1e-4  # of any probability, between PyTorch and float32 in ONNX
+MOST_APART: Final = 1e-4  # of any probability, between the model's graph and the exported file
 FLOAT32: Final = "float32"
 INT8: Final = "int8"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and what it was held against."""
+    """A file that was written, and the comparisons that it passed."""
 
     file: Path
     faces: str  # which were compared, for people
-    float32: Agreement  # with PyTorch
+    float32: Agreement  # with the model as mien uses it
     int8: Agreement | None = None  # with float32
     cost: Cost | None = None  # of int8; None where the faces have no labels
 
 
 def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
-    """Write a model as ONNX to `out`.
+    """Write a model as one ONNX file to `out`.
 
     Args:
-        measured: in PyTorch.
+        measured: whose graph it becomes.
         faces: to compare on, and to calibrate int8 on.
         out: replaced by rename where it is there already.
         int8: weights and activations in eight bits.
@@ -254,20 +256,20 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
         UserError: the file answers otherwise than the model, or there is nothing to calibrate int8 on.
     """
     loaded = measured.loaded
-    if not isinstance(loaded.classifier, TorchClassifier):
-        raise UserError(f"{loaded.says} is no PyTorch model; export the one that it comes from.")
+    if loaded.files is None:
+        raise UserError(f"{loaded.says} is an exported file; export the model that it comes from.")
     if int8 and faces.calibration is None:
         raise UserError(f"int8 needs faces to find its ranges on, and there are only {faces.says}.")
     with tempfile.TemporaryDirectory(prefix="mien-export-") as scratch:
         file = Path(scratch) / f"{FLOAT32}.onnx"
-        write_graph(loaded.classifier.network, loaded.spec, loaded.temperature or 1.0, file)
-        stamp(file, _about(measured, FLOAT32))
+        add_probabilities(loaded.files.folder / GRAPH_FILE, file, loaded.temperature or 1.0)
+        _write_metadata(file, measured, FLOAT32)
         found = probabilities_in(file, faces.checked)
-        done = Exported(out, faces.says, _held_against(loaded, faces, found))
+        done = Exported(out, faces.says, _compared(loaded, faces, found))
         if int8 and faces.calibration is not None:
             small = file.with_name(f"{INT8}.onnx")
             quantise(file, small, faces.calibration)
-            stamp(small, _about(measured, INT8))
+            _write_metadata(small, measured, INT8)
             coarse = probabilities_in(small, faces.checked)
             done = replace(done, int8=agreement(found, coarse), cost=cost(found, coarse, faces))
             file = small
@@ -276,29 +278,29 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
     return done
 
 
-def _held_against(loaded: LoadedModel, faces: ExportFaces, found: np.ndarray) -> Agreement:
-    """Refuse a float32 file that answers otherwise than PyTorch."""
-    apart = agreement(loaded.probabilities(faces.checked), found)
-    if not apart.difference <= MOST_APART:
-        raise UserError(
-            f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says} in PyTorch, by up "
-            f"to {apart.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
-        )
-    return apart
+def add_probabilities(graph: Path, out: Path, temperature: float) -> None:
+    """Write a graph with one more output: the softmax of its logits at a temperature."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(graph)
+    shape = next(output for output in model.graph.output if output.name == LOGITS).type.tensor_type.shape
+    model.graph.initializer.append(helper.make_tensor("temperature", onnx.TensorProto.FLOAT, [], [temperature]))
+    model.graph.node.append(helper.make_node("Div", [LOGITS, "temperature"], ["calibrated"]))
+    model.graph.node.append(helper.make_node("Softmax", ["calibrated"], [PROBABILITIES], axis=1))
+    probabilities = helper.make_tensor_value_info(PROBABILITIES, onnx.TensorProto.FLOAT, None)
+    probabilities.type.tensor_type.shape.CopyFrom(shape)
+    model.graph.output.append(probabilities)
+    onnx.checker.check_model(model)
+    onnx.save(model, out)
 
 
-def probabilities_in(file: Path, faces: np.ndarray) -> np.ndarray:
-    """The output `probabilities` (N, classes) of a file, as any program reads it, of (N, size, size, C) uint8."""
-    session, _ = open_onnx(file)
-    starts = range(0, len(faces), BATCH)
-    return np.concatenate([session.run([PROBABILITIES], {INPUT: faces[i : i + BATCH]})[0] for i in starts])
+def _write_metadata(file: Path, measured: "MeasuredModel", precision: str) -> None:
+    """Write spec, card and so on into an ONNX file, in place of what it said before."""
+    import onnx
 
-
-def _about(measured: "MeasuredModel", precision: str) -> OnnxMetadata:
     loaded = measured.loaded
-    return OnnxMetadata(
-        spec=loaded.spec,
-        temperature=loaded.temperature,
+    about = OnnxMetadata(
         name=loaded.name,
         version=loaded.version,
         title=loaded.title,
@@ -308,3 +310,26 @@ def _about(measured: "MeasuredModel", precision: str) -> OnnxMetadata:
         card=loaded.card,
         mien=__version__,
     )
+    model = onnx.load(file)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, about.as_text(loaded.spec))
+    model.producer_name, model.producer_version = "mien", __version__
+    onnx.save(model, file)
+
+
+def _compared(loaded: LoadedModel, faces: ExportFaces, found: np.ndarray) -> Agreement:
+    """Refuse a float32 file that answers otherwise than the model."""
+    apart = agreement(loaded.probabilities(faces.checked), found)
+    if not apart.difference <= MOST_APART:
+        raise UserError(
+            f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says}, by up "
+            f"to {apart.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
+        )
+    return apart
+
+
+def probabilities_in(file: Path, faces: np.ndarray) -> np.ndarray:
+    """The output `probabilities` (N, classes) of a file, as any program reads it, of (N, size, size, C) uint8."""
+    session = open_session(file)
+    starts = range(0, len(faces), BATCH)
+    return np.concatenate([session.run([PROBABILITIES], {INPUT: faces[i : i + BATCH]})[0] for i in starts])

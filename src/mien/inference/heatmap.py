@@ -3,7 +3,6 @@
 docs/EXPLAIN.md says what such a map shows, and what it does not.
 """
 
-import copy
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from mien.base.errors import UserError
-from mien.inference.classifier import LoadedModel, TorchClassifier
 from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
 from mien.reporting.images import as_rgb
 from mien.reporting.style import LIGHT, Theme, drawing, png
@@ -49,39 +47,41 @@ def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = N
     """An explanation of each face, of its own answer or of a class by name.
 
     Raises:
-        UserError: the model is not in PyTorch, or captum is not installed.
+        UserError: the model is an ONNX file alone, or captum is not installed.
     """
     names = predictor.model.spec.classes
     predictions = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
     classes = [asked or prediction.label for prediction in predictions]
-    maps = heat_maps(predictor.model, found.pixels, np.array([names.index(name) for name in classes], int))
+    maps = heat_maps(predictor.model.network(), found.pixels, np.array([names.index(name) for name in classes], int))
     return [Explanation(*row) for row in zip(found.pixels, maps, classes, predictions, strict=True)]
 
 
-def heat_maps(model: LoadedModel, faces: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """How much each place of a face speaks for a class, (N, size, size) float32, the most in each map being 1.
 
-    A map is 0 everywhere where nothing that the network found speaks for the class. The network works on
-    a copy of itself, so that threads may ask at once while others predict.
+    A map is 0 everywhere where nothing that the network found speaks for the class.
 
     Args:
-        model: a model that PyTorch runs.
+        network: of this call alone, such as `LoadedModel.network` gives: it must not be asked by others meanwhile.
         faces: (N, size, size, C) uint8, as the predictor cuts them.
-        classes: (N,) integers, each a place in `model.spec.classes`.
+        classes: (N,) integers, each a place among the network's classes.
 
     Raises:
-        UserError: the model is not in PyTorch, it has no convolutional stage, or captum is not installed.
-        ValueError: a class is not of the model, or there are not as many as faces.
+        UserError: the network has no convolutional stage, or captum is not installed.
+        ValueError: there are not as many classes as faces.
     """
-    _refuse(model, faces, classes)
+    if importlib.util.find_spec("captum") is None:
+        raise UserError("heat maps need captum, which is not installed: `pip install -c constraints.txt '.[explain]'`.")
+    if len(classes) != len(faces):
+        raise ValueError(f"{len(classes)} classes for {len(faces)} faces")
     import torch
 
-    size = model.spec.cut.size
+    size = faces.shape[1]
     if not len(faces):
         return np.empty((0, size, size), np.float32)
     maps = []
     with torch.inference_mode(False), torch.enable_grad():
-        network = copy.deepcopy(_network(model)).eval()  # captum's hooks would see others' faces in the network itself
+        network.eval()
         pixels = torch.from_numpy(np.ascontiguousarray(faces)).permute(0, 3, 1, 2).float()
         stage = last_stage(network, pixels[:1])
         for start in range(0, len(faces), BATCH):
@@ -145,27 +145,6 @@ def _maps(network: "Network", stage: "nn.Module", faces: "Tensor", classes: "Ten
     most = found.amax(dim=(1, 2), keepdim=True)
     maps: np.ndarray = (found / most.where(most > 0, 1.0)).cpu().numpy()
     return maps
-
-
-def _network(model: LoadedModel) -> "Network":
-    if not isinstance(model.classifier, TorchClassifier):
-        raise UserError(
-            f"{model.says} is no PyTorch model, and only through one can be followed where it looked; "
-            "name the registered model that it was exported from."
-        )
-    return model.classifier.network
-
-
-def _refuse(model: LoadedModel, faces: np.ndarray, classes: np.ndarray) -> None:
-    """Refuse what has no map, before anything heavy is imported."""
-    _network(model)
-    if importlib.util.find_spec("captum") is None:
-        raise UserError("heat maps need captum, which is not installed: `pip install -c constraints.txt '.[explain]'`.")
-    known = len(model.spec.classes)
-    if len(classes) != len(faces) or any(not 0 <= k < known for k in classes):
-        raise ValueError(
-            f"classes must be {len(faces)} numbers from 0 to {known - 1}, not {np.asarray(classes).tolist()}"
-        )
 
 
 def explanation_figure(explanations: list[Explanation], title: str, subtitle: str, theme: Theme = LIGHT) -> bytes:

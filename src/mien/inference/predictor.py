@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from mien.base.errors import printable
-from mien.inference.classifier import LoadedModel, load_model_of
+from mien.inference.address import load_model_of
+from mien.inference.classifier import LoadedModel
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.runtime.cut import Box, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_photo

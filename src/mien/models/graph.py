@@ -118,54 +118,6 @@ def model_identity(file: Path, spec: Spec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def write_graph(network: "nn.Module", spec: ModelSpec, temperature: float, file: Path) -> None:
-    """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) and `probabilities`, float32, N being any."""
-    import torch
-
-    faces = torch.zeros((2, spec.cut.size, spec.cut.size, spec.cut.channels), dtype=torch.uint8)
-    with _quiet_exporter():
-        torch.onnx.export(
-            _calibrated(network, temperature),
-            (faces,),
-            file,
-            input_names=[INPUT],
-            output_names=[LOGITS, "probabilities"],
-            dynamic_shapes={INPUT: {0: torch.export.Dim("N")}},
-            opset_version=OPSET,
-            external_data=False,
-            verbose=False,
-            dynamo=True,
-        )
-
-
-def stamp(file: Path, about: Any) -> None:
-    """Write the metadata into an ONNX file, in place of what it said before."""
-    import onnx
-
-    graph = onnx.load(file)
-    del graph.metadata_props[:]
-    onnx.helper.set_model_props(graph, about.as_text())
-    graph.producer_name, graph.producer_version = "mien", about.mien
-    onnx.save(graph, file)
-
-
-def _calibrated(network: "nn.Module", temperature: float) -> Any:
-    """Faces as mien keeps them, channels last, to logits and to probabilities at the temperature."""
-    import torch
-    from torch import nn
-
-    class Calibrated(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            logits = self.network(faces.permute(0, 3, 1, 2))
-            return logits, torch.softmax(logits / temperature, dim=1)
-
-    return Calibrated().eval()
-
-
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter from reporting on libraries that no network here uses."""

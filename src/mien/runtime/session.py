@@ -64,6 +64,17 @@ def open_graph(file: Path, spec: Spec, threads: int = 1) -> "InferenceSession":
     Raises:
         UnusableModel: the file is missing or damaged, or does not fit.
     """
+    session = open_session(file, threads)
+    check_graph(session, spec, file)
+    return session
+
+
+def open_session(file: Path, threads: int = 1) -> "InferenceSession":
+    """A session of any ONNX file, on the CPU.
+
+    Raises:
+        UnusableModel: the file is missing or damaged.
+    """
     import onnxruntime  # 0.2 s, at the door of whoever opens a model
 
     if not file.is_file():
@@ -75,13 +86,11 @@ def open_graph(file: Path, spec: Spec, threads: int = 1) -> "InferenceSession":
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what matters is raised
     try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no other parent in common
         raise UnusableModel(
             f"{file} cannot be read by onnxruntime {onnxruntime.__version__} ({_reason(error)})"
         ) from error
-    _refuse_other_graph(session, spec, file)
-    return session
 
 
 def _reason(error: Exception) -> str:
@@ -92,7 +101,12 @@ def _reason(error: Exception) -> str:
     return text.rpartition("failed:")[2].rpartition(" : ")[2].rstrip(".:")[:100]
 
 
-def _refuse_other_graph(session: "InferenceSession", spec: Spec, file: Path) -> None:
+def check_graph(session: "InferenceSession", spec: Spec, file: Path) -> None:
+    """Refuse a graph that does not take the faces or give the classes of a spec.
+
+    Raises:
+        UnusableModel: it does not; the file is named.
+    """
     wanted = ("tensor(uint8)", [spec.cut.size, spec.cut.size, spec.cut.channels])
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: node.shape[1:] for node in session.get_outputs()}
