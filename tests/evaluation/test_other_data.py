@@ -14,6 +14,7 @@ from mien.crop.selection import CropConfig
 from mien.evaluation.other_data import SharedClasses, cut_faces, evaluate_elsewhere
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured
+from mien.models.graph import export_graph
 from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.reporting.study_reports import write_cross_evaluation
@@ -38,6 +39,7 @@ def contemptuous(tmp_path: Path) -> Path:
     state[last] = torch.tensor([0.0, 0, 50, 0, 0, 0, 0, 99])
     network.load_state_dict(state)
     save_model(network, spec, folder)
+    export_graph(network, spec, folder / "model.onnx", np.zeros((1, 32, 32, 3), np.uint8))
     lineage = {
         "data": "eight",
         "title": "eight classes",

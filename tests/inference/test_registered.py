@@ -62,8 +62,8 @@ def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path: Path, monkeypat
 
 def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, weak: Path) -> None:
     registered(weak, RegisterConfig(bootstrap=100))
-    (weights,) = checkout.rglob("model.safetensors")
-    weights.unlink()
+    (graph,) = checkout.rglob("artifacts/model/model.onnx")
+    graph.unlink()
     with pytest.raises(UserError, match="holds no model"):
         Predictor.load(CHAMPION)
 
