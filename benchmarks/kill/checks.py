@@ -71,7 +71,7 @@ def compare(what: str, now: Any, expected: Any) -> None:
 
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of the outs."""
-    files = (f for out in OUTS for f in (folder / out).rglob("*") if f.is_file() and ".partial" not in f.parts)
+    files = (f for out in OUTS for f in (folder / out).rglob("*") if f.is_file() and not _is_partial(f))
     return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -121,6 +121,10 @@ def _artifacts(folder: Path) -> dict[str, int]:
 
 def _outs(stage: dict[str, Any]) -> list[str]:
     return [out["path"] for out in stage.get("outs", [])]
+
+
+def _is_partial(file: Path) -> bool:
+    return any(part.startswith(".partial") for part in file.parts)
 
 
 def _below(files: dict[str, str], out: str) -> dict[str, str]:

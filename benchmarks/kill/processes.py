@@ -7,7 +7,7 @@ from typing import Final
 import psutil
 
 KINDS: Final = ("dvc", "stage", "both")
-PREFIX: Final = "pipelines."
+COMMAND: Final = ["-m", "pipelines"]  # and the stage
 
 
 def stage_process(folder: Path) -> tuple[str, psutil.Process] | None:
@@ -15,9 +15,8 @@ def stage_process(folder: Path) -> tuple[str, psutil.Process] | None:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
-            if module.startswith(PREFIX) and Path(process.cwd()) == folder:
-                return module.removeprefix(PREFIX), process
+            if words[1:3] == COMMAND and len(words) > 3 and Path(process.cwd()) == folder:
+                return words[3], process
         except (psutil.Error, OSError):
             continue
     return None
@@ -39,7 +38,7 @@ def strike(dvc: psutil.Process, stage: psutil.Process | None, kind: str) -> None
 
 
 def wait_for_quiet(folder: Path, seconds: float = 180) -> None:
-    """Wait until nothing runs in the workspace any more, the children that write the tracking store included.
+    """Wait until nothing runs in the workspace any more.
 
     Raises:
         RuntimeError: something still runs after `seconds`.

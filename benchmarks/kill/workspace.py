@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import yaml
 
+from pipelines.compose import STAGE_GROUPS
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-STAGES: Final = ("ingest", "crop", "split", "tune", "train", "evaluate", "register")
+STAGES: Final = tuple(STAGE_GROUPS)
 SYNC: Final = "`mien sync` sends"
 PHOTOS: Final = 80
 RATES: Final = {"optim.lr": {"low": 0.003, "high": 0.01, "log": True}}
