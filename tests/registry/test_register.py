@@ -20,7 +20,7 @@ def test_a_rerun_changes_nothing_and_reports_the_same(
 ) -> None:
     before = registered(weak, rules)
     with monkeypatch.context() as patch:
-        for step in ("_log", "judge", "_carry_out"):
+        for step in ("_log", "_decide", "_carry_out"):
             patch.setattr(registration, step, None)
         assert registered(weak, rules) == before
     assert versions() == [1]

@@ -19,7 +19,7 @@ from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
 
 RESAMPLES: Final = 1000
-EVALUATE_ANEW: Final = "`dvc repro evaluate` writes it anew"
+RERUN_EVALUATE: Final = "`dvc repro evaluate` writes it again"
 # What a card needs of reports/metrics.json.
 MEASURES: Final = ("accuracy", "unweighted_average_recall", "macro_f1", "ece", "nll", "brier")
 MEASURED: Final[dict[str, type]] = {
@@ -55,8 +55,8 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
     audit = reports / "split.json"
     return CardFacts(
         candidate,
-        measured=read_record(reports / "metrics.json", MEASURED, EVALUATE_ANEW),
-        audit=read_record(audit, {"parts": dict}, "`dvc repro split` writes it anew") if audit.exists() else None,
+        measured=read_record(reports / "metrics.json", MEASURED, RERUN_EVALUATE),
+        audit=read_record(audit, {"parts": dict}, "`dvc repro split` writes it again") if audit.exists() else None,
         slices=_slices(candidate, predictions),
         multiply_adds=multiply_adds(candidate.network.build(), candidate.spec.cut),
     )
@@ -64,8 +64,8 @@ def card_facts(candidate: Candidate, predictions: Path) -> CardFacts:
 
 def _slices(candidate: Candidate, predictions: Path) -> Slices:
     """Accuracy within classes, face sizes and detector confidences, on the whole test set."""
-    index = read_out(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
-    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), EVALUATE_ANEW)
+    index = read_out(candidate.split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it again")
+    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype={"face_id": str}), RERUN_EVALUATE)
     predicted = answers.set_index("face_id")["predicted"].reindex(index["face_id"].astype(str))
     classes = {name: number for number, name in enumerate(candidate.spec.classes)}
     return slice_accuracy(index, predicted.map(classes).to_numpy(dtype=np.float64), n=RESAMPLES)

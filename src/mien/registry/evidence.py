@@ -61,16 +61,16 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     Raises:
         UserError: the two do not belong together, or every test face has a copy in training.
     """
-    faces = read_out(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it anew")
+    faces = read_out(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it again")
     kinds = {"face_id": str, "image": str, "group": str}
-    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it anew")
+    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it again")
     if set(faces["face_id"].astype(str)) != set(answers["face_id"]) or len(faces) != len(answers):
         raise UserError(
             f"{predictions} and {split / 'test.parquet'} name other faces; `dvc repro evaluate` makes them agree."
         )
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
     if faces.empty:
-        raise UserError("every test face has a copy in training, so no model can be judged: choose another split.")
+        raise UserError("every test face has a copy in training, so no model can be compared: choose another split.")
     ordered = answers.set_index("face_id").reindex(faces["face_id"].astype(str))
     columns = [column for column in ordered.columns if column.startswith("p_")]
     rounded = ordered[columns].to_numpy(dtype=np.float64)
@@ -205,7 +205,7 @@ def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence
     try:
         session = open_graph(candidate.model / GRAPH_FILE, candidate.spec, evidence.threads)
     except UnusableModel as error:
-        raise UserError(f"{error}; `dvc repro train` writes it anew.") from error
+        raise UserError(f"{error}; `dvc repro train` writes it again.") from error
     answers = Model(session, candidate.spec).probabilities(evidence.faces(candidate.spec.cut, faces))
     apart = np.abs(answers - test.probabilities[: len(faces)]).max(axis=1)
     worst = int(apart.argmax())

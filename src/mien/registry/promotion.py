@@ -103,9 +103,8 @@ def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     if known != actual:
         reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
         event = new_event(BY_HAND, actual, known, by="unknown", reasons=reasons)
-        _set_other_aliases(
-            client, name, [*events_of(model), event]
-        )  # first: after a kill before the event, all is done again
+        # The event comes last: after a kill before it, all of this is done again.
+        _set_other_aliases(client, name, [*events_of(model), event])
         append_event(client, name, event)
         model = read_model(client, name)
     return model

@@ -42,7 +42,7 @@ SAME: Final = 1e-5  # of a probability: what rounding in a file can move
 
 
 def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig, *, decides: bool) -> dict[str, Any]:
-    """Register the candidate and, where `decides`, let the gate judge it; returns what `reports/register.json` holds.
+    """Register the candidate and, where `decides`, let the gate decide; returns what `reports/register.json` holds.
 
     Raises:
         Unreachable: the store is a server and gives no answer.
@@ -55,11 +55,12 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         settle(client, candidate.name)
         if decides:
             key = decision_key(candidate, settings)
-            decision = _stored_decision(version, key)
-            if decision is None:
-                decision = judge(client, candidate, int(version.version), evidence, settings)
-                text = json.dumps(asdict(decision))
-                client.set_model_version_tag(candidate.name, version.version, DECISION + key, text)
+            if stored := version.tags.get(DECISION + key):
+                decision = gate.Decision(**json.loads(stored))
+            else:
+                decision = _decide(client, candidate, int(version.version), evidence, settings)
+                stored = json.dumps(asdict(decision))
+                client.set_model_version_tag(candidate.name, version.version, DECISION + key, stored)
             if DONE + key not in version.tags:
                 _carry_out(client, version, decision, key)
         else:
@@ -85,12 +86,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
     )
 
 
-def _stored_decision(version: "ModelVersion", key: str) -> gate.Decision | None:
-    text = version.tags.get(DECISION + key)
-    return None if text is None else gate.Decision(**json.loads(text))
-
-
-def judge(
+def _decide(
     client: "MlflowClient", candidate: Candidate, version: int, evidence: Evidence, settings: RegisterConfig
 ) -> gate.Decision:
     """The decision on a registered candidate, with its reasons, its numbers, and the count of decisions before it."""

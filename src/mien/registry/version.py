@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from mien import runtime
-from mien.base.errors import UserError
 from mien.base.records import read_out, read_record
 from mien.models.graph import model_identity
 from mien.models.spec import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
@@ -71,9 +70,8 @@ class Candidate:
     @cached_property
     def spec(self) -> Spec:
         """Classes, cut and temperature."""
-        remedy = "`dvc repro evaluate` writes it anew"
-        temperature = read_record(self.temperature_file, {"temperature": float}, remedy)["temperature"]
-        return self.network.serving(float(temperature))
+        record = read_record(self.temperature_file, {"temperature": float}, "`dvc repro evaluate` writes it again")
+        return self.network.serving(float(record["temperature"]))
 
     @property
     def name(self) -> str:
@@ -83,10 +81,8 @@ class Candidate:
     @cached_property
     def identity(self) -> str:
         """The digest of all that decides an answer: equal identity, equal answers."""
-        try:
-            return model_identity(self.model / GRAPH_FILE, self.spec)
-        except FileNotFoundError as error:
-            raise UserError(f"{error.filename} is missing; `dvc repro train` writes it anew.") from error
+        remedy = "`dvc repro train` writes it again"
+        return read_out(self.model / GRAPH_FILE, lambda file: model_identity(file, self.spec), remedy)
 
 
 def training_faces(split: Path) -> pd.DataFrame:
@@ -95,7 +91,7 @@ def training_faces(split: Path) -> pd.DataFrame:
     Raises:
         UserError: the split is missing or damaged.
     """
-    columns, remedy = ["photo_digest", "face_digest"], "`dvc repro split` writes it anew"
+    columns, remedy = ["photo_digest", "face_digest"], "`dvc repro split` writes it again"
     parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, remedy) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
 
@@ -106,7 +102,7 @@ def read_training_faces(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: the list is missing or damaged.
     """
-    return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model anew")
+    return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
 
 
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
