@@ -12,8 +12,9 @@ from mien.base.records import read_out, read_record
 from mien.crop.packed import open_faces
 from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model
-from mien.models.spec import read_lineage
-from mien.models.weights import load_model
+from mien.models.spec import ANEW, read_lineage, read_spec
+from mien.runtime.session import GRAPH_FILE, Model, open_graph
+from mien.runtime.spec import UnusableModel
 from pipelines.compose import Config
 
 PARTS: Final = Path("build/split")
@@ -23,7 +24,11 @@ REMEDY: Final = "`dvc repro split` writes it anew"
 
 def run(config: Config, listener: Listener) -> None:
     """Open the test set, and write what was measured: numbers, tables, the temperature."""
-    model, _ = load_model(MODEL)
+    spec = read_spec(MODEL).serving(None)
+    try:
+        model = Model(open_graph(MODEL / GRAPH_FILE, spec, config.evaluate.threads), spec)
+    except UnusableModel as error:
+        raise UserError(f"{error}; {ANEW}.") from error
     packed = open_faces(Path("build/crop"))
     lineage = read_lineage(MODEL)
     _refuse_other_split(lineage, packed.digest)

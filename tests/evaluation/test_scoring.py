@@ -1,5 +1,7 @@
 import warnings
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,9 @@ from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation.measures import measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
+from mien.models.graph import export_graph
 from mien.models.spec import ModelSpec
-from mien.runtime.session import softmax
+from mien.runtime.session import Model, open_graph, softmax
 from mien.runtime.spec import CutSpec
 from tests.evaluation.drawing import drawn, evaluate_logits, index_of
 
@@ -85,13 +88,14 @@ def packed(n: int) -> PackedFaces:
     return PackedFaces(pixels, pd.DataFrame(), CutSpec(48, "grey"), EXPRESSIONS, "d")
 
 
-def test_a_network_is_run_on_the_rows_that_the_indexes_name():
+def test_the_graph_is_run_on_the_rows_that_the_indexes_name(tmp_path: Path):
     spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
     faces = packed(30)
     index = index_of(np.arange(30) % 7)
     val, test = index.iloc[:10], index.iloc[[29, 12, 17]]
     torch.manual_seed(0)
-    model = spec.build()
+    export_graph(spec.build(), spec, tmp_path / "model.onnx", faces.pixels[:2])
+    model = Model(open_graph(tmp_path / "model.onnx", spec.serving(None)), spec.serving(None))
     found = evaluate_model(model, faces, val, test, CONFIG)
     alone = evaluate_model(model, replace(faces, pixels=faces.pixels.copy()), val, test.iloc[[1]], CONFIG)
     assert found.predictions.table["face_id"].tolist() == ["f29", "f12", "f17"]
@@ -100,6 +104,7 @@ def test_a_network_is_run_on_the_rows_that_the_indexes_name():
 
 
 def test_an_empty_part_is_named():
+    unused: Any = None
     index = index_of(np.arange(3))
     with pytest.raises(UserError, match="the test set is empty"):
-        evaluate_model(torch.nn.Identity(), packed(3), index, index.iloc[:0], CONFIG)
+        evaluate_model(unused, packed(3), index, index.iloc[:0], CONFIG)

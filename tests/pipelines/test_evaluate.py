@@ -11,6 +11,7 @@ import torch
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
+from mien.models.graph import export_graph
 from mien.models.spec import ModelSpec
 from mien.models.weights import save_model
 from mien.runtime.spec import CutSpec
@@ -46,7 +47,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "build/split/split.json").write_text(json.dumps({"digest": LINEAGE["split_digest"]}))
     torch.manual_seed(0)
     spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
-    save_model(spec.build(), spec, tmp_path / "build/train")
+    network = spec.build()
+    save_model(network, spec, tmp_path / "build/train")
+    export_graph(network, spec, tmp_path / "build/train/model.onnx", np.zeros((1, 48, 48, 1), np.uint8))
     (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
     (tmp_path / "build/train/history.csv").write_text(
         "epoch,train_loss,val_loss,val_accuracy,val_macro_f1\n0,2,2,0,0\n"

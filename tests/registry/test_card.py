@@ -9,7 +9,7 @@ import pytest
 from mien.base.classes import PARTS
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
-from mien.inference.classifier import load_model_of
+from mien.inference.address import load_model_of
 from mien.models.networks import multiply_adds
 from mien.registry.card import CardFacts, card_facts, failures, write_card
 from mien.registry.gate import RegisterConfig

@@ -25,6 +25,7 @@ from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.registry.version import Candidate
 from mien.reporting.images import face_png
+from mien.runtime.session import Model, open_graph
 from mien.sources.photos import FolderPhotos
 from mien.sources.source import DataConfig
 from mien.sources.table import faces_table
@@ -90,7 +91,9 @@ def train(root: Path, steps: int, seed: int = 0) -> None:
     save_model(model.eval(), spec, root / "build/train")
     faces = packed.pixels[parts["val"]["row"].to_numpy()]
     export_graph(model, spec, root / "build/train/model.onnx", faces)
-    evaluation = evaluate_model(model, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
+    serving = spec.serving(None)
+    graph = Model(open_graph(root / "build/train/model.onnx", serving), serving)
+    evaluation = evaluate_model(graph, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
     _write(root, evaluation, packed.digest, f"{steps}-{seed}")
 
 

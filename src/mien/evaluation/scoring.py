@@ -29,12 +29,9 @@ from mien.evaluation.measures import (
     top_confusions,
 )
 from mien.evaluation.slices import Slices, slice_accuracy
-from mien.models.weights import predict_logits
-from mien.runtime.session import softmax
+from mien.runtime.session import Model, softmax
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from mien.crop.packed import PackedFaces
 
 
@@ -48,6 +45,7 @@ class EvaluateConfig:
     bins: Annotated[int, Ge(2)] = 15  # of the expected calibration error
     seed: Seed = 42
     batch_size: AtLeastOne = 256
+    threads: AtLeastOne = 2  # of onnxruntime, on the CPU
     confused_pairs: Count = 5  # pairs of classes shown with their faces
     faces_per_pair: AtLeastOne = 8
 
@@ -121,13 +119,13 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: "nn.Module",
+    model: Model,
     packed: "PackedFaces",
     val: pd.DataFrame,
     test: pd.DataFrame,
     config: EvaluateConfig,
 ) -> Evaluation:
-    """Run the model on the validation and test faces of `packed` and measure it.
+    """Run the graph on the validation and test faces of `packed`, fit its temperature and measure it.
 
     `val` and `test` are indexes as `split` writes them.
 
@@ -137,7 +135,7 @@ def evaluate_model(
     for name, part in (("validation", val), ("test", test)):
         if part.empty:
             raise UserError(f"the {name} set is empty: nothing can be measured; check the shares in conf/split")
-    logits = [predict_logits(model, packed.pixels[np.asarray(part["row"])], config.batch_size) for part in (val, test)]
+    logits = [model.logits(packed.pixels[np.asarray(part["row"])], config.batch_size) for part in (val, test)]
     return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, config)
 
 
