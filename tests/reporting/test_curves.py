@@ -33,13 +33,13 @@ def is_drawn(png: bytes) -> bool:
 
 def test_a_search_is_drawn_the_same_twice_from_its_report(report: dict[str, Any]) -> None:
     first = draw_search(json.loads(json.dumps(report)))
-    assert set(first) == {"history", "importance", "parallel"}
+    assert set(first) == {"history", "importance", "values"}
     assert all(is_drawn(png) for png in first.values())
     assert draw_search(report) == first
 
 
 def test_a_search_with_one_complete_trial_has_no_importance_and_without_trials_nothing(report: dict[str, Any]) -> None:
-    assert set(draw_search({**report, "trials": report["trials"][:1]})) == {"history", "parallel"}
+    assert set(draw_search({**report, "trials": report["trials"][:1]})) == {"history", "values"}
     assert draw_search({"trials": [], "space": {}}) == {}
 
 

@@ -1,17 +1,19 @@
 """Curves of trainings and searches: losses and scores by epoch, trials, importances."""
 
-import io
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mien.reporting.style import LIGHT, Theme, drawing, headline, png
 
+Trial = Mapping[str, Any]  # a row of the search's report
 Epochs = Sequence[tuple[int, Mapping[str, float]]]  # rows of history.csv: (epoch, values)
 
+COLUMNS: Final = 3  # of the searched values
 COMPARED: Final = (
     ("Loss", "solid: validation, dashed: training", (("val_loss", "-"), ("train_loss", "--"))),
     ("Validation accuracy", "of the weights after each epoch", (("val_accuracy", "-"),)),
@@ -61,53 +63,84 @@ def _line(axes: Axes, epochs: Epochs, key: str, style: str, colour: str, label: 
         axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, linewidth=2, label=label or None)
 
 
-def draw_search(report: Mapping[str, Any]) -> dict[str, bytes]:
+def draw_search(report: Mapping[str, Any], theme: Theme = LIGHT) -> dict[str, bytes]:
     """The search of `reports/tune.json` as PNG by name; nothing without trials, no importance without two complete."""
-    if not report["trials"]:
+    complete = [row for row in report["trials"] if row["state"] == "COMPLETE"]
+    if not complete:
         return {}
-    import optuna  # 1 s, for a search alone
-    from matplotlib import pyplot as plt
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
-    study.add_trials([_trial(row, report["space"]) for row in report["trials"]])
-    complete = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
-    module = optuna.visualization.matplotlib
-    plots: dict[str, tuple[Callable[..., object], str]] = {}
-    if complete:
-        plots["history"] = (
-            module.plot_optimization_history,
-            f"Search: {len(report['trials'])} trials, one after the other",
-        )
-        plots["parallel"] = (module.plot_parallel_coordinate, f"Search: the values of {complete} complete trials")
-    if complete > 1:
-        plots["importance"] = (module.plot_param_importances, "Search: what the validation loss depended on")
-    drawn = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna marks its matplotlib plots as experimental
-        for name, (plot, title) in plots.items():
-            plot(study, target_name="validation loss")
-            figure = plt.gcf()
-            for axes in figure.axes:
-                axes.set_title("")
-            figure.axes[0].set_title(title, loc="left", fontsize=13)
-            figure.set_size_inches(10, 5.5)
-            buffer = io.BytesIO()
-            figure.savefig(buffer, dpi=100, bbox_inches="tight", metadata={"Software": None})
-            plt.close(figure)
-            drawn[name] = buffer.getvalue()
+    drawn = {
+        "history": trials_figure(report["trials"], complete, theme),
+        "values": values_figure(complete, report["space"], theme),
+    }
+    if len(complete) > 1:
+        drawn["importance"] = importance_figure(complete, report["space"], theme)
     return drawn
 
 
-def _trial(row: Mapping[str, Any], space: Mapping[str, Any]) -> Any:
-    """A row of the report as a trial of Optuna."""
-    import optuna
+def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], theme: Theme = LIGHT) -> bytes:
+    """PNG: the validation loss of each complete trial, and the best one so far."""
+    numbers, losses = [row["number"] for row in complete], [row["value"] for row in complete]
+    with drawing(theme, 8.6, 4.6) as figure:
+        axes = figure.add_subplot()
+        best = list(accumulate(losses, min))
+        axes.step(numbers, best, where="post", color=theme.second, linewidth=2, label="best so far")
+        axes.scatter(numbers, losses, color=theme.first, s=50, zorder=3, label="trial")
+        axes.set(xlabel="trial", ylabel="validation loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True)
+        axes.legend()
+        stopped = len(trials) - len(complete)
+        headline(
+            axes, "Search", f"{len(trials)} trials" + (f", {stopped} stopped early and not shown" if stopped else "")
+        )
+        return png(figure)
+
+
+def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Theme = LIGHT) -> bytes:
+    """PNG: the validation loss of each complete trial against each searched value, the best trial marked."""
+    best = min(complete, key=lambda row: row["value"])
+    lines = -(-len(space) // COLUMNS)
+    with drawing(theme, 11, 1.1 + 2.9 * lines) as figure:
+        figure.suptitle(
+            "Search: loss by value, the best trial in orange", x=0.014, ha="left", fontsize=16, fontweight="bold"
+        )
+        for place, (key, distribution) in enumerate(space.items(), start=1):
+            axes = figure.add_subplot(lines, COLUMNS, place)
+            points = [(row["params"][key], row["value"]) for row in complete]
+            categorical = distribution["name"] == "CategoricalDistribution"
+            values = [str(value) if categorical else value for value, _ in points]
+            axes.scatter(values, [loss for _, loss in points], color=theme.first, s=40)
+            chosen = best["params"][key]
+            axes.scatter([str(chosen) if categorical else chosen], [best["value"]], color=theme.second, s=70, zorder=3)
+            if distribution["attributes"].get("log"):
+                axes.set_xscale("log")
+                axes.set_xlim(0.8 * distribution["attributes"]["low"], 1.25 * distribution["attributes"]["high"])
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel=key, ylabel="validation loss" if place % COLUMNS == 1 else "")
+            axes.grid(visible=True)
+        return png(figure)
+
+
+def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Theme = LIGHT) -> bytes:
+    """PNG: the share of the loss's variance that each searched value explains (fANOVA: Hutter et al., 2014)."""
+    import optuna  # 1 s, for a search alone
     from optuna.distributions import json_to_distribution
 
-    return optuna.trial.create_trial(
-        state=optuna.trial.TrialState[row["state"]],
-        value=row["value"],
-        params=row["params"],
-        distributions={key: json_to_distribution(json.dumps(space[key])) for key in row["params"]},
-        intermediate_values=dict(enumerate(row["history"])),
-    )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    distributions = {key: json_to_distribution(json.dumps(entry)) for key, entry in space.items()}
+    for row in complete:
+        study.add_trial(
+            optuna.trial.create_trial(value=row["value"], params=row["params"], distributions=distributions)
+        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = dict(reversed(optuna.importance.get_param_importances(study, evaluator=evaluator).items()))
+    with drawing(theme, 8.6, 1.7 + 0.5 * len(shares)) as figure:
+        axes = figure.add_subplot()
+        bars = axes.barh(list(shares), list(shares.values()), 0.6, color=theme.first)
+        axes.bar_label(bars, [f"{share:.0%}".replace("%", " %") for share in shares.values()], padding=6)
+        axes.set(xlim=(0, 1.1 * max(*shares.values(), 0.01)), xticks=[])
+        axes.tick_params(axis="y", length=0)
+        axes.spines["bottom"].set_visible(False)
+        headline(axes, "Search: importance", f"share of the loss's variance, estimated from {len(complete)} trials")
+        return png(figure)
