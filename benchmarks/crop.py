@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +21,6 @@ import numpy as np
 import pandas as pd
 
 from mien.crop.cropping import crop_faces
-from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.sources.expw import ExpW
 from mien.sources.photos import FolderPhotos
@@ -52,14 +50,12 @@ def compare_speed(faces: pd.DataFrame, root: Path, repeats: int) -> dict[str, fl
     """Photos a second of each way and the median of their ratios, taken in turn."""
     with tempfile.TemporaryDirectory() as folder:
 
-        def ours(scaled: bool) -> None:
-            config = replace(ALL_FACES, scaled_decoding=scaled)
-            crop_faces(faces, FolderPhotos(root), config, Path(folder), progress=False)
+        def ours() -> None:
+            crop_faces(faces, FolderPhotos(root), ALL_FACES, Path(folder), progress=False)
 
         ways: dict[str, Callable[[], None]] = {
             "reference": lambda: reference_loop(faces, root),
-            "mien": lambda: ours(True),
-            "mien_full_decoding": lambda: ours(False),
+            "mien": ours,
         }
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(repeats):
@@ -74,27 +70,6 @@ def compare_speed(faces: pd.DataFrame, root: Path, repeats: int) -> dict[str, fl
         for name in ways
     }
     return speeds | ratios
-
-
-def pixel_differences(faces: pd.DataFrame, root: Path) -> dict[str, float]:
-    """Absolute difference, in grey levels of 255, between faces cut with and without scaled decoding."""
-    pixels = []
-    with tempfile.TemporaryDirectory() as folder:
-        for scaled in (True, False):
-            config = replace(ALL_FACES, scaled_decoding=scaled)
-            counts = crop_faces(faces, FolderPhotos(root), config, Path(folder), progress=False)
-            pixels.append(np.array(open_faces(Path(folder)).pixels, np.int16))
-            if scaled:
-                unreduced = counts.reduced.get("1/1", 0) / counts.photos
-    per_face = np.abs(pixels[0] - pixels[1])
-    moved = per_face[per_face.any(axis=(1, 2, 3))]
-    return {
-        "photos_scaled_share": round(1 - unreduced, 3),
-        "mean": round(float(per_face.mean()), 2),
-        "mean_of_scaled": round(float(moved.mean()), 2),
-        "percentile_95_of_scaled": float(np.percentile(moved, 95)),
-        "max": int(per_face.max()),
-    }
 
 
 def peak_memory(label_folder: Path, root: Path, times: int) -> float:
@@ -142,8 +117,7 @@ def main() -> None:
         assert isinstance(photos, FolderPhotos)
         speed = compare_speed(faces, photos.root, arguments.repeats)
         memory = {f"x{n}_MB": round(peak_memory(folder, photos.root, n)) for n in (1, TIMES_LARGER)}
-        differences = pixel_differences(faces, photos.root)
-    report = {"speed": speed, "goal_times_reference": GOAL, "peak_memory": memory, "pixel_differences": differences}
+    report = {"speed": speed, "goal_times_reference": GOAL, "peak_memory": memory}
     print(json.dumps(report, indent=2))
 
 

@@ -18,7 +18,7 @@ from mien.sources.photos import FolderPhotos, PhotoMissing
 from mien.sources.table import faces_table, problems_table
 from tests.photosets import encode, photo, picture
 
-CONFIG = CropConfig(size=16, scaled_decoding=False, workers=2)
+CONFIG = CropConfig(size=16, workers=2)
 
 
 class Shelf:
@@ -180,18 +180,6 @@ def test_the_sources_problems_are_passed_on(tmp_path: Path) -> None:
     assert counts.dropped == {"malformed_row": {"unknown": 1}}
     assert counts.table().to_numpy().tolist()[3] == ["happy", "kept", 1]
     assert ["unknown", "malformed_row", 1] in counts.table().to_numpy().tolist()
-
-
-def test_scaled_decoding_moves_pixels_little_and_is_counted(tmp_path: Path) -> None:
-    shelf = Shelf({"a.jpg": encode(picture(400, 500, blur=20), quality=95)})
-    faces = table([("a.jpg", (31, 43, 243, 251), 50.0, 0), ("a.jpg", (100, 200, 321, 303), 50.0, 1)])
-    cut = []
-    for scaled in (True, False):
-        counts = crop_faces(faces, shelf, replace(CONFIG, scaled_decoding=scaled), tmp_path)
-        cut.append(np.array(open_faces(tmp_path).pixels, int))
-        assert counts.reduced == ({"1/4": 1} if scaled else {"1/1": 1})
-        assert open_faces(tmp_path).index["right"].tolist() == [243, 321]
-    assert 0 < np.abs(cut[0] - cut[1]).mean() < 2
 
 
 def test_grey_faces_have_one_channel(tmp_path: Path) -> None:

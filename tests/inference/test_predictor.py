@@ -54,7 +54,7 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
             values = (f"{number}-{i}", f"{number}.jpg", *box, 3)
             for key, value in zip(rows, values, strict=True):
                 rows[key].append(value)
-    config = CropConfig(size=48, colour=colour, scaled_decoding=False, workers=1, **cut)
+    config = CropConfig(size=48, colour=colour, workers=1, **cut)
     (tmp_path / "crop").mkdir()
     crop_faces(faces_table(rows), FolderPhotos(tmp_path / "photos"), config, tmp_path / "crop", progress=False)
     packed = open_faces(tmp_path / "crop")

@@ -1,10 +1,9 @@
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.runtime.cut import WHOLE_PHOTO, Box, BoxOutside, cut_face, face_box, reduced_box, reduction
+from mien.runtime.cut import WHOLE_PHOTO, Box, BoxOutside, cut_face, face_box
 from tests.photosets import picture
 
 SIDES = st.integers(1, 300)
@@ -46,17 +45,6 @@ def test_the_whole_photo_stays_whole() -> None:
     assert face_box(WHOLE_PHOTO, 48, 40, margin=0.5, square=True) == (0, 0, 40, 48)
 
 
-@given(st.lists(st.integers(1, 2000), min_size=1, max_size=5), st.integers(16, 512))
-def test_reduction_leaves_every_face_its_pixels(sides: list[int], size: int) -> None:
-    boxes = [Box(3, 5, 5 + side, 3 + side + 7) for side in sides]
-    by = reduction(boxes, size)
-    assert by == 1 or min(sides) // by >= size
-    assert by == 8 or min(sides) // (2 * by) < size
-    for box in boxes:
-        small = reduced_box(box, by)
-        assert all(abs(edge - full / by) <= 0.5 for edge, full in zip(small, box, strict=True))
-
-
 def test_what_is_cut_is_the_box_and_not_its_mirror() -> None:
     photo = np.zeros((60, 100, 3), np.uint8)
     photo[10:40, 50:90] = (255, 0, 0)
@@ -70,17 +58,6 @@ def test_a_cut_face_keeps_size_and_channels(size: int) -> None:
     photo = picture(90, 120)
     assert cut_face(photo, Box(5, 5, 70, 70), size).shape == (size, size, 3)
     assert cut_face(photo[..., :1], Box(5, 5, 70, 70), size).shape == (size, size, 1)
-
-
-@pytest.mark.parametrize("by", [2, 4])
-def test_a_reduced_photo_gives_the_same_face_to_less_than_a_pixel(by: int) -> None:
-    photo = picture(400, 400, blur=20)
-    small = cv2.resize(photo, (400 // by, 400 // by), interpolation=cv2.INTER_AREA)
-    for offset in range(by):
-        box = Box(101 + offset, 53, 53 + 150, 101 + offset + 151)
-        size = 150 // by - 5
-        moved = np.abs(cut_face(photo, box, size).astype(int) - cut_face(small, box, size, by))
-        assert moved.mean() < 0.6 and moved.max() <= 4
 
 
 def test_shrinking_averages_and_does_not_alias() -> None:

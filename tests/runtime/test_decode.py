@@ -64,17 +64,6 @@ def test_exif_rotation_is_applied_only_where_asked(orientation: int) -> None:
     turned = np.rot90(PICTURE, {1: 0, 3: 2, 6: 3, 8: 1}[orientation])
     rotated = decode(data, apply_exif_rotation=True)
     assert rotated.shape == turned.shape and np.abs(rotated.astype(int) - turned).mean() < 3
-    assert decode(data, apply_exif_rotation=True, reduce=2).shape[:2] == tuple(-(-n // 2) for n in turned.shape[:2])
-
-
-@pytest.mark.parametrize("by", [2, 4, 8])
-def test_a_reduced_photo_is_the_photo_smaller(by: int) -> None:
-    whole = picture(96, 120, seed=5)
-    reduced = decode(encode(whole, quality=95), reduce=by)
-    expected = cv2.resize(whole, (120 // by, 96 // by), interpolation=cv2.INTER_AREA)
-    assert reduced.shape == expected.shape
-    assert np.abs(reduced.astype(int) - expected).mean() < 3
-    assert decode(WHOLE["jpeg"], reduce=by).shape == (-(-90 // by), -(-120 // by), 3)
 
 
 @pytest.mark.parametrize(

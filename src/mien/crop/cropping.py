@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,8 +18,8 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, FaceWriter, faces_digest
 from mien.crop.selection import CropConfig, problem_rows, select_faces
-from mien.runtime.cut import Box, BoxOutside, cut_face, face_box, reduction
-from mien.runtime.decode import UnreadablePhoto, decode_pixels, left_over_bytes_unmentioned, read_header
+from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
+from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.sources.photos import PhotoMissing, Photos
 
 QUARANTINE: Final = "quarantine.csv"
@@ -38,7 +37,6 @@ class CropCounts:
     kept: dict[str, int]
     dropped: dict[str, dict[str, int]]  # reason -> class -> faces
     clamped: int  # faces whose box left the photo in part
-    reduced: dict[str, int]  # "1/2": photos decoded at half their size
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -57,7 +55,6 @@ class PhotoFaces:
     """The outcome of one photo: each of the rows that name it is kept or dropped."""
 
     digest: str = ""  # of the photo's bytes
-    reduced: int = 1  # the photo was decoded at 1/reduced of its size
     kept: list[tuple[int, Box, np.ndarray]] = field(default_factory=list)  # row, box in the photo, (H, W, C) uint8
     dropped: list[tuple[str, int, str]] = field(default_factory=list)  # reason, row, sentence
     clamped: int = 0  # faces whose box left the photo in part
@@ -86,7 +83,7 @@ def crop_faces(
     selected = selected.reset_index(drop=True)
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
-    clamped, reduced = 0, Counter[int]()
+    clamped = 0
     with FaceWriter(out / PIXELS, (config.size, config.size, config.cut.channels)) as writer:
         for photo in _cut_in_order(selected, photos, config, progress):
             for row, box, face in photo.kept:
@@ -94,7 +91,6 @@ def crop_faces(
                 kept.append((row, box, photo.digest, short_digest(face.tobytes())))
             dropped += photo.dropped
             clamped += photo.clamped
-            reduced[photo.reduced] += bool(photo.kept)
     uncut = sorted(dropped)
     uncut_rows = problem_rows(
         selected.iloc[[row for _, row, _ in uncut]], [why for why, *_ in uncut], [detail for *_, detail in uncut]
@@ -111,7 +107,7 @@ def crop_faces(
     quarantine.to_csv(out / QUARANTINE, index=False)
     spec = {"cut": asdict(config.cut), "classes": classes, "n": len(index), "digest": faces_digest(index)}
     (out / SPEC).write_text(json.dumps(spec, indent=2) + "\n")
-    return _count(index, quarantine, classes, clamped, reduced)
+    return _count(index, quarantine, classes, clamped)
 
 
 def _index(selected: pd.DataFrame, kept: list[tuple[int, Box, str, str]]) -> pd.DataFrame:
@@ -148,7 +144,6 @@ def _cut_in_order(selected: pd.DataFrame, photos: Photos, config: CropConfig, pr
     # `disable=None`: quiet where stderr is no terminal
     with (
         tqdm(total=len(images), unit=" photos", desc="crop", disable=None if progress else True) as bar,
-        left_over_bytes_unmentioned(),
         _opencv_in_one_thread(),
     ):
         for done in pool(tasks):
@@ -195,16 +190,11 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
             placed.append((row, inside))
         if not placed:
             return outcome
-        if config.scaled_decoding and header.is_jpeg:
-            outcome.reduced = reduction([box for _, box in placed], config.size)
-        lowest = max(box.bottom for _, box in placed)
         photo = decode_pixels(
             data,
             header,
             colour=config.colour,
-            reduce=outcome.reduced,
             apply_exif_rotation=rotation,
-            down_to=lowest,
         )
     except PhotoMissing as error:
         outcome.dropped = [(error.reason, row, str(error)) for row in rows]
@@ -212,7 +202,7 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
         unread = [row for row, _ in placed] or rows
         outcome.dropped += [(error.reason, row, error.detail) for row in unread]
     else:
-        outcome.kept = [(row, box, cut_face(photo, box, config.size, outcome.reduced)) for row, box in placed]
+        outcome.kept = [(row, box, cut_face(photo, box, config.size)) for row, box in placed]
     return outcome
 
 
@@ -221,14 +211,11 @@ def short_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def _count(
-    index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int, reduced: Counter[int]
-) -> CropCounts:
+def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int) -> CropCounts:
     labels = index["label"].value_counts()
     kept = {name: int(labels.get(i, 0)) for i, name in enumerate(classes)}
     dropped: dict[str, dict[str, int]] = {}
     for reason, rows in quarantine.groupby("reason", sort=True):
         counts = rows["label"].replace("", UNKNOWN).value_counts()
         dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
-    by = {f"1/{factor}": photos for factor, photos in sorted(reduced.items()) if photos}
-    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, by)
+    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped)

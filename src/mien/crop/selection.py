@@ -27,7 +27,6 @@ class CropConfig:
     sample_seed: Seed = 42
     margin: Annotated[float, Ge(0), Le(2)] = 0.0  # added on each side, as a share of the box's size
     square: bool = False  # widen the shorter side, so that the face is not stretched
-    scaled_decoding: bool = True  # JPEG's own 1/2, 1/4, 1/8 decoding where the face is much larger than needed
     apply_exif_rotation: bool = False  # True where boxes were drawn on the photo as viewers show it
     max_megapixels: Positive = 100.0  # a larger photo is quarantined unread
     workers: Count = 0  # 0: one per core
