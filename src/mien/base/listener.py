@@ -1,6 +1,6 @@
 """Listener protocol: how a training or a search reports its progress, for example to live tracking.
 
-Stages that decide numbers call a `Listener` and know nothing of who listens; `pipelines/__main__.py` passes one in.
+Stages that decide numbers call a `Listener` and do not know what listens; `pipelines/__main__.py` passes one in.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a search may change, and in which range."""
+"""Search space: which settings a search may change, and in which range."""
 
 import math
 from collections.abc import Mapping

@@ -196,7 +196,7 @@ def _open(journal: Path, config: TuneConfig) -> optuna.Study:
         )
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
+            f"tune: the study's journal {journal} is damaged ({error}); delete it to start the search again."
         ) from error
 
 

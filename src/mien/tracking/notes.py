@@ -115,7 +115,7 @@ def set_note(client: "MlflowClient", run_id: str, title: str, text: str) -> None
 
 
 def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
-    """What `reports/metrics.json` says, in a few lines; `unlike` where this machine would train otherwise."""
+    """What `reports/metrics.json` says, in a few lines; `unlike` says that this machine would train differently."""
     photos = f" in {report['photos']} photos" if "photos" in report else ""
     accuracy = Interval.from_json(report["accuracy"]).percent()
     lines = [

@@ -1,4 +1,4 @@
-"""Random changes to training faces, with albumentations."""
+"""Augmentation of training faces, with albumentations."""
 
 import os
 import random
@@ -19,7 +19,7 @@ class Augmentation:
         self._pipeline = _pipeline(config) if config.strength else None
 
     def seed(self, *parts: int) -> None:
-        """Start the random numbers anew, from (say) a run's seed, the epoch and the loader's worker."""
+        """Seed the random numbers again, from a run's seed, the epoch and the loader's worker."""
         if self._pipeline is not None:
             generator = np.random.default_rng(parts)
             self._pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))

@@ -73,7 +73,7 @@ class FaceDataset(Dataset[Batch]):
 
 
 class EpochSampler(DistributedSampler[Batch]):
-    """Shuffles anew each epoch, by seed and epoch alone, and tells the data set which epoch begins."""
+    """Shuffles each epoch by seed and epoch alone, and tells the data set which epoch begins."""
 
     def __init__(self, dataset: FaceDataset, seed: int) -> None:
         super().__init__(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)

@@ -142,7 +142,7 @@ def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequen
 
 
 def _silence_lightning() -> None:
-    """Lightning's hints are for those who write a Trainer, not for those who run this one."""
+    """Lightning's hints are for authors of a Trainer, not for its users."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")

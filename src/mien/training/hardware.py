@@ -37,7 +37,7 @@ class Hardware:
 
     @property
     def made_on(self) -> dict[str, str]:
-        """Device and precision, which another machine may choose otherwise, for the lineage."""
+        """Device and precision for the lineage; another machine may choose others."""
         return {"device": self.accelerator, "precision": self.precision}
 
 
