@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from mien.base.settings import STRICT, Seed
+from mien.base.settings import STRICT, AtLeastOne, Seed
 
 if TYPE_CHECKING:
     from mien.evaluation.intervals import Interval
@@ -24,6 +24,7 @@ class RegisterConfig:
     seed: Seed = 42
     # calibrated expected calibration error that a first champion may have
     max_ece: Annotated[float, Gt(0), Le(1)] = 0.25
+    threads: AtLeastOne = 2  # of onnxruntime, which scores the champion on the CPU; no part of the rules
 
 
 PROMOTED: Final = "promoted"

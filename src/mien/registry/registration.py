@@ -7,13 +7,13 @@ steps costs nothing: the next run finds what is done and goes on.
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mien.evaluation.intervals import rounded
 from mien.registry import gate, history
 from mien.registry.card import card_facts, write_card
 from mien.registry.evidence import (
@@ -72,7 +72,8 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
 
 def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
     """What a decision depends on: the model, the test set and the rules."""
-    text = json.dumps([candidate.identity, candidate.lineage["split_digest"], asdict(settings)], sort_keys=True)
+    rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
+    text = json.dumps([candidate.identity, candidate.lineage["split_digest"], rules], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -190,5 +191,5 @@ def _json_numbers(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _json_numbers(item) for key, item in value.items()}
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        return rounded(value)
     return value
