@@ -1,4 +1,4 @@
-"""How fast photos become faces, beside the loop that people write; what scaled decoding changes; what memory it takes.
+"""Speed of cropping beside the loop that people write, and its memory.
 
     python -m benchmarks.crop [FOLDER]
 

@@ -183,8 +183,7 @@ def as_photo(value: Any, *, colour: str, max_megapixels: float) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise UnreadablePhoto("not_an_image", f"the shape is {_shown(pixels.shape)}; it must be {SHAPES}")
     height, width, channels = pixels.shape
-    if height * width > max_megapixels * 1e6:
-        raise UnreadablePhoto("too_large", f"{width} x {height} pixels are more than {max_megapixels:g} megapixels")
+    _refuse_too_large(height, width, max_megapixels)
     photo = np.ascontiguousarray(_whole_bytes(pixels))
     if colour == "grey":
         return photo if channels == 1 else _as_files_turn_grey(photo)
