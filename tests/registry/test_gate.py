@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mien.evaluation.intervals import UNKNOWN, Interval
+from mien.evaluation.intervals import Interval
 from mien.registry.gate import CHALLENGER, PROMOTED, REFUSED, RegisterConfig, Scores, decide, refuse
 
 GOOD = Scores(
@@ -54,7 +54,7 @@ def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> Non
     [
         ("accuracy", Interval(0.05, -0.001, 0.1), "may not be better"),
         ("accuracy", Interval(0.0, 0.0, 0.0), "may not be better"),
-        ("accuracy", UNKNOWN, "may not be better"),
+        ("accuracy", Interval(float("nan")), "may not be better"),
         ("unweighted_average_recall", Interval(-0.001, -0.05, 0.05), "recall changes by -0.1"),
         ("ece", Interval(0.03, 0.01, 0.05), "worse beyond noise"),
     ],
