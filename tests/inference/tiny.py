@@ -27,6 +27,8 @@ def export_tiny() -> Export:
     root = Path(tempfile.mkdtemp(prefix="mien-export-")) / "workspace"
     prepare(root, CropConfig(size=24, colour="grey", workers=1))
     train(root, steps=40, seed=1)
+    (root / "conf/data").mkdir(parents=True)
+    (root / "conf/data/tiny.yaml").write_text("title: bars\ndrawn: true\n")
     measured = open_measured(str(root / "build/train"))
     faces = own_faces(measured, root / "build/crop")
     both = [export_onnx(measured, faces, root / f"{kind}.onnx", int8=kind == "int8") for kind in ("float32", "int8")]
