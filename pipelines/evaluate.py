@@ -12,14 +12,14 @@ from mien.base.records import read_out, read_record
 from mien.crop.packed import open_faces
 from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model
-from mien.models.spec import ANEW, read_lineage, read_spec
+from mien.models.spec import RERUN_TRAIN, read_lineage, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, open_graph
 from mien.runtime.spec import UnusableModel
 from pipelines.compose import Config
 
 PARTS: Final = Path("build/split")
 MODEL: Final = Path("build/train")
-REMEDY: Final = "`dvc repro split` writes it anew"
+REMEDY: Final = "`dvc repro split` writes it again"
 
 
 def run(config: Config, listener: Listener) -> None:
@@ -28,7 +28,7 @@ def run(config: Config, listener: Listener) -> None:
     try:
         model = Model(open_graph(MODEL / GRAPH_FILE, spec, config.evaluate.threads), spec)
     except UnusableModel as error:
-        raise UserError(f"{error}; {ANEW}.") from error
+        raise UserError(f"{error}; {RERUN_TRAIN}.") from error
     packed = open_faces(Path("build/crop"))
     lineage = read_lineage(MODEL)
     _refuse_other_split(lineage, packed.digest)

@@ -27,8 +27,8 @@ def run(config: Config, listener: Listener) -> None:
     packed = open_faces(BUILD / "crop")
     evaluation = read_evaluation(BUILD / "evaluate", Path("reports/predictions.csv"))
     background = read_background(BUILD, config.data.title or config.data.name, config.data.drawn)
-    search = read_record(Path("reports/tune.json"), {"trials": list, "space": dict}, "`dvc repro tune` writes it anew")
-    training = read_record(Path("reports/train.json"), {"best_epoch": int}, "`dvc repro train` writes it anew")
+    search = read_record(Path("reports/tune.json"), {"trials": list, "space": dict}, "`dvc repro tune` writes it again")
+    training = read_record(Path("reports/train.json"), {"best_epoch": int}, "`dvc repro train` writes it again")
     with Outs("report") as outs:
         figures = outs.folder("reports/figures")
         for name in ("crop", "tune", "train", "evaluate"):

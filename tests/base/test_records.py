@@ -35,15 +35,15 @@ def test_what_is_wrong_is_told(tmp_path: Path, content: bytes, says: str) -> Non
     file = tmp_path / "about.json"
     file.write_bytes(content)
     with pytest.raises(UserError) as told:
-        read_record(file, KEYS, "`dvc repro` writes it anew", closed=True)
+        read_record(file, KEYS, "`dvc repro` writes it again", closed=True)
     sentence = str(told.value)
     assert sentence.startswith(str(file)) and says in sentence and "\n" not in sentence
-    assert sentence.endswith("`dvc repro` writes it anew.")
+    assert sentence.endswith("`dvc repro` writes it again.")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"about.json is missing; `dvc repro` writes it anew\."):
-        read_record(tmp_path / "about.json", KEYS, "`dvc repro` writes it anew")
+    with pytest.raises(UserError, match=r"about.json is missing; `dvc repro` writes it again\."):
+        read_record(tmp_path / "about.json", KEYS, "`dvc repro` writes it again")
 
 
 def test_broken_yaml_is_damaged_too(tmp_path: Path) -> None:

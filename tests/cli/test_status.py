@@ -121,7 +121,7 @@ def test_a_report_of_another_form_is_told_in_one_sentence(
     assert (done.code, done.out) == (1, "")
     assert done.err.count("\n") == 1
     assert says in done.err and Path(name).name in done.err
-    assert "` writes it anew." in done.err
+    assert "` writes it again." in done.err
 
 
 def test_a_damaged_store_is_no_matter_of_the_reports(mien: Command, reports: Path) -> None:

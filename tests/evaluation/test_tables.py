@@ -81,7 +81,7 @@ def test_an_evaluation_is_read_back_as_it_was_written(evaluation, tmp_path: Path
 
 def test_a_table_of_predictions_that_lacks_something_is_named(tmp_path: Path):
     file = tmp_path / "predictions.csv"
-    with pytest.raises(UserError, match=r"predictions.csv is missing; `dvc repro evaluate` writes it anew"):
+    with pytest.raises(UserError, match=r"predictions.csv is missing; `dvc repro evaluate` writes it again"):
         tables.read_predictions(file)
     file.write_text("face_id,image\n")
     with pytest.raises(UserError, match="lacks the column label"):

@@ -70,7 +70,7 @@ def test_a_missing_model_names_the_stage_that_writes_it(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_named(saved: Path, file: str, damage: bytes, says: str) -> None:
     (saved / file).write_bytes(damage)
-    with pytest.raises(UserError, match=rf"{says}.*; `dvc repro train` writes it anew\.$"):
+    with pytest.raises(UserError, match=rf"{says}.*; `dvc repro train` writes it again\.$"):
         load_model(saved)
 
 
@@ -94,7 +94,7 @@ def test_a_model_of_another_version_is_told_in_one_sentence(saved: Path, change:
     with pytest.raises(UserError, match=says) as told:
         load_model(saved)
     assert "\n" not in str(told.value)
-    assert str(told.value).endswith("`dvc repro train` writes it anew.")
+    assert str(told.value).endswith("`dvc repro train` writes it again.")
 
 
 @pytest.mark.parametrize("key", ["cut", "classes"])

@@ -114,7 +114,7 @@ def test_a_stage_before_its_turn_names_what_it_lacks(tmp_path: Path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     with (
-        pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro ingest` writes it anew"),
+        pytest.raises(SystemExit, match=r"mien: build/ingest/\S+ is missing; `dvc repro ingest` writes it again"),
         stage_command("crop"),
     ):
         run_stage("crop", ["data=sample", "crop=grey48"])

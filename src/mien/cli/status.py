@@ -135,7 +135,7 @@ def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | 
     """A report, or None where there is none."""
     from mien.base.records import read_record
 
-    return read_record(file, keys, f"`dvc repro {stage}` writes it anew") if file.is_file() else None
+    return read_record(file, keys, f"`dvc repro {stage}` writes it again") if file.is_file() else None
 
 
 def _print(title: str, sections: list[Iterator[Line]]) -> None:

@@ -36,7 +36,7 @@ CODE: Final = ("models", "training", "evaluation/label_noise.py")  # folds of ot
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead
 SEED: Final = 0
 USED: Final = ["row", "face_id", "image", "label", "votes", "group"]
-REMEDY: Final = "`dvc repro split` writes it anew"
+REMEDY: Final = "`dvc repro split` writes it again"
 
 FoldDone = Callable[[int, bool], None]  # a fold's number, and whether a killed run had finished it
 

@@ -20,7 +20,7 @@ IDENTITY: Final = ("data", "model", "data_digest", "split_digest")
 NUMBERS: Final = "evaluation.json"
 # At least; a model of eight classes has one more.
 COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group", *(f"p_{name}" for name in EXPRESSIONS))
-REMEDY: Final = "`dvc repro evaluate` writes it anew"
+REMEDY: Final = "`dvc repro evaluate` writes it again"
 
 
 def metrics(evaluation: Evaluation, lineage: dict[str, Any]) -> dict[str, Any]:

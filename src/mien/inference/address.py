@@ -209,6 +209,6 @@ def _faces_seen(folder: Path, lineage: dict[str, Any]) -> "pd.DataFrame | None":
     about = split / "split.json"
     if not about.is_file():
         return None
-    if read_record(about, {"digest": str}, "`dvc repro split` writes it anew")["digest"] != lineage["split_digest"]:
+    if read_record(about, {"digest": str}, "`dvc repro split` writes it again")["digest"] != lineage["split_digest"]:
         return None
     return training_faces(split)

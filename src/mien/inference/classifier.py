@@ -12,7 +12,7 @@ import numpy as np
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
-from mien.models.spec import ANEW, LINEAGE, read_spec
+from mien.models.spec import LINEAGE, RERUN_TRAIN, read_spec
 from mien.runtime.session import BATCH, GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of
 
@@ -116,7 +116,7 @@ def load_files(files: ModelFiles) -> LoadedModel:
         model = Model(open_graph(folder / GRAPH_FILE, spec, usable_threads()), spec)
     except UnusableModel as error:
         raise UserError(f"{error}; `dvc repro` trains and registers a model that this version can read.") from error
-    _refuse_other_classes(spec, str(folder), ANEW)
+    _refuse_other_classes(spec, str(folder), RERUN_TRAIN)
     about = _about_data(folder)
     title, drawn = str(about.get("title") or ""), bool(about.get("drawn", False))
     return LoadedModel(model, files.name, files.version, title, drawn, read_card(folder), files)
@@ -126,7 +126,7 @@ def _temperature(folder: Path) -> float | None:
     file = folder.parent / "evaluate" / "temperature.json"
     if not file.exists():
         return None
-    return float(read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it anew")["temperature"])
+    return float(read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it again")["temperature"])
 
 
 def _about_data(folder: Path) -> Mapping[str, Any]:
@@ -136,7 +136,7 @@ def _about_data(folder: Path) -> Mapping[str, Any]:
     """
     if not (folder / LINEAGE).exists():
         return {}
-    lineage = read_record(folder / LINEAGE, {}, ANEW)
+    lineage = read_record(folder / LINEAGE, {}, RERUN_TRAIN)
     choice = lineage.get("choices", {}).get("data", lineage.get("data"))
     file = folder.resolve().parents[1] / "conf" / "data" / f"{choice}.yaml"
     return lineage if "title" in lineage or not file.is_file() else read_record(file, {}, "see `mien check`")

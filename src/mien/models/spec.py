@@ -98,7 +98,7 @@ SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
 PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
 DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
-ANEW: Final = "`dvc repro train` writes it anew"
+RERUN_TRAIN: Final = "`dvc repro train` writes it again"
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
 # What is used of a training's account of itself. `device` and `search.made_on` came later: unknown where absent.
@@ -123,11 +123,11 @@ def read_spec(folder: Path) -> ModelSpec:
     Raises:
         UserError: model.json is missing, damaged, or of another version of mien.
     """
-    fields = read_record(folder / SPEC, SPEC_KEYS, ANEW, closed=True)
+    fields = read_record(folder / SPEC, SPEC_KEYS, RERUN_TRAIN, closed=True)
     try:
         cut = cut_of(fields["cut"], str(folder / SPEC))
     except UnusableModel as error:
-        raise UserError(f"{error}; {ANEW}.") from error
+        raise UserError(f"{error}; {RERUN_TRAIN}.") from error
     return ModelSpec(fields["architecture"], cut, tuple(fields["classes"]))
 
 
@@ -137,7 +137,7 @@ def read_lineage(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: lineage.json is missing, damaged, or of another version of mien.
     """
-    return read_record(folder / LINEAGE, LINEAGE_KEYS, ANEW)
+    return read_record(folder / LINEAGE, LINEAGE_KEYS, RERUN_TRAIN)
 
 
 def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:

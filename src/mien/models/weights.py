@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.models.networks import Network
-from mien.models.spec import ANEW, SPEC, ModelConfig, ModelSpec, read_spec
+from mien.models.spec import RERUN_TRAIN, SPEC, ModelConfig, ModelSpec, read_spec
 from mien.models.timm_backbone import imagenet_weights
 
 
@@ -121,7 +121,7 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
         reason = str(error).splitlines()[0].rstrip(".:")
-        raise UserError(f"the model in {folder} cannot be read ({reason}); {ANEW}.") from error
+        raise UserError(f"the model in {folder} cannot be read ({reason}); {RERUN_TRAIN}.") from error
     return model.eval(), spec
 
 
@@ -131,5 +131,5 @@ def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
         expected = " or ".join(", ".join(names) for names in known)
         raise UserError(
             f"the model in {folder} gives {', '.join(map(str, spec.classes)) or 'no class'}; "
-            f"this version of mien expects {expected}; {ANEW}."
+            f"this version of mien expects {expected}; {RERUN_TRAIN}."
         )

@@ -61,14 +61,14 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
         UserError: a file is missing or damaged.
     """
     parts = {
-        name: read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it anew")["label"]
+        name: read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it again")["label"]
         for name in ("train", "val", "test")
     }
     classes = open_faces(build / "crop").classes
     quarantine = read_out(
         build / "crop/quarantine.csv",
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
-        "`dvc repro crop` writes it anew",
+        "`dvc repro crop` writes it again",
     )
     counts = {name: class_counts(labels, len(classes)) for name, labels in parts.items()}
     return Background(title, drawn, read_lineage(build / "train"), counts, quarantine)
