@@ -16,6 +16,7 @@ import yaml
 from mien.base.errors import UserError
 from mien.crop.selection import CropConfig
 from mien.registry.evidence import read_test_set
+from mien.reporting.evaluation_report import read_background
 from mien.training.inputs import read_best, read_inputs
 from mien.training.recipe import Recipe
 from pipelines.__main__ import run_stage
@@ -37,14 +38,14 @@ PIXELS, INDEX, TRAIN = "build/crop/faces.npy", "build/crop/index.parquet", "buil
 ROWS: list[tuple[str, str, Change, str]] = [
     ("train", CROP, {"classes": None}, "lacks classes, as another version of mien"),
     ("train", CROP, {"tilt": 3}, "has tilt, which this version of mien does not know"),
-    ("train", CROP, {"n": 7}, "index rows and says 7; `dvc repro crop`"),
+    ("train", CROP, {"n": 7}, "index rows, and crop.json says 7; `dvc repro crop`"),
     ("train", CROP, b"", "is damaged"),
     ("evaluate", CROP, b'{"size": 24', "is damaged"),
     ("train", PIXELS, b"", "is damaged"),
     ("train", PIXELS, b"garbage " * 99, "is damaged"),
     ("evaluate", INDEX, b"garbage " * 99, "is damaged"),
     ("train", INDEX, b"", "is damaged"),
-    ("evaluate", "build/crop/quarantine.csv", b"", "is damaged (No columns to parse from file)"),
+    ("report", "build/crop/quarantine.csv", b"", "is damaged (No columns to parse from file)"),
     ("evaluate", "build/split/test.parquet", b"garbage " * 99, "is damaged"),
     ("register", "build/split/test.parquet", b"garbage " * 99, "is damaged"),
     ("crop", "build/ingest/faces.parquet", b"garbage " * 99, "is damaged"),
@@ -60,11 +61,10 @@ ROWS: list[tuple[str, str, Change, str]] = [
     ("train", BEST, {"values": {"optim.rate": 1}}, "values: there is no optim.rate"),
     ("train", BEST, {"values": {"optim.lr": -1.0}}, "values: lr must be above 0, not -1.0"),
     ("train", BEST, {"values": {"optim.lr": "fast"}}, "values: "),
-    ("evaluate", MODEL, {"architecture": {"name": "vit"}}, "architecture: name must be"),
     ("evaluate", LINEAGE, {"split_digest": None}, "lacks split_digest"),
     ("evaluate", LINEAGE, {"search": [1]}, "search must be a mapping"),
     ("register", LINEAGE, b"{}", "lacks digest"),
-    ("register", MODEL, {"square": None}, "lacks square"),
+    ("evaluate", MODEL, {"cut": None}, "lacks cut"),
     (
         "register",
         "build/evaluate/temperature.json",
@@ -106,6 +106,8 @@ def read(stage: str) -> None:
         read_best(recipe)
     elif stage == "evaluate":
         run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+    elif stage == "report":
+        read_background(Path("build"), "sample", drawn=True)
     elif stage == "crop":
         run_stage("crop", ["data=sample", "crop=grey48"])
     else:
