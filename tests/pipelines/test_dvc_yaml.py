@@ -1,4 +1,4 @@
-"""dvc.yaml tells the truth: each stage declares what it composes and imports; docs/ARCHITECTURE.md says what goes stale."""
+"""dvc.yaml tells the truth about what stages compose and import, and docs/ARCHITECTURE.md about what goes stale."""
 
 import ast
 import re
