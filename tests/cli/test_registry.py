@@ -21,7 +21,7 @@ from tests.inference.conftest import write_model
 
 def test_the_champions_card_is_markdown_where_no_terminal_is(mien: Command, two_champions: Path) -> None:
     done = mien("card")
-    assert done.code == 0 and done.err == ""
+    assert (done.code, done.err) == (0, "")
     assert done.out.startswith("# Model card: mien-tiny\n") and done.out.endswith("bit for bit.\n")
     assert mien("card", "models:/mien-tiny/2").out == done.out
     assert mien("card", "models:/mien-tiny/1").out != done.out

@@ -19,6 +19,8 @@ def reports(two_champions: Path) -> Path:
     """The reports of a whole run in the checkout that was entered: of a real evaluation and a real promotion."""
     (two_champions / "reports/tune.json").write_text(json.dumps(TUNE))
     (two_champions / "reports/report.html").write_text("<html>")
+    (two_champions / "conf/data").mkdir(parents=True)
+    (two_champions / "conf/data/tiny.yaml").write_text("name: tiny\ndrawn: true\n")
     return two_champions / "reports"
 
 

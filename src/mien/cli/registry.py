@@ -60,7 +60,10 @@ def _read_card(address: str) -> str:
     from mien.inference.classifier import load_onnx, read_card
 
     meant = ModelAddress.parse(address)
-    return load_onnx(meant.path).card if meant.is_onnx else read_card(meant.files().folder)
+    if meant.is_onnx:
+        return load_onnx(meant.path).card
+    files = meant.files()  # a folder fetched from a server goes with this object
+    return read_card(files.folder)
 
 
 def export(

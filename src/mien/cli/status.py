@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mien.base.errors import UserError
 from mien.cli.output import console
-from mien.cli.workspace import PARAMS, choices, data_name, find_root
+from mien.cli.workspace import PARAMS, choices, data_file, find_root
 
 Line = tuple[str, str]  # a name ("" continues the line above) and rich text
 
@@ -45,7 +45,7 @@ def status() -> None:
     if lineage and lineage.get("split_digest") == metrics["split_digest"]:
         title = lineage["run"]
     sections = [
-        _evaluation(metrics, lineage),
+        _evaluation(root, metrics, lineage),
         _promotion(register, metrics),
         _search(tune),
         _next_steps(root, metrics, register),
@@ -53,7 +53,7 @@ def status() -> None:
     _print(f"[bold]mien[/] · {title}", sections)
 
 
-def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
+def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
     accuracy = metrics["accuracy"]
     yield "test accuracy", f"[bold]{_score(accuracy)}[/]  on {metrics['n']:,} faces of {metrics['photos']:,} photos"
     yield "", "[dim]in brackets: 95 % intervals, with photos resampled[/]"
@@ -69,7 +69,7 @@ def _evaluation(metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iter
         yield "trained in", hardware_words(lineage)
         if unlike := hardware_mismatch(lineage):
             yield "", f"[yellow]{unlike}[/]"
-    if lineage and lineage.get("drawn"):
+    if lineage and data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):
         yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"
 
 
@@ -120,7 +120,7 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
     else:
         yield "", "mien promote           makes a version champion by hand"
     chosen = choices(root).get("data")
-    if chosen and data_name(root, chosen) != metrics["data"]:
+    if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"]:
         yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"
 
 

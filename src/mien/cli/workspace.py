@@ -89,13 +89,13 @@ def registered_model(root: Path, data: str | None) -> str:
         data = choices(root).get("data")
         if not isinstance(data, str):
             raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
-    return f"mien-{data_name(root, data)}"
+    return f"mien-{data_file(root, data).get('name', data)}"
 
 
-def data_name(root: Path, choice: str) -> str:
-    """The name of a data set, which its file in conf/data may give."""
+def data_file(root: Path, choice: str) -> dict[str, Any]:
+    """What a data set's file in conf/data says; nothing where there is none."""
     file = root / "conf" / "data" / f"{choice}.yaml"
-    return str(read_yaml(file).get("name", choice)) if file.is_file() else choice
+    return read_yaml(file) if file.is_file() else {}
 
 
 @contextmanager
