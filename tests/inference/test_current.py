@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mien.inference.address import NoSuchModel
+from mien.inference.classifier import ModelFiles
 from mien.inference.current import CurrentModel
 from mien.registry import promotion
 from tests.inference.conftest import write_model
@@ -72,10 +73,10 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
     promote(1)
     # The files of the versions are those of a checkout that other tests share: break the way to them instead.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mien.inference.address._fetch", lambda *_: two_champions / "nowhere")
+        patch.setattr("mien.inference.address._fetch", lambda *_: ModelFiles(two_champions / "nowhere", "mien-tiny"))
         current.look()
         assert current.model.version == 2
-        assert "there is no such folder" in current.standing.problem
+        assert "nowhere holds no model: model.onnx is missing" in current.standing.problem
         assert "mien-tiny version 2 goes on answering" in caplog.text
     current.look()
     assert (current.model.version, current.standing.problem) == (1, "")

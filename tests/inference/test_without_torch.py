@@ -55,3 +55,11 @@ def test_absent_is_absent(exported: Export, tmp_path: Path) -> None:
     done = predict("explain", tmp_path / "portrait.jpg", "--model", exported.root / "build/train")
     assert done.returncode != 0
     assert "No module named" in done.stderr
+
+
+def test_an_explanation_says_that_it_needs_torch(exported: Export, tmp_path: Path) -> None:
+    (tmp_path / "portrait.jpg").write_bytes(jpeg(portrait()[0]))
+    done = predict("explain", tmp_path / "portrait.jpg", "--model", exported.root / "build/train", absent=("torch",))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "mien: heat maps need torch, which is not installed: `pip install" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -80,15 +80,20 @@ class LoadedModel:
         """The network behind the graph, in PyTorch and read again on each call, for heat maps.
 
         Raises:
-            UserError: the model is an ONNX file, or its weights cannot be read.
+            UserError: the model is an ONNX file, PyTorch is not installed, or the weights cannot be read.
         """
         if self.files is None:
             raise UserError(
                 f"{self.says} is a graph alone, and where it looked can be followed through a network in PyTorch only; "
                 "name the registered model that it was exported from."
             )
-        from mien.models.weights import load_model  # PyTorch, which nothing else here needs
-
+        try:
+            from mien.models.weights import load_model  # PyTorch, which nothing else here needs
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"heat maps need {error.name}, which is not installed: "
+                "`pip install -c constraints.txt torch '.[explain]'`."
+            ) from error
         return load_model(self.files.folder)[0]
 
     @property
