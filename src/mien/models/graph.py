@@ -95,14 +95,11 @@ def without_metadata(model: Any) -> Any:
 
     PyTorch's exporter writes absolute paths and source lines into the metadata of each node.
     """
-    for owner in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for owner in (model, graph, *graph.node, *values):
         owner.ClearField("metadata_props")
         owner.ClearField("doc_string")
-    for owner in (*model.graph.input, *model.graph.output):
-        owner.ClearField("metadata_props")
-        owner.ClearField("doc_string")
-    model.ClearField("metadata_props")
-    model.ClearField("doc_string")
     model.producer_name, model.producer_version = "mien", ""
     return model
 

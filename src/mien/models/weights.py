@@ -115,17 +115,6 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
     if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
     spec = read_spec(folder)
-    _refuse_other_classes(spec, folder)
-    try:
-        model = spec.build()
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
-        reason = str(error).splitlines()[0].rstrip(".:")
-        raise UserError(f"the model in {folder} cannot be read ({reason}); {RERUN_TRAIN}.") from error
-    return model.eval(), spec
-
-
-def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
     known = tuple(CLASS_SETS.values())
     if spec.classes not in known:
         expected = " or ".join(", ".join(names) for names in known)
@@ -133,3 +122,10 @@ def _refuse_other_classes(spec: ModelSpec, folder: Path) -> None:
             f"the model in {folder} gives {', '.join(map(str, spec.classes)) or 'no class'}; "
             f"this version of mien expects {expected}; {RERUN_TRAIN}."
         )
+    try:
+        model = spec.build()
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
+        reason = str(error).splitlines()[0].rstrip(".:")
+        raise UserError(f"the model in {folder} cannot be read ({reason}); {RERUN_TRAIN}.") from error
+    return model.eval(), spec

@@ -26,10 +26,9 @@ def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> l
     if not parameters:
         return []
     decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-    shared = {"lr": lr}
     return [
-        {"params": decayed, "weight_decay": weight_decay, **shared},
-        {"params": others, "weight_decay": 0.0, **shared},
+        {"params": decayed, "weight_decay": weight_decay, "lr": lr},
+        {"params": others, "weight_decay": 0.0, "lr": lr},
     ]
 
 
