@@ -11,7 +11,7 @@ import yaml
 
 from tests.pipelines.workspace import Workspace
 
-STAGES = ["ingest", "crop", "split", "tune", "train", "evaluate", "register"]
+STAGES = ["ingest", "crop", "split", "tune", "train", "evaluate", "report", "register"]
 
 
 def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
@@ -59,7 +59,7 @@ def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
         ("conf/crop/rgb64.yaml", {"margin": 0.1}, set()),
         ("conf/evaluate/standard.yaml", {"bins": 10}, {"evaluate"}),
         ("conf/tune/quick.yaml", {"trials": 4}, {"tune"}),
-        ("conf/data/sample.yaml", {"title": "another"}, {"ingest", "crop", "tune", "train", "register"}),
+        ("conf/data/sample.yaml", {"title": "another"}, {"report", "register"}),
     ],
 )
 def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
@@ -76,13 +76,12 @@ def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("src/mien/evaluation/metrics.py", {"evaluate", "register"}),
+        ("src/mien/evaluation/measures.py", {"evaluate", "report"}),
         ("src/mien/search/space.py", {"tune"}),
-        ("src/mien/predict/predictor.py", set()),
-        ("README.md", set()),
+        ("src/mien/reporting/style.py", {"report"}),
+        ("src/mien/tracking/notes.py", set()),
         ("pipelines/split.py", {"split"}),
-        ("pipelines/state.py", {"crop", "tune", "train", "register"}),
-        ("src/mien/sources/folder.py", {"ingest", "crop", "register"}),
+        ("src/mien/sources/folder.py", {"ingest", "crop"}),
     ],
 )
 def test_an_edit_of_a_module_makes_stale_what_imports_it(workspace: Workspace, file: str, expected: set[str]) -> None:

@@ -36,7 +36,7 @@ def _wait_for(folder: Path, name: str) -> None:
 
 
 def test_an_edit_of_the_code_starts_a_killed_training_anew(workspace: Workspace) -> None:
-    edited = "src/mien/training/schedule.py"
+    edited = "src/mien/training/optimizers.py"
     with workspace.kept(edited):
         assert first_epoch(workspace, until_checkpoint=True).startswith("epoch   1/")
         assert not first_epoch(workspace).startswith("epoch   1/")

@@ -14,6 +14,7 @@ import torch
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.files import PARTIAL
 from mien.models.spec import ModelSpec
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
@@ -149,8 +150,8 @@ def test_checkpoints_are_whole_under_their_names_or_not_there(
     seen: list[str] = []
 
     def replace(path: Path, target: Path) -> Path:
-        if path.suffix == ".partial":
-            assert path.parent == Path(target).parent == tmp_path
+        if path.parent.name.startswith(PARTIAL):
+            assert path.parent.parent == Path(target).parent == tmp_path
             torch.load(path, weights_only=True)  # whole before it gets the name
             seen.append(Path(target).name)
         return real(path, target)
