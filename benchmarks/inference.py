@@ -25,9 +25,9 @@ import torch
 from mien.inference.classifier import LoadedModel
 from mien.inference.export import add_probabilities, quantise
 from mien.inference.predictor import Predictor
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.networks import Network
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import predict_logits
 from mien.runtime.cut import Box
 from mien.runtime.session import BATCH, Model, open_graph

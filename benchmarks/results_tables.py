@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from benchmarks.tracked_runs import TrackedRun, other_settings
 from mien.base.settings import read_settings
-from mien.models.spec import PRECISION_WORDS
+from mien.models.description import PRECISION_WORDS
 
 MEASURES: Final = ("macro_f1", "unweighted_average_recall", "ece")
 EPOCHS: Final = "train.epochs"

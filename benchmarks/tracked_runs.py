@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.records import read_record
 from mien.base.settings import read_settings
-from mien.models.spec import read_lineage
+from mien.models.description import read_lineage
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -33,7 +33,7 @@ import dataclasses, json
 import numpy as np
 import pandas as pd
 from mien.base.listener import Silent, following
-from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit

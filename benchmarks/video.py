@@ -30,8 +30,8 @@ from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import Predictor
 from mien.inference.video import Frame, open_video, write_video
 from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.runtime.cut import Box
 from mien.runtime.session import Model, open_graph
 from mien.runtime.spec import CutSpec

@@ -21,7 +21,7 @@ from mien.base.settings import (
 if TYPE_CHECKING:
     from mien.crop.selection import CropConfig
     from mien.evaluation.scoring import EvaluateConfig
-    from mien.models.spec import ModelConfig
+    from mien.models.description import ModelConfig
     from mien.registry.gate import RegisterConfig
     from mien.search.space import TuneConfig
     from mien.sources.source import DataConfig

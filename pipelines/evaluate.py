@@ -12,7 +12,7 @@ from mien.base.records import read_out, read_record
 from mien.crop.packed import open_faces
 from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model
-from mien.models.spec import RERUN_TRAIN, read_lineage, read_spec
+from mien.models.description import RERUN_TRAIN, read_lineage, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, open_graph
 from mien.runtime.spec import UnusableModel
 from pipelines.compose import Config

@@ -13,7 +13,7 @@ from mien.base.listener import Listener
 from mien.base.records import read_record
 from mien.crop.packed import open_faces
 from mien.evaluation.tables import read_evaluation
-from mien.models.spec import read_history
+from mien.models.description import read_history
 from mien.reporting.curves import draw_search, training_figure
 from mien.reporting.evaluation_report import faces_of, read_background, write_report
 from mien.reporting.images import write_contact_sheets

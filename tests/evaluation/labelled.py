@@ -8,7 +8,7 @@ import pytest
 
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.models.spec import ModelConfig
+from mien.models.description import ModelConfig
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from tests.registry.workspace import prepare
 

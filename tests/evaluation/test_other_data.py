@@ -14,8 +14,8 @@ from mien.crop.selection import CropConfig
 from mien.evaluation.other_data import SharedClasses, cut_faces, evaluate_elsewhere
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.reporting.study_reports import write_cross_evaluation
 from mien.runtime.session import softmax

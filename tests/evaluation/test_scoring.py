@@ -13,8 +13,8 @@ from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation.measures import measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
+from mien.models.description import ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelSpec
 from mien.runtime.session import Model, open_graph, softmax
 from mien.runtime.spec import CutSpec
 from tests.evaluation.drawing import drawn, evaluate_logits, index_of

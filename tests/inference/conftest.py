@@ -17,8 +17,8 @@ import torch
 
 from mien.inference.detectors import CascadeDetector
 from mien.inference.predictor import Picture, Predictor
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.gate import RegisterConfig
 from mien.registry.version import save_version

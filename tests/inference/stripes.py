@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.runtime.spec import CutSpec
 

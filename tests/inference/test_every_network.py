@@ -12,8 +12,8 @@ import pytest
 
 from mien.inference.address import MeasuredModel, load_model_of
 from mien.inference.export import ExportFaces, export_onnx, probabilities_in
+from mien.models.description import FACES
 from mien.models.graph import export_graph
-from mien.models.spec import FACES
 from mien.models.weights import save_model
 from tests.inference.conftest import jpeg, portrait
 from tests.inference.test_heatmap import born, noise

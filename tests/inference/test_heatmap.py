@@ -11,8 +11,8 @@ import torch
 
 from mien.base.errors import UserError
 from mien.inference.heatmap import heat_maps
+from mien.models.description import FACES, ModelConfig, ModelSpec
 from mien.models.networks import Network
-from mien.models.spec import FACES, ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from tests.inference.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
+from mien.models.description import FACES, ModelConfig
 from mien.models.networks import MODELS, build_model, multiply_adds, trainable_parameters
-from mien.models.spec import FACES, ModelConfig
 from mien.models.weights import predict_logits
 from mien.runtime.session import softmax
 from mien.runtime.spec import CutSpec

@@ -14,8 +14,8 @@ import torch
 import mien
 from mien.base.errors import UserError
 from mien.models import weights
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph, model_identity
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import predict_logits
 from mien.runtime.session import Model, open_graph
 from mien.runtime.spec import CutSpec

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mien.base.errors import UserError
-from mien.models.spec import SPEC, ModelConfig
+from mien.models.description import SPEC, ModelConfig
 from mien.models.weights import WEIGHTS, ModelSpec, load_model, predict_logits, save_model
 from mien.runtime.spec import CutSpec
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
+from mien.models.description import ModelConfig
 from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import build_model, trainable_parameters
-from mien.models.spec import ModelConfig
 from mien.models.weights import load_pretrained
 from mien.runtime.spec import CutSpec
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 import yaml
 
-from mien.models.spec import hardware_words
+from mien.models.description import hardware_words
 from tests.pipelines.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -35,7 +35,12 @@ def test_the_numbers_hang_together(workspace: Workspace) -> None:
 
 
 def test_the_report_and_pictures_are_there(workspace: Workspace) -> None:
-    for name in ("report.html", "train/curves.png", "tune/history.png"):
+    for name in (
+        "report.html",
+        "figures/train/curves.png",
+        "figures/tune/history.png",
+        "figures/crop/contact_happy.png",
+    ):
         assert (workspace.folder / "reports" / name).stat().st_size > 5000
 
 

@@ -11,8 +11,8 @@ import torch
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
+from mien.models.description import ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelSpec
 from mien.models.weights import save_model
 from mien.runtime.spec import CutSpec
 from pipelines.__main__ import run_stage

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
-from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.description import ModelConfig, ModelSpec
 from mien.registry import history as events
 from mien.registry import promotion
 from mien.runtime.spec import CutSpec

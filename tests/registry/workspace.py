@@ -17,8 +17,8 @@ from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
+from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.spec import ModelConfig, ModelSpec
 from mien.models.weights import save_model
 from mien.registry.evidence import Evidence
 from mien.registry.gate import RegisterConfig

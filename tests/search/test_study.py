@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 
 from mien.base.errors import UserError
 from mien.base.listener import Silent
-from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search.space import TuneConfig, search_space
 from mien.search.study import JOURNAL, ShortTraining, best_trial, search, trial_row

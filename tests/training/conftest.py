@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.base.listener import Silent
-from mien.models.spec import ModelConfig, ModelSpec
+from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig

@@ -15,7 +15,7 @@ import torch
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.files import PARTIAL
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import BEST, LAST, fit
@@ -54,7 +54,7 @@ def test_training_repeats_itself_bit_for_bit(
 KILLED = """
 import sys
 from pathlib import Path
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.training.fit import fit
 from tests.training.conftest import Epochs, bars
 import pickle

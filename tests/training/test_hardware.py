@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mien.models.spec import hardware_words
+from mien.models.description import hardware_words
 from mien.training.hardware import fastest_precision, hardware_mismatch, has_gpu
 
 DEVICE = "gpu" if has_gpu() else "cpu"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces, validation_loader
 from mien.training.fit import fit

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from mien.base.errors import UserError
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
 from mien.training.optimizers import make_optimizer

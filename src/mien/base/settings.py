@@ -34,7 +34,7 @@ GROUPS: Final = {
     "data": ("mien.sources.source", "DataConfig"),
     "crop": ("mien.crop.selection", "CropConfig"),
     "split": ("mien.split.parts", "SplitConfig"),
-    "model": ("mien.models.spec", "ModelConfig"),
+    "model": ("mien.models.description", "ModelConfig"),
     "augment": ("mien.training.recipe", "AugmentConfig"),
     "optim": ("mien.training.recipe", "OptimConfig"),
     "train": ("mien.training.recipe", "TrainConfig"),

@@ -23,7 +23,7 @@ from mien.base.settings import (
 from mien.base.versions import other_versions
 from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
-from mien.models.spec import FACES, WITH_BACKBONE
+from mien.models.description import FACES, WITH_BACKBONE
 
 
 def check(

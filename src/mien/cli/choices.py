@@ -12,7 +12,7 @@ from mien.cli.output import console, table
 from mien.cli.workspace import PARAMS, choices, conf_files, find_root
 
 if TYPE_CHECKING:
-    from mien.models.spec import ModelConfig
+    from mien.models.description import ModelConfig
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
 CLASSES: Final = 7
@@ -134,8 +134,8 @@ def models() -> None:
 
 def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
     """The faces that a network takes, its trainable parameters, and multiply-adds in millions."""
+    from mien.models.description import FACES
     from mien.models.networks import build_model, multiply_adds, trainable_parameters
-    from mien.models.spec import FACES
     from mien.runtime.spec import CutSpec
 
     wanted = FACES[config.name]

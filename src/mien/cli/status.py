@@ -36,7 +36,7 @@ def status() -> None:
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
-    from mien.models.spec import LINEAGE, LINEAGE_KEYS
+    from mien.models.description import LINEAGE, LINEAGE_KEYS
 
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
@@ -63,7 +63,7 @@ def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | N
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if lineage:
-        from mien.models.spec import hardware_words
+        from mien.models.description import hardware_words
         from mien.training.hardware import hardware_mismatch
 
         yield "trained in", hardware_words(lineage)

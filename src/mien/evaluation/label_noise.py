@@ -23,7 +23,7 @@ from mien.base.state import code_digest, digest, resumable_state
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.intervals import DIGITS
 from mien.evaluation.measures import checked_labels, checked_probabilities
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.runtime.session import softmax
 from mien.training.dataset import LabelledFaces

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
-from mien.models.spec import read_lineage
+from mien.models.description import read_lineage
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that need them, or a
 # room that does, import them.

@@ -12,7 +12,7 @@ import numpy as np
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
-from mien.models.spec import LINEAGE, RERUN_TRAIN, read_spec
+from mien.models.description import LINEAGE, RERUN_TRAIN, read_spec
 from mien.runtime.session import BATCH, GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of
 

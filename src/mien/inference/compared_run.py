@@ -11,7 +11,7 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.tables import REMEDY, read_predictions
-from mien.models.spec import read_history, read_lineage
+from mien.models.description import read_history, read_lineage
 from mien.registry.promotion import registry
 from mien.reporting.comparison import ComparedRun
 from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params

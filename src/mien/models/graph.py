@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.runtime.session import INPUT, LOGITS, Model, open_graph, softmax
 from mien.runtime.spec import FORMAT, Spec
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.base.errors import UserError
+from mien.models.description import FACES, ModelConfig
 from mien.models.mobilenet import FEATURES, mobilenet_v2
-from mien.models.spec import FACES, ModelConfig
 from mien.models.timm_backbone import timm_backbone
 from mien.models.transfer import Transfer, dense_head, linear_head
 from mien.runtime.spec import CutSpec

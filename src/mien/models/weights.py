@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
+from mien.models.description import RERUN_TRAIN, SPEC, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network
-from mien.models.spec import RERUN_TRAIN, SPEC, ModelConfig, ModelSpec, read_spec
 from mien.models.timm_backbone import imagenet_weights
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from mien.base.records import read_out, read_record
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices, slice_accuracy
-from mien.models.spec import hardware_words
+from mien.models.description import hardware_words
 from mien.registry.version import Candidate
 from mien.sources.source import DataConfig
 

@@ -22,8 +22,8 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record
+from mien.models.description import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
 from mien.models.graph import model_identity
-from mien.models.spec import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec

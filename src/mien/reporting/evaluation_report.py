@@ -13,7 +13,7 @@ from mien.base.classes import N_EXPRESSIONS, class_names
 from mien.base.records import read_out
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
-from mien.models.spec import hardware_words, read_lineage
+from mien.models.description import hardware_words, read_lineage
 from mien.reporting.figures import draw_evaluation, errors_figure
 from mien.reporting.images import data_uri, face_png
 from mien.reporting.pages import page, percent, picture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.evaluation.intervals import Interval
-from mien.models.spec import hardware_words
+from mien.models.description import hardware_words
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.state import publish_lock
-from mien.models.spec import read_history, read_lineage
+from mien.models.description import read_history, read_lineage
 from mien.tracking.notes import (
     SEARCH,
     TEST,

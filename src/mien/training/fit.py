@@ -21,7 +21,7 @@ from torch import nn
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.listener import Listener, Silent
-from mien.models.spec import ModelSpec
+from mien.models.description import ModelSpec
 from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mien.base.errors import UserError
-from mien.models.spec import made_on_words
+from mien.models.description import made_on_words
 from mien.training.recipe import TrainConfig
 
 # PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.

@@ -12,8 +12,8 @@ from mien.base.errors import UserError
 from mien.base.records import read_out, read_record
 from mien.base.state import code_digest, digest
 from mien.crop.packed import PackedFaces, open_faces
+from mien.models.description import ModelSpec
 from mien.models.networks import trainable_parameters
-from mien.models.spec import ModelSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.hardware import choose_hardware
 from mien.training.loss import soft_labels

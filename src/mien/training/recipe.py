@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from mien.base.settings import STRICT, AtLeastOne, BelowOne, Count, Positive, Seed, Share, check_settings
-from mien.models.spec import ModelConfig
+from mien.models.description import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Faces(NamedTuple):
     colour: str | None = None  # rgb or grey
 
 
-# Every network by its name; mien.models.catalogue builds them.
+# Every network by its name; mien.models.networks builds them.
 FACES: Final = {
     "resnet": Faces(),
     "vgg64": Faces(64, "rgb"),
