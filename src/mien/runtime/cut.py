@@ -23,11 +23,6 @@ class Box(NamedTuple):
         """In pixels."""
         return min(self.bottom - self.top, self.right - self.left)
 
-    @property
-    def longer_side(self) -> int:
-        """In pixels."""
-        return max(self.bottom - self.top, self.right - self.left)
-
 
 class BoxOutside(Exception):
     """A box of which nothing lies in its photo."""
@@ -66,10 +61,8 @@ def _widen(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
 
 
 def cut_face(photo: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The face in `box` of a photo (H, W, C) uint8, as (size, size, C) uint8.
-
-    Shrinks by averaging areas, which does not alias; enlarges bilinearly.
-    """
+    """The face in `box` of a photo (H, W, C) uint8, as (size, size, C) uint8."""
     face = photo[box.top : box.bottom, box.left : box.right]
+    # Averaged areas do not alias; they cannot enlarge.
     how = cv2.INTER_AREA if box.shorter_side >= size else cv2.INTER_LINEAR
     return cv2.resize(face, (size, size), interpolation=how).reshape(size, size, -1)

@@ -1,7 +1,4 @@
-"""Decoding: a photo's bytes or an array to pixels, checked before anything is decoded.
-
-A file of 3 kB in which one length was damaged took 30 s and 3.4 GB to be refused.
-"""
+"""Decoding: a photo's bytes or an array to pixels, checked before anything is decoded."""
 
 import io
 import struct
@@ -12,34 +9,23 @@ import cv2
 import numpy as np
 from PIL import Image
 
-SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-AROUND: Final = 12  # bytes of a chunk beside its content: length, kind, checksum
-
-
-def chunks_fit(data: bytes) -> bool:
-    """Whether every chunk of a PNG up to its end mark lies in the file."""
-    at: int = len(SIGNATURE)
-    while at + AROUND <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        at += length + AROUND
-        if kind == b"IEND":
-            return bool(at <= len(data))
-    return False
-
-
-# The limit on a photo's size is `max_megapixels` below, checked for every photo before it is decoded;
-# Pillow's own would warn on stderr far below it.
+# Every photo is checked against `max_megapixels` instead; Pillow's own limit warns on stderr far below it.
 Image.MAX_IMAGE_PIXELS = None
 
 # Pillow opens MPO as JPEG and has no format of that name to open.
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 ORIENTATION: Final = 0x0112  # EXIF tag; 5 to 8 turn the photo on its side
+PNG_SIGNATURE: Final = 8  # bytes before the first chunk
+AROUND_CHUNK: Final = 12  # bytes of a PNG's chunk beside its content: length, kind, checksum
 END_MARKS: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
 # What Pillow's readers raise on bytes that are no image of their format.
 PILLOW_ERRORS: Final = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
     *(ArithmeticError, MemoryError, RuntimeError, struct.error),
 )
+# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel.
+LIMITS: Final = {"max_megapixels": 50.0, "max_megabytes": 20.0}
+SHAPES: Final = "H x W, H x W x 1 or H x W x 3"
 
 
 class UnreadablePhoto(Exception):
@@ -84,7 +70,8 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except PILLOW_ERRORS as error:
-        if _is_short_webp(data):
+        webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+        if webp and len(data) < int.from_bytes(data[4:8], "little") + 8:  # shorter than its RIFF header announces
             raise UnreadablePhoto("truncated", f"the WEBP file breaks off ({len(data):,} bytes)") from error
         raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
     width, height = image.size
@@ -98,10 +85,8 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
 
 def _lies_on_its_side(image: Image.Image) -> bool:
     """Whether the EXIF rotation exchanges width and height; Pillow and OpenCV have turned a TIFF already."""
-    if image.format == "TIFF":
-        return False
     try:
-        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     except PILLOW_ERRORS:  # broken EXIF turns nothing
         return False
 
@@ -118,23 +103,26 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
     A PNG and a WebP say how long they are, and what is damaged within OpenCV finds.
     """
     if form == "PNG":
-        if not chunks_fit(data):
+        if not _chunks_fit(data):
             raise UnreadablePhoto("truncated", f"the PNG file breaks off, or says wrong lengths ({len(data):,} bytes)")
         return
-    if form == "WEBP":  # Pillow opens none that is shorter than it says
-        return
-    mark = END_MARKS.get(form)
-    if mark and data.endswith(mark):
-        return
+    if form == "WEBP" or (form in END_MARKS and data.endswith(END_MARKS[form])):
+        return  # Pillow opens no WebP that is shorter than it says
     try:
         image.load()
     except PILLOW_ERRORS as error:
         raise UnreadablePhoto("truncated", f"the {form} file breaks off ({len(data):,} bytes: {error})") from error
 
 
-def _is_short_webp(data: bytes) -> bool:
-    """Whether a WebP lacks bytes that its RIFF header announces; Pillow then does not even take it for one."""
-    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) < int.from_bytes(data[4:8], "little") + 8
+def _chunks_fit(data: bytes) -> bool:
+    """Whether every chunk of a PNG up to its end mark lies in the file; one wrong length cost 30 s and 3.4 GB."""
+    at = PNG_SIGNATURE
+    while at + AROUND_CHUNK <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += length + AROUND_CHUNK
+        if kind == b"IEND":
+            return bool(at <= len(data))
+    return False
 
 
 def decode_pixels(data: bytes, header: PhotoHeader, *, colour: str, apply_exif_rotation: bool) -> np.ndarray:
@@ -157,19 +145,11 @@ def decode_pixels(data: bytes, header: PhotoHeader, *, colour: str, apply_exif_r
     return pixels.reshape(header.height, header.width, -1)
 
 
-# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel.
-LIMITS: Final = {"max_megapixels": 50.0, "max_megabytes": 20.0}
-SHAPES: Final = "H x W, H x W x 1 or H x W x 3"
-
-
 def as_photo(value: Any, *, colour: str, max_megapixels: float) -> np.ndarray:
     """The picture as `decode_photo` gives one: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 where `colour` is "grey".
 
-    Args:
-        value: (H, W) or (H, W, 1) grey, or (H, W, 3) RGB, of whole numbers from 0 to 255; floats such as 12.0 are
-            whole. An array or nested lists.
-        colour: "rgb" or "grey"; the values are converted where they are the other, as a file's are.
-        max_megapixels: the most that is taken.
+    `value` is an array or nested lists, (H, W) or (H, W, 1) grey or (H, W, 3) RGB, of whole numbers from 0 to 255;
+    floats such as 12.0 are whole. Grey and RGB are converted as those of a file.
 
     Raises:
         UnreadablePhoto: `too_large`, or `not_an_image`: another shape, or values that are no pixels.
@@ -181,17 +161,16 @@ def as_photo(value: Any, *, colour: str, max_megapixels: float) -> np.ndarray:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-        raise UnreadablePhoto("not_an_image", f"the shape is {_shown(pixels.shape)}; it must be {SHAPES}")
+        shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
+        raise UnreadablePhoto("not_an_image", f"the shape is {shape}; it must be {SHAPES}")
     height, width, channels = pixels.shape
     _refuse_too_large(height, width, max_megapixels)
     photo = np.ascontiguousarray(_whole_bytes(pixels))
-    if colour == "grey":
-        return photo if channels == 1 else _as_files_turn_grey(photo)
-    return photo if channels == 3 else np.repeat(photo, 3, axis=2)
-
-
-def _as_files_turn_grey(photo: np.ndarray) -> np.ndarray:
-    """Reading a PNG as grey rounds otherwise than `cvtColor`, and an array is to answer as its PNG does."""
+    if channels == (1 if colour == "grey" else 3):
+        return photo
+    if colour == "rgb":
+        return np.repeat(photo, 3, axis=2)
+    # Reading a PNG as grey rounds otherwise than `cvtColor`, and an array is to answer as its PNG does.
     file = cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 0])[1]
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))[..., None]
 
@@ -207,7 +186,3 @@ def _whole_bytes(pixels: np.ndarray) -> np.ndarray:
     if not np.array_equal(taken, pixels):
         raise UnreadablePhoto("not_an_image", "the pixels must be whole numbers from 0 to 255")
     return taken
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "that of a single value"

@@ -54,12 +54,7 @@ def open_model(folder: Path, threads: int = 1) -> Model:
 
 
 def open_graph(file: Path, spec: Spec, threads: int = 1) -> "InferenceSession":
-    """A session of a graph that takes the faces and gives the classes of a spec.
-
-    Args:
-        file: an ONNX file.
-        spec: what it must fit.
-        threads: for one batch of faces.
+    """A session of an ONNX file that takes the faces and gives the classes of a spec; `threads` share each batch.
 
     Raises:
         UnusableModel: the file is missing or damaged, or does not fit.
@@ -88,9 +83,8 @@ def open_session(file: Path, threads: int = 1) -> "InferenceSession":
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no other parent in common
-        raise UnusableModel(
-            f"{file} cannot be read by onnxruntime {onnxruntime.__version__} ({_reason(error)})"
-        ) from error
+        version = onnxruntime.__version__
+        raise UnusableModel(f"{file} cannot be read by onnxruntime {version} ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -102,11 +96,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_graph(session: "InferenceSession", spec: Spec, file: Path) -> None:
-    """Refuse a graph that does not take the faces or give the classes of a spec.
-
-    Raises:
-        UnusableModel: it does not; the file is named.
-    """
+    """Raise an UnusableModel, which names the file, unless a graph takes the faces and gives the classes of a spec."""
     wanted = ("tensor(uint8)", [spec.cut.size, spec.cut.size, spec.cut.channels])
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: node.shape[1:] for node in session.get_outputs()}

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 SPEC_FILE: Final = "spec.json"
 FORMAT: Final = 1  # of spec.json; another one is refused
@@ -27,15 +27,6 @@ class CutSpec:
     def channels(self) -> int:
         """1 for grey, 3 for RGB."""
         return 1 if self.colour == "grey" else 3
-
-
-CUT_KINDS: Final[dict[str, Any]] = {
-    "size": int,
-    "colour": str,
-    "margin": int | float,
-    "square": bool,
-    "apply_exif_rotation": bool,
-}
 
 
 @dataclass(frozen=True)
@@ -86,13 +77,13 @@ def cut_of(content: Any, name: str) -> CutSpec:
     """The cut in parsed JSON; `name` says where it comes from.
 
     Raises:
-        UnusableModel: a key is missing, unknown or of another kind: nothing is guessed, since a face that is cut in
-            another way than in training gets a wrong answer.
+        UnusableModel: a key is missing, unknown or of another kind; guessing would cut otherwise than in training.
     """
     found = sorted(content) if isinstance(content, dict) else content
-    if found != sorted(CUT_KINDS):
-        raise UnusableModel(f"{name}: cut must have {', '.join(CUT_KINDS)}, and has {found}")
-    for key, kind in CUT_KINDS.items():
-        if not isinstance(content[key], kind) or (isinstance(content[key], bool) and kind is not bool):
+    kinds = get_type_hints(CutSpec)
+    if found != sorted(kinds):
+        raise UnusableModel(f"{name}: cut must have {', '.join(kinds)}, and has {found}")
+    for key, kind in kinds.items():
+        if type(content[key]) not in ((int, float) if kind is float else (kind,)):  # a bool is no int here
             raise UnusableModel(f"{name}: cut.{key} is {content[key]!r}")
     return CutSpec(**content)
