@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mien.inference.address import load_model_of
-from mien.inference.classifier import CARD, LONGEST_CARD, read_card
+from mien.inference.classifier import LONGEST_CARD, read_card
+from mien.models.description import CARD
 from tests.inference.conftest import write_model
 
 

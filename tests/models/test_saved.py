@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mien.base.errors import UserError
-from mien.models.description import SPEC, ModelConfig
-from mien.models.weights import WEIGHTS, ModelSpec, load_model, predict_logits, save_model
+from mien.models.description import SPEC, WEIGHTS, ModelConfig, ModelSpec
+from mien.models.weights import load_model, predict_logits, save_model
 from mien.runtime.spec import CutSpec
 
 MODEL_SPEC = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), CutSpec(32, "grey", margin=0.1))

@@ -10,10 +10,10 @@ from mien.base.classes import PARTS
 from mien.evaluation.intervals import Interval
 from mien.evaluation.slices import Slice, Slices
 from mien.inference.address import load_model_of
+from mien.models.description import CARD
 from mien.models.networks import multiply_adds
 from mien.registry.card import CardFacts, card_facts, failures, write_card
 from mien.registry.gate import RegisterConfig
-from mien.registry.version import CARD
 from mien.tracking.store import connect
 from tests.registry.workspace import NAME, candidate_of, registered
 

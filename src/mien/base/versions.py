@@ -1,4 +1,4 @@
-"""Versions of the libraries that decide numbers, as versions.yaml lists them and as they are installed."""
+"""Versions of libraries: what `versions.yaml` pins, against what is installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

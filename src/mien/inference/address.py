@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
-from mien.models.description import read_lineage
+from mien.models.description import VERSION_FOLDER, read_lineage
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that need them, or a
 # room that does, import them.
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
-ARTIFACT: Final = Path("artifacts") / "model"  # mien's own files among those of a registered version
 
 
 class NoSuchModel(UserError):
@@ -78,7 +77,7 @@ class ModelAddress:
             raise UserError(
                 f"{self.path}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
             )
-        within = self.path / ARTIFACT
+        within = self.path / VERSION_FOLDER
         return ModelFiles(within if within.is_dir() else self.path, str(self.path))
 
     def version_now(self) -> int:
@@ -119,7 +118,7 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
     with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
         place = client.get_model_version_download_uri(version.name, version.version)
         folder = Path(download_artifacts(place, dst_path=scratch.name, tracking_uri=client.tracking_uri))
-    return ModelFiles(folder / ARTIFACT, version.name, int(version.version), version.run_id or None, scratch)
+    return ModelFiles(folder / VERSION_FOLDER, version.name, int(version.version), version.run_id or None, scratch)
 
 
 def load_model_of(text: str) -> LoadedModel:

@@ -12,7 +12,7 @@ import numpy as np
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
-from mien.models.description import LINEAGE, RERUN_TRAIN, read_spec
+from mien.models.description import CARD, LINEAGE, RERUN_TRAIN, read_spec
 from mien.runtime.session import BATCH, GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mien.models.networks import Network
 
 MOST_THREADS: Final = 8  # more only wait for one another in networks of this size
-CARD: Final = "card.md"
 LONGEST_CARD: Final = 200_000  # bytes; mien's own are some thousand
 EXPORT_AGAIN: Final = "`mien export` writes one that fits"
 

@@ -94,8 +94,11 @@ class ModelSpec:
         return build_model(config, self.cut, classes=len(self.classes))
 
 
+WEIGHTS: Final = "model.safetensors"
 SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
+CARD: Final = "card.md"  # of a registered version
+VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in a registered version
 PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
 DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
 RERUN_TRAIN: Final = "`dvc repro train` writes it again"

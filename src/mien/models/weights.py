@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
-from mien.models.description import RERUN_TRAIN, SPEC, ModelConfig, ModelSpec, read_spec
+from mien.models.description import RERUN_TRAIN, SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network
 from mien.models.timm_backbone import imagenet_weights
 
@@ -94,9 +94,6 @@ def _fill(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
             f"another shape, {len(left)} have no place (such as {wrong[0]}); timm's file for this model would fit."
         )
     backbone.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
-
-
-WEIGHTS: Final = "model.safetensors"
 
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:

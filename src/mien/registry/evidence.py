@@ -15,8 +15,9 @@ from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import bootstrap, paired_bootstrap, photo_clusters
+from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
-from mien.registry.version import MODEL_FOLDER, Candidate, read_training_faces
+from mien.registry.version import Candidate, read_training_faces
 from mien.runtime.session import GRAPH_FILE, Model, open_graph, open_model
 from mien.runtime.spec import CutSpec, UnusableModel
 from mien.sources.photos import Photos
@@ -155,7 +156,7 @@ def champion_answers(
         MlflowException: the server gives no answer, which is no ground for a decision.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        files = _fetch(client, candidate.name, version, Path(scratch)) / MODEL_FOLDER
+        files = _fetch(client, candidate.name, version, Path(scratch)) / VERSION_FOLDER
         try:
             model, learnt_from = open_model(files, evidence.threads), read_training_faces(files)
         except (UnusableModel, UserError) as error:

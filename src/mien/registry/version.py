@@ -22,7 +22,7 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record
-from mien.models.description import LINEAGE, SPEC, ModelSpec, read_lineage, read_spec
+from mien.models.description import CARD, LINEAGE, SPEC, VERSION_FOLDER, WEIGHTS, ModelSpec, read_lineage, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
@@ -37,10 +37,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
-MODEL: Final = "model"  # the artifact that mien reads
-MODEL_FOLDER: Final = Path("artifacts") / MODEL  # where it lies in a version's files
-CARD: Final = "card.md"
-WEIGHTS: Final = "model.safetensors"
+MODEL: Final = VERSION_FOLDER.name  # the artifact that mien reads
 TRAINING_FACES: Final = "training_faces.parquet"
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
@@ -97,7 +94,7 @@ def training_faces(split: Path) -> pd.DataFrame:
 
 
 def read_training_faces(folder: Path) -> pd.DataFrame:
-    """As `training_faces`, from the list in a version's `MODEL_FOLDER`.
+    """As `training_faces`, from the list in a version's `VERSION_FOLDER`.
 
     Raises:
         UserError: the list is missing or damaged.
