@@ -5,6 +5,7 @@ and the sentence in which a user's mistake ends. No stage depends on this file.
 """
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ REFUSED: Final = {
 
 def main(argv: list[str]) -> None:
     """Run one stage as a command."""
+    gc.set_threshold(50_000)  # imports make objects by the hundred thousand, and none of them is garbage
     stage, choices = (argv[0] if argv else ""), argv[1:]
     if stage not in STAGE_GROUPS:
         sys.exit(f"mien: {stage or 'nothing'!r} is no stage; the stages are {', '.join(STAGE_GROUPS)}.")

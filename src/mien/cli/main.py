@@ -4,6 +4,7 @@ The modules of this package import what is heavy (PyTorch, MLflow, pandas, OpenC
 `mien --help` answers at once.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -90,6 +91,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # warnings of libraries are meant for programmers
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    gc.set_threshold(50_000)  # imports make objects by the hundred thousand, and none of them is garbage
     app()
 
 
