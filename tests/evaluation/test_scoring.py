@@ -36,6 +36,8 @@ def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_se
     assert found.before["ece"] == pytest.approx(measure(labels, softmax(4 * logits))["ece"])
     assert found.whole.intervals.overall["ece"].value < found.before["ece"]
     assert (found.whole.faces, found.whole.photos) == (300, 150)
+    assert found.whole.majority == EXPRESSIONS[np.bincount(labels).argmax()]
+    assert found.whole.majority_share == np.bincount(labels).max() / 300
 
 
 def test_calibration_changes_no_prediction():

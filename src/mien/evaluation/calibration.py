@@ -9,15 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.measures import (
-    Floats,
-    Ints,
-    checked_labels,
-    checked_logits,
-    checked_probabilities,
-    classes_of,
-    confidence_bin,
-)
+from mien.evaluation.measures import Floats, Ints, checked_logits, face_sums
 from mien.runtime.session import softmax
 
 LIMITS: Final = (1e-3, 1e3)
@@ -50,9 +42,10 @@ class Reliability:
 
 def _nll(logits: Floats, labels: Ints, temperature: float) -> float:
     """Mean NLL in nats, from the logits: exact where a probability would be rounded to 0."""
+    from scipy.special import logsumexp
+
     scaled = logits / temperature
-    scaled = scaled - scaled.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean())
+    return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
 
 
 def _slope(inverse: float, logits: Floats, labels: Ints) -> float:
@@ -71,8 +64,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
     """
     from scipy.optimize import brentq
 
-    truth = checked_labels(labels, classes_of(logits))
-    given = checked_logits(logits, len(truth))
+    truth, given = checked_logits(labels, logits)
     given = given - given.mean(axis=1, keepdims=True)
     flattest, sharpest = (_slope(1 / t, given, truth) for t in reversed(LIMITS))
     note = ""
@@ -89,13 +81,8 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
 
 def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> Reliability:
     """Faces, mean confidence and accuracy in each equal-width bin of the predicted class's probability."""
-    truth = checked_labels(labels, classes_of(probabilities))
-    given = checked_probabilities(probabilities, len(truth))
-    confidence = given.max(axis=1)
-    where = confidence_bin(confidence, bins)
-    faces = np.bincount(where, minlength=bins)
-    right = np.bincount(where, weights=given.argmax(axis=1) == truth, minlength=bins)
-    total = np.bincount(where, weights=confidence, minlength=bins)
-    empty = np.where(faces > 0, faces, np.nan)
+    sums = face_sums(labels, probabilities, bins).sum(axis=0)
+    faces, confidence, right = sums[-3 * bins :].reshape(3, bins)
+    some = np.where(faces > 0, faces, np.nan)
     edges = np.linspace(0, 1, bins + 1)
-    return Reliability(edges[:-1], edges[1:], faces, total / empty, right / empty)
+    return Reliability(edges[:-1], edges[1:], faces.astype(np.int64), confidence / some, right / some)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.base.classes import class_names
-from mien.evaluation.measures import Floats, Ints, class_measures, face_sums, measures
+from mien.evaluation.measures import CLASS_MEASURES, MEASURES, Floats, Ints, face_sums, measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ class Interval:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The interval that `json` gave; None is NaN."""
-        return cls(*(NAN if content.get(key) is None else content[key] for key in ("value", "low", "high")))
+        return cls(**{key: NAN if content[key] is None else content[key] for key in ("value", "low", "high")})
 
     @property
     def known(self) -> bool:
@@ -52,17 +52,15 @@ class Interval:
         """Both ends, such as `0.758 to 0.874`, or `no interval`."""
         return f"{scale * self.low:{form}} to {scale * self.high:{form}}" if self.known else "no interval"
 
-    def text(self, form: str = ".3f") -> str:
+    def text(self, form: str = ".3f", scale: float = 1, unit: str = "") -> str:
         """`0.818 (0.758 to 0.874)`; without ends where there are none."""
         if not math.isfinite(self.value):
             return "unknown"
-        return f"{self.value:{form}}" + (f" ({self.ends(form)})" if self.known else "")
+        return f"{scale * self.value:{form}}{unit}" + (f" ({self.ends(form, scale)})" if self.known else "")
 
     def percent(self) -> str:
         """`81.8 % (75.8 to 87.4)`; without ends where there are none."""
-        if not math.isfinite(self.value):
-            return "unknown"
-        return f"{100 * self.value:.1f} %" + (f" ({self.ends('.1f', 100)})" if self.known else "")
+        return self.text(".1f", 100, " %")
 
     def points(self) -> str:
         """A difference in percentage points: `+1.2 points (-0.4 to +2.8)`."""
@@ -70,7 +68,7 @@ class Interval:
 
     def json(self) -> dict[str, float | None]:
         """Value and ends, rounded; None where there is none."""
-        return {"value": rounded(self.value), "low": rounded(self.low), "high": rounded(self.high)}
+        return {key: rounded(end) for key, end in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,9 @@ def bootstrap(
     """Intervals of every measure for probabilities (N, classes) of faces whose photo is `clusters` (N,).
 
     Raises:
-        ValueError: labels or probabilities are none, or a face lacks its cluster.
+        ValueError: as `face_sums`, or a face lacks its cluster.
     """
-    whole, drawn = _totals(face_sums(labels, probabilities, bins), clusters, n, seed)
-    found = _intervals(_Values.of(whole, bins), _Values.of(drawn, bins), level)
+    found = _intervals(_values(labels, probabilities, clusters, n, seed, bins), level)
     ece = found.overall["ece"]
     found.overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
     return found
@@ -121,10 +118,8 @@ def paired_bootstrap(
     hard for both cancels out. A one-sided test at level alpha reads one end of the interval at
     `level` = 1 - 2 * alpha. A single photo allows no interval: its ends are NaN.
     """
-    whole_a, drawn_a = _totals(face_sums(labels, a, bins), clusters, n, seed)
-    whole_b, drawn_b = _totals(face_sums(labels, b, bins), clusters, n, seed)
-    whole = _Values.of(whole_b, bins) - _Values.of(whole_a, bins)
-    return _intervals(whole, _Values.of(drawn_b, bins) - _Values.of(drawn_a, bins), level)
+    of_a, of_b = (_values(labels, given, clusters, n, seed, bins) for given in (a, b))
+    return _intervals({name: of_b[name] - of_a[name] for name in of_a}, level)
 
 
 def photo_clusters(index: "pd.DataFrame") -> Ints:
@@ -134,41 +129,38 @@ def photo_clusters(index: "pd.DataFrame") -> Ints:
     return pd.factorize(index["photo_digest"])[0].astype(np.int64)
 
 
-def cluster_sums(values: Floats, clusters: npt.NDArray[Any]) -> Floats:
-    """Rows of values (N, K) summed within each cluster, (clusters, K), in the clusters' sorted order."""
+def resampled_sums(values: Floats, clusters: npt.NDArray[Any], n: int, seed: int) -> Floats:
+    """Sums of rows of values (N, K): of all in the first row, below of n resamples of the clusters, (1 + n, K).
+
+    Each resample draws as many clusters as there are; a single one allows none, which leaves the first row alone. The
+    draws depend on the seed and on the number of clusters alone, so that two models measured on the same photos meet
+    the same resamples.
+    """
     if len(values) != len(clusters):
         raise ValueError(f"{len(values)} faces and {len(clusters)} clusters: every face needs its photo")
     order = np.argsort(clusters, kind="stable")
-    ordered = np.asarray(clusters)[order]
+    ordered = clusters[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    return np.asarray(np.add.reduceat(values[order], starts, axis=0))
-
-
-def resampled(sums: Floats, n: int, seed: int) -> Floats:
-    """Totals of n resamples of the clusters, (n, K): each draws as many clusters as there are.
-
-    The draws depend on the seed and on the number of clusters alone, so that two models measured on the
-    same photos meet the same resamples.
-    """
-    generator = np.random.default_rng(seed)
-    clusters = len(sums)
-    totals = np.empty((n, sums.shape[1]))
-    rows = max(1, _BLOCK // clusters)
-    for start in range(0, n, rows):
+    sums = np.add.reduceat(values[order], starts, axis=0)
+    totals = [sums.sum(axis=0, keepdims=True)]
+    generator, many = np.random.default_rng(seed), len(sums)
+    rows = max(1, _BLOCK // many)
+    for start in range(0, n if many > 1 else 0, rows):
         count = min(rows, n - start)
-        drawn = generator.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
-        weights = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)
-        totals[start : start + count] = weights.astype(np.float64) @ sums
-    return totals
+        drawn = generator.integers(0, many, (count, many)) + np.arange(count)[:, None] * many
+        weights = np.bincount(drawn.ravel(), minlength=count * many).reshape(count, many)
+        totals.append(weights.astype(np.float64) @ sums)
+    return np.concatenate(totals)
 
 
-def interval(value: float, samples: Floats, *, level: float = LEVEL, unbias: bool = False) -> Interval:
-    """The middle `level` of the samples around a value; samples without the measure (NaN) are left out.
+def interval(values: Floats, *, level: float = LEVEL, unbias: bool = False) -> Interval:
+    """The first value, and the middle `level` of the samples behind it; samples without the measure are left out.
 
     `unbias` first moves the samples by their mean distance from the value. The calibration error needs it:
     it is a sum of absolute values, which resampling inflates, so that its plain percentiles can lie
     altogether above the value.
     """
+    value, samples = float(values[0]), values[1:]
     finite = samples[np.isfinite(samples)]
     if not np.isfinite(value) or finite.size == 0:
         return Interval(value)
@@ -177,41 +169,17 @@ def interval(value: float, samples: Floats, *, level: float = LEVEL, unbias: boo
     return Interval(value, float(low), float(high))
 
 
-@dataclass(frozen=True)
-class _Values:
-    """Measures of R rows of sums: each overall measure (R,), each measure of the classes (R, classes)."""
-
-    overall: dict[str, Floats]
-    per_class: dict[str, Floats]
-
-    @classmethod
-    def of(cls, sums: Floats, bins: int) -> Self:
-        return cls(measures(sums, bins), class_measures(sums, bins))
-
-    def __sub__(self, other: Self) -> Self:
-        return type(self)(
-            {name: values - other.overall[name] for name, values in self.overall.items()},
-            {name: values - other.per_class[name] for name, values in self.per_class.items()},
-        )
+def _values(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, clusters: npt.NDArray[Any], n: int, seed: int, bins: int
+) -> dict[str, Floats]:
+    """Every measure of all faces, and behind it of n resamples."""
+    return measures(resampled_sums(face_sums(labels, probabilities, bins), clusters, n, seed), bins)
 
 
-def _totals(sums: Floats, clusters: npt.NDArray[Any], n: int, seed: int) -> tuple[Floats, Floats]:
-    """The sums over all faces, (1, K), and over n resamples of the clusters, (n, K); none of a single cluster."""
-    by_cluster = cluster_sums(sums, clusters)
-    return by_cluster.sum(axis=0, keepdims=True), resampled(by_cluster, n if len(by_cluster) > 1 else 0, seed)
-
-
-def _intervals(whole: _Values, drawn: _Values, level: float) -> Intervals:
-    overall = {
-        name: interval(float(values[0]), drawn.overall[name], level=level, unbias=name == "ece")
-        for name, values in whole.overall.items()
-    }
-    names = class_names(whole.per_class["recall"].shape[1])
+def _intervals(values: dict[str, Floats], level: float) -> Intervals:
+    overall = {name: interval(values[name], level=level, unbias=name == "ece") for name in MEASURES}
     per_class = {
-        expression: {
-            name: interval(float(values[0, k]), drawn.per_class[name][:, k], level=level)
-            for name, values in whole.per_class.items()
-        }
-        for k, expression in enumerate(names)
+        expression: {name: interval(values[name][:, k], level=level) for name in CLASS_MEASURES}
+        for k, expression in enumerate(class_names(values["recall"].shape[1]))
     }
     return Intervals(overall, per_class)

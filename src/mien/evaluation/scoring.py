@@ -24,7 +24,6 @@ from mien.evaluation.measures import (
     Floats,
     Ints,
     checked_logits,
-    majority,
     measure,
     top_confusions,
 )
@@ -143,9 +142,8 @@ def measure_logits(
     temperature: Temperature, test_logits: npt.ArrayLike, test: pd.DataFrame, config: EvaluateConfig
 ) -> Evaluation:
     """Measure test logits (N, classes) at a temperature; `test` is the index of the faces."""
-    logits = checked_logits(test_logits, len(test))
+    labels, logits = checked_logits(test["label"], test_logits)
     index = test.reset_index(drop=True)
-    labels = index["label"].to_numpy().astype(np.int64)
     uncalibrated, probabilities = softmax(logits), softmax(logits, temperature.value)
     before = measure(labels, uncalibrated, config.bins)
     clean = ~index["leaked"].to_numpy(dtype=bool)
@@ -187,5 +185,6 @@ def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) ->
     if index.empty:  # every test face leaked
         per_class = {name: dict.fromkeys(CLASS_MEASURES, Interval(NAN)) for name in names}
         return Part(0, 0, "", NAN, Intervals(dict.fromkeys(MEASURES, Interval(NAN)), per_class), support)
+    majority = max(names, key=lambda name: support[name])
     intervals = bootstrap(labels, probabilities, clusters, n=config.bootstrap, seed=config.seed, bins=config.bins)
-    return Part(len(index), int(clusters.max()) + 1, *majority(labels, len(names)), intervals, support)
+    return Part(len(index), int(clusters.max()) + 1, majority, support[majority] / len(index), intervals, support)

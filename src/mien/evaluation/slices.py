@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
-from mien.evaluation.intervals import Interval, cluster_sums, interval, photo_clusters, resampled
-from mien.evaluation.measures import Array, Floats, Ints
+from mien.evaluation.intervals import Interval, interval, photo_clusters, resampled_sums
+from mien.evaluation.measures import Array, Ints
 
 TOO_FEW: Final = 20
 THIRDS: Final = ("low", "middle", "high")
@@ -52,11 +52,13 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 10
     clusters = photo_clusters(index)
     hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
     members = np.column_stack(list(chosen.values())).astype(np.float64)
+    sums = resampled_sums(np.column_stack([members, members * hit[:, None]]), clusters, n, seed)
+    faces, hits = np.split(sums, 2, axis=1)
+    shares = hits / np.where(faces > 0, faces, np.nan)
     slices = []
-    for (group, name), accuracy in zip(chosen, _accuracies(members, hit, clusters, n, seed), strict=True):
-        rows = chosen[group, name]
-        faces, photos = int(rows.sum()), len(np.unique(clusters[rows]))
-        slices.append(Slice(group, name, faces, photos, accuracy if faces >= TOO_FEW else Interval(accuracy.value)))
+    for k, ((group, name), rows) in enumerate(chosen.items()):
+        many, photos = int(rows.sum()), len(np.unique(clusters[rows]))
+        slices.append(Slice(group, name, many, photos, interval(shares[:, k] if many >= TOO_FEW else shares[:1, k])))
     return Slices(tuple(slices), skipped)
 
 
@@ -107,12 +109,3 @@ def thirds(values: npt.ArrayLike, names: tuple[str, ...], unit: str) -> tuple[In
             span = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f}–{high:.0f}"
             titles.append(f"{name}, {span}{unit}")
     return part, titles
-
-
-def _accuracies(members: Floats, hit: Floats, clusters: Ints, n: int, seed: int) -> list[Interval]:
-    """Accuracy on each column of members (N, S), all on the same resamples of photos."""
-    sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), clusters)
-    faces, hits = np.split(resampled(sums, n if len(sums) > 1 else 0, seed), 2, axis=1)
-    samples = hits / np.where(faces > 0, faces, np.nan)
-    values = (members * hit[:, None]).sum(axis=0) / members.sum(axis=0)
-    return [interval(float(value), samples[:, k]) for k, value in enumerate(values)]
