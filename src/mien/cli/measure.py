@@ -173,7 +173,7 @@ def labels(
     the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
     validation are judged: the test set stays closed. A run that was killed continues where it was.
     """
-    from mien.evaluation.label_noise import LabelNoise, find_label_noise
+    from mien.evaluation.label_noise import find_label_noise
     from mien.reporting.study_reports import LABELS_PAGE, LABELS_TABLE, write_label_noise
 
     root = find_root()
@@ -193,10 +193,8 @@ def labels(
         "epochs": recipe.train.epochs,
     }
 
-    def write(found: LabelNoise) -> None:
+    with find_label_noise(root, recipe, folds, report_fold) as found:
         write_label_noise(found, about, folder)
-
-    found = find_label_noise(root, recipe, folds, report_fold, write)
     suspects, faces = len(found.suspects), len(found.ranked)
     typer.echo(f"{suspects:,} of {faces:,} labels are suspected ({suspects / faces:.1%})")
     typer.echo(f"  the networks answer {found.accuracy:.1%} of the faces, which they had not seen, as labelled")

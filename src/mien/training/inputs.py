@@ -69,10 +69,7 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
         UserError: an out is missing or damaged, or the parts belong to other faces.
     """
     base = root or Path.cwd()
-    faces = open_faces(base / FACES)
-    split = read_record(base / SPLIT / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
-    if split["data_digest"] != faces.digest:
-        raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
+    faces, split = open_split(base)
     return Inputs(
         data=data,
         choices=choices,
@@ -85,9 +82,27 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
     )
 
 
+def open_split(root: Path) -> tuple[PackedFaces, dict[str, Any]]:
+    """The outs of crop, and the record of their split.
+
+    Raises:
+        UserError: an out is missing or damaged, or they do not belong together.
+    """
+    faces = open_faces(root / FACES)
+    split = read_record(root / SPLIT / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
+    if split["data_digest"] != faces.digest:
+        raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
+    return faces, split
+
+
 def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
     file = base / SPLIT / f"{name}.parquet"
     part = read_out(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
+    return labelled_faces(part, faces)
+
+
+def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
+    """Faces of a split, with `row`, `label` and `votes`, as a training takes them."""
     labels = part["label"].to_numpy()
     votes = soft_labels(part["votes"].tolist(), labels, len(faces.classes))
     return LabelledFaces(faces.pixels, part["row"].to_numpy(), labels, votes)
