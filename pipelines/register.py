@@ -31,7 +31,7 @@ def run(config: Config, listener: Listener) -> None:
     """
     root, data = Path.cwd(), config.data
     use_store(root)
-    candidate = Candidate(Path("build/train"), Path("build/evaluate/temperature.json"), Path("build/split"), data)
+    candidate = Candidate(Path("build/train"), Path("build/evaluate"), Path("build/split"), data)
     evidence = Evidence(
         Path("reports/predictions.csv"),
         packed=Path("build/crop"),

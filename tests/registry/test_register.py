@@ -27,19 +27,20 @@ def test_a_rerun_changes_nothing_and_reports_the_same(
     assert len(promotion.history(NAME)) == 1
 
 
-def test_an_idle_rerun_does_not_import_torch(checkout: Path, weak: Path, rules: RegisterConfig) -> None:
-    registered(weak, rules)
+def test_registering_does_not_import_torch(checkout: Path, weak: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
+        "from mien.registry.evidence import Evidence\n"
         "from mien.registry.gate import RegisterConfig\n"
         "from mien.registry.registration import register\n"
         "from mien.registry.version import Candidate\n"
         "from mien.sources.source import DataConfig\n"
         "root = Path(sys.argv[1])\n"
-        "files = root / 'build/train', root / 'build/evaluate/temperature.json', root / 'build/split'\n"
-        "candidate = Candidate(*files, DataConfig('tiny', 'folder', 'data/tiny', 'bars', True))\n"
-        "print(register(candidate, None, RegisterConfig(bootstrap=300), decides=True)['outcome'])\n"
+        "folders = root / 'build/train', root / 'build/evaluate', root / 'build/split'\n"
+        "candidate = Candidate(*folders, DataConfig('tiny', 'folder', 'data/tiny', 'bars', True))\n"
+        "evidence = Evidence(root / 'reports/predictions.csv', root / 'build/crop', root, None)\n"
+        "print(register(candidate, evidence, RegisterConfig(bootstrap=300), decides=True)['outcome'])\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(weak)], capture_output=True, text=True, check=True)

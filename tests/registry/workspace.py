@@ -111,9 +111,11 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
         "split_digest": split,
         "precision": "32",
         "parameters": 1,
+        "multiply_adds": 12_345,
     }
     (root / "build/train/lineage.json").write_text(json.dumps(lineage))
     (root / "build/train/history.csv").write_text("epoch,val_loss\n0,1.5\n1,1.25\n")
+    tables.write_numbers(evaluation, root / "build/evaluate")
     (root / "build/evaluate/temperature.json").write_text(json.dumps(tables.temperature(evaluation)))
     (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, lineage)))
     evaluation.predictions.table.to_csv(root / "reports/predictions.csv", index=False)
@@ -130,7 +132,7 @@ def copied(workspace: Path, root: Path) -> Path:
 def candidate_of(root: Path) -> Candidate:
     """What `register` takes from a workspace."""
     data = DataConfig("tiny", "folder", "data/tiny", title="bars", drawn=True)
-    return Candidate(root / "build/train", root / "build/evaluate/temperature.json", root / "build/split", data)
+    return Candidate(root / "build/train", root / "build/evaluate", root / "build/split", data)
 
 
 def evidence_of(root: Path) -> Evidence:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mien.evaluation.intervals import rounded
 from mien.registry import gate, history
-from mien.registry.card import card_facts, write_card
+from mien.registry.card import write_card
 from mien.registry.evidence import (
     Evidence,
     NoComparison,
@@ -83,7 +83,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
     run = obtain_run(client, training_identity(candidate.lineage))
     description = history.model_text(candidate.name, candidate.lineage)
     return register_version(
-        client, candidate, run, description, card=lambda: write_card(card_facts(candidate, evidence.predictions))
+        client, candidate, run, description, card=lambda: write_card(candidate, evidence.predictions)
     )
 
 

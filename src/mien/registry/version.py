@@ -22,6 +22,7 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record
+from mien.evaluation.tables import REMEDY
 from mien.models.description import CARD, LINEAGE, SPEC, VERSION_FOLDER, WEIGHTS, ModelSpec, read_lineage, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.decode import LIMITS
@@ -49,7 +50,7 @@ class Candidate:
     """A trained and evaluated model that may become a version."""
 
     model: Path  # the folder that train wrote: graph, weights, description, lineage
-    temperature_file: Path
+    evaluated: Path  # the folder that evaluate wrote: temperature, numbers
     split: Path  # train.parquet, val.parquet, test.parquet
     data: DataConfig  # the data set
 
@@ -67,7 +68,7 @@ class Candidate:
     @cached_property
     def spec(self) -> Spec:
         """Classes, cut and temperature."""
-        record = read_record(self.temperature_file, {"temperature": float}, "`dvc repro evaluate` writes it again")
+        record = read_record(self.evaluated / "temperature.json", {"temperature": float}, REMEDY)
         return self.network.serving(float(record["temperature"]))
 
     @property

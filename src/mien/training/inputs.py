@@ -13,7 +13,7 @@ from mien.base.records import read_out, read_record
 from mien.base.state import code_digest, digest
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
-from mien.models.networks import trainable_parameters
+from mien.models.networks import multiply_adds, trainable_parameters
 from mien.training.dataset import LabelledFaces
 from mien.training.hardware import choose_hardware
 from mien.training.loss import soft_labels
@@ -131,7 +131,7 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
         best: what tune handed on.
         tuned: the inputs with its values.
     """
-    made_on = choose_hardware(tuned.recipe.train).made_on
+    made_on, network = choose_hardware(tuned.recipe.train).made_on, tuned.spec.build()
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == made_on else digest(best["digest"], made_on),
@@ -144,6 +144,7 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
         "data_digest": inputs.data_digest,
         "split_digest": inputs.split_digest,
         **made_on,
-        "parameters": trainable_parameters(tuned.spec.build()),
+        "parameters": trainable_parameters(network),
+        "multiply_adds": multiply_adds(network, tuned.spec.cut),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
     }
