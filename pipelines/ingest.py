@@ -14,9 +14,10 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.sources.source import get_source
+    from mien.sources.table import count_labels
 
     ingested = get_source(config.data).ingest(Path(config.data.path))
-    counts = ingested.class_counts()
+    counts = count_labels(ingested.faces["label"], ingested.classes)
     report: dict[str, Any] = {
         "data": config.data.name,
         "faces": len(ingested.faces),

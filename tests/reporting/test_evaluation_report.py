@@ -14,7 +14,7 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.measures import MEASURES
 from mien.evaluation.scoring import EvaluateConfig, Evaluation
-from mien.reporting.evaluation_report import Background, class_counts, quarantine_counts, verdict, write_report
+from mien.reporting.evaluation_report import Background, quarantine_counts, verdict, write_report
 from mien.reporting.pages import between, number, percent
 from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 
@@ -70,8 +70,7 @@ def render(tmp_path: Path) -> Callable[..., str]:
         evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE,
         title: str = "Faces", drawn: bool = False, **lineage: Any,
     ) -> str:  # fmt: skip
-        labels = pd.Series(evaluation.predictions.labels)
-        parts = {name: class_counts(labels) for name in ("train", "val", "test")}
+        parts = dict.fromkeys(("train", "val", "test"), evaluation.whole.support)
         background = Background(title, drawn, {**LINEAGE, **lineage}, parts, quarantine)
         write_report(evaluation, background, pixels, tmp_path / "report.html", tmp_path)
         return (tmp_path / "report.html").read_text(encoding="utf-8")

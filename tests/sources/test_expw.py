@@ -56,7 +56,7 @@ def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
         ROW,
         "a.jpg 0 11 20 60 70 55.5 3",
         "gone.jpg 0 1 2 30 40 50 5",
-        "b.jpg 0 1 2 30 40 50 9",
+        "b.jpg 0 1 2 30 40 50 7",
         "b.jpg 1 1 30 2 40 50 1",
         "b.jpg 2 1 2 2 40 50 1",
     ]
@@ -76,6 +76,8 @@ def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
     by_line = problems.set_index("where")
     assert by_line.loc["label.lst:5", ["face_id", "image", "label"]].tolist() == ["gone.jpg:0", "gone.jpg", "surprise"]
     assert "line 1" in by_line.loc["label.lst:3", "detail"]
+    assert by_line.loc["label.lst:6", ["label", "detail"]].tolist() == ["", "label '7' is not one of 0 to 6"]
+    assert [BadRow("x", "y", {"label": i}).problem("z")["label"] for i in (6, 7, 8)] == ["neutral", "contempt", ""]
 
 
 def test_byte_order_mark_line_ends_and_blank_lines_are_tolerated(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_csv_that_breaks_off_loses_its_last_row_with_a_reason(tmp_path: Path) 
         ("emotion,pixels", "which does not name usage once"),
         ("label,pixels,Usage", "'label,pixels,Usage', which does not name emotion once"),
         ("emotion,emotion,pixels,Usage", "does not name emotion once"),
-        ("", "is empty; its first line must name the columns"),
+        ("", "does not name emotion, pixels, usage once; it must name the columns emotion, pixels, usage"),
     ],
 )
 def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> Non
         file = write_votes(folder, list(ALL))
         file.write_text(file.read_text().replace(",10,", ",x,", 1))
         read(folder, ferplus="majority")
-    with pytest.raises(UserError, match=r"the first line does not name nf once"):
+    with pytest.raises(UserError, match=r"which does not name nf once"):
         write_votes(folder, list(ALL), header=HEADER.removesuffix(",NF"))
         read(folder, ferplus="majority")
     with pytest.raises(UserError, match=r"line 3: 3 fields where 12 are expected"):

@@ -21,6 +21,7 @@ from mien.crop.selection import CropConfig, problem_rows, select_faces
 from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.sources.photos import PhotoMissing, Photos
+from mien.sources.table import count_labels
 
 QUARANTINE: Final = "quarantine.csv"
 UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read
@@ -212,10 +213,8 @@ def short_digest(data: bytes) -> str:
 
 
 def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int) -> CropCounts:
-    labels = index["label"].value_counts()
-    kept = {name: int(labels.get(i, 0)) for i, name in enumerate(classes)}
     dropped: dict[str, dict[str, int]] = {}
     for reason, rows in quarantine.groupby("reason", sort=True):
         counts = rows["label"].replace("", UNKNOWN).value_counts()
         dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
-    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped)
+    return CropCounts(index["image"].nunique(), len(index), count_labels(index["label"], classes), dropped, clamped)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mien.base.classes import N_EXPRESSIONS, class_names
+from mien.base.classes import PARTS
 from mien.base.records import read_out
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
@@ -18,6 +18,7 @@ from mien.reporting.figures import draw_evaluation, errors_figure
 from mien.reporting.images import data_uri, face_png
 from mien.reporting.pages import page, percent, picture
 from mien.reporting.style import DARK
+from mien.sources.table import count_labels
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Background:
     title: str
     drawn: bool
     lineage: dict[str, Any]
-    parts: dict[str, pd.Series]
+    parts: dict[str, dict[str, int]]
     quarantine: pd.DataFrame
     other: OtherData | None = None
 
@@ -60,18 +61,17 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
     Raises:
         UserError: a file is missing or damaged.
     """
-    parts = {
-        name: read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it again")["label"]
-        for name in ("train", "val", "test")
-    }
     classes = open_faces(build / "crop").classes
+    parts = {}
+    for name in PARTS:
+        part = read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it again")
+        parts[name] = count_labels(part["label"], classes)
     quarantine = read_out(
         build / "crop/quarantine.csv",
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
         "`dvc repro crop` writes it again",
     )
-    counts = {name: class_counts(labels, len(classes)) for name, labels in parts.items()}
-    return Background(title, drawn, read_lineage(build / "train"), counts, quarantine)
+    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine)
 
 
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
@@ -123,11 +123,6 @@ def verdict(evaluation: Evaluation) -> str:
     if accuracy.high < whole.majority_share:
         return f"{guess}: the model is worse than that."
     return f"{guess}, which lies inside the interval: the model is not shown to be better than that."
-
-
-def class_counts(labels: pd.Series, classes: int = N_EXPRESSIONS) -> pd.Series:
-    """How many of the labels (N,) are each expression, by its name, in the order of the classes."""
-    return pd.Series(np.bincount(labels, minlength=classes), index=class_names(classes))
 
 
 def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
 def _background(cross: CrossEvaluation) -> Background:
     model = cross.model
     other = OtherData(model.name, model.title, model.drawn, cross.faces.part, cross.digest, sentences(cross))
-    parts = {"measured": pd.Series(cross.evaluation.whole.support)}
+    parts = {"measured": cross.evaluation.whole.support}
     title = cross.data.title or cross.data.name
     return Background(title, cross.data.drawn, model.lineage, parts, cross.faces.quarantine, other)
 

@@ -17,7 +17,7 @@ from mien.base.state import locked
 from mien.sources.photos import leaves_folder
 
 if TYPE_CHECKING:
-    from py7zr import FileInfo, SevenZipFile
+    from py7zr import SevenZipFile
 
 SIGNATURE: Final = b"7z\xbc\xaf\x27\x1c"
 HEADER_BYTES: Final = 32
@@ -62,22 +62,13 @@ def _check_sizes(files: list[Path], expected: int) -> None:
     sizes = [file.stat().st_size for file in files]
     if sum(sizes) == expected:
         return
-    *others, last = files
-    volume = max(sizes)
-    for file, size in zip(others, sizes, strict=False):
-        if size != volume:
-            raise UserError(
-                f"{file} has {size:,} bytes where a volume of this archive has {volume:,}; download it again."
-            )
-    if sizes[-1] == volume and sum(sizes) < expected:
-        raise UserError(
-            f"{last} has {volume:,} bytes where the header announces an archive of {expected:,}: it is cut short, or "
-            f"the volumes from {last.stem}.{len(files) + 1:03d} on are missing; download what is missing."
-        )
-    raise UserError(
-        f"{last} has {sizes[-1]:,} bytes where {expected - volume * len(others):,} are expected (the archive has "
-        f"{expected:,} bytes in all); download it again."
-    )
+    volume, last = max(sizes), expected - max(sizes) * (len(files) - 1)
+    for file, size, right in zip(files, sizes, [volume] * (len(files) - 1) + [last], strict=True):
+        if size != right:
+            why = "it is damaged"
+            if volume == size < right:
+                why = f"it is cut short, or the volumes from {file.stem}.{len(files) + 1:03d} on are missing"
+            raise UserError(f"{file} has {size:,} bytes where the archive needs {right:,}: {why}; download it again.")
 
 
 def list_files(volumes: Volumes) -> dict[str, int]:
@@ -90,21 +81,20 @@ def list_files(volumes: Volumes) -> dict[str, int]:
     files: dict[str, int] = {}
     with _opened(volumes) as archive:
         for member in archive.list():
-            if wrong := _unsafe(member):
+            wrong = ""
+            if leaves_folder(member.filename):
+                wrong = "would be written outside its folder"
+            elif member.is_symlink:
+                wrong = "is a link"
+            elif not (member.is_file or member.is_directory):
+                wrong = "is neither a file nor a folder"
+            elif member.filename in files:
+                wrong = "appears twice"
+            if wrong:
                 raise UserError(f"{volumes.base.name}: member {member.filename!r} {wrong}; the archive is refused.")
-            if member.filename in files:
-                raise UserError(f"{volumes.base.name}: member {member.filename!r} appears twice; pack it again.")
-            if not member.is_directory:
+            if member.is_file:
                 files[member.filename] = member.uncompressed
     return files
-
-
-def _unsafe(member: "FileInfo") -> str:
-    if leaves_folder(member.filename):
-        return "would be written outside its folder"
-    if member.is_symlink:
-        return "is a link"
-    return "" if member.is_file or member.is_directory else "is neither a file nor a folder"
 
 
 def unpack(volumes: Volumes, unpack_to: Path) -> Path:

@@ -23,7 +23,6 @@ from mien.sources.table import BadRow, Ingested, faces_table, no_usable, problem
 LABELS: Final = "label.lst"
 PHOTOS: Final = "origin"
 FIELDS: Final = ("image_name", "face_id_in_image", "top", "left", "right", "bottom", "confidence", "label")
-COLUMNS: Final = ("face_id", "image", "top", "left", "right", "bottom", "confidence", "label")
 MAX_PIXEL: Final = 1_000_000  # no photo is that large; keeps boxes far inside int32
 
 
@@ -51,7 +50,7 @@ class ExpW:
             raise UserError(f"{labels} is empty; it needs a row for each face.")
         if not faces:
             raise no_usable(f"{labels} has no usable row", problems)
-        columns: dict[str, list[object]] = {name: [face[name] for face in faces] for name in COLUMNS}
+        columns = {name: [face[name] for face in faces] for name in faces[0]}
         named = {row["image"] for row in (*faces, *problems)}
         return Ingested(faces_table(columns), problems_table(problems), len(present - named))
 

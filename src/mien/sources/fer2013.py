@@ -17,7 +17,7 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.sources.archive import unpack_once
 from mien.sources.fer2013_csv import SIDE, VALUES, Row, find_csv, read_csv, row_name
-from mien.sources.ferplus import Labelled, label_by_votes
+from mien.sources.ferplus import label_by_votes
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import Source
 from mien.sources.table import Ingested, faces_table, no_usable, problems_table
@@ -69,29 +69,40 @@ class Fer2013:
         if not rows and not problems:
             raise UserError(f"{file} holds a header and no row; it needs a row for each face.")
         classes = WITH_CONTEMPT if self.contempt else EXPRESSIONS
-        faces = [Labelled(row, row.label, None) for row in rows]
         if self.ferplus:
-            faces, left_out = label_by_votes(file, rows, len(rows) + len(problems), self.ferplus, classes)
+            rows, left_out = label_by_votes(file, rows, len(rows) + len(problems), self.ferplus, classes)
             problems += left_out
-        if not faces:
+        if not rows:
             raise no_usable(f"{file} has no usable row", problems)
-        names: list[object] = [row_name(face.row.number) for face in faces]
+        names: list[object] = [row_name(row.number) for row in rows]
         columns: dict[str, list[object]] = {
             "face_id": names,
             "image": names,
-            "label": [face.label for face in faces],
-            "votes": [face.votes for face in faces],
-            "source_split": [face.row.part for face in faces],
+            "label": [row.label for row in rows],
+            "votes": [row.votes for row in rows],
+            "source_split": [row.part for row in rows],
         }
         return Ingested(faces_table(columns), problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> "RowPhotos":
         """The faces as photos, their pixels stored below `unpack_to` as one array (83 MB for the whole set).
 
+        The array's folder is named after the digest of the csv's bytes.
+
         Raises:
             UserError: as `ingest`.
         """
-        return RowPhotos(unpack_pixels(find_csv(folder), unpack_to))
+        file = find_csv(folder)
+
+        def write(partial: Path) -> None:
+            rows = [row for row in read_csv(file) if isinstance(row, Row)]
+            pixels = np.frombuffer(b"".join(row.pixels for row in rows), np.uint8)
+            np.save(partial / PIXELS, pixels.reshape(-1, VALUES))
+            np.save(partial / NUMBERS, np.array([row.number for row in rows], np.int64))
+
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        return RowPhotos(unpack_once(unpack_to / f"fer2013-{digest[:16]}", write))
 
 
 SOURCE: Final[type[Source]] = Fer2013
@@ -99,7 +110,7 @@ SOURCE: Final[type[Source]] = Fer2013
 
 @dataclass(frozen=True)
 class RowPhotos:
-    """The faces of a csv by their rows' names, from the folder that `unpack_pixels` wrote."""
+    """The faces of a csv by their rows' names, from the folder that `Fer2013.photos` wrote."""
 
     folder: Path
 
@@ -110,23 +121,6 @@ class RowPhotos:
             raise PhotoMissing(f"{image} is no usable row of the csv")
         face: bytes = pixels[places[image]].tobytes()
         return PGM_HEADER + face
-
-
-def unpack_pixels(file: Path, unpack_to: Path) -> Path:
-    """The folder below `unpack_to` with the pixels of the csv's usable rows, read unless it is there already.
-
-    The folder's name is a digest of the file's bytes.
-    """
-
-    def write(folder: Path) -> None:
-        rows = [row for row in read_csv(file) if isinstance(row, Row)]
-        pixels = np.frombuffer(b"".join(row.pixels for row in rows), np.uint8)
-        np.save(folder / PIXELS, pixels.reshape(-1, VALUES))
-        np.save(folder / NUMBERS, np.array([row.number for row in rows], np.int64))
-
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return unpack_once(unpack_to / f"fer2013-{digest[:16]}", write)
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
@@ -23,7 +23,6 @@ from mien.sources.table import BadRow
 
 SIDE: Final = 48  # pixels; a face is SIDE x SIDE
 VALUES: Final = SIDE * SIDE
-BRIGHTEST: Final = 255
 PIXEL: Final = re.compile("0*([0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
 
 # Kaggle's name for the set's second edition, whose header is "emotion, Usage, pixels".
@@ -47,6 +46,7 @@ class Row(NamedTuple):
     label: int
     part: str
     pixels: bytes
+    votes: list[float] | None = None  # FER+'s share of each class, where labels are soft
 
 
 def find_csv(folder: Path) -> Path:
@@ -72,8 +72,9 @@ def read_csv(file: Path) -> Iterator[Row | dict[str, str]]:
     Raises:
         UserError: the file is empty, damaged, or no csv of FER2013 (its header lacks a column).
     """
-    with open_csv(file) as content:
-        columns = _read_header(content.readline(LONGEST), file)
+    with _open_csv(file) as content:
+        header = content.readline(LONGEST).removeprefix(BOM).decode("utf-8", "replace")
+        columns = read_header(header.split(","), COLUMNS, file)
         number, line = 0, 1
         while text := content.readline(LONGEST + 1):
             line += 1
@@ -95,12 +96,8 @@ def row_name(number: int) -> str:
 
 
 @contextmanager
-def open_csv(file: Path) -> Iterator[IO[bytes]]:
-    """The csv's bytes, unpacked while they are read.
-
-    Raises:
-        UserError: the file is damaged or breaks off, or the archive holds no fer2013.csv; also while it is read.
-    """
+def _open_csv(file: Path) -> Iterator[IO[bytes]]:
+    """The csv's bytes, unpacked while they are read; damage becomes a UserError then as well."""
     openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
     try:
         if file.name == ARCHIVE:
@@ -126,16 +123,18 @@ def _member(archive: tarfile.TarFile, file: Path) -> IO[bytes]:
     raise UserError(f"{file} holds no {NAMES[0]}; the distributed archive has it as fer2013/{NAMES[0]}.")
 
 
-def _read_header(line: bytes, file: Path) -> list[str]:
-    """The columns' names in the file's order, in small letters."""
-    text = line.removeprefix(BOM).decode("utf-8", "replace").strip()
-    if not text:
-        raise UserError(f"{file} is empty; its first line must name the columns: emotion,pixels,Usage.")
-    columns = [name.strip(" \"'").casefold() for name in text.split(",")]
-    if lacking := [name for name in COLUMNS if columns.count(name) != 1]:
+def read_header(names: list[str], needed: Sequence[str], file: Path) -> list[str]:
+    """The columns' names in the file's order, in small letters.
+
+    Raises:
+        UserError: one of the columns that are needed is not there, or is there twice.
+    """
+    columns = [name.strip(" \"'\r\n").casefold() for name in names]
+    if lacking := [name for name in needed if columns.count(name) != 1]:
+        found = ",".join(names).strip()[:60]
         raise UserError(
-            f"{file}: the first line is {text[:60]!r}, which does not name {', '.join(lacking)} once; "
-            "FER2013's columns are emotion, pixels and Usage."
+            f"{file}: the first line is {found!r}, which does not name {', '.join(lacking)} once; it must name "
+            f"the columns {', '.join(needed)}."
         )
     return columns
 
@@ -154,26 +153,18 @@ def _parse_row(text: bytes, number: int, line: int, columns: list[str]) -> Row:
     row["label"] = LABELS[emotion]
     if usage not in USAGES:
         raise BadRow("unknown_usage", f"Usage {usage[:20]!r} is none of {', '.join(USAGES)}", row)
-    try:
-        return Row(number, line, LABELS[emotion], USAGES[usage], parse_pixels(pixels))
-    except BadRow as bad:
-        bad.row = row
-        raise
+    return Row(number, line, LABELS[emotion], USAGES[usage], _parse_pixels(pixels, row))
 
 
-def parse_pixels(text: str) -> bytes:
-    """The 2,304 pixels of a face, from whole numbers from 0 to 255 that are separated by blanks.
-
-    Raises:
-        BadRow: `wrong_pixel_count` or `bad_pixel`.
-    """
+def _parse_pixels(text: str, row: dict[str, Any]) -> bytes:
+    """The 2,304 pixels of a face, from whole numbers from 0 to 255 that are separated by blanks."""
     try:
         pixels = np.loadtxt([text], np.uint8, comments=None, ndmin=1) if text else np.empty(0, np.uint8)
     except ValueError:
         position, wrong = next((i, v) for i, v in enumerate([*text.split(), ""], start=1) if not PIXEL.fullmatch(v))
-        detail = f"pixel {position} is {wrong[:20]!r}, no whole number from 0 to {BRIGHTEST}"
-        raise BadRow("bad_pixel", detail) from None
+        detail = f"pixel {position} is {wrong[:20]!r}, no whole number from 0 to 255"
+        raise BadRow("bad_pixel", detail, row) from None
     if len(pixels) != VALUES:
         count = f"{len(pixels):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed"
-        raise BadRow("wrong_pixel_count", count)
+        raise BadRow("wrong_pixel_count", count, row)
     return pixels.tobytes()

@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.fer2013_csv import USAGES, Row, row_name
+from mien.sources.fer2013_csv import USAGES, Row, read_header, row_name
 from mien.sources.table import BadRow
 
 FILE: Final = "fer2013new.csv"
 WORDS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 EMOTIONS: Final = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")  # as mien calls them
-NO_EMOTION: Final = ("unknown", "NF")
+NO_EMOTION: Final = {"unknown": "voted_unknown", "NF": "voted_no_face"}  # with the reason to leave the face out
 COLUMNS: Final = ("usage", *WORDS, *(name.casefold() for name in NO_EMOTION))
 
 SOFT_MODES: Final = ("cross_entropy", "multi_target")
@@ -36,18 +36,10 @@ class VoteRow(NamedTuple):
     votes: tuple[int, ...]
 
 
-class Labelled(NamedTuple):
-    """A row of FER2013 with its class and, for a soft label, the share of votes of each class."""
-
-    row: Row
-    label: int
-    votes: list[float] | None
-
-
 def label_by_votes(
     csv_file: Path, rows: list[Row], total: int, mode: str, classes: tuple[str, ...]
-) -> tuple[list[Labelled], list[dict[str, str]]]:
-    """The rows that FER+ keeps, labelled by its votes, and a problem for each row that it leaves out.
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """The rows that FER+ keeps, with its labels, and a problem for each row that it leaves out.
 
     Args:
         csv_file: FER2013's csv, with `fer2013new.csv` beside it.
@@ -64,7 +56,7 @@ def label_by_votes(
         raise UserError(
             f"{FILE} has {len(voted):,} rows and {csv_file.name} {total:,}; joined row by row, they must have as many."
         )
-    labelled: list[Labelled] = []
+    labelled: list[Row] = []
     problems: list[dict[str, str]] = []
     for row in rows:
         line, part, votes = voted[row.number]
@@ -79,7 +71,7 @@ def label_by_votes(
             bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
             problems.append(bad.problem(f"{FILE}:{line}"))
         else:
-            labelled.append(Labelled(row, label, shares if mode in SOFT_MODES else None))
+            labelled.append(row._replace(label=label, votes=shares if mode in SOFT_MODES else None))
     return labelled, problems
 
 
@@ -94,9 +86,7 @@ def read_votes(folder: Path) -> list[VoteRow]:
         raise UserError(f"{file} is missing; FER+ has it at github.com/microsoft/FERPlus, for beside FER2013's csv.")
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as content:
         reader = csv.reader(content)
-        header = [name.strip().casefold() for name in next(reader, [])]
-        if lacking := [name for name in COLUMNS if header.count(name) != 1]:
-            raise UserError(f"{file}: the first line does not name {', '.join(lacking)} once; is it FER+'s file?")
+        header = read_header(next(reader, []), COLUMNS, file)
         places = [header.index(name) for name in COLUMNS]
         return [_parse_row(fields, places, f"{file}, line {reader.line_num}", reader.line_num) for fields in reader]
 
@@ -115,12 +105,20 @@ def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> V
 def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:
     """A face's class among `classes` (with or without contempt), and the share of votes of each class.
 
-    `multi_target` makes the shares equal. Of classes with equally many votes the first in FER+'s own order wins.
+    `votes` are ten counts: eight emotions, unknown, NF. What counts as a face's label depends on the mode:
+
+    - `majority`: the emotion with more than half of the votes.
+    - `cross_entropy` (and the paper's `probability`, which draws from the same shares): the most voted emotions until
+      they hold three quarters, at most three.
+    - `multi_target`: every emotion with 30 % of the votes, in equal shares.
+
+    A single vote never counts. Of classes with equally many votes the first in FER+'s own order wins.
 
     Raises:
-        BadRow: FER+ leaves the face out in this mode, or it shows contempt and `classes` lacks that.
+        BadRow: FER+ leaves the face out (`no_agreement`, `voted_unknown`, `voted_no_face`), or it shows contempt and
+            `classes` lacks that.
     """
-    agreed = agreed_votes(votes, mode)
+    agreed = _agreed_votes(votes, mode)
     most = max(agreed)
     winner = EMOTIONS[agreed.index(most)]
     if winner not in classes:
@@ -130,20 +128,8 @@ def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) 
     return WITH_CONTEMPT.index(winner), [share / sum(shares) for share in shares]
 
 
-def agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
-    """The votes for the eight emotions that count as a face's label, in FER+'s order of columns; others are 0.
-
-    `majority`: the emotion with more than half of the votes. `cross_entropy` (and the paper's `probability`, which
-    draws from the same shares): the most voted emotions until they hold three quarters, at most three.
-    `multi_target`: every emotion with 30 % of the votes. A single vote never counts.
-
-    Args:
-        votes: ten counts: eight emotions, unknown, NF.
-        mode: majority, cross_entropy or multi_target.
-
-    Raises:
-        BadRow: FER+ leaves the face out: `no_agreement`, `voted_unknown` or `voted_no_face`.
-    """
+def _agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
+    """The votes for the eight emotions that count as a face's label, in FER+'s order of columns; others are 0."""
     counted = [count if count > 1 else 0 for count in votes]
     if mode == "majority":
         winner = counted.index(max(counted))
@@ -156,8 +142,8 @@ def agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
         raise BadRow("no_agreement", f"the votes {' '.join(map(str, votes))} do not agree ({mode})")
     first = taken.index(max(taken))
     if first >= len(EMOTIONS):
-        reason = ("voted_unknown", "voted_no_face")[first - len(EMOTIONS)]
-        raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {NO_EMOTION[first - len(EMOTIONS)]!r}")
+        name, reason = list(NO_EMOTION.items())[first - len(EMOTIONS)]
+        raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {name!r}")
     return taken[: len(EMOTIONS)]
 
 

@@ -8,7 +8,6 @@ AffectNet and others spell them (folder_layout.py); `class_names` says what othe
 
 import hashlib
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,23 +34,6 @@ from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 # Reasons that concern a photo, not some other file.
 OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file, or a folder that is set aside as a whole; `reason` is "" for a photo that can be used."""
-
-    name: str  # its path from the data set's folder
-    size: int = 0  # bytes of a photo
-    reason: str = ""
-    detail: str = ""
-
-    def problem(self, expression: str = "") -> dict[str, str]:
-        """The file as one of `Ingested.problems`."""
-        name = self.name.encode(errors="backslashreplace").decode()
-        face = name if self.reason in OF_PHOTOS else ""
-        row = {"where": name, "face_id": face, "image": face, "label": expression}
-        return {**row, "reason": self.reason, "detail": self.detail}
 
 
 @dataclass(frozen=True)
@@ -87,29 +69,36 @@ class Folder:
             UserError: the folders are not as `expects` says, or hold no photo.
         """
         layout = find_layout(existing_folder(folder), self.class_names)
-        found = [(where, file) for where in layout.classes for file in _files_of_class(where.path, folder)]
-        photos = [(where, file) for where, file in found if not file.reason]
-        problems = [file.problem(where.expression) for where, file in found if file.reason]
-        for path in layout.strays:
-            problems.append(_set_aside(path, folder, "no_class", "the photo lies in no class folder"))
-        for path in layout.left_out:
-            detail = f"class_names leaves {path.name}/ out"
-            files = (file for file in sorted(path.rglob("*")) if not file.is_dir())
-            problems += [_set_aside(file, folder, "left_out", detail) for file in files]
+        photos: list[tuple[str, ClassFolder]] = []
+        problems: list[dict[str, str]] = []
+        for where in layout.classes:
+            for path in _files_of_class(where.path):
+                name = path.relative_to(folder).as_posix()
+                if wrong := _why_unusable(path, name, folder):
+                    problems.append(_problem(name, *wrong, where.expression))
+                else:
+                    photos.append((name, where))
+        unused = [(path, "no_class", "the photo lies in no class folder") for path in layout.strays]
+        for left_out in layout.left_out:
+            files = (path for path in sorted(left_out.rglob("*")) if not path.is_dir())
+            unused += [(path, "left_out", f"class_names leaves {left_out.name}/ out") for path in files]
+        for path, reason, detail in unused:
+            name = path.relative_to(folder).as_posix()
+            problems.append(_problem(name, *(_why_unusable(path, name, folder) or (reason, detail))))
         if self.conflicting_labels == "quarantine":
             conflicts = _conflicts(photos, folder)
-            photos = [photo for i, photo in enumerate(photos) if i not in conflicts]
+            photos = [photo for photo in photos if photo[0] not in conflicts]
             problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
         known = {where.expression for where in layout.classes}
-        names: list[object] = [file.name for _, file in photos]
+        names: list[object] = [name for name, _ in photos]
         faces = faces_table(
             {
                 "face_id": names,
                 "image": names,
-                "label": [WITH_CONTEMPT.index(where.expression) for where, _ in photos],
-                "source_split": [where.part for where, _ in photos],
+                "label": [WITH_CONTEMPT.index(where.expression) for _, where in photos],
+                "source_split": [where.part for _, where in photos],
             }
         )
         classes = EXPRESSIONS if known <= set(EXPRESSIONS) else WITH_CONTEMPT
@@ -123,14 +112,14 @@ class Folder:
 SOURCE: Final[type[Source]] = Folder
 
 
-def _files_of_class(folder: Path, root: Path) -> Iterator[Found]:
-    """Everything in a class folder, to its depths, in the order of the names."""
+def _files_of_class(folder: Path) -> Iterator[Path]:
+    """The files in a class folder, to its depths, in the order of the names; a folder where it is hidden or empty."""
     paths = sorted(folder.iterdir())
     if not paths:
-        yield Found(folder.relative_to(root).as_posix(), 0, "empty_folder", "the folder is empty")
+        yield folder
     for path in paths:
         if not path.is_dir() or is_hidden(path):
-            yield _look_at(path, root)
+            yield path
             continue
         refuse_link(path)
         if part_spelt(path.name) or expression_spelt(path.name):
@@ -138,59 +127,58 @@ def _files_of_class(folder: Path, root: Path) -> Iterator[Found]:
                 f"{path} has the name of {'a part' if part_spelt(path.name) else 'an expression'} and lies in the "
                 f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
             )
-        yield from _files_of_class(path, root)
+        yield from _files_of_class(path)
 
 
-def _look_at(path: Path, root: Path) -> Found:
-    """One file, or one hidden folder."""
-    name = path.relative_to(root).as_posix()
-
+def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
+    """Why a file, or a folder as a whole, cannot be used as a photo: reason and sentence; None where it can."""
     if NOT_UTF8.search(name) or leaves_folder(name):
-        return Found(name, 0, "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it")
-    status = path.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        if not path.resolve().is_relative_to(root.resolve()):
-            return Found(name, 0, "link_outside", "a link that leads out of the data set; put the photo itself there")
-        if not path.exists():
-            return Found(name, 0, "missing_photo", "a link that leads nowhere")
-        status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
+        return "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it"
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return "link_outside", "a link that leads out of the data set; put the photo itself there"
+    if not path.exists():
+        return "missing_photo", "a link that leads nowhere"
+    if path.is_dir() and not is_hidden(path):
+        return "empty_folder", "the folder is empty"
+    if path.is_dir():
         n = sum(not inner.is_dir() for inner in path.rglob("*"))
-        return Found(name, 0, "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}")
-    if not stat.S_ISREG(status.st_mode):
-        return Found(name, 0, "not_a_photo", "no plain file")
+        return "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}"
+    if not path.is_file():
+        return "not_a_photo", "no plain file"
     if is_hidden(path):
-        return Found(name, 0, "not_a_photo", "a hidden file")
+        return "not_a_photo", "a hidden file"
     if not is_photo_name(path):
-        return Found(name, 0, "not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}")
-    return Found(name, status.st_size)
+        return "not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}"
+    return None
 
 
-def _set_aside(path: Path, root: Path, reason: str, detail: str) -> dict[str, str]:
-    """A file as a problem: what is wrong with the file itself, else this reason."""
-    found = _look_at(path, root)
-    return (found if found.reason else Found(found.name, 0, reason, detail)).problem()
+def _problem(name: str, reason: str, detail: str, expression: str = "") -> dict[str, str]:
+    """A file as one of `Ingested.problems`."""
+    where = name.encode(errors="backslashreplace").decode()
+    face = where if reason in OF_PHOTOS else ""
+    row = {"where": where, "face_id": face, "image": face, "label": expression}
+    return {**row, "reason": reason, "detail": detail}
 
 
-def _conflicts(photos: list[tuple[ClassFolder, Found]], root: Path) -> dict[int, dict[str, str]]:
-    """By position the photos whose bytes occur in several classes, as problems.
+def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, dict[str, str]]:
+    """By name the photos whose bytes occur in several classes, as problems.
 
     Only files whose size occurs in several classes are read.
     """
+    expressions = {name: where.expression for name, where in photos}
+    sizes = {name: (root / name).stat().st_size for name in expressions}
     classes_of: dict[int, set[str]] = defaultdict(set)
-    for where, file in photos:
-        classes_of[file.size].add(where.expression)
-    copies: dict[bytes, list[int]] = defaultdict(list)
-    for i, (_, file) in enumerate(photos):
-        if len(classes_of[file.size]) > 1:
+    for name, expression in expressions.items():
+        classes_of[sizes[name]].add(expression)
+    copies: dict[bytes, list[str]] = defaultdict(list)
+    for name, size in sizes.items():
+        if len(classes_of[size]) > 1:
             with suppress(PermissionError):  # crop reports this photo
-                copies[hashlib.sha256((root / file.name).read_bytes()).digest()].append(i)
-    problems: dict[int, dict[str, str]] = {}
+                copies[hashlib.sha256((root / name).read_bytes()).digest()].append(name)
+    conflicts = {}
     for same in copies.values():
-        if len({photos[i][0].expression for i in same}) > 1:
-            for i in same:
-                others = ", ".join(photos[j][1].name for j in same if j != i)
-                detail = f"the same photo as {others}, under another class"
-                conflict = Found(photos[i][1].name, 0, "conflicting_labels", detail)
-                problems[i] = conflict.problem(photos[i][0].expression)
-    return dict(sorted(problems.items()))
+        if len({expressions[name] for name in same}) > 1:
+            for name in same:
+                detail = f"the same photo as {', '.join(o for o in same if o != name)}, under another class"
+                conflicts[name] = _problem(name, "conflicting_labels", detail, expressions[name])
+    return {name: conflicts[name] for name in expressions if name in conflicts}

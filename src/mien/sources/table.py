@@ -1,11 +1,12 @@
 """The faces table, one row per face: what every source makes of its raw data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
-from mien.base.classes import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
 
@@ -37,15 +38,9 @@ class BadRow(Exception):
 
     def problem(self, where: str) -> dict[str, str]:
         """The row as one of `Ingested.problems`; `where` names file and line."""
-        label = self.row.get("label")
-        return {
-            "where": where,
-            "face_id": str(self.row.get("face_id", "")),
-            "image": str(self.row.get("image", "")),
-            "label": "" if label is None else EXPRESSIONS[label],
-            "reason": self.reason,
-            "detail": self.detail,
-        }
+        label = dict(enumerate(WITH_CONTEMPT)).get(self.row.get("label", -1), "")
+        row = {"where": where, "face_id": self.row.get("face_id", ""), "image": self.row.get("image", "")}
+        return {**row, "label": label, "reason": self.reason, "detail": self.detail}
 
 
 @dataclass(frozen=True)
@@ -68,10 +63,11 @@ class Ingested:
         if not self.faces["label"].between(0, len(self.classes) - 1).all():
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 
-    def class_counts(self) -> dict[str, int]:
-        """The number of faces of each class, in the order of the classes."""
-        counts = self.faces["label"].value_counts()
-        return {name: int(counts.get(i, 0)) for i, name in enumerate(self.classes)}
+
+def count_labels(labels: pd.Series, classes: Sequence[str]) -> dict[str, int]:
+    """How many of the labels, positions in `classes`, are each class; in the order of the classes."""
+    counts = labels.value_counts()
+    return {name: int(counts.get(i, 0)) for i, name in enumerate(classes)}
 
 
 def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.classes import PARTS
+from mien.sources.table import count_labels
 from mien.split.near_copies import Groups
 
 
@@ -98,12 +99,11 @@ def naive_leaks(table: pd.DataFrame, groups: Groups, shares: Sequence[float], se
 
 
 def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    counts = rows["label"].value_counts()
     return {
         "faces": len(rows),
         "photos": int(rows["image"].nunique()),
         "groups": int(rows["group"].nunique()),
-        "classes": {name: int(counts.get(i, 0)) for i, name in enumerate(classes)},
+        "classes": count_labels(rows["label"], classes),
     }
 
 

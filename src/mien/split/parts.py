@@ -17,6 +17,7 @@ from mien.base.classes import PARTS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
+from mien.sources.table import count_labels
 from mien.split.audit import audit_split, identical_pixels
 from mien.split.near_copies import group_faces
 
@@ -246,13 +247,13 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.nda
 
 def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """How many faces were left out, by reason, by class, and how many repeats disagreed with the face that stays."""
-    reasons, labels = left_out["reason"].value_counts(), left_out["label"].value_counts()
+    reasons = left_out["reason"].value_counts()
     stays = index.drop(left_out.index).drop_duplicates("face_digest").set_index("face_digest")["label"]
     repeats = left_out.index[left_out["reason"] == REPEAT]
     others = index.loc[repeats, "face_digest"].map(stays) != index.loc[repeats, "label"]
     return {
         "left_out": len(left_out),
         "reasons": {reason: int(reasons.get(reason, 0)) for reason in (CONSTANT, COPY, REPEAT)},
-        "classes": {name: int(labels.get(i, 0)) for i, name in enumerate(classes)},
+        "classes": count_labels(left_out["label"], classes),
         "repeats_labelled_otherwise": int(others.sum()),
     }
