@@ -138,7 +138,7 @@ def test_the_order_is_top_left_right_bottom() -> None:
         ("a b.jpg 0 1 2 30 40 50 0", "malformed_row", "9 fields where 8"),
         ("a.jpg x 1 2 30 40 50 0", "malformed_row", "face_id_in_image 'x'"),
         ("a.jpg 0 1.5 2 30 40 50 0", "malformed_row", "top '1.5'"),
-        ("a.jpg 0 1 2 99999999999 40 50 0", "malformed_row", "right 99999999999"),
+        ("a.jpg 0 1 2 99999999999 40 50 0", "malformed_row", "right '99999999999'"),
         ("a.jpg 0 1 2 30 40 high 0", "malformed_row", "confidence 'high'"),
         ("a.jpg 0 1 2 30 40 nan 0", "malformed_row", "finite"),
         ("../a.jpg 0 1 2 30 40 50 0", "malformed_row", "leads out"),

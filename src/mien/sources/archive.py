@@ -6,7 +6,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -135,17 +135,24 @@ def unpack_once(folder: Path, write: Callable[[Path], None]) -> Path:
 @contextmanager
 def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZipFile]":
     """The archive; whatever py7zr raises on a damaged one becomes one sentence."""
+    import multivolumefile
     import py7zr  # only data sets in archives wait for it
     from py7zr.exceptions import ArchiveError, CrcError, PasswordRequired
 
     name = f"{volumes.base.name} in {volumes.base.parent}"
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder) / volumes.base.name
+        # multivolumefile takes all that is named BASE.*, so it is shown links to the volumes alone
+        for number, volume in enumerate(volumes.files, start=1):
+            base.with_name(f"{base.name}.{number:06d}").symlink_to(volume.resolve())
         try:
-            file = stack.enter_context(_as_one_file(volumes))
-            archive = stack.enter_context(py7zr.SevenZipFile(file, max_extract_size=max_bytes))
-            if archive.needs_password():
-                raise PasswordRequired
-            yield archive
+            with (
+                multivolumefile.open(base, "rb") as file,
+                py7zr.SevenZipFile(cast(BinaryIO, file), max_extract_size=max_bytes) as archive,
+            ):
+                if archive.needs_password():
+                    raise PasswordRequired
+                yield archive
         except PasswordRequired as error:
             raise UserError(f"{name} is encrypted; unpack it yourself into {volumes.base.stem}/.") from error
         except CrcError as error:
@@ -153,18 +160,6 @@ def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZi
             raise UserError(f"{name}: {damage}; download it again.") from error
         except (ArchiveError, lzma.LZMAError, EOFError, struct.error) as error:
             raise UserError(f"{name} is damaged ({error or type(error).__name__}); download it again.") from error
-
-
-@contextmanager
-def _as_one_file(volumes: Volumes) -> Iterator[BinaryIO]:
-    """The volumes as one file; multivolumefile takes all that is named `BASE.*`, so it is shown links to these."""
-    import multivolumefile
-
-    with tempfile.TemporaryDirectory() as folder:
-        for number, file in enumerate(volumes.files, start=1):
-            (Path(folder) / f"{volumes.base.name}.{number:06d}").symlink_to(file.resolve())
-        with multivolumefile.open(Path(folder) / volumes.base.name, "rb") as whole:
-            yield cast(BinaryIO, whole)
 
 
 def below(name: str, folder: str) -> str:

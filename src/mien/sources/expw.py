@@ -9,6 +9,8 @@ Both are looked for in the data set's folder and in its `label/` and `image/`, a
 """
 
 import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -23,7 +25,7 @@ from mien.sources.table import BadRow, Ingested, faces_table, no_usable, problem
 LABELS: Final = "label.lst"
 PHOTOS: Final = "origin"
 FIELDS: Final = ("image_name", "face_id_in_image", "top", "left", "right", "bottom", "confidence", "label")
-MAX_PIXEL: Final = 1_000_000  # no photo is that large; keeps boxes far inside int32
+PIXEL: Final = re.compile(r"[+-]?\d{1,6}")  # no photo is larger; keeps boxes far inside int32
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,12 @@ def parse_row(line: str) -> dict[str, Any]:
         raise BadRow("malformed_row", f"image name {image!r} leads out of the photo folder", row)
     if not number.isdecimal():
         raise BadRow("malformed_row", f"face_id_in_image {number!r} is not a whole number", row)
-    if not (label.isdecimal() and int(label) < N_EXPRESSIONS):
-        raise BadRow("unknown_label", f"label {label!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
+    if not re.fullmatch(rf"0*[0-{N_EXPRESSIONS - 1}]", label):
+        raise BadRow("unknown_label", f"label {label[:20]!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
     row["label"] = int(label)
-    try:
+    with suppress(ValueError):
         row["confidence"] = float(confidence)
-    except ValueError as error:
-        raise BadRow("malformed_row", f"confidence {confidence!r} is not a number", row) from error
-    if not math.isfinite(row["confidence"]):
+    if not math.isfinite(row.get("confidence", math.nan)):
         raise BadRow("malformed_row", f"confidence {confidence!r} is not a finite number", row)
     return row | _parse_box(edges, row)
 
@@ -149,12 +149,9 @@ def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
     """The box; its photo's size is not known yet, so a box outside the photo is found when the photo is cut."""
     box: dict[str, int] = {}
     for name, text in zip(("top", "left", "right", "bottom"), edges, strict=True):
-        try:
-            box[name] = int(text)
-        except ValueError as error:
-            raise BadRow("malformed_row", f"{name} {text!r} is not a whole number of pixels", row) from error
-        if abs(box[name]) > MAX_PIXEL:
-            raise BadRow("malformed_row", f"{name} {text} is no pixel of a photo", row)
+        if not PIXEL.fullmatch(text):
+            raise BadRow("malformed_row", f"{name} {text[:20]!r} is not a whole number of pixels below a million", row)
+        box[name] = int(text)
     for low, high in (("left", "right"), ("top", "bottom")):
         if box[high] < box[low]:
             raise BadRow("swapped_box", f"{high} {box[high]} is less than {low} {box[low]}", row)
