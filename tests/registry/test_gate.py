@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from mien.evaluation.intervals import Interval
-from mien.registry.gate import CHALLENGER, PROMOTED, REFUSED, RegisterConfig, Scores, decide, refuse
+from mien.registry.gate import CHALLENGER, PROMOTED, RegisterConfig, Scores, decide
 
 GOOD = Scores(
     n=200,
@@ -24,7 +24,7 @@ RULES = RegisterConfig()
 
 
 def test_first_champion_beats_the_majority_and_is_calibrated() -> None:
-    assert decide(GOOD, None, None, RULES).outcome == PROMOTED
+    assert decide(GOOD, None, RULES).outcome == PROMOTED
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,16 @@ def test_first_champion_beats_the_majority_and_is_calibrated() -> None:
     ],
 )
 def test_first_champion_is_not_taken_on_trust(scores: Scores, words: str) -> None:
-    decision = decide(scores, None, None, RULES)
+    decision = decide(scores, None, RULES)
     assert decision.outcome == CHALLENGER
     assert words in " ".join(decision.reasons)
 
 
 def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> None:
-    decision = decide(GOOD, GOOD, BETTER, RULES)
+    decision = decide(GOOD, BETTER, RULES)
     assert decision.outcome == PROMOTED
     assert "+5.0 points (+1.0 to +9.0)" in " ".join(decision.reasons)
     assert "200 faces of 150 photos" in " ".join(decision.reasons)
-    assert decision.numbers["difference"]["accuracy"] == {"value": 0.05, "low": 0.01, "high": 0.09}
 
 
 @pytest.mark.parametrize(
@@ -60,26 +59,19 @@ def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> Non
     ],
 )
 def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval, words: str) -> None:
-    decision = decide(GOOD, GOOD, {**BETTER, measure: interval}, RULES)
+    decision = decide(GOOD, {**BETTER, measure: interval}, RULES)
     assert decision.outcome == CHALLENGER
     assert words in " ".join(decision.reasons)
 
 
 def test_calibration_may_be_worse_within_noise() -> None:
     within = {**BETTER, "ece": Interval(0.02, -0.001, 0.05)}
-    assert decide(GOOD, GOOD, within, RULES).outcome == PROMOTED
+    assert decide(GOOD, within, RULES).outcome == PROMOTED
 
 
 def test_manual_approval_leaves_the_last_word_to_a_person() -> None:
-    decision = decide(GOOD, GOOD, BETTER, RegisterConfig(approve="manual"))
+    decision = decide(GOOD, BETTER, RegisterConfig(approve="manual"))
     assert decision.outcome == CHALLENGER
     assert "approve is manual" in decision.reasons[-1]
-    lost = decide(GOOD, GOOD, {**BETTER, "accuracy": Interval(-0.1, -0.2, 0.0)}, RegisterConfig(approve="manual"))
+    lost = decide(GOOD, {**BETTER, "accuracy": Interval(-0.1, -0.2, 0.0)}, RegisterConfig(approve="manual"))
     assert "approve is manual" not in " ".join(lost.reasons)
-
-
-def test_a_refusal_says_why_and_what_to_do() -> None:
-    decision = refuse("The champion learnt from 3 faces of this test set.", GOOD, RULES)
-    assert decision.outcome == REFUSED
-    assert "3 faces" in decision.reasons[0]
-    assert "mien promote" in decision.reasons[1]

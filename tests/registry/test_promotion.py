@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry.history import append_event, champions, new_event, rolled_back
+from mien.registry.events import append_event, champions, new_event, rolled_back
 from mien.tracking.store import URI, connect
 
 NAME = "mien-tiny"
@@ -191,9 +191,9 @@ def test_champions_and_who_was_rolled_back() -> None:
         return {"action": action, "version": version, "from_version": before}
 
     events = [event("promoted", 1, None), event("promoted", 2, 1), event("challenger", 3, 2)]
-    assert champions(events) == [1, 2]
+    assert champions(events) == [None, 1, 2]
     events.append(event("rolled back", 1, 2))
-    assert champions(events) == [1]
+    assert champions(events) == [None, 1]
     assert rolled_back(events, 2)
     assert not rolled_back(events, 1)
     events.append(event("promoted", 2, 1))

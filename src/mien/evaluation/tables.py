@@ -77,7 +77,7 @@ def confusion(evaluation: Evaluation) -> pd.DataFrame:
 def write_numbers(evaluation: Evaluation, folder: Path) -> None:
     """Write `evaluation.json`: all that the report shows but the predictions."""
     content = {key: value for key, value in vars(evaluation).items() if key != "predictions"}
-    write_json(_plain(content), folder / NUMBERS)
+    write_json(plain(content), folder / NUMBERS)
 
 
 def write_json(content: Any, file: Path) -> None:
@@ -85,19 +85,19 @@ def write_json(content: Any, file: Path) -> None:
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses, arrays and NaN as JSON can hold them, numbers rounded."""
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and NaN as JSON can hold them, numbers rounded to six digits."""
     if isinstance(value, Interval):
         return value.json()
     if isinstance(value, float | np.floating):
         return rounded(float(value))
     if isinstance(value, np.ndarray):
-        return [_plain(one) for one in value.tolist()]
+        return [plain(one) for one in value.tolist()]
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    return _plain(vars(value)) if hasattr(value, "__dict__") else value
+        return [plain(one) for one in value]
+    return plain(vars(value)) if hasattr(value, "__dict__") else value
 
 
 def read_evaluation(folder: Path, predictions: Path) -> Evaluation:

@@ -15,6 +15,8 @@ from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import bootstrap, paired_bootstrap, photo_clusters
+from mien.evaluation.scoring import Predictions
+from mien.evaluation.tables import read_predictions
 from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
 from mien.registry.version import Candidate, read_training_faces
@@ -63,19 +65,15 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
         UserError: the two do not belong together, or every test face has a copy in training.
     """
     faces = read_out(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it again")
-    kinds = {"face_id": str, "image": str, "group": str}
-    answers = read_out(predictions, lambda file: pd.read_csv(file, dtype=kinds), "`dvc repro evaluate` writes it again")
-    if set(faces["face_id"].astype(str)) != set(answers["face_id"]) or len(faces) != len(answers):
+    answers = read_predictions(predictions).table.set_index("face_id")
+    if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
         raise UserError(
             f"{predictions} and {split / 'test.parquet'} name other faces; `dvc repro evaluate` makes them agree."
         )
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
     if faces.empty:
         raise UserError("every test face has a copy in training, so no model can be compared: choose another split.")
-    ordered = answers.set_index("face_id").reindex(faces["face_id"].astype(str))
-    columns = [column for column in ordered.columns if column.startswith("p_")]
-    rounded = ordered[columns].to_numpy(dtype=np.float64)
-    return TestSet(faces, rounded / rounded.sum(axis=1, keepdims=True))
+    return TestSet(faces, Predictions(answers.reindex(faces["face_id"].astype(str))).probabilities)
 
 
 def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) -> Scores:

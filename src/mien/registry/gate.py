@@ -1,7 +1,7 @@
 """Promotion gate: the rules by which a candidate becomes champion. Pure: numbers in, a decision with reasons out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -56,9 +56,7 @@ class Decision:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def decide(
-    candidate: Scores, champion: Scores | None, difference: Mapping[str, "Interval"] | None, settings: RegisterConfig
-) -> Decision:
+def decide(candidate: Scores, difference: Mapping[str, "Interval"] | None, settings: RegisterConfig) -> Decision:
     """Promote the candidate or leave it challenger.
 
     Without a champion it must beat the share of the largest class and be calibrated. Against one, the lower
@@ -67,11 +65,10 @@ def decide(
 
     Args:
         candidate: its scores.
-        champion: the champion's on the same faces, or None.
-        difference: candidate minus champion from `paired_bootstrap`, at level 1 - 2 alpha; None without one.
+        difference: candidate minus champion from `paired_bootstrap`, at level 1 - 2 alpha; None without a champion.
         settings: alpha, max_ece and approve.
     """
-    if champion is None or difference is None:
+    if difference is None:
         passed, reasons = _first(candidate, settings)
     else:
         passed, reasons = _against(candidate, difference, settings)
@@ -81,13 +78,7 @@ def decide(
             "The gate would promote it, and approve is manual: a person decides, "
             "with `mien promote` or in the MLflow UI."
         )
-    return Decision(PROMOTED if passed else CHALLENGER, reasons, _numbers(candidate, champion, difference, settings))
-
-
-def refuse(reason: str, candidate: Scores, settings: RegisterConfig) -> Decision:
-    """A comparison that would not be honest: the candidate waits for a person."""
-    reasons = [reason, "`mien promote` lets a person decide."]
-    return Decision(REFUSED, reasons, _numbers(candidate, None, None, settings))
+    return Decision(PROMOTED if passed else CHALLENGER, reasons)
 
 
 def _first(candidate: Scores, settings: RegisterConfig) -> tuple[bool, list[str]]:
@@ -120,14 +111,3 @@ def _against(
 
 def _level(settings: RegisterConfig) -> str:
     return f"{100 * (1 - settings.alpha):g} %"
-
-
-def _numbers(
-    candidate: Scores, champion: Scores | None, difference: Mapping[str, "Interval"] | None, settings: RegisterConfig
-) -> dict[str, Any]:
-    return {
-        "level": 1 - 2 * settings.alpha,
-        "candidate": asdict(candidate),
-        "champion": asdict(champion) if champion else None,
-        "difference": {name: asdict(value) for name, value in difference.items()} if difference else None,
-    }

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
-from mien.registry.history import (
+from mien.registry.events import (
     BY_HAND,
     PENDING,
-    PROMOTED,
     ROLLED_BACK,
     Event,
     append_event,
@@ -17,9 +16,9 @@ from mien.registry.history import (
     events_of,
     new_event,
     read_model,
-    reigning,
     tag_runs,
 )
+from mien.registry.gate import PROMOTED
 from mien.tracking.store import connect, store_errors, store_lock
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     if pending := model.tags.get(PENDING):
         _carry_out(client, name, json.loads(pending))
         model = read_model(client, name)
-    known, actual = reigning(events_of(model)), alias_of(model, CHAMPION)
+    known, actual = champions(events_of(model))[-1], alias_of(model, CHAMPION)
     if known != actual:
         reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
         event = new_event(BY_HAND, actual, known, by="unknown", reasons=reasons)

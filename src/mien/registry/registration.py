@@ -7,15 +7,15 @@ steps costs nothing: the next run finds what is done and goes on.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.evaluation.intervals import rounded
-from mien.registry import gate, history
+from mien.evaluation.tables import plain
+from mien.registry import events, gate
 from mien.registry.card import write_card
+from mien.registry.events import DECISION, DONE, events_of, read_model
 from mien.registry.evidence import (
     Evidence,
     NoComparison,
@@ -26,7 +26,6 @@ from mien.registry.evidence import (
     score,
 )
 from mien.registry.gate import RegisterConfig
-from mien.registry.history import DECISION, DONE, events_of, read_model
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version
 from mien.tracking.notes import REGISTERED, set_note
@@ -81,7 +80,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
     """The candidate as a new version, under the run of its training."""
     refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
     run = obtain_run(client, training_identity(candidate.lineage))
-    description = history.model_text(candidate.name, candidate.lineage)
+    description = events.model_text(candidate.name, candidate.lineage)
     return register_version(
         client, candidate, run, description, card=lambda: write_card(candidate, evidence.predictions)
     )
@@ -95,11 +94,11 @@ def _decide(
     champion = alias_of(model, CHAMPION)
     decision = _compare(client, candidate, version, champion, evidence, settings)
     outcome, reasons = decision.outcome, list(decision.reasons)
-    if outcome == gate.PROMOTED and history.rolled_back(events_of(model), version):
+    if outcome == gate.PROMOTED and events.rolled_back(events_of(model), version):
         outcome = gate.CHALLENGER
         reasons.append("A person rolled this version back, so the gate leaves it: `mien promote` can bring it back.")
     split_digest = str(candidate.lineage["split_digest"])
-    before = history.decisions_on(client, candidate.name, split_digest)
+    before = events.decisions_on(client, candidate.name, split_digest)
     decided = outcome in (gate.PROMOTED, gate.CHALLENGER)
     if decided and before:
         reasons.append(
@@ -124,8 +123,14 @@ def _compare(
 ) -> gate.Decision:
     test = read_test_set(candidate.split, evidence.predictions)
     scores = score(test, test.probabilities, settings)
+    numbers = {
+        "level": 1 - 2 * settings.alpha,
+        "candidate": asdict(scores),
+        "champion": None,
+        "difference": None,
+    }
     if champion is None:
-        return gate.decide(scores, None, None, settings)
+        return dataclasses.replace(gate.decide(scores, None, settings), numbers=numbers)
     if champion == version:
         return gate.Decision(gate.UNCHANGED, [f"Version {version} is champion already."])
     if client.get_model_version(candidate.name, str(champion)).tags.get(IDENTITY) == candidate.identity:
@@ -134,11 +139,14 @@ def _compare(
     try:
         answers = champion_answers(client, candidate, champion, test, evidence)
     except NoComparison as error:
-        return gate.refuse(str(error), scores, settings)
+        return gate.Decision(gate.REFUSED, [str(error), "`mien promote` lets a person decide."], numbers)
     if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
-    return gate.decide(scores, score(test, answers, settings), difference(test, answers, settings), settings)
+    change = difference(test, answers, settings)
+    numbers["champion"] = asdict(score(test, answers, settings))
+    numbers["difference"] = {name: asdict(interval) for name, interval in change.items()}
+    return dataclasses.replace(gate.decide(scores, change, settings), numbers=numbers)
 
 
 def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.Decision, key: str) -> None:
@@ -146,22 +154,22 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     name, number = version.name, int(version.version)
     model = settle(client, name)
     champion = alias_of(model, CHAMPION)
-    event = history.new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
+    event = events.new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
     written = any((old["decision"], old["version"]) == (key, number) for old in events_of(model))
     if decision.outcome == gate.PROMOTED and not written:
         move(client, name, event)
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
         client.set_registered_model_alias(name, CHALLENGER, version.version)
-        history.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
+        events.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
         if not written:
-            history.append_event(client, name, event)
+            events.append_event(client, name, event)
     run = ""
     if version.run_id:
         set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
         # The page of a run shows six lines; the reasons stand beside the version.
         set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}** by the gate.")
         run = client.get_run(version.run_id).info.run_name
-    client.update_model_version(name, version.version, description=history.version_text(name, number, run, decision))
+    client.update_model_version(name, version.version, description=events.version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
     client.set_model_version_tag(name, version.version, DONE + key, "true")
 
@@ -182,14 +190,5 @@ def _report(candidate: Candidate, version: int | None, decision: gate.Decision, 
         "champion": champion,
         "identity": candidate.identity,
         **{key: candidate.lineage[key] for key in ("data", "data_digest", "split_digest")},
-        "numbers": _json_numbers(decision.numbers),
+        "numbers": plain(decision.numbers),
     }
-
-
-def _json_numbers(value: Any) -> Any:
-    """JSON knows no NaN: a bound that does not exist is null; other numbers keep six digits."""
-    if isinstance(value, Mapping):
-        return {key: _json_numbers(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return rounded(value)
-    return value

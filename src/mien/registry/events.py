@@ -1,4 +1,4 @@
-"""History of a registered model: events and decisions in tags, and the descriptions that show them to people."""
+"""Events of a registered model: its history and its decisions in tags, and the descriptions that show them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,10 +23,9 @@ PREFIX: Final = "mien.event."  # + a number: an event as JSON
 PENDING: Final = "mien.pending"  # a move that was begun
 ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
 
-PROMOTED: Final = "promoted"
 ROLLED_BACK: Final = "rolled back"
 BY_HAND: Final = "moved by hand"
-MOVES: Final = (PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champion
+MOVES: Final = (gate.PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champion
 HISTORY: Final = "History"  # the section of a model's description
 ROWS: Final = 8  # events in it
 DELETED: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
@@ -90,22 +89,16 @@ def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) ->
 def champions(events: Sequence[Event]) -> list[int | None]:
     """The champions of which each is above the one that a rollback would bring back; the last one reigns.
 
-    None stands for a time without a champion. A rollback takes the last one off.
+    None stands for a time without a champion, as at the beginning. A rollback takes the last one off.
     """
-    stack: list[int | None] = []
+    stack: list[int | None] = [None]
     for event in events:
-        if event["action"] == ROLLED_BACK:
-            while stack and stack[-1] != event["version"]:
+        if event["action"] == ROLLED_BACK and event["version"] in stack:
+            while stack[-1] != event["version"]:
                 stack.pop()
-        if event["action"] in MOVES and (not stack or stack[-1] != event["version"]):
+        elif event["action"] in MOVES and stack[-1] != event["version"]:
             stack.append(event["version"])
     return stack
-
-
-def reigning(events: Sequence[Event]) -> int | None:
-    """The champion according to the history."""
-    stack = champions(events)
-    return stack[-1] if stack else None
 
 
 def rolled_back(events: Sequence[Event], version: int) -> bool:
