@@ -24,12 +24,11 @@ from typing import Final
 import numpy as np
 
 from mien.inference.address import load_model_of
-from mien.inference.annotation import draw_into
+from mien.inference.annotation import FRAMES_A_BATCH, annotate_video, draw_into
 from mien.inference.classifier import LoadedModel, usable_threads
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import Predictor
 from mien.inference.video import Frame, open_video, write_video
-from mien.inference.video_annotation import FRAMES_A_BATCH, annotate_video
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.runtime.cut import Box
@@ -68,13 +67,8 @@ def steps(predictor: Predictor, video: Path) -> dict[str, Callable[[], object]]:
     starts = range(0, len(faces), FRAMES_A_BATCH)
 
     def encode() -> None:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            open_video(video) as source,
-            write_video(Path(folder) / "out.mp4", source) as writer,
-        ):
-            for frame in frames:
-                writer.write(frame.pixels, frame.pts)
+        with tempfile.TemporaryDirectory() as folder, open_video(video) as source:
+            write_video(Path(folder) / "out.mp4", source, frames)
 
     return {
         "decode": lambda: _decode(video),

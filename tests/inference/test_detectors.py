@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,12 +86,8 @@ def test_grey_photos_and_panoramas(build: Build, name: str) -> None:
 @pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_faces_below_the_minimum_are_left_out(build: Build, name: str) -> None:
     photo, box = portrait()
-    assert (
-        build(name, min_face=2 * max(box.bottom - box.top, box.right - box.left)).detect(
-            np.concatenate([photo, photo, photo], axis=1)
-        )
-        == []
-    )
+    above = 2 * max(box.bottom - box.top, box.right - box.left)
+    assert build(name, min_face=above).detect(np.concatenate([photo, photo, photo], axis=1)) == []
     assert build(name, min_face=60).smallest(400, 500) == 60
 
 
@@ -131,9 +128,16 @@ def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
     assert detector.detect(portrait()[0])
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(UserError, match=r"gone\.xml: there is no such file; detector_file is the file of"):
-        build_detector(PredictConfig(detector_file="gone.xml"))
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"detector_file": "gone.xml"}, r"gone\.xml: there is no such file; detector_file is the file of"),
+        ({"detector": "retina"}, r"there is no detector 'retina'; the detectors are haar, yunet\."),
+    ],
+)
+def test_an_unknown_file_or_detector_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        build_detector(PredictConfig(**settings))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("haar", "cascade"), ("yunet", "YuNet network")])

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from mien.base.errors import UserError
+from mien.inference.annotation import Tracker, annotate_video, overlap, timeline_file
 from mien.inference.predictor import Predictor
 from mien.inference.video import open_video
-from mien.inference.video_annotation import Tracker, annotate_video, overlap, timeline_file
 from mien.runtime.cut import Box
 from tests.inference.videos import scene, turned, write_video
 
@@ -79,6 +79,12 @@ def test_a_turned_video_and_odd_sides(predictor: Predictor, tmp_path: Path, make
     annotate_video(predictor, odd, tmp_path / "even.mp4")
     with open_video(tmp_path / "even.mp4") as video:
         assert next(video.frames()).pixels.shape == (238, 318, 3)
+
+
+def test_a_still_face_is_one_face_at_a_frame_a_second(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mp4", [scene()] * 12, rate=1)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4")
+    assert (report.frames, report.tracks, report.with_a_face) == (12, 1, 12)
 
 
 def test_no_face_in_any_frame(predictor: Predictor, tmp_path: Path) -> None:
@@ -161,6 +167,7 @@ def test_a_face_that_was_away_is_the_same_for_half_a_second_only() -> None:
     assert numbers(tracker, [LEFT], 0.0) == [1]
     assert numbers(tracker, [], 0.2) == []
     assert numbers(tracker, [LEFT], 0.4) == [1]
+    assert numbers(tracker, [], 0.6) == []
     assert numbers(tracker, [LEFT], 1.0) == [2]
     assert numbers(tracker, [moved(LEFT, 45)], 1.1) == [3]
 

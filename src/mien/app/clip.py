@@ -11,10 +11,10 @@ from mien.app.answers import Answerer
 from mien.app.pictures import face_thumbnail
 from mien.app.turns import Refused
 from mien.base.errors import UserError
+from mien.inference.annotation import PLOTTED, Timeline, Track, Tracker, timeline_figure
 from mien.inference.classifier import LoadedModel
 from mien.inference.predictor import FacePrediction
 from mien.inference.video import Frame, Video, open_video
-from mien.inference.video_annotation import PLOTTED, Timeline, Track, Tracker, timeline_figure
 from mien.sources.detect import Detection
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ def video(
     if not 0 <= smoothing < float("inf"):
         fail(f"--smoothing is a time in seconds, 0 or more, not {smoothing:g}.", UNUSABLE)
     predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
-    from mien.inference.video_annotation import annotate_video, timeline_file
+    from mien.inference.annotation import annotate_video, timeline_file
 
     try:
         with progress("frame", source.name) as update:

@@ -1,14 +1,26 @@
-"""Face boxes drawn into pictures, each with a tag for its expression and probability."""
+"""Expressions drawn into photos and videos: boxes with tags, faces followed from frame to frame, and their timeline."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from mien.base.files import replacing
+from mien.inference.predictor import Predictor
+from mien.inference.video import SOUNDS, Frame, Progress, open_video, prefetch, write_video
 from mien.runtime.cut import Box
+from mien.sources.detect import Detection
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Okabe & Ito (2008), distinct for every colour vision; a class of another name gets OTHER.
 COLOURS: Final = {
@@ -23,6 +35,14 @@ COLOURS: Final = {
 OTHER: Final = "#56b4e9"
 READABLE: Final = 480  # pixels: a smaller picture is enlarged before it is drawn on
 SMALLEST_TEXT: Final = 13  # pixels
+DARKER: Final = {"#f0e442": "#b8a800", "#c8c8c8": "#66707d"}  # yellow and light grey are too pale for a line on white
+FRAMES_A_BATCH: Final = 8  # whose faces share a batch of the network
+PREFETCHED: Final = 8  # frames that are decoded, and frames that are annotated, before they are needed
+MIN_OVERLAP: Final = 0.3  # intersection over union of the boxes of one face in successive frames
+FORGOTTEN: Final = 0.5  # seconds after which a face that was missing counts as another, and its line is broken
+SMOOTHING: Final = 0.5  # seconds: the time constant
+COLUMNS: Final = ["frame", "time", "track", "top", "left", "right", "bottom", "score", "label", "unsure"]
+PLOTTED: Final = 6  # tracks, the longest ones
 
 
 def draw_faces(picture: np.ndarray, faces: Sequence[tuple[Box, str, str]]) -> np.ndarray:
@@ -61,11 +81,7 @@ def _place(tag: np.ndarray, box: Box, picture: np.ndarray, taken: list[Box]) -> 
     left = min(max(box.left, 0), width - wide)
     tops = [top for top in (box.top - tall, box.bottom, box.top, box.bottom - tall) if 0 <= top <= height - tall]
     places = [Box(top, left, left + wide, top + tall) for top in tops or [0]]
-    return next((place for place in places if not any(_meet(place, other) for other in taken)), places[0])
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return a.top < b.bottom and b.top < a.bottom and a.left < b.right and b.left < a.right
+    return next((place for place in places if not any(overlap(place, other) for other in taken)), places[0])
 
 
 @lru_cache(maxsize=1024)  # a video repeats most of its tags from frame to frame
@@ -76,7 +92,208 @@ def _tag(text: str, colour: str, size: int) -> np.ndarray:
     left, _, right, _ = font.getbbox(text)
     pad = max(size // 5, 2)
     tag = Image.new("RGB", (round(right - left) + 2 * pad, round(bottom - top) + 2 * pad), colour)
-    red, green, blue = (value / 255 for value in ImageColor.getrgb(colour)[:3])
-    ink = "white" if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18 else "black"  # WCAG 2.1
+    ink = "white" if colour == COLOURS["sad"] else "black"  # the one dark colour
     ImageDraw.Draw(tag).text((pad - left, pad - top), text, fill=ink, font=font)
     return np.asarray(tag)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, from 0 to 1."""
+    height = max(min(a.bottom, b.bottom) - max(a.top, b.top), 0)
+    width = max(min(a.right, b.right) - max(a.left, b.left), 0)
+    union = sum((box.bottom - box.top) * (box.right - box.left) for box in (a, b)) - height * width
+    return height * width / union if union else 0.0
+
+
+@dataclass
+class Track:
+    """One face over time."""
+
+    number: int  # from 1, in the order of appearance
+    box: Box
+    time: float  # seconds, of the last sighting
+    probabilities: np.ndarray  # (classes,) smoothed
+
+
+class Tracker:
+    """Matches the faces of each frame with those before by the overlap of their boxes.
+
+    All are matched at once, with the largest sum of overlaps (Kuhn, 1955; as in SORT: Bewley et al., 2016). A face
+    that a frame lacks is forgotten half a second after it was last seen. The probabilities are smoothed exponentially:
+    after `smoothing` seconds an old answer counts for 1/e, whatever the frame rate (Zumbach and Müller, 2001).
+    """
+
+    def __init__(self, smoothing: float = SMOOTHING) -> None:
+        if smoothing < 0:
+            raise ValueError(f"smoothing is a time in seconds, 0 or more, not {smoothing:g}")
+        self._smoothing = smoothing
+        self._tracks: list[Track] = []
+        self._before = 0.0  # seconds, the time of the last frame
+        self.seen = 0  # tracks so far
+
+    def step(self, boxes: list[Box], probabilities: np.ndarray, time: float) -> list[Track]:
+        """The track of each box of a frame, its probabilities smoothed; the frames come in the order of time."""
+        from scipy.optimize import linear_sum_assignment  # photos are answered without SciPy
+
+        known = [track for track in self._tracks if track.time >= self._before or time - track.time <= FORGOTTEN]
+        overlaps = np.array([[overlap(box, track.box) for track in known] for box in boxes])
+        overlaps = overlaps.reshape(len(boxes), len(known))
+        pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+        matches = {row: known[column] for row, column in pairs if overlaps[row, column] >= MIN_OVERLAP}
+        tracks = []
+        for row, (box, raw) in enumerate(zip(boxes, probabilities, strict=True)):
+            track = matches.get(row)
+            if track is None:
+                self.seen += 1
+                track = Track(self.seen, box, time, raw)
+                known.append(track)
+            weight = math.exp((track.time - time) / self._smoothing) if self._smoothing else 0.0
+            track.probabilities = weight * track.probabilities + (1 - weight) * raw
+            track.box, track.time = box, time
+            tracks.append(track)
+        self._tracks, self._before = known, time
+        return tracks
+
+
+class Timeline:
+    """A row for each face of each frame."""
+
+    def __init__(self, classes: Sequence[str], unsure_below: float) -> None:
+        self.classes = list(classes)
+        self._unsure_below = unsure_below
+        self._rows: list[list[Any]] = []
+
+    def add(self, frame: int, time: float, face: Detection, raw: np.ndarray, track: Track) -> tuple[str, float, bool]:
+        """Add a face; its label, that label's smoothed probability, and whether it is unsure."""
+        smooth = track.probabilities
+        label, share = self.classes[int(smooth.argmax())], float(smooth.max())
+        unsure = share < self._unsure_below
+        place = [frame, round(time, 6), track.number, *face.box, face.score, label, unsure]
+        self._rows.append([*place, *smooth.round(6).tolist(), *raw.round(6).tolist()])
+        return label, share, unsure
+
+    def table(self) -> "pd.DataFrame":
+        """`frame` from 0, `time` in seconds, `track`, the box, the detector's score, `label`, `unsure`, and of each
+        class its smoothed probability (`happy`) and that of the frame alone (`happy_raw`)."""
+        import pandas as pd
+
+        return pd.DataFrame(self._rows, columns=[*COLUMNS, *self.classes, *(f"{name}_raw" for name in self.classes)])
+
+
+def timeline_figure(table: "pd.DataFrame", classes: Sequence[str], title: str, seconds: float) -> bytes:
+    """A PNG: of each of the longest tracks the smoothed probabilities over time."""
+    from mien.reporting.style import LIGHT, drawing, headline, png
+
+    sightings = table["track"].value_counts()
+    tracks = sorted(sightings.index[:PLOTTED])
+    rows, n = max(len(tracks), 1), len(sightings)
+    with drawing(LIGHT, 12, 2.2 + 2.4 * rows) as figure:
+        panels = figure.subplots(rows, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for axes, track in zip(panels, tracks, strict=False):
+            seen = table[table["track"] == track]
+            breaks = np.flatnonzero((seen["frame"].diff() > 1) & (seen["time"].diff() > FORGOTTEN))
+            time = np.insert(seen["time"].to_numpy(float), breaks, np.nan)
+            for name in classes:
+                shares = np.insert(seen[name].to_numpy(float), breaks, np.nan)
+                colour = COLOURS.get(name, OTHER)
+                axes.plot(time, shares, color=DARKER.get(colour, colour), label=name, linewidth=2)
+            axes.grid(axis="y")
+            axes.set_ylabel(f"face {track}")
+        which = f"{n} face{'s' * (n != 1)}" if n == len(tracks) else f"the {len(tracks)} faces seen longest, of {n}"
+        headline(panels[0], title, f"Smoothed probability of each expression over time, {which}")
+        panels[0].set(xlim=(0, max(seconds, 1e-3)), ylim=(0, 1))
+        panels[-1].set_xlabel("seconds")
+        if tracks:
+            handles, names = panels[0].get_legend_handles_labels()
+            figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 8))
+        return png(figure)
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """The outcome of annotating a video."""
+
+    frames: int
+    seconds: float
+    tracks: int
+    with_a_face: int  # frames
+    left_out: int  # faces beyond `max_faces`
+    problem: str  # a sentence on what could not be read; "" if nothing
+    sound_lost: bool  # it has sound of a kind that cannot be copied
+
+
+def annotate_video(
+    predictor: Predictor,
+    source: Path,
+    out: Path,
+    *,
+    smoothing: float = SMOOTHING,
+    progress: Progress = lambda done, expected: None,
+) -> VideoReport:
+    """Write `out` (mp4), and beside it `OUT.timeline.csv` and `OUT.timeline.png`; each appears whole.
+
+    Decoding, prediction and encoding run in a thread each.
+
+    Args:
+        predictor: finds the faces and their expressions.
+        source: a video file.
+        out: where the annotated video goes.
+        smoothing: seconds, the time constant of the probabilities that are drawn; 0 takes each frame's own.
+        progress: called after each frame.
+
+    Raises:
+        UserError: the source cannot be read, or the output cannot be written.
+    """
+    with open_video(source) as video, replacing(out) as part:
+        annotator = _Annotator(predictor, smoothing)
+        with (
+            closing(prefetch(video.frames(), PREFETCHED)) as frames,
+            closing(prefetch(annotator.annotated(frames), PREFETCHED)) as annotated,
+        ):
+            write_video(part, video, annotated, progress)
+        table, seconds = annotator.timeline.table(), video.last + float(1 / video.rate)
+        with replacing(timeline_file(out, ".csv")) as csv:
+            table.to_csv(csv, index=False)
+        with replacing(timeline_file(out, ".png")) as png:
+            png.write_bytes(timeline_figure(table, annotator.timeline.classes, source.name, seconds))
+        return VideoReport(
+            frames=video.read,
+            seconds=seconds,
+            tracks=table["track"].nunique(),
+            with_a_face=table["frame"].nunique(),
+            left_out=annotator.left_out,
+            problem=video.problem,
+            sound_lost=bool(video.sound) and video.sound not in SOUNDS,
+        )
+
+
+def timeline_file(out: Path, suffix: str) -> Path:
+    """The file of a video's timeline, beside the video."""
+    return out.with_name(f"{out.stem}.timeline{suffix}")
+
+
+class _Annotator:
+    def __init__(self, predictor: Predictor, smoothing: float) -> None:
+        self.timeline = Timeline(predictor.model.spec.classes, predictor.settings.unsure_below)
+        self.left_out = 0
+        self._predictor = predictor
+        self._tracker = Tracker(smoothing)
+
+    def annotated(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames, with their faces drawn in."""
+        numbered = enumerate(frames)
+        while batch := list(islice(numbered, FRAMES_A_BATCH)):
+            found = [self._predictor.find_faces(frame.pixels) for _, frame in batch]
+            each = self._predictor.probabilities(found)
+            for (number, frame), faces, probabilities in zip(batch, found, each, strict=True):
+                self.left_out += faces.left_out
+                self._draw(number, frame, faces.detections, probabilities)
+                yield frame
+
+    def _draw(self, number: int, frame: Frame, faces: list[Detection], probabilities: np.ndarray) -> None:
+        tags = []
+        tracks = self._tracker.step([face.box for face in faces], probabilities, frame.time)
+        for face, raw, track in zip(faces, probabilities, tracks, strict=True):
+            label, share, unsure = self.timeline.add(number, frame.time, face, raw, track)
+            tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
+        draw_into(frame.pixels, tags)

@@ -1,6 +1,7 @@
 """Face detectors by name: the Haar cascade of OpenCV, and YuNet."""
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -23,6 +24,7 @@ from mien.sources.detect import (
 )
 
 HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+INSTALLED: Final = {"haar": HAAR, "yunet": YUNET}
 SEARCHED: Final = 2000  # pixels, of the longer side
 SCALE_STEP: Final = 1.06
 NEIGHBOURS: Final = 3
@@ -47,11 +49,9 @@ class PredictConfig:
 class CascadeDetector:
     """A cascade of boosted features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
 
-    The default is OpenCV's `haarcascade_frontalface_alt2`: of OpenCV's four frontal Haar cascades and the usual
-    settings it found the most faces in group photos with the fewest false ones; `haarcascade_frontalface_default`
-    also finds faces in dogs. Faces in profile and tilted heads are often missed.
-
-    A photo is searched at a length of at most `longest` pixels, because the time grows with the number of pixels.
+    The default, `haarcascade_frontalface_alt2`, found the most faces in group photos with the fewest false ones of
+    OpenCV's four frontal cascades; faces in profile and tilted heads are often missed.
+    A photo is searched at most `longest` pixels long, because the time grows with the number of pixels.
     """
 
     def __init__(self, file: Path = HAAR, *, smallest: int = 40, longest: int = SEARCHED) -> None:
@@ -79,25 +79,25 @@ class CascadeDetector:
 def _read(file: Path) -> cv2.CascadeClassifier:
     if file == HAAR and not file.exists():
         raise UserError(f"{file} is missing: install opencv-python-headless below version 5, which has none.")
-    try:
+    with suppress(cv2.error, SystemError):
         cascade = cv2.CascadeClassifier(str(file))
-    except (cv2.error, SystemError) as error:
-        raise UserError(f"{file}: is no cascade that OpenCV can read.") from error
-    if cascade.empty():
-        raise UserError(f"{file}: is no cascade that OpenCV can read.")
-    return cascade
+        if not cascade.empty():
+            return cascade
+    raise UserError(f"{file}: is no cascade that OpenCV can read.")
 
 
 def build_detector(config: PredictConfig) -> Detector:
     """The detector that `conf/predict.yaml` or an option chose.
 
     Raises:
-        UserError: its file is missing or cannot be read.
+        UserError: there is no such detector, or its file is missing or cannot be read.
     """
-    installed = HAAR if config.detector == "haar" else YUNET
-    file = Path(config.detector_file).expanduser() if config.detector_file else installed
+    name = config.detector
+    if name not in INSTALLED:
+        raise UserError(f"there is no detector {name!r}; the detectors are {', '.join(INSTALLED)}.")
+    file = Path(config.detector_file).expanduser() if config.detector_file else INSTALLED[name]
     if config.detector_file and not file.is_file():
-        raise UserError(f"{file}: there is no such file; detector_file is the file of the detector {config.detector}.")
-    if config.detector == "haar":
+        raise UserError(f"{file}: there is no such file; detector_file is the file of the detector {name}.")
+    if name == "haar":
         return CascadeDetector(file, smallest=config.min_face)
     return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)

@@ -1,7 +1,8 @@
 """Video files: frames read in the order of their times, and written with the sound of the source."""
 
+import heapq
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ BT709: Final = 1  # the colours of HD video (ITU-T H.273); where a file states n
 LIMITED: Final = 1  # their range
 
 Item = TypeVar("Item")
+Progress = Callable[[int, int], None]  # takes the frames that are done, and those expected (0: unknown)
 
 
 def prefetch(items: Iterator[Item], n: int) -> Generator[Item]:
@@ -68,7 +70,7 @@ class Video:
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
         self.read = 0  # frames so far
         self._damaged = 0  # packets that could not be decoded
-        self._last = 0.0
+        self.last = 0.0  # seconds, the time of the frame read last
 
     @property
     def expected(self) -> int:
@@ -76,15 +78,10 @@ class Video:
         return int(self.stream.frames) or round(self._seconds * self.rate)
 
     @property
-    def has_sound(self) -> bool:
-        """Whether there is sound."""
-        return bool(self.container.streams.audio)
-
-    @property
-    def can_copy_sound(self) -> bool:
-        """Whether there is sound, of a kind that can be copied."""
+    def sound(self) -> str:
+        """The codec of the sound; "" if there is none."""
         streams = self.container.streams.audio
-        return bool(streams) and streams[0].codec_context.name.removesuffix("float") in SOUNDS
+        return streams[0].codec_context.name.removesuffix("float") if streams else ""
 
     @property
     def _seconds(self) -> float:
@@ -109,7 +106,7 @@ class Video:
                 pts = before + 1  # encoders want each frame later than the one before
             first = pts if first is None else first
             before, time = pts, float((pts - first) * self.time_base)
-            self.read, self._last = self.read + 1, time
+            self.read, self.last = self.read + 1, time
             if time >= wanted - 1e-9:
                 wanted += every * max(1, int((time - wanted) / every) + 1) if every else 0.0
                 yield Frame(_upright(decoded), pts, time)
@@ -120,20 +117,13 @@ class Video:
         import av
 
         packets = self.container.demux(self.stream)
-        while True:
+        while self._damaged <= MOST_DAMAGED:
             try:
-                packet = next(packets)
-                decoded = packet.decode()
-            except StopIteration:
-                return
-            except av.error.EOFError:
+                yield from next(packets).decode()
+            except (StopIteration, av.error.EOFError):
                 return
             except av.error.FFmpegError:
                 self._damaged += 1
-                if self._damaged > MOST_DAMAGED:
-                    return
-                continue
-            yield from decoded
 
     @property
     def problem(self) -> str:
@@ -141,8 +131,8 @@ class Video:
         if self._damaged or (self.stream.frames and self.read < self.stream.frames):
             of = f" of {self.expected:,}" if self.expected else ""
             return f"{self.file}: is damaged or breaks off: {self.read:,}{of} frames could be read."
-        if self._seconds > self._last + 1 + 2 / float(self.rate):
-            return f"{self.file}: breaks off after {self._last:.1f} of {self._seconds:.1f} s."
+        if self._seconds > self.last + 1 + 2 / float(self.rate):
+            return f"{self.file}: breaks off after {self.last:.1f} of {self._seconds:.1f} s."
         return ""
 
 
@@ -181,65 +171,15 @@ def _upright(decoded: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
-class Sound:
-    """Copies the packets of sound as far as the pictures have come: players want both side by side in the file."""
+def write_video(
+    file: Path,
+    video: Video,
+    frames: Iterable[Frame],
+    progress: Progress = lambda done, expected: None,
+) -> None:
+    """Write frames as H.264 in mp4, at their own times, with the sound of `video` if that can be copied.
 
-    def __init__(self, source: Any, container: Any) -> None:
-        self._stream = container.add_stream_from_template(source.streams.audio[0])
-        self._container = container
-        self._packets = (packet for packet in source.demux(source.streams.audio[0]) if packet.dts is not None)
-        self._next: Any = next(self._packets, None)
-
-    def until(self, seconds: float) -> None:
-        """Copy the sound up to that time of the file."""
-        while self._next is not None and float(self._next.dts * self._next.time_base) <= seconds:
-            self._next.stream = self._stream
-            self._container.mux(self._next)
-            self._next = next(self._packets, None)
-
-
-class VideoWriter:
-    """Takes frames in the order of their times."""
-
-    def __init__(self, container: Any, rate: Fraction, time_base: Fraction, sound: Sound | None) -> None:
-        self._container = container
-        self._sound = sound
-        self._time_base = time_base
-        self._stream = container.add_stream(CODEC, rate=rate, options=dict(CODEC_OPTIONS))
-        self._started = False
-
-    def write(self, pixels: np.ndarray, pts: int) -> None:
-        """A frame (H, W, 3) uint8 RGB at `pts` in the video's time base; of an odd side a pixel is cut off."""
-        import av
-
-        height, width = (side // 2 * 2 for side in pixels.shape[:2])
-        if not self._started:
-            self._start(height, width)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
-        frame.pts, frame.time_base = pts, self._time_base
-        self._container.mux(self._stream.encode(frame))
-        if self._sound:
-            self._sound.until(float(pts * self._time_base))
-
-    def finish(self) -> None:
-        """Write the frames that the encoder still holds."""
-        self._container.mux(self._stream.encode(None))
-        if self._sound:
-            self._sound.until(float("inf"))
-
-    def _start(self, height: int, width: int) -> None:
-        context = self._stream.codec_context
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.time_base = self._time_base
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = LIMITED
-        self._started = True
-
-
-@contextmanager
-def write_video(file: Path, video: Video) -> Iterator[VideoWriter]:
-    """A writer with the frame rate and the times of `video`, and its sound if that can be copied.
+    Of an odd side a pixel is cut off. `progress` is called after each frame.
 
     Raises:
         UserError: this PyAV has no H.264 encoder, or the file cannot be written.
@@ -252,11 +192,40 @@ def write_video(file: Path, video: Video) -> Iterator[VideoWriter]:
         with ExitStack() as open_files:
             options = {"movflags": "+faststart"}
             container = open_files.enter_context(av.open(f"file:{file}", "w", format="mp4", options=options))
-            sound = None
-            if video.can_copy_sound:  # read once more: the frames of the open video are decoded meanwhile
-                sound = Sound(open_files.enter_context(av.open(f"file:{video.file}")), container)
-            writer = VideoWriter(container, video.rate, video.time_base, sound)
-            yield writer
-            writer.finish()
+            stream = container.add_stream(CODEC, rate=video.rate, options=CODEC_OPTIONS)
+            streams = [_encoded(stream, video, frames, progress)]
+            if video.sound in SOUNDS:  # opened once more: the frames of the open video are decoded meanwhile
+                source = open_files.enter_context(av.open(f"file:{video.file}"))
+                streams.append(_copied_sound(source, container))
+            # In the order of time: players want pictures and sound side by side in the file.
+            for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
+                container.mux(packet)
     except av.error.FFmpegError as error:
         raise UserError(f"{file.name}: cannot be written: {error.strerror}.") from error
+
+
+def _encoded(stream: Any, video: Video, frames: Iterable[Frame], progress: Progress) -> Iterator[Any]:
+    import av
+
+    context = stream.codec_context
+    context.pix_fmt, context.time_base, context.color_range = "yuv420p", video.time_base, LIMITED
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    for done, frame in enumerate(frames, start=1):
+        height, width = (side // 2 * 2 for side in frame.pixels.shape[:2])
+        if not context.is_open:
+            context.width, context.height = width, height
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels[:height, :width]), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+        picture.pts, picture.time_base = frame.pts, video.time_base
+        yield from stream.encode(picture)
+        progress(done, video.expected)
+    yield from stream.encode(None)
+
+
+def _copied_sound(source: Any, container: Any) -> Iterator[Any]:
+    sound = source.streams.audio[0]
+    stream = container.add_stream_from_template(sound)
+    for packet in source.demux(sound):
+        if packet.dts is not None:
+            packet.stream = stream
+            yield packet
