@@ -38,7 +38,8 @@ def run(config: Config, listener: Listener) -> None:
         folder = outs.folder("build/evaluate")
         tables.write_numbers(evaluation, folder)
         tables.write_json(tables.temperature(evaluation), folder / "temperature.json")
-        tables.write_json(tables.metrics(evaluation, lineage), outs.path("reports/metrics.json"))
+        about = {key: lineage[key] for key in ("data", "model", "data_digest", "split_digest")}
+        tables.write_json(tables.metrics(evaluation, about), outs.path("reports/metrics.json"))
         evaluation.predictions.table.to_csv(outs.path("reports/predictions.csv"), index=False)
         tables.confusion(evaluation).to_csv(outs.path("reports/confusion.csv"), index=False)
     whole = evaluation.whole

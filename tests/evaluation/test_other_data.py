@@ -5,20 +5,19 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.classes import WITH_CONTEMPT
+from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.other_data import SharedClasses, cut_faces, evaluate_elsewhere
+from mien.evaluation.other_data import dropped_classes, evaluate_elsewhere
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.weights import save_model
 from mien.reporting.study_reports import write_cross_evaluation
-from mien.runtime.session import softmax
 from mien.runtime.spec import CutSpec
 from mien.sources.source import DataConfig
 from tests.evaluation.other_data import write_folders
@@ -66,9 +65,9 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     scratch.mkdir()
     data = DataConfig("other", "folder", "data/other", "bars")
     model = open_measured(str(contemptuous)).known
-    faces = cut_faces(data, model.spec, None, CropConfig(size=100, max_rows=2, workers=1), tmp_path, scratch)
-    assert faces.packed.cut == CutSpec(32, "rgb", margin=0.2, square=True)
-    cross = evaluate_elsewhere(model, data, faces, EvaluateConfig(bootstrap=100))
+    crop = CropConfig(size=100, max_rows=2, workers=1)
+    cross = evaluate_elsewhere(model, data, None, crop, EvaluateConfig(bootstrap=100), tmp_path, scratch)
+    assert open_faces(scratch).cut == CutSpec(32, "rgb", margin=0.2, square=True)
     assert cross.evaluation.predictions.probabilities.shape == (21, 7)  # all rows, whatever the crop's sample is
     assert set(cross.evaluation.predictions.predicted) == {2}
     assert cross.dropped == {"classes": ["contempt"], "first_answers": 21, "accuracy_if_wrong": 0.0}
@@ -83,35 +82,15 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_class_that_the_data_cannot_name_leaves_the_choice_and_the_rest_adds_up_to_one() -> None:
-    shared = SharedClasses(model=WITH_CONTEMPT, data=EXPRESSIONS)
-    logits = np.random.default_rng(0).normal(size=(5, 8))
-    whole = softmax(logits, 2.0)
-    assert softmax(shared.logits(logits), 2.0) == pytest.approx(whole[:, :7] / whole[:, :7].sum(axis=1, keepdims=True))
-
-
 def test_what_the_dropped_class_had_won_is_counted() -> None:
-    shared = SharedClasses(model=WITH_CONTEMPT, data=EXPRESSIONS)
     logits = np.zeros((3, 8))
     logits[0, 7], logits[0, 2] = 3, 2  # contempt, then fear, which is right
     logits[1, 4] = 1
     logits[2, 5] = 1
     labels = np.array([2, 4, 0])
-    assert shared.dropped(logits, labels) == {
+    assert dropped_classes(("contempt",), logits, labels) == {
         "classes": ["contempt"],
         "first_answers": 1,
         "accuracy_if_wrong": pytest.approx(1 / 3, abs=1e-6),
     }
-    assert (shared.logits(logits).argmax(axis=1) == labels).sum() == 2
-
-
-def test_equal_classes_change_nothing() -> None:
-    shared = SharedClasses(EXPRESSIONS, EXPRESSIONS)
-    logits = np.random.default_rng(0).normal(size=(5, 7))
-    assert (shared.logits(logits) == logits).all() and shared.dropped(logits, np.zeros(5)) is None
-
-
-def test_a_class_that_the_model_cannot_name_is_found() -> None:
-    faces = pd.DataFrame({"label": [0, 7, 6, 7]})
-    unknown = SharedClasses(EXPRESSIONS, WITH_CONTEMPT).unknown(faces)
-    assert unknown.tolist() == [False, True, False, True]
+    assert dropped_classes((), logits[:, :7], labels) is None

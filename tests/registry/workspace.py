@@ -117,7 +117,8 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
     (root / "build/train/history.csv").write_text("epoch,val_loss\n0,1.5\n1,1.25\n")
     tables.write_numbers(evaluation, root / "build/evaluate")
     (root / "build/evaluate/temperature.json").write_text(json.dumps(tables.temperature(evaluation)))
-    (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, lineage)))
+    about = {key: lineage[key] for key in ("data", "model", "data_digest", "split_digest")}
+    (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, about)))
     evaluation.predictions.table.to_csv(root / "reports/predictions.csv", index=False)
 
 

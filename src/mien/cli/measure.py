@@ -49,7 +49,7 @@ def evaluate(
     The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
     Faces that the model learnt from are left out, and the temperature stays the model's.
     """
-    from mien.evaluation.other_data import PART_OPTIONS, cut_faces, evaluate_elsewhere, refuse_own_data
+    from mien.evaluation.other_data import PART_OPTIONS, evaluate_elsewhere
     from mien.inference.address import open_measured
     from mien.reporting.study_reports import write_cross_evaluation
     from mien.tracking.publish import publish_cross
@@ -62,10 +62,9 @@ def evaluate(
     use_store(root)
     with advice_without_champion():
         measured = open_measured(model or champion(root, None)).known
-    refuse_own_data(measured, settings["data"])
     with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
-        faces = cut_faces(settings["data"], measured.spec, part, settings["crop"], root, Path(scratch))
-        cross = evaluate_elsewhere(measured, settings["data"], faces, settings["evaluate"])
+        given = settings["data"], part, settings["crop"], settings["evaluate"]
+        cross = evaluate_elsewhere(measured, *given, root, Path(scratch))
         version = "" if measured.version is None else f"-{measured.version}"
         folder = out or root / "reports" / "cross" / f"{measured.identity}{version}-on-{settings['data'].name}"
         write_cross_evaluation(cross, folder)

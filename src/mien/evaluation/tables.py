@@ -1,6 +1,8 @@
 """Files of an evaluation: metrics for people and programs, and all numbers that the report draws."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,50 +13,41 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record
 from mien.evaluation.calibration import Reliability, Temperature
-from mien.evaluation.intervals import Interval, Intervals, rounded
+from mien.evaluation.intervals import NAN, Interval, Intervals, rounded
 from mien.evaluation.measures import ConfusedPair
 from mien.evaluation.scoring import Evaluation, Part, Predictions
 from mien.evaluation.slices import Slice, Slices
 
-IDENTITY: Final = ("data", "model", "data_digest", "split_digest")
 NUMBERS: Final = "evaluation.json"
-# At least; a model of eight classes has one more.
 COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group", *(f"p_{name}" for name in EXPRESSIONS))
 REMEDY: Final = "`dvc repro evaluate` writes it again"
 
 
-def metrics(evaluation: Evaluation, lineage: dict[str, Any]) -> dict[str, Any]:
-    """The content of `reports/metrics.json`: every number with its interval, and what it was measured on.
+def metrics(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `metrics.json`: what was measured, as `about` says, and every number with its interval.
 
     Measures of probabilities are those after temperature scaling, with the ones before under
     "uncalibrated". A number that does not exist (recall of a class without a face, the interval of one
     photo) is null. "leak_free" is null where no test face has a copy in training.
     """
-    return {**{key: lineage[key] for key in IDENTITY}, **measured(evaluation)}
-
-
-def measured(evaluation: Evaluation) -> dict[str, Any]:
-    """The numbers of `metrics` alone, without what they were measured on."""
     leak_free = evaluation.leak_free
     return {
+        **about,
         **_summary(evaluation.whole),
-        "uncalibrated": {name: rounded(value) for name, value in evaluation.before.items()},
+        "uncalibrated": plain(evaluation.before),
         "temperature": rounded(evaluation.temperature.value),
         "leak_free": None if leak_free is None else _summary(leak_free),
     }
 
 
 def _summary(part: Part) -> dict[str, Any]:
-    return {
-        "n": part.faces,
-        "photos": part.photos,
-        "majority_share": rounded(part.majority_share),
-        **{name: interval.json() for name, interval in part.intervals.overall.items()},
-        "per_class": {
-            name: {**{key: rounded(i.value) for key, i in scores.items()}, "support": part.support[name]}
-            for name, scores in part.intervals.per_class.items()
-        },
+    per_class = {
+        name: {**{key: rounded(score.value) for key, score in scores.items()}, "support": part.support[name]}
+        for name, scores in part.intervals.per_class.items()
     }
+    overall = plain(part.intervals.overall)
+    share = rounded(part.majority_share)
+    return {"n": part.faces, "photos": part.photos, "majority_share": share, **overall, "per_class": per_class}
 
 
 def temperature(evaluation: Evaluation) -> dict[str, Any]:
@@ -87,17 +80,32 @@ def write_json(content: Any, file: Path) -> None:
 
 def plain(value: Any) -> Any:
     """Dataclasses, arrays and NaN as JSON can hold them, numbers rounded to six digits."""
-    if isinstance(value, Interval):
-        return value.json()
-    if isinstance(value, float | np.floating):
-        return rounded(float(value))
-    if isinstance(value, np.ndarray):
-        return [plain(one) for one in value.tolist()]
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, tuple):
-        return [plain(one) for one in value]
-    return plain(vars(value)) if hasattr(value, "__dict__") else value
+    match value:
+        case float():
+            return rounded(value)
+        case np.ndarray():
+            return plain(value.tolist())
+        case tuple() | list():
+            return [plain(one) for one in value]
+        case dict():
+            return {key: plain(one) for key, one in value.items()}
+    return plain(vars(value)) if is_dataclass(value) else value
+
+
+def _restored(value: Any) -> Any:
+    """What `plain` was given: null is NaN, a list of numbers an array, and a mapping of an interval's keys that."""
+    match value:
+        case None:
+            return NAN
+        case [dict(), *_]:
+            return [_restored(one) for one in value]
+        case list():
+            return np.array([_restored(one) for one in value])
+        case {"value": _, "low": _, "high": _}:
+            return Interval.from_json(value)
+        case dict():
+            return {key: _restored(one) for key, one in value.items()}
+    return value
 
 
 def read_evaluation(folder: Path, predictions: Path) -> Evaluation:
@@ -107,19 +115,23 @@ def read_evaluation(folder: Path, predictions: Path) -> Evaluation:
         UserError: a file is missing or damaged, or of another version of mien.
     """
     keys = {"resamples": int, "temperature": dict, "whole": dict, "before": dict, "reliability": dict, "slices": dict}
-    content = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, REMEDY)
-    slices = content["slices"]
+    record = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, REMEDY)
+    content = {key: _restored(value) for key, value in record.items() if value is not None}
     return Evaluation(
         predictions=read_predictions(predictions),
         resamples=content["resamples"],
-        temperature=Temperature(**{key: _number(value) for key, value in content["temperature"].items()}),
+        temperature=Temperature(**content["temperature"]),
         whole=_part(content["whole"]),
-        leak_free=None if content["leak_free"] is None else _part(content["leak_free"]),
-        before={key: _number(value) for key, value in content["before"].items()},
-        reliability={when: _reliability(bins) for when, bins in content["reliability"].items()},
-        slices=Slices(tuple(_slice(one) for one in slices["slices"]), slices["skipped"]),
-        confused=tuple(_pair(one) for one in content["confused"]),
+        leak_free=_part(content["leak_free"]) if "leak_free" in content else None,
+        before=content["before"],
+        reliability={when: Reliability(**bins) for when, bins in content["reliability"].items()},
+        slices=Slices(tuple(Slice(**one) for one in content["slices"]["slices"]), content["slices"]["skipped"]),
+        confused=tuple(ConfusedPair(**one) for one in content["confused"]),
     )
+
+
+def _part(content: dict[str, Any]) -> Part:
+    return Part(**{**content, "intervals": Intervals(**content["intervals"])})
 
 
 def read_predictions(file: Path, name: str = "") -> Predictions:
@@ -135,31 +147,3 @@ def read_predictions(file: Path, name: str = "") -> Predictions:
     if table.empty:
         raise UserError(f"{shown} holds no face; {REMEDY}.")
     return Predictions(table)
-
-
-def _part(content: dict[str, Any]) -> Part:
-    intervals = content["intervals"]
-    overall = {name: Interval.from_json(one) for name, one in intervals["overall"].items()}
-    per_class = {
-        name: {key: Interval.from_json(one) for key, one in scores.items()}
-        for name, scores in intervals["per_class"].items()
-    }
-    share = _number(content["majority_share"])
-    return Part(**{**content, "majority_share": share, "intervals": Intervals(overall, per_class)})
-
-
-def _reliability(content: dict[str, Any]) -> Reliability:
-    return Reliability(**{name: np.array(bins, int if name == "faces" else float) for name, bins in content.items()})
-
-
-def _slice(content: dict[str, Any]) -> Slice:
-    return Slice(**{**content, "accuracy": Interval.from_json(content["accuracy"])})
-
-
-def _pair(content: dict[str, Any]) -> ConfusedPair:
-    rows, probabilities = np.array(content["rows"], int), np.array(content["probabilities"], float)
-    return ConfusedPair(**{**content, "rows": rows, "probabilities": probabilities})
-
-
-def _number(value: Any) -> Any:
-    return float("nan") if value is None else value

@@ -43,10 +43,10 @@ def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
 
 def _background(cross: CrossEvaluation) -> Background:
     model = cross.model
-    other = OtherData(model.name, model.title, model.drawn, cross.faces.part, cross.digest, sentences(cross))
+    other = OtherData(model.name, model.title, model.drawn, cross.part, cross.digest, sentences(cross))
     parts = {"measured": cross.evaluation.whole.support}
     title = cross.data.title or cross.data.name
-    return Background(title, cross.data.drawn, model.lineage, parts, cross.faces.quarantine, other)
+    return Background(title, cross.data.drawn, model.lineage, parts, cross.quarantine, other)
 
 
 def sentences(cross: CrossEvaluation) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ def sentences(cross: CrossEvaluation) -> tuple[str, ...]:
 
 
 def _faces(cross: CrossEvaluation) -> str:
-    part, data = cross.faces.part, cross.data.name
+    part, data = cross.part, cross.data.name
     which = f"All usable faces of {data}" if part == ALL else f"The {part} part that {data} itself gives"
-    filtered = cross.faces.quarantine["reason"].value_counts()
+    filtered = cross.quarantine["reason"].value_counts()
     left = ", ".join(f"{n:,} {str(why).replace('_', ' ')}" for why, n in filtered.items())
-    unread = cross.faces.problems
+    unread = cross.problems
     rows = f" {unread:,} rows of the raw data set could not be read." if unread else ""
     return f"{which}; left out: {left or 'none'}.{rows}"
 
@@ -81,7 +81,7 @@ def _seen(cross: CrossEvaluation) -> str:
 
 def _classes(cross: CrossEvaluation) -> list[str]:
     words = []
-    for name, n in cross.faces.unknown.items():
+    for name, n in cross.unknown.items():
         faces = "face" if n == 1 else "faces"
         words.append(f"{n:,} {faces} of {name} were left out: the model cannot name that class.")
     if dropped := cross.dropped:
