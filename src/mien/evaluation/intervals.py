@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.base.classes import class_names
-from mien.evaluation.measures import CLASS_MEASURES, MEASURES, Floats, Ints, face_sums, measures
+from mien.evaluation.measures import CLASS_MEASURES, MEASURES, Array, Floats, Ints, face_sums, measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class Intervals:
 def bootstrap(
     labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
-    clusters: npt.NDArray[Any],
+    clusters: Array,
     *,
     n: int = 1000,
     seed: int = 42,
@@ -104,19 +104,17 @@ def paired_bootstrap(
     labels: npt.ArrayLike,
     a: npt.ArrayLike,
     b: npt.ArrayLike,
-    clusters: npt.NDArray[Any],
+    clusters: Array,
     *,
     n: int = 2000,
     seed: int = 42,
     bins: int = 15,
     level: float = LEVEL,
 ) -> Intervals:
-    """Intervals of the differences b - a of every measure.
+    """Intervals of the differences b - a of every measure, of probabilities (N, classes) of the same faces.
 
-    `a` and `b` are probabilities (N, classes) of the same faces, `clusters` (N,) their photos, `n` the number of
-    resamples of photos. Both models are measured on the same resamples, so what makes a resample easy or
-    hard for both cancels out. A one-sided test at level alpha reads one end of the interval at
-    `level` = 1 - 2 * alpha. A single photo allows no interval: its ends are NaN.
+    Both models are measured on the same resamples of photos, so what makes a resample easy or hard for both cancels
+    out. A one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
     """
     of_a, of_b = (_values(labels, given, clusters, n, seed, bins) for given in (a, b))
     return _intervals({name: of_b[name] - of_a[name] for name in of_a}, level)
@@ -129,7 +127,7 @@ def photo_clusters(index: "pd.DataFrame") -> Ints:
     return pd.factorize(index["photo_digest"])[0].astype(np.int64)
 
 
-def resampled_sums(values: Floats, clusters: npt.NDArray[Any], n: int, seed: int) -> Floats:
+def resampled_sums(values: Floats, clusters: Array, n: int, seed: int) -> Floats:
     """Sums of rows of values (N, K): of all in the first row, below of n resamples of the clusters, (1 + n, K).
 
     Each resample draws as many clusters as there are; a single one allows none, which leaves the first row alone. The
@@ -156,9 +154,8 @@ def resampled_sums(values: Floats, clusters: npt.NDArray[Any], n: int, seed: int
 def interval(values: Floats, *, level: float = LEVEL, unbias: bool = False) -> Interval:
     """The first value, and the middle `level` of the samples behind it; samples without the measure are left out.
 
-    `unbias` first moves the samples by their mean distance from the value. The calibration error needs it:
-    it is a sum of absolute values, which resampling inflates, so that its plain percentiles can lie
-    altogether above the value.
+    `unbias` first moves the samples by their mean distance from the value. The calibration error needs it: it is a sum
+    of absolute values, which resampling inflates, so that its plain percentiles can lie altogether above the value.
     """
     value, samples = float(values[0]), values[1:]
     finite = samples[np.isfinite(samples)]
@@ -170,7 +167,7 @@ def interval(values: Floats, *, level: float = LEVEL, unbias: bool = False) -> I
 
 
 def _values(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, clusters: npt.NDArray[Any], n: int, seed: int, bins: int
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, clusters: Array, n: int, seed: int, bins: int
 ) -> dict[str, Floats]:
     """Every measure of all faces, and behind it of n resamples."""
     return measures(resampled_sums(face_sums(labels, probabilities, bins), clusters, n, seed), bins)

@@ -5,7 +5,7 @@ evaluation.whole.intervals.overall["accuracy"].text()
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from annotated_types import Ge
 from mien.base.classes import class_names
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
+from mien.crop.packed import PackedFaces
 from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
 from mien.evaluation.intervals import DIGITS, NAN, Interval, Intervals, bootstrap, photo_clusters
 from mien.evaluation.measures import (
@@ -29,9 +30,6 @@ from mien.evaluation.measures import (
 )
 from mien.evaluation.slices import Slices, slice_accuracy
 from mien.runtime.session import Model, softmax
-
-if TYPE_CHECKING:
-    from mien.crop.packed import PackedFaces
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """The measures on the test set or on a part of it: `faces` in `photos`, and the most frequent class.
-
-    `support` counts the faces of each class.
-    """
+    """The measures on the test set or on a part of it, and the most frequent class; `support` counts by class."""
 
     faces: int
     photos: int
@@ -118,15 +113,9 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: Model,
-    packed: "PackedFaces",
-    val: pd.DataFrame,
-    test: pd.DataFrame,
-    config: EvaluateConfig,
+    model: Model, packed: PackedFaces, val: pd.DataFrame, test: pd.DataFrame, config: EvaluateConfig
 ) -> Evaluation:
-    """Run the graph on the validation and test faces of `packed`, fit its temperature and measure it.
-
-    `val` and `test` are indexes as `split` writes them.
+    """Run the graph on the faces of `packed` that `val` and `test` name, fit its temperature and measure it.
 
     Raises:
         UserError: one of them is empty, or the model gives logits that are not finite.
@@ -144,8 +133,9 @@ def measure_logits(
     """Measure test logits (N, classes) at a temperature; `test` is the index of the faces."""
     labels, logits = checked_logits(test["label"], test_logits)
     index = test.reset_index(drop=True)
-    uncalibrated, probabilities = softmax(logits), softmax(logits, temperature.value)
-    before = measure(labels, uncalibrated, config.bins)
+    probabilities = softmax(logits, temperature.value)
+    answers = {"before": softmax(logits), "after": probabilities}
+    before = measure(labels, answers["before"], config.bins)
     clean = ~index["leaked"].to_numpy(dtype=bool)
     return Evaluation(
         predictions=_predictions(index, labels, probabilities),
@@ -154,10 +144,7 @@ def measure_logits(
         whole=_part(index, probabilities, config),
         leak_free=None if clean.all() else _part(index[clean], probabilities[clean], config),
         before={name: before[name] for name in ("nll", "brier", "ece")},
-        reliability={
-            "before": reliability(labels, uncalibrated, config.bins),
-            "after": reliability(labels, probabilities, config.bins),
-        },
+        reliability={when: reliability(labels, given, config.bins) for when, given in answers.items()},
         slices=slice_accuracy(index, probabilities.argmax(axis=1), n=config.bootstrap, seed=config.seed),
         confused=top_confusions(labels, probabilities, pairs=config.confused_pairs, faces=config.faces_per_pair),
     )

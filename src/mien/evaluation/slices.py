@@ -9,10 +9,9 @@ import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.evaluation.intervals import Interval, interval, photo_clusters, resampled_sums
-from mien.evaluation.measures import Array, Ints
+from mien.evaluation.measures import Array
 
 TOO_FEW: Final = 20
-THIRDS: Final = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,9 @@ class Slices:
 
 
 def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
-    """Accuracy by class, by terciles of face size and by terciles of the detector's confidence.
+    """Accuracy by class (its recall), by terciles of face size and by terciles of the detector's confidence.
 
-    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted
-    classes. Accuracy within a class is its recall.
+    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted classes.
     """
     chosen, skipped = _groupings(index)
     clusters = photo_clusters(index)
@@ -65,10 +63,10 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 10
 def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
     """Which faces belong to each (group, name), and why a group was skipped."""
     labels = index["label"].to_numpy()
-    groups: dict[str, dict[str, Array]] = {
+    groups = {
         "class": {name: labels == k for k, name in enumerate(WITH_CONTEMPT) if (labels == k).any()},
-        "face size": _by_value(index, "face_size", ("small", "medium", "large"), " px"),
-        "detector confidence": _by_value(index, "confidence", THIRDS, ""),
+        "face size": terciles(index["face_size"], ("small", "medium", "large"), " px"),
+        "detector confidence": terciles(index["confidence"], ("low", "middle", "high")),
     }
     skipped = {}
     for group in ("face size", "detector confidence"):
@@ -80,32 +78,21 @@ def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[
     return chosen, skipped
 
 
-def _by_value(index: pd.DataFrame, column: str, names: tuple[str, ...], unit: str) -> dict[str, Array]:
-    part, titles = thirds(index[column].to_numpy(dtype=np.float64), names, unit)
-    chosen: dict[str, Array] = {title: part == k for k, title in enumerate(titles)}
-    if titles and (part < 0).any():
-        chosen["not given"] = part < 0
-    return chosen
+def terciles(values: npt.ArrayLike, names: tuple[str, str, str], unit: str = "") -> dict[str, Array]:
+    """The rows, (N,) bool, of each third of the values (N,), by its name and range, and those `not given` (NaN).
 
-
-def thirds(values: npt.ArrayLike, names: tuple[str, ...], unit: str) -> tuple[Ints, list[str]]:
-    """Values (N,) cut at their terciles: the part of each (-1 where NaN) and the parts' names with ranges.
-
-    Equal values stay together, so parts may be unequal, and fewer than three.
+    Equal values stay together, so thirds may be unequal, and fewer than three; without a value there is none.
     """
     given = np.asarray(values, dtype=np.float64)
     known = np.isfinite(given)
-    part = np.full(len(given), -1, dtype=np.int64)
     if not known.any():
-        return part, []
-    cuts = np.quantile(given[known], [1 / 3, 2 / 3])
-    third = np.searchsorted(cuts, given, side="left")
-    titles: list[str] = []
+        return {}
+    third = np.searchsorted(np.quantile(given[known], [1 / 3, 2 / 3]), given)
+    rows = {}
     for k, name in enumerate(names):
         inside = known & (third == k)
         if inside.any():
-            part[inside] = len(titles)
             low, high = given[inside].min(), given[inside].max()
             span = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f}–{high:.0f}"
-            titles.append(f"{name}, {span}{unit}")
-    return part, titles
+            rows[f"{name}, {span}{unit}"] = inside
+    return rows if known.all() else {**rows, "not given": ~known}
