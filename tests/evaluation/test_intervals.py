@@ -8,7 +8,6 @@ from mien.evaluation.intervals import (
     Interval,
     bootstrap,
     interval,
-    paired_bootstrap,
     photo_clusters,
     resampled_sums,
 )
@@ -139,7 +138,7 @@ def test_one_photo_under_two_names_is_one_cluster():
 
 def test_a_model_does_not_differ_from_itself(labels_and_logits):
     labels, logits = labels_and_logits
-    found = paired_bootstrap(labels, softmax(logits), softmax(logits), np.arange(400), n=200).overall
+    found = bootstrap(labels, softmax(logits), np.arange(400), baseline=softmax(logits), n=200).overall
     assert tuple(found) == MEASURES
     assert all((one.value, one.low, one.high) == (0, 0, 0) for one in found.values())
 
@@ -147,8 +146,8 @@ def test_a_model_does_not_differ_from_itself(labels_and_logits):
 def test_the_difference_is_b_minus_a_and_swapping_turns_it_round(labels_and_logits):
     labels, logits = labels_and_logits
     better = logits + np.eye(7)[labels]
-    there = paired_bootstrap(labels, softmax(logits), softmax(better), np.arange(400), n=300).overall
-    back = paired_bootstrap(labels, softmax(better), softmax(logits), np.arange(400), n=300).overall
+    there = bootstrap(labels, softmax(better), np.arange(400), baseline=softmax(logits), n=300).overall
+    back = bootstrap(labels, softmax(logits), np.arange(400), baseline=softmax(better), n=300).overall
     a, b = measure(labels, softmax(logits)), measure(labels, softmax(better))
     for name in MEASURES:
         assert there[name].value == pytest.approx(b[name] - a[name])
@@ -163,7 +162,7 @@ def test_pairing_sees_a_small_difference_that_separate_intervals_do_not():
     better = logits.copy()
     mended = np.flatnonzero(logits.argmax(axis=1) != labels)[:25]
     better[mended, labels[mended]] += 20
-    found = paired_bootstrap(labels, softmax(logits), softmax(better), np.arange(1000), n=1000).overall["accuracy"]
+    found = bootstrap(labels, softmax(better), np.arange(1000), baseline=softmax(logits), n=1000).overall["accuracy"]
     assert found.value == pytest.approx(0.025)
     assert 0.01 < found.low < found.high < 0.04
 
@@ -171,7 +170,7 @@ def test_pairing_sees_a_small_difference_that_separate_intervals_do_not():
 def test_a_lower_level_is_narrower(labels_and_logits):
     labels, logits = labels_and_logits
     wide, narrow = (
-        paired_bootstrap(labels, softmax(logits), softmax(2 * logits), np.arange(400), n=300, level=level).overall[
+        bootstrap(labels, softmax(2 * logits), np.arange(400), baseline=softmax(logits), n=300, level=level).overall[
             "nll"
         ]
         for level in (0.95, 0.8)
@@ -181,13 +180,13 @@ def test_a_lower_level_is_narrower(labels_and_logits):
 
 def test_one_photo_decides_nothing():
     labels, logits = drawn(5)
-    found = paired_bootstrap(labels, softmax(logits), softmax(2 * logits), np.zeros(5)).overall
+    found = bootstrap(labels, softmax(2 * logits), np.zeros(5), baseline=softmax(logits)).overall
     assert not any(one.known for one in found.values())
 
 
 def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(labels_and_logits):
     labels, logits = labels_and_logits
-    found = paired_bootstrap(labels, softmax(logits), softmax(logits + np.eye(7)[labels]), np.arange(400), n=200)
+    found = bootstrap(labels, softmax(logits + np.eye(7)[labels]), np.arange(400), baseline=softmax(logits), n=200)
     mean = np.mean([scores["recall"].value for scores in found.per_class.values()])
     assert mean == pytest.approx(found.overall["unweighted_average_recall"].value)
 

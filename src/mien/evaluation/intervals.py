@@ -84,6 +84,7 @@ def bootstrap(
     probabilities: npt.ArrayLike,
     clusters: Array,
     *,
+    baseline: npt.ArrayLike | None = None,
     n: int = 1000,
     seed: int = 42,
     bins: int = 15,
@@ -91,33 +92,30 @@ def bootstrap(
 ) -> Intervals:
     """Intervals of every measure for probabilities (N, classes) of faces whose photo is `clusters` (N,).
 
+    With a `baseline`, another model's probabilities of the same faces, they are those of the differences from it, a
+    paired bootstrap: both are measured on the same resamples, so what makes a resample easy or hard for both cancels
+    out. A one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
+
     Raises:
         ValueError: as `face_sums`, or a face lacks its cluster.
     """
-    found = _intervals(_values(labels, probabilities, clusters, n, seed, bins), level)
-    ece = found.overall["ece"]
-    found.overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
-    return found
 
+    def values(given: npt.ArrayLike) -> dict[str, Floats]:
+        return measures(resampled_sums(face_sums(labels, given, bins), clusters, n, seed), bins)
 
-def paired_bootstrap(
-    labels: npt.ArrayLike,
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    clusters: Array,
-    *,
-    n: int = 2000,
-    seed: int = 42,
-    bins: int = 15,
-    level: float = LEVEL,
-) -> Intervals:
-    """Intervals of the differences b - a of every measure, of probabilities (N, classes) of the same faces.
-
-    Both models are measured on the same resamples of photos, so what makes a resample easy or hard for both cancels
-    out. A one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
-    """
-    of_a, of_b = (_values(labels, given, clusters, n, seed, bins) for given in (a, b))
-    return _intervals({name: of_b[name] - of_a[name] for name in of_a}, level)
+    found = values(probabilities)
+    if baseline is not None:
+        other = values(baseline)
+        found = {name: found[name] - other[name] for name in found}
+    overall = {name: interval(found[name], level=level, unbias=name == "ece") for name in MEASURES}
+    if baseline is None:
+        ece = overall["ece"]
+        overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
+    per_class = {
+        expression: {name: interval(found[name][:, k], level=level) for name in CLASS_MEASURES}
+        for k, expression in enumerate(class_names(found["recall"].shape[1]))
+    }
+    return Intervals(overall, per_class)
 
 
 def photo_clusters(index: "pd.DataFrame") -> Ints:
@@ -164,19 +162,3 @@ def interval(values: Floats, *, level: float = LEVEL, unbias: bool = False) -> I
     shift = finite.mean() - value if unbias else 0.0
     low, high = np.quantile(finite - shift, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
-
-
-def _values(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, clusters: Array, n: int, seed: int, bins: int
-) -> dict[str, Floats]:
-    """Every measure of all faces, and behind it of n resamples."""
-    return measures(resampled_sums(face_sums(labels, probabilities, bins), clusters, n, seed), bins)
-
-
-def _intervals(values: dict[str, Floats], level: float) -> Intervals:
-    overall = {name: interval(values[name], level=level, unbias=name == "ece") for name in MEASURES}
-    per_class = {
-        expression: {name: interval(values[name][:, k], level=level) for name in CLASS_MEASURES}
-        for k, expression in enumerate(class_names(values["recall"].shape[1]))
-    }
-    return Intervals(overall, per_class)

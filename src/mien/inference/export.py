@@ -163,9 +163,9 @@ def cost(before: np.ndarray, after: np.ndarray, faces: ExportFaces) -> Cost | No
     """What `after` costs, from probabilities (N, classes) of the checked faces; None where these have no labels."""
     if faces.labels is None or faces.photos is None:
         return None
-    from mien.evaluation.intervals import paired_bootstrap
+    from mien.evaluation.intervals import bootstrap
 
-    change = paired_bootstrap(faces.labels, before, after, faces.photos).overall["accuracy"]
+    change = bootstrap(faces.labels, after, faces.photos, baseline=before, n=2000).overall["accuracy"]
     right = [float((found.argmax(axis=1) == faces.labels).mean()) for found in (before, after)]
     return Cost(right[0], right[1], change)
 

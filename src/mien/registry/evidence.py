@@ -14,7 +14,7 @@ from mien.base.records import read_out
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.intervals import bootstrap, paired_bootstrap, photo_clusters
+from mien.evaluation.intervals import bootstrap, photo_clusters
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.tables import read_predictions
 from mien.models.description import VERSION_FOLDER
@@ -29,7 +29,6 @@ from mien.tracking.store import first_line, is_unreachable
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-BINS: Final = 15  # of the expected calibration error
 COMPARED: Final = ("accuracy", "unweighted_average_recall", "ece", "nll")
 CHECKED: Final = 16  # test faces on which the graph is asked again before it is registered
 TOLERANCE: Final = 1e-4  # of a probability; predictions.csv keeps six digits
@@ -92,14 +91,13 @@ def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) ->
 
 def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) -> dict[str, Any]:
     """Candidate minus champion, whose probabilities are (N, classes), on the same faces, at level 1 - 2 alpha."""
-    found = paired_bootstrap(
-        test.labels, champion, test.probabilities, photo_clusters(test.faces), **_resampling(settings)
-    ).overall
+    clusters, how = photo_clusters(test.faces), _resampling(settings)
+    found = bootstrap(test.labels, test.probabilities, clusters, baseline=champion, **how).overall
     return {name: found[name] for name in COMPARED}
 
 
 def _resampling(settings: RegisterConfig) -> dict[str, Any]:
-    return {"n": settings.bootstrap, "seed": settings.seed, "bins": BINS, "level": 1 - 2 * settings.alpha}
+    return {"n": settings.bootstrap, "seed": settings.seed, "level": 1 - 2 * settings.alpha}
 
 
 @dataclass(frozen=True)

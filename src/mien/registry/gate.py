@@ -65,7 +65,7 @@ def decide(candidate: Scores, difference: Mapping[str, "Interval"] | None, setti
 
     Args:
         candidate: its scores.
-        difference: candidate minus champion from `paired_bootstrap`, at level 1 - 2 alpha; None without a champion.
+        difference: candidate minus champion from a paired `bootstrap`, at level 1 - 2 alpha; None without a champion.
         settings: alpha, max_ece and approve.
     """
     if difference is None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces, open_faces
-from mien.evaluation.intervals import NAN, Interval, Intervals, paired_bootstrap
+from mien.evaluation.intervals import NAN, Interval, Intervals, bootstrap
 from mien.evaluation.measures import Floats
 from mien.evaluation.scoring import Predictions
 from mien.reporting.curves import Epochs, comparison_figure
@@ -237,7 +237,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
         faces=int(clean.sum()),
         groups=len(np.unique(clusters)),
         left_out=int(leaked.sum()),
-        differences=paired_bootstrap(labels, ours, theirs, clusters, n=n, seed=seed),
+        differences=bootstrap(labels, theirs, clusters, baseline=ours, n=n, seed=seed),
         mcnemar=mcnemar(ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels),
         disagreements=_disagreements(a.faces[clean], a.predictions.classes, ours, theirs),
     )
