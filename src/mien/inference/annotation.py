@@ -35,7 +35,7 @@ COLOURS: Final = {
 OTHER: Final = "#56b4e9"
 READABLE: Final = 480  # pixels: a smaller picture is enlarged before it is drawn on
 SMALLEST_TEXT: Final = 13  # pixels
-DARKER: Final = {"#f0e442": "#b8a800", "#c8c8c8": "#66707d"}  # yellow and light grey are too pale for a line on white
+LINES: Final = COLOURS | {"happy": "#b8a800", "neutral": "#66707d"}  # yellow and light grey are too pale on white
 FRAMES_A_BATCH: Final = 8  # whose faces share a batch of the network
 PREFETCHED: Final = 8  # frames that are decoded, and frames that are annotated, before they are needed
 MIN_OVERLAP: Final = 0.3  # intersection over union of the boxes of one face in successive frames
@@ -192,11 +192,9 @@ def timeline_figure(table: "pd.DataFrame", classes: Sequence[str], title: str, s
         for axes, track in zip(panels, tracks, strict=False):
             seen = table[table["track"] == track]
             breaks = np.flatnonzero((seen["frame"].diff() > 1) & (seen["time"].diff() > FORGOTTEN))
-            time = np.insert(seen["time"].to_numpy(float), breaks, np.nan)
-            for name in classes:
-                shares = np.insert(seen[name].to_numpy(float), breaks, np.nan)
-                colour = COLOURS.get(name, OTHER)
-                axes.plot(time, shares, color=DARKER.get(colour, colour), label=name, linewidth=2)
+            lines = np.insert(seen[["time", *classes]].to_numpy(float), breaks, np.nan, axis=0)
+            axes.set_prop_cycle(color=[LINES.get(name, OTHER) for name in classes])
+            axes.plot(lines[:, 0], lines[:, 1:], label=classes, linewidth=2)
             axes.grid(axis="y")
             axes.set_ylabel(f"face {track}")
         which = f"{n} face{'s' * (n != 1)}" if n == len(tracks) else f"the {len(tracks)} faces seen longest, of {n}"
@@ -232,14 +230,8 @@ def annotate_video(
 ) -> VideoReport:
     """Write `out` (mp4), and beside it `OUT.timeline.csv` and `OUT.timeline.png`; each appears whole.
 
-    Decoding, prediction and encoding run in a thread each.
-
-    Args:
-        predictor: finds the faces and their expressions.
-        source: a video file.
-        out: where the annotated video goes.
-        smoothing: seconds, the time constant of the probabilities that are drawn; 0 takes each frame's own.
-        progress: called after each frame.
+    Decoding, prediction and encoding run in a thread each. `smoothing` is the time constant, in seconds, of the
+    probabilities that are drawn; 0 takes each frame's own. `progress` is called after each frame.
 
     Raises:
         UserError: the source cannot be read, or the output cannot be written.
@@ -287,13 +279,10 @@ class _Annotator:
             each = self._predictor.probabilities(found)
             for (number, frame), faces, probabilities in zip(batch, found, each, strict=True):
                 self.left_out += faces.left_out
-                self._draw(number, frame, faces.detections, probabilities)
+                tracks = self._tracker.step([face.box for face in faces.detections], probabilities, frame.time)
+                tags = []
+                for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
+                    label, share, unsure = self.timeline.add(number, frame.time, face, raw, track)
+                    tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
+                draw_into(frame.pixels, tags)
                 yield frame
-
-    def _draw(self, number: int, frame: Frame, faces: list[Detection], probabilities: np.ndarray) -> None:
-        tags = []
-        tracks = self._tracker.step([face.box for face in faces], probabilities, frame.time)
-        for face, raw, track in zip(faces, probabilities, tracks, strict=True):
-            label, share, unsure = self.timeline.add(number, frame.time, face, raw, track)
-            tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
-        draw_into(frame.pixels, tags)

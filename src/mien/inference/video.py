@@ -17,7 +17,7 @@ from mien.base.errors import UserError
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-# PyAV is imported where a video is opened: it is an optional dependency.
+# PyAV is imported in functions: it is an optional dependency.
 MISSING: Final = "videos need PyAV, which is not installed: `pip install -c constraints.txt '.[video]'` brings it."
 # Containers of pictures and sound; playlists and the like, which name other files to read, are not among them.
 FORMATS: Final = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,gif,h264,hevc,m4v"
@@ -97,19 +97,21 @@ class Video:
         Raises:
             UserError: there is none.
         """
-        first: int | None = None
-        before: int | None = None
+        first = before = 0
         wanted = 0.0
         for decoded in self._decoded():
-            pts = decoded.pts if decoded.pts is not None else (before or 0) + round(1 / self.rate / self.time_base)
-            if before is not None and pts <= before:
-                pts = before + 1  # encoders want each frame later than the one before
-            first = pts if first is None else first
+            pts = decoded.pts if decoded.pts is not None else before + round(1 / self.rate / self.time_base)
+            if self.read:
+                pts = max(pts, before + 1)  # encoders want each frame later than the one before
+            else:
+                first = pts
             before, time = pts, float((pts - first) * self.time_base)
             self.read, self.last = self.read + 1, time
             if time >= wanted - 1e-9:
                 wanted += every * max(1, int((time - wanted) / every) + 1) if every else 0.0
-                yield Frame(_upright(decoded), pts, time)
+                turns = round(decoded.rotation / 90)  # counter-clockwise, as NumPy counts
+                pixels = np.rot90(decoded.to_ndarray(format="rgb24"), turns)
+                yield Frame(np.ascontiguousarray(pixels), pts, time)
         if not self.read:
             raise UserError(f"{self.file}: no frame of this video can be decoded.")
 
@@ -128,7 +130,7 @@ class Video:
     @property
     def problem(self) -> str:
         """A sentence on what was missing, once all frames have been read; "" if nothing was."""
-        if self._damaged or (self.stream.frames and self.read < self.stream.frames):
+        if self._damaged or self.read < self.stream.frames:
             of = f" of {self.expected:,}" if self.expected else ""
             return f"{self.file}: is damaged or breaks off: {self.read:,}{of} frames could be read."
         if self._seconds > self.last + 1 + 2 / float(self.rate):
@@ -164,18 +166,8 @@ def open_video(file: Path) -> Iterator[Video]:
         yield Video(file, container)
 
 
-def _upright(decoded: Any) -> np.ndarray:
-    """The pixels, turned by the rotation that the file states for its player."""
-    pixels: np.ndarray = decoded.to_ndarray(format="rgb24")
-    turns = round(decoded.rotation / 90) % 4  # counter-clockwise, as NumPy counts
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
 def write_video(
-    file: Path,
-    video: Video,
-    frames: Iterable[Frame],
-    progress: Progress = lambda done, expected: None,
+    file: Path, video: Video, frames: Iterable[Frame], progress: Progress = lambda done, expected: None
 ) -> None:
     """Write frames as H.264 in mp4, at their own times, with the sound of `video` if that can be copied.
 
