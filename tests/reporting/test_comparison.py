@@ -11,14 +11,7 @@ from scipy.stats import binom
 from mien.base.errors import UserError
 from mien.evaluation.scoring import Predictions
 from mien.inference.compared_run import read_folder
-from mien.reporting.comparison import (
-    ComparedRun,
-    compare,
-    compare_paired,
-    config_differences,
-    fact_differences,
-    mcnemar,
-)
+from mien.reporting.comparison import ComparedRun, compare, compare_paired, mcnemar
 
 
 @pytest.fixture
@@ -102,9 +95,10 @@ def test_only_what_differs_is_shown(a: ComparedRun, b: ComparedRun) -> None:
         params={**b.params, "optim.lr": "0.02", "search.optim.lr": "0.02"},
         facts={**b.facts, "mien.precision": "bf16"},
     )
-    assert config_differences(a, b) == []
-    assert config_differences(a, other) == [("optim.lr", "0.01", "0.02"), ("search.optim.lr", "–", "0.02")]
-    assert fact_differences(a, other) == [("precision", "32", "bf16")]
+    assert compare(a, b).config == []
+    found = compare(a, other)
+    assert found.config == [("optim.lr", "0.01", "0.02"), ("search.optim.lr", "–", "0.02")]
+    assert found.facts == [("precision", "32", "bf16")]
 
 
 def test_a_run_is_not_compared_with_itself(a: ComparedRun) -> None:

@@ -168,6 +168,7 @@ def test_quarantine_is_counted_by_reason_and_class():
     assert counts.index.tolist() == ["low_confidence", "photo_missing"]
     assert counts.loc["low_confidence", ["sad", "unknown", "all"]].tolist() == [1233, 1, 1234]
     assert counts.loc["photo_missing", "happy"] == 1
+    assert quarantine_counts(QUARANTINE.iloc[:0], EXPRESSIONS).empty
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

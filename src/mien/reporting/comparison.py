@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from mien.base.errors import UserError
-from mien.crop.packed import PackedFaces, open_faces
+from mien.crop.packed import open_faces
 from mien.evaluation.intervals import NAN, Interval, Intervals, bootstrap
 from mien.evaluation.measures import Floats
 from mien.evaluation.scoring import Predictions
@@ -45,6 +45,7 @@ FACTS: Final = {
 }
 ABSENT: Final = "–"
 LONG_NUMBER: Final = re.compile(r"\d+\.\d{5,}(e-?\d+)?")
+DIGEST: Final = re.compile("[0-9a-f]{32,}")
 SHORT_DIGEST: Final = 12
 
 Difference = tuple[str, str, str]  # what, in A, in B
@@ -52,19 +53,15 @@ Difference = tuple[str, str, str]  # what, in A, in B
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """An evaluated run, from the tracking store or from a checkout's files.
-
-    `params` and `metrics` have the names that MLflow shows (`optim.lr`, `test/accuracy`), `facts` are digests, commit,
-    precision and versions.
-    """
+    """An evaluated run, from the tracking store or from a checkout's files."""
 
     key: str  # the run's id, or the folder
     name: str
     source: str  # where it was read from: a run's id, a version, a folder
     data: str
-    facts: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
+    facts: Mapping[str, str]  # digests, commit, precision, versions
+    params: Mapping[str, str]  # as MLflow names them: optim.lr
+    metrics: Mapping[str, float]  # test/accuracy
     epochs: Epochs
     predictions: Predictions
 
@@ -117,8 +114,8 @@ class Comparison:
     b: ComparedRun
     paired: Paired | None
     unpaired: str
-    config: list[Difference]
-    facts: list[Difference]
+    config: list[Difference]  # parameters
+    facts: list[Difference]  # digests, code and machine
 
     def verdict(self, name: str) -> str:
         """The better run by a measure's paired difference: "A", "B", or "" where it may be luck."""
@@ -145,11 +142,11 @@ class Comparison:
     @property
     def disagreements(self) -> list[tuple[str, list[dict[Hashable, Any]], int]]:
         """Each kind of disagreement: its title, the surest of its faces, and how many there are."""
-        table = pd.DataFrame() if self.paired is None else self.paired.disagreements
-        if table.empty:
+        if self.paired is None:
             return []
-        kinds = ((title, table[table["right"] == kind]) for kind, title in KINDS.items())
-        return [(title, rows.head(SHOWN).to_dict("records"), len(rows)) for title, rows in kinds if len(rows)]
+        by_kind = dict(list(self.paired.disagreements.groupby("right")))
+        found = [(title, by_kind[kind]) for kind, title in KINDS.items() if kind in by_kind]
+        return [(title, rows.head(SHOWN).to_dict("records"), len(rows)) for title, rows in found]
 
     @property
     def recalls(self) -> dict[str, tuple[float, float, int]]:
@@ -198,14 +195,17 @@ def compare(a: ComparedRun, b: ComparedRun) -> Comparison:
     """
     if a.key == b.key:
         raise UserError(f"A and B are both {a.source} ({a.name}); name two runs.")
-    unpaired = why_not_paired(a, b)
+    unpaired = _why_not_paired(a, b)
     paired = None if unpaired else compare_paired(a, b)
     if not unpaired and paired is None:
         unpaired = "Every test face has a copy among the faces that A or B learnt from."
-    return Comparison(a, b, paired, unpaired, config_differences(a, b), fact_differences(a, b))
+    keys = {key: key for key in sorted({*a.params, *b.params})}
+    facts = {key: name for key, name in FACTS.items() if key in a.facts and key in b.facts}  # a folder knows fewer
+    config = _differences(a.params, b.params, keys)
+    return Comparison(a, b, paired, unpaired, config, _differences(a.facts, b.facts, facts))
 
 
-def why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
+def _why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
     """Why the two were not tested on the same faces, as a sentence; empty where they were."""
     if a.data != b.data:
         return f"A was tested on the data set {a.data} and B on {b.data}."
@@ -227,8 +227,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
     Resampled are groups of photos (a photo with its copies), as A's split has them. Requires the same test faces.
     """
     order = pd.Index(b.faces["face_id"]).get_indexer(pd.Index(a.faces["face_id"]))
-    leaked = a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order]
-    clean = ~leaked
+    clean = ~(a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order])
     if not clean.any():
         return None
     labels, clusters = a.predictions.labels[clean], a.faces["group"].to_numpy()[clean]
@@ -236,7 +235,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
     return Paired(
         faces=int(clean.sum()),
         groups=len(np.unique(clusters)),
-        left_out=int(leaked.sum()),
+        left_out=int((~clean).sum()),
         differences=bootstrap(labels, theirs, clusters, baseline=ours, n=n, seed=seed),
         mcnemar=mcnemar(ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels),
         disagreements=_disagreements(a.faces[clean], a.predictions.classes, ours, theirs),
@@ -253,43 +252,31 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
 
 
 def _disagreements(faces: pd.DataFrame, classes: tuple[str, ...], a: Floats, b: Floats) -> pd.DataFrame:
-    names, answers_a, answers_b = np.array(classes), a.argmax(axis=1), b.argmax(axis=1)
-    table = faces[["face_id", "image", "label"]].reset_index(drop=True)
-    table = table.assign(a=names[answers_a], b=names[answers_b], p_a=a.max(axis=1), p_b=b.max(axis=1))
+    names = np.array(classes)
+    table = faces[["face_id", "image", "label"]].assign(a=names[a.argmax(axis=1)], b=names[b.argmax(axis=1)])
+    table = table.assign(p_a=a.max(axis=1), p_b=b.max(axis=1))
     table["right"] = np.select([table["a"] == table["label"], table["b"] == table["label"]], ["a", "b"], "none")
-    table = table[answers_a != answers_b]
+    table = table[table["a"] != table["b"]]
     surest = np.argsort(-table[["p_a", "p_b"]].to_numpy().max(axis=1), kind="stable")
-    ordered: pd.DataFrame = table.iloc[surest].reset_index(drop=True)
-    return ordered
-
-
-def config_differences(a: ComparedRun, b: ComparedRun) -> list[Difference]:
-    """The parameters that differ, by name; a dash where a run has none of it."""
-    differences = _differences(a.params, b.params, {key: key for key in sorted({*a.params, *b.params})})
-    return [(key, *_rounded(ours, theirs)) for key, ours, theirs in differences]
-
-
-def fact_differences(a: ComparedRun, b: ComparedRun) -> list[Difference]:
-    """Digests, code and machine where both runs differ; a folder knows fewer facts than the store."""
-    known = {key: name for key, name in FACTS.items() if key in a.facts and key in b.facts}
-    return [(name, _short(ours), _short(theirs)) for name, ours, theirs in _differences(a.facts, b.facts, known)]
+    return table.iloc[surest].reset_index(drop=True)
 
 
 def _differences(a: Mapping[str, str], b: Mapping[str, str], names: Mapping[str, str]) -> list[Difference]:
-    pairs = ((name, a.get(key, ABSENT), b.get(key, ABSENT)) for key, name in names.items())
-    return [(name, ours, theirs) for name, ours, theirs in pairs if ours != theirs]
-
-
-def _rounded(ours: str, theirs: str) -> tuple[str, str]:
-    """Searched numbers with four digits, unless that makes them equal."""
-    a, b = (f"{float(value):.4g}" if LONG_NUMBER.fullmatch(value) else value for value in (ours, theirs))
-    return (a, b) if a != b else (ours, theirs)
+    """What differs; a dash where a run has none of it. Values are shortened unless that makes them equal."""
+    found = []
+    for key, name in names.items():
+        ours, theirs = a.get(key, ABSENT), b.get(key, ABSENT)
+        if ours != theirs:
+            short = _short(ours), _short(theirs)
+            found.append((name, *(short if short[0] != short[1] else (ours, theirs))))
+    return found
 
 
 def _short(value: str) -> str:
-    """A digest by its beginning; anything else whole."""
-    is_digest = len(value) >= 32 and all(letter in "0123456789abcdef" for letter in value)
-    return value[:SHORT_DIGEST] if is_digest else value
+    """A searched number with four digits, a digest by its beginning, anything else whole."""
+    if LONG_NUMBER.fullmatch(value):
+        return f"{float(value):.4g}"
+    return value[:SHORT_DIGEST] if DIGEST.fullmatch(value) else value
 
 
 def comparison_page(comparison: Comparison, root: Path) -> str:
@@ -297,9 +284,7 @@ def comparison_page(comparison: Comparison, root: Path) -> str:
     a, b = comparison.a, comparison.b
     kinds = comparison.disagreements
     light, dark = (comparison_figure(a.epochs, b.epochs, theme) for theme in (LIGHT, DARK))
-    curves: Markup | None = None
-    if light and dark:
-        curves = picture(light, dark, "Loss and validation accuracy of both runs by epoch")
+    alt = "Loss and validation accuracy of both runs by epoch"
     return page(
         "comparison.html",
         c=comparison,
@@ -309,25 +294,17 @@ def comparison_page(comparison: Comparison, root: Path) -> str:
         kinds=kinds,
         pictures=face_pictures(root, (a, b), [face["face_id"] for _, faces, _ in kinds for face in faces]),
         shown=SHOWN,
-        curves=curves,
+        curves=picture(light, dark, alt) if light and dark else None,
     )
 
 
 def face_pictures(root: Path, runs: Sequence[ComparedRun], face_ids: Iterable[str]) -> dict[str, str]:
     """Faces as data URIs by face_id, from the crop of one of the runs' data; empty where none is here."""
     digests = {run.facts.get("mien.data_digest") for run in runs}
-    folders = [root, *(Path(run.source) for run in runs if Path(run.source).is_absolute())]
-    for folder in dict.fromkeys(folders):
-        packed = _open_or_none(folder / "build/crop")
-        if packed is not None and packed.digest in digests:
-            rows = {str(face): row for row, face in enumerate(packed.index["face_id"])}
-            return {face: data_uri(face_png(packed.pixels[rows[face]])) for face in face_ids if face in rows}
+    for folder in (root, *(Path(run.source) for run in runs if Path(run.source).is_absolute())):
+        with suppress(UserError, OSError):  # a comparison is worth having without pictures
+            packed = open_faces(folder / "build/crop")
+            if packed.digest in digests:
+                rows = dict(zip(packed.index["face_id"], packed.index["row"], strict=True))
+                return {face: data_uri(face_png(packed.pixels[rows[face]])) for face in face_ids if face in rows}
     return {}
-
-
-def _open_or_none(folder: Path) -> PackedFaces | None:
-    """The packed faces, or None where they are not whole: a comparison is worth having without pictures."""
-    try:
-        return open_faces(folder)
-    except (UserError, OSError, ValueError, KeyError):
-        return None

@@ -8,7 +8,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from mien.reporting.style import LIGHT, Theme, drawing, headline, png
+from mien.reporting.style import DOTTED, LIGHT, Theme, drawing, headline, png
 
 Trial = Mapping[str, Any]  # a row of the search's report
 Epochs = Sequence[tuple[int, Mapping[str, float]]]  # rows of history.csv: (epoch, values)
@@ -28,14 +28,11 @@ def training_figure(epochs: Epochs, best_epoch: int, theme: Theme = LIGHT) -> by
         _line(loss, epochs, "val_loss", "-", theme.first, "validation")
         _line(score, epochs, "val_accuracy", "-", theme.first, "accuracy")
         _line(score, epochs, "val_macro_f1", "--", theme.second, "macro F1")
-        headline(loss, "Loss", "training loss: of augmented faces and smoothed labels")
-        headline(score, "Validation scores", f"dotted: epoch {best_epoch + 1}, whose weights were chosen")
         score.set_ylim(0, 1)
         for axes in (loss, score):
-            axes.axvline(best_epoch + 1, color=theme.muted, linewidth=1.4, linestyle=(0, (2, 3)))
-            axes.set_xlabel("epoch")
-            axes.grid(visible=True)
-            axes.legend()
+            axes.axvline(best_epoch + 1, color=theme.muted, **DOTTED)
+        _finish(loss, "Loss", "training loss: of augmented faces and smoothed labels")
+        _finish(score, "Validation scores", f"dotted: epoch {best_epoch + 1}, whose weights were chosen")
         return png(figure)
 
 
@@ -48,11 +45,7 @@ def comparison_figure(a: Epochs, b: Epochs, theme: Theme = LIGHT) -> bytes | Non
             for epochs, name, colour in ((a, "A", theme.first), (b, "B", theme.second)):
                 for key, style in lines:
                     _line(axes, epochs, key, style, colour, name if style == "-" else "")
-            axes.set_xlabel("epoch")
-            axes.grid(visible=True)
-            if axes.get_legend_handles_labels()[1]:
-                axes.legend()
-            headline(axes, title, subtitle)
+            _finish(axes, title, subtitle)
         return png(figure)
 
 
@@ -61,6 +54,14 @@ def _line(axes: Axes, epochs: Epochs, key: str, style: str, colour: str, label: 
     if points:
         marker = "o" if len(points) == 1 else ""
         axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, linewidth=2, label=label or None)
+
+
+def _finish(axes: Axes, title: str, subtitle: str) -> None:
+    axes.set_xlabel("epoch")
+    axes.grid(visible=True)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
+    headline(axes, title, subtitle)
 
 
 def draw_search(report: Mapping[str, Any], theme: Theme = LIGHT) -> dict[str, bytes]:
@@ -90,9 +91,8 @@ def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], theme: The
         axes.grid(visible=True)
         axes.legend()
         stopped = len(trials) - len(complete)
-        headline(
-            axes, "Search", f"{len(trials)} trials" + (f", {stopped} stopped early and not shown" if stopped else "")
-        )
+        hidden = f", {stopped} stopped early and not shown" if stopped else ""
+        headline(axes, "Search", f"{len(trials)} trials{hidden}")
         return png(figure)
 
 
@@ -101,20 +101,19 @@ def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Th
     best = min(complete, key=lambda row: row["value"])
     lines = -(-len(space) // COLUMNS)
     with drawing(theme, 11, 1.1 + 2.9 * lines) as figure:
-        figure.suptitle(
-            "Search: loss by value, the best trial in orange", x=0.014, ha="left", fontsize=16, fontweight="bold"
-        )
+        title = "Search: loss by value, the best trial in orange"
+        figure.suptitle(title, x=0.014, ha="left", fontsize=16, fontweight="bold")
         for place, (key, distribution) in enumerate(space.items(), start=1):
             axes = figure.add_subplot(lines, COLUMNS, place)
-            points = [(row["params"][key], row["value"]) for row in complete]
-            categorical = distribution["name"] == "CategoricalDistribution"
-            values = [str(value) if categorical else value for value, _ in points]
-            axes.scatter(values, [loss for _, loss in points], color=theme.first, s=40)
-            chosen = best["params"][key]
-            axes.scatter([str(chosen) if categorical else chosen], [best["value"]], color=theme.second, s=70, zorder=3)
-            if distribution["attributes"].get("log"):
+            values = [row["params"][key] for row in (*complete, best)]
+            if distribution["name"] == "CategoricalDistribution":
+                values = [str(value) for value in values]
+            axes.scatter(values[:-1], [row["value"] for row in complete], color=theme.first, s=40)
+            axes.scatter(values[-1:], [best["value"]], color=theme.second, s=70, zorder=3)
+            attributes = distribution["attributes"]
+            if attributes.get("log"):
                 axes.set_xscale("log")
-                axes.set_xlim(0.8 * distribution["attributes"]["low"], 1.25 * distribution["attributes"]["high"])
+                axes.set_xlim(0.8 * attributes["low"], 1.25 * attributes["high"])
                 axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set(xlabel=key, ylabel="validation loss" if place % COLUMNS == 1 else "")
             axes.grid(visible=True)
@@ -130,15 +129,14 @@ def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme
     study = optuna.create_study()
     distributions = {key: json_to_distribution(json.dumps(entry)) for key, entry in space.items()}
     for row in complete:
-        study.add_trial(
-            optuna.trial.create_trial(value=row["value"], params=row["params"], distributions=distributions)
-        )
+        trial = optuna.trial.create_trial(value=row["value"], params=row["params"], distributions=distributions)
+        study.add_trial(trial)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = dict(reversed(optuna.importance.get_param_importances(study, evaluator=evaluator).items()))
     with drawing(theme, 8.6, 1.7 + 0.5 * len(shares)) as figure:
         axes = figure.add_subplot()
         bars = axes.barh(list(shares), list(shares.values()), 0.6, color=theme.first)
-        axes.bar_label(bars, [f"{share:.0%}".replace("%", " %") for share in shares.values()], padding=6)
+        axes.bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=6)
         axes.set(xlim=(0, 1.1 * max(*shares.values(), 0.01)), xticks=[])
         axes.tick_params(axis="y", length=0)
         axes.spines["bottom"].set_visible(False)

@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -23,36 +22,26 @@ from mien.sources.table import count_labels
 
 @dataclass(frozen=True)
 class OtherData:
-    """What a report says of a model that is measured on another data set than its own.
-
-    `model` names it, `learnt_from` is the title of its own data set and `learnt_drawings` whether that is drawn,
-    `part` the part of the measured one ("test", or "all"), `digest` that of the measured faces, `sentences` how the two
-    were brought together.
-    """
+    """What a report says of a model that is measured on another data set than its own."""
 
     model: str
-    learnt_from: str
-    learnt_drawings: bool
-    part: str
-    digest: str
-    sentences: tuple[str, ...]
+    learnt_from: str  # title of its own data set
+    learnt_drawings: bool  # whether that is drawn
+    part: str  # of the measured one: "test", "all", ...
+    digest: str  # of the measured faces
+    sentences: tuple[str, ...]  # how the two were brought together
 
 
 @dataclass(frozen=True)
 class Background:
-    """What the report says besides the measures.
+    """What the report says besides the measures."""
 
-    `title` is that of the measured data set and `drawn` whether its faces are drawings, `lineage` what the training
-    wrote of itself, `parts` faces per class of each part, and `quarantine` one row for each face that could not be
-    used, with `reason` and `label`. `other` is None where the model is measured on its own data set.
-    """
-
-    title: str
-    drawn: bool
-    lineage: dict[str, Any]
-    parts: dict[str, dict[str, int]]
-    quarantine: pd.DataFrame
-    other: OtherData | None = None
+    title: str  # of the measured data set
+    drawn: bool  # whether its faces are drawings
+    lineage: dict[str, Any]  # what the training wrote of itself
+    parts: dict[str, dict[str, int]]  # faces of each class, by part
+    quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
+    other: OtherData | None = None  # None: the model is measured on its own data set
 
 
 def read_background(build: Path, title: str, drawn: bool) -> Background:
@@ -76,8 +65,9 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
 
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
     """The faces of the predictions, (N, H, W, C) uint8, in their order."""
-    rows = {str(face): row for row, face in enumerate(packed.index["face_id"])}
-    return packed.pixels[[rows[face] for face in evaluation.predictions.table["face_id"]]]
+    rows = packed.index.set_index("face_id")["row"]
+    faces: npt.NDArray[Any] = packed.pixels[rows.loc[evaluation.predictions.table["face_id"]]]
+    return faces
 
 
 def write_report(
@@ -127,8 +117,6 @@ def verdict(evaluation: Evaluation) -> str:
 
 def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     """Faces by reason (rows, most frequent first) and class (columns, "unknown" last), and in all."""
-    if quarantine.empty:
-        return pd.DataFrame(columns=[*classes, "unknown", "all"], dtype=np.int64)
     known = quarantine["label"].where(quarantine["label"].isin(classes), "unknown")
     counts = pd.crosstab(quarantine["reason"], known).reindex(columns=[*classes, "unknown"], fill_value=0)
     counts["all"] = counts.sum(axis=1)

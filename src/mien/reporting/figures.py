@@ -1,8 +1,7 @@
 """Figures of an evaluation: confusion, reliability, classes, slices, errors; each PNG is the same on every run."""
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,11 +9,10 @@ from matplotlib.figure import Figure
 
 from mien.evaluation.calibration import Reliability
 from mien.evaluation.intervals import Interval
-from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, Ints, confusion_counts
+from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, confusion_counts
 from mien.evaluation.scoring import Evaluation
-from mien.evaluation.slices import Slice
 from mien.reporting.images import Pixels, as_rgb
-from mien.reporting.style import LIGHT, Theme, drawing, headline, png
+from mien.reporting.style import DOTTED, LIGHT, Theme, drawing, headline, png
 
 FACE: Final = 1.0  # inches, of the errors
 FACE_STEP: Final = 1.08
@@ -25,59 +23,42 @@ TOP: Final = 1.0
 
 def draw_evaluation(evaluation: Evaluation, theme: Theme = LIGHT) -> dict[str, bytes]:
     """The figures without faces, PNG by name."""
-    figures: dict[str, Callable[[Evaluation, Theme], bytes]] = {
-        "confusion": confusion_counts_figure,
-        "confusion_by_class": confusion_shares_figure,
-        "reliability": reliability_figure,
-        "per_class": per_class_figure,
-        "slices": slices_figure,
+    return {
+        "confusion": confusion_figure(evaluation, theme, by_class=False),
+        "confusion_by_class": confusion_figure(evaluation, theme, by_class=True),
+        "reliability": reliability_figure(evaluation, theme),
+        "per_class": per_class_figure(evaluation, theme),
+        "slices": slices_figure(evaluation, theme),
     }
-    return {name: draw(evaluation, theme) for name, draw in figures.items()}
 
 
-def confusion_counts_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
-    """PNG: how many faces of each class (rows) were predicted as each class (columns)."""
-    counts, classes = _confusion(evaluation)
-    with drawing(theme, 6.4, 6.3) as figure:
-        axes = figure.add_subplot()
-        _cells(axes, counts / max(1, counts.max()), [[str(n) for n in row] for row in counts], classes, theme)
-        headline(axes, "Confusion matrix", f"faces, {counts.sum():,} in all")
-        return png(figure)
-
-
-def confusion_shares_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
-    """PNG: the shares of each class (rows) that were predicted as each class; rows sum to 100 %."""
-    counts, classes = _confusion(evaluation)
+def confusion_figure(evaluation: Evaluation, theme: Theme, *, by_class: bool) -> bytes:
+    """PNG: how many faces, or what share, of each class (rows) were predicted as each class; empty cells recede."""
+    answers = evaluation.predictions
+    classes = answers.classes
+    counts = confusion_counts(answers.labels, answers.predicted, len(classes))
     support = counts.sum(axis=1, keepdims=True)
     shares = counts / np.where(support > 0, support, 1)
-    texts = [
-        [f"{share:.0%}".replace("%", " %") if n else "–" for share in row]
-        for row, n in zip(shares, support, strict=True)
-    ]
+    shades = shares if by_class else counts / max(1, counts.max())
     with drawing(theme, 6.4, 6.3) as figure:
         axes = figure.add_subplot()
-        _cells(axes, shares, texts, classes, theme)
-        headline(axes, "Confusion matrix, by true class", "share of each row; the diagonal is the recall")
+        axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1, aspect="equal")
+        for row, column in np.ndindex(counts.shape):
+            text = str(counts[row, column])
+            if by_class:
+                text = f"{100 * shares[row, column]:.0f} %" if support[row] else "–"
+            colour = theme.muted if text in ("0", "0 %", "–") else theme.on(float(shades[row, column]))
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        if by_class:
+            headline(axes, "Confusion matrix, by true class", "share of each row; the diagonal is the recall")
+        else:
+            headline(axes, "Confusion matrix", f"faces, {counts.sum():,} in all")
         return png(figure)
-
-
-def _confusion(evaluation: Evaluation) -> tuple[Ints, tuple[str, ...]]:
-    answers = evaluation.predictions
-    return confusion_counts(answers.labels, answers.predicted, len(answers.classes)), answers.classes
-
-
-def _cells(axes: Axes, shades: Floats, texts: list[list[str]], names: tuple[str, ...], theme: Theme) -> None:
-    """A matrix of shaded cells (0 to 1) with a text in each; the empty ones recede."""
-    axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1, aspect="equal")
-    for row, column in np.ndindex(shades.shape):
-        text, shade = texts[row][column], float(shades[row, column])
-        colour = theme.muted if text in ("0", "0 %", "–") else theme.on(shade)
-        axes.text(column, row, text, ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def reliability_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
@@ -86,7 +67,7 @@ def reliability_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     ece = evaluation.whole.intervals.overall["ece"].value
     with drawing(theme, 6.4, 6.9) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-        top.plot([0, 1], [0, 1], color=theme.muted, linewidth=1.4, linestyle=(0, (2, 3)), label="calibrated")
+        top.plot([0, 1], [0, 1], color=theme.muted, label="calibrated", **DOTTED)
         _curve(top, before, theme.second, "s", f"before: ECE {evaluation.before['ece']:.3f}", "--")
         _curve(top, after, theme.first, "o", f"after: ECE {ece:.3f}", "-")
         top.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
@@ -147,51 +128,28 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
         axes = figure.add_subplot()
         if accuracy.known:
             axes.axvspan(accuracy.low, accuracy.high, color=theme.grid, linewidth=0)
-        axes.axvline(accuracy.value, color=theme.muted, linewidth=1.4, linestyle=(0, (2, 3)))
+        axes.axvline(accuracy.value, color=theme.muted, **DOTTED)
+        beside: dict[str, Any] = {
+            "xycoords": ("axes fraction", "data"),
+            "textcoords": "offset points",
+            "color": theme.muted,
+        }
         for y, part, above in zip(breaks, slices, ["", *groups], strict=False):
-            _slice(axes, float(y), part, theme)
+            colour = theme.muted if part.too_few else theme.first
+            face = theme.paper if part.too_few else colour
+            marker: dict[str, Any] = {"fmt": "o", "color": colour, "markersize": 8, "markerfacecolor": face}
+            whiskers = _whiskers([part.accuracy])
+            axes.errorbar([part.accuracy.value], [y], xerr=whiskers, elinewidth=2.2, capsize=4, **marker)
+            note = f"n = {part.faces}, too few" if part.too_few else f"n = {part.faces:,}"
+            axes.annotate(note, (1, y), xytext=(10, 0), va="center", **beside)
             if part.group != above:
-                axes.annotate(
-                    part.group,
-                    (0, y),
-                    xytext=(-10, 16),
-                    xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    ha="right",
-                    color=theme.muted,
-                    style="italic",
-                )
+                axes.annotate(part.group, (0, y), xytext=(-10, 16), ha="right", style="italic", **beside)
         axes.set_yticks(breaks, [part.name for part in slices])
         axes.set(xlim=(0, 1.02), ylim=(breaks[-1] + 0.7, -1), xlabel="accuracy")
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=True, axis="x")
         headline(axes, "Accuracy by slice", f"with 95 % intervals; dotted: whole test set, {accuracy.value:.3f}")
         return png(figure)
-
-
-def _slice(axes: Axes, y: float, part: Slice, theme: Theme) -> None:
-    colour = theme.muted if part.too_few else theme.first
-    axes.errorbar(
-        [part.accuracy.value],
-        [y],
-        xerr=_whiskers([part.accuracy]),
-        fmt="o",
-        color=colour,
-        markersize=8,
-        markerfacecolor=theme.paper if part.too_few else colour,
-        elinewidth=2.2,
-        capsize=4,
-    )
-    note = f"n = {part.faces}, too few" if part.too_few else f"n = {part.faces:,}"
-    axes.annotate(
-        note,
-        (1, y),
-        xytext=(10, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=theme.muted,
-    )
 
 
 def errors_figure(evaluation: Evaluation, faces: Pixels, theme: Theme = LIGHT) -> bytes:

@@ -58,12 +58,9 @@ def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
 
 
 def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:
-    """Up to 60 faces, evenly spread, in lines of 10 under a title.
+    """Up to 60 faces of a class, evenly spread, in lines of 10 under its name.
 
-    Args:
-        pixels: (N, H, W, C) uint8, RGB or grey.
-        rows: rows of `pixels` that belong to the class.
-        name: of the class.
+    `pixels` are (N, H, W, C) uint8, RGB or grey; `rows` of them belong to the class.
     """
     shown = rows[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).round().astype(int)]
     size = pixels.shape[1]

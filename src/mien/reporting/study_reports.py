@@ -2,6 +2,7 @@
 
 import base64
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,70 +43,52 @@ def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
 
 
 def _background(cross: CrossEvaluation) -> Background:
-    model = cross.model
-    other = OtherData(model.name, model.title, model.drawn, cross.part, cross.digest, sentences(cross))
+    model, data = cross.model, cross.data
+    other = OtherData(model.name, model.title, model.drawn, cross.part, cross.digest, tuple(sentences(cross)))
     parts = {"measured": cross.evaluation.whole.support}
-    title = cross.data.title or cross.data.name
-    return Background(title, cross.data.drawn, model.lineage, parts, cross.quarantine, other)
+    return Background(data.title or data.name, data.drawn, model.lineage, parts, cross.quarantine, other)
 
 
-def sentences(cross: CrossEvaluation) -> tuple[str, ...]:
-    """The same for people: which faces, which were left out, which classes, which temperature."""
-    return tuple(s for s in (_faces(cross), _cut(cross), _seen(cross), *_classes(cross), _temperature(cross)) if s)
-
-
-def _faces(cross: CrossEvaluation) -> str:
+def sentences(cross: CrossEvaluation) -> Iterator[str]:
+    """How model and data set were brought together: which faces, which classes, which temperature."""
     part, data = cross.part, cross.data.name
     which = f"All usable faces of {data}" if part == ALL else f"The {part} part that {data} itself gives"
     filtered = cross.quarantine["reason"].value_counts()
     left = ", ".join(f"{n:,} {str(why).replace('_', ' ')}" for why, n in filtered.items())
     unread = cross.problems
     rows = f" {unread:,} rows of the raw data set could not be read." if unread else ""
-    return f"{which}; left out: {left or 'none'}.{rows}"
-
-
-def _cut(cross: CrossEvaluation) -> str:
+    yield f"{which}; left out: {left or 'none'}.{rows}"
     cut = cross.model.spec.cut
     shape = f"margin {cut.margin:g}" + (", made square" if cut.square else "")
-    return f"Faces were cut from the data set's boxes as the model's own were: {cut.size} px, {cut.colour}, {shape}."
-
-
-def _seen(cross: CrossEvaluation) -> str:
+    yield f"Faces were cut from the data set's boxes as the model's own were: {cut.size} px, {cut.colour}, {shape}."
     if cross.learnt_from is None:
-        return "Which faces the model learnt from is not written beside it: copies of them may be among these."
-    if not cross.learnt_from:
-        return "The model learnt from none of these faces: no photo and no pixels are the same."
-    faces = "face was" if cross.learnt_from == 1 else "faces were"
-    return f"{cross.learnt_from:,} {faces} left out because the model learnt from the same photo or the same pixels."
-
-
-def _classes(cross: CrossEvaluation) -> list[str]:
-    words = []
+        yield "Which faces the model learnt from is not written beside it: copies of them may be among these."
+    elif not cross.learnt_from:
+        yield "The model learnt from none of these faces: no photo and no pixels are the same."
+    else:
+        faces = "face was" if cross.learnt_from == 1 else "faces were"
+        yield f"{cross.learnt_from:,} {faces} left out because the model learnt from the same photo or the same pixels."
     for name, n in cross.unknown.items():
         faces = "face" if n == 1 else "faces"
-        words.append(f"{n:,} {faces} of {name} were left out: the model cannot name that class.")
+        yield f"{n:,} {faces} of {name} were left out: the model cannot name that class."
     if dropped := cross.dropped:
-        names = ", ".join(dropped["classes"])
-        words.append(
-            f"The data set cannot name {names}, so it was taken out of the model's choice and the rest scaled up to 1. "
-            f"It had been the first answer on {dropped['first_answers']:,} faces; with these counted as wrong the "
-            f"accuracy is {dropped['accuracy_if_wrong']:.3f}."
+        yield (
+            f"The data set cannot name {', '.join(dropped['classes'])}, so it was taken out of the model's choice and "
+            f"the rest scaled up to 1. It had been the first answer on {dropped['first_answers']:,} faces; with these "
+            f"counted as wrong the accuracy is {dropped['accuracy_if_wrong']:.3f}."
         )
-    if missing := [name for name, faces in cross.evaluation.whole.support.items() if not faces]:
-        words.append(
+    if missing := [name for name, faces_of_it in cross.evaluation.whole.support.items() if not faces_of_it]:
+        yield (
             f"No face here is labelled {', '.join(missing)}: the averages over classes leave that out, and an answer "
             "of it counts as wrong."
         )
-    return words
-
-
-def _temperature(cross: CrossEvaluation) -> str:
     if cross.model.temperature is None:
-        return "The model has no temperature, so its probabilities are not calibrated."
-    return (
-        f"Its probabilities are calibrated as it is used, by the temperature fitted on its own validation set "
-        f"({cross.model.temperature:.3f}), which was not fitted again on these faces."
-    )
+        yield "The model has no temperature, so its probabilities are not calibrated."
+    else:
+        yield (
+            "Its probabilities are calibrated as it is used, by the temperature fitted on its own validation set "
+            f"({cross.model.temperature:.3f}), which was not fitted again on these faces."
+        )
 
 
 def write_label_noise(found: "LabelNoise", about: dict[str, Any], folder: Path) -> None:
@@ -113,31 +96,21 @@ def write_label_noise(found: "LabelNoise", about: dict[str, Any], folder: Path) 
 
     `about` has `title` (of the data set), `model`, `folds` and `epochs`, for the head of the page.
     """
-    texts = {LABELS_PAGE: labels_page(found, about), LABELS_TABLE: found.ranked.drop(columns="row").to_csv(index=False)}
-    for name, text in texts.items():
-        with replacing(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
-
-
-def labels_page(found: "LabelNoise", about: dict[str, Any]) -> str:
-    """The page of the suspected labels."""
-    classes, suspects = found.packed.classes, found.suspects
+    classes, suspects = list(found.packed.classes), found.suspects
     shown = suspects.head(MOST)
-    return page(
+    pairs = pd.crosstab(suspects["label"], suspects["suggested"])
+    html = page(
         "labels.html",
         about={**about, "accuracy": found.accuracy, "faces": len(found.ranked)},
         suspects=len(suspects),
         shown=len(shown),
-        classes=classes,
-        pairs=suspected_pairs(suspects, classes),
+        classes=found.packed.classes,
+        pairs=pairs.reindex(index=classes, columns=classes, fill_value=0),
         faces=[_face(row, found.packed.pixels[row["row"]]) for row in shown.to_dict("records")],
     )
-
-
-def suspected_pairs(suspects: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
-    """How many suspects of each given class (rows) are suggested to be each other class (columns)."""
-    counts = pd.crosstab(suspects["label"], suspects["suggested"])
-    return counts.reindex(index=list(classes), columns=list(classes), fill_value=0)
+    for name, text in {LABELS_PAGE: html, LABELS_TABLE: found.ranked.drop(columns="row").to_csv(index=False)}.items():
+        with replacing(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def _face(row: dict[Any, Any], pixels: Pixels) -> list[Any]:

@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.typing import RcKeyType
 
 DPI: Final = 160
+DOTTED: Final[dict[str, Any]] = {"linewidth": 1.4, "linestyle": (0, (2, 3))}  # of a line that the eye compares with
 
 
 @dataclass(frozen=True)
