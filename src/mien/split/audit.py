@@ -22,18 +22,12 @@ def audit_split(
 ) -> dict[str, Any]:
     """The audit, ready for JSON.
 
-    Args:
-        table: the packed index with `group` and `leaked`.
-        part: (N,) 0, 1, 2 for train, val, test.
-        groups: what must stay together.
-        official: whether the parts are the data set's own.
-        shares: of train, val and test.
-        seed: of the random split that is compared.
-        classes: names of the labels.
+    `table` is the packed index with `group` and `leaked`, `part` (N,) 0, 1, 2 for train, val, test; `official` says
+    whether the parts are the data set's own; `shares` and `seed` are those of the random split that is compared.
     """
-    labels, leaked = table["label"].to_numpy(), table["leaked"].to_numpy()
+    labels, leaked, images = (table[key].to_numpy() for key in ("label", "leaked", "image"))
     same_face = table.groupby("face_digest")["label"].nunique() > 1
-    near_labels = labels[groups.near[:, 0]] != labels[groups.near[:, 1]]
+    near_labels, near_images = (keys[groups.near[:, 0]] != keys[groups.near[:, 1]] for keys in (labels, images))
     held = [set(table["group"][part == p]) for p in range(len(PARTS))]
     sizes = table["group"].value_counts().value_counts().sort_index()
     return {
@@ -42,7 +36,12 @@ def audit_split(
         "parts": {name: _part(table[part == p], classes) for p, name in enumerate(PARTS)},
         # "2": how many groups of two faces
         "groups": {"n": int(table["group"].nunique()), "sizes": {str(size): int(n) for size, n in sizes.items()}},
-        "pairs": _pairs(table, groups),
+        "pairs": {
+            "same_photo": _pairs_sharing(table["image"]),
+            "identical_pixels": _pairs_sharing(table["face_digest"]),
+            "near_duplicates": len(groups.near),
+            "near_duplicates_of_different_photos": int(near_images.sum()),
+        },
         "photos_under_several_names": int((table.groupby("photo_digest")["image"].nunique() > 1).sum()),
         "constant_faces": int(groups.constant.sum()),
         "conflicting_labels": {
@@ -104,18 +103,6 @@ def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
         "photos": int(rows["image"].nunique()),
         "groups": int(rows["group"].nunique()),
         "classes": count_labels(rows["label"], classes),
-    }
-
-
-def _pairs(table: pd.DataFrame, groups: Groups) -> dict[str, int]:
-    """Pairs of faces by what links them."""
-    image = table["image"].to_numpy()
-    same_photo = image[groups.near[:, 0]] == image[groups.near[:, 1]]
-    return {
-        "same_photo": _pairs_sharing(table["image"]),
-        "identical_pixels": _pairs_sharing(table["face_digest"]),
-        "near_duplicates": len(groups.near),
-        "near_duplicates_of_different_photos": int((~same_photo).sum()),
     }
 
 
