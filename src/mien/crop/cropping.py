@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, FaceWriter, faces_digest
+from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, face_writer, faces_digest
 from mien.crop.selection import CropConfig, problem_rows, select_faces
 from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
@@ -85,10 +85,10 @@ def crop_faces(
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
     clamped = 0
-    with FaceWriter(out / PIXELS, (config.size, config.size, config.cut.channels)) as writer:
+    with face_writer(out / PIXELS, (config.size, config.size, config.cut.channels)) as append:
         for photo in _cut_in_order(selected, photos, config, progress):
             for row, box, face in photo.kept:
-                writer.append(face)
+                append(face)
                 kept.append((row, box, photo.digest, short_digest(face.tobytes())))
             dropped += photo.dropped
             clamped += photo.clamped
@@ -164,14 +164,10 @@ def _opencv_in_one_thread() -> Iterator[None]:
 
 
 def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, config: CropConfig) -> PhotoFaces:
-    """The faces of one photo.
+    """The faces of the photo called `image`.
 
-    Args:
-        photos: where the photo is read from.
-        image: its name.
-        rows: the caller's numbers of the faces; handed back with each.
-        boxes: (len(rows), 4) integers, the faces' boxes as top, left, right, bottom.
-        config: size, colour, margin and so on.
+    `rows` are the caller's numbers of the faces, handed back with each; `boxes` (len(rows), 4) are integers: top, left,
+    right, bottom.
     """
     outcome = PhotoFaces()
     placed: list[tuple[int, Box]] = []
@@ -191,12 +187,7 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
             placed.append((row, inside))
         if not placed:
             return outcome
-        photo = decode_pixels(
-            data,
-            header,
-            colour=config.colour,
-            apply_exif_rotation=rotation,
-        )
+        photo = decode_pixels(data, header, colour=config.colour, apply_exif_rotation=rotation)
     except PhotoMissing as error:
         outcome.dropped = [(error.reason, row, str(error)) for row in rows]
     except UnreadablePhoto as error:

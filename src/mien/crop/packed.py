@@ -1,10 +1,11 @@
 """Packed faces: `faces.npy`, its index, and how they were cut."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -70,34 +71,24 @@ def faces_digest(index: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-class FaceWriter:
-    """Writes faces one after the other into an .npy file whose length is known only at the end."""
+@contextmanager
+def face_writer(path: Path, shape: tuple[int, int, int]) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that appends a face (H, W, C) uint8 to an .npy file whose length is known only at the end."""
+    n = 0
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.n = 0
-        self._shape = shape
-        self._file = path.open("wb", buffering=1 << 20)
-        self._header()
+    def write_header() -> None:
+        # NumPy pads its header for a longer first axis, so that one of any length takes the same room
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)})
 
-    def __enter__(self) -> Self:
-        return self
+    def append(face: np.ndarray) -> None:
+        nonlocal n
+        if face.shape != shape or face.dtype != np.uint8:
+            raise ValueError(f"a face must be {shape} uint8, not {face.shape} {face.dtype}")
+        file.write(face.data)
+        n += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Write the true length, and close."""
-        with self._file:
-            self._file.seek(0)
-            self._header()
-
-    def append(self, face: np.ndarray) -> None:
-        """One face, (H, W, C) uint8."""
-        if face.shape != self._shape or face.dtype != np.uint8:
-            raise ValueError(f"a face must be {self._shape} uint8, not {face.shape} {face.dtype}")
-        self._file.write(face.data)
-        self.n += 1
-
-    def _header(self) -> None:
-        """NumPy pads its header for a longer first axis, so that one of any length takes the same room."""
-        description = {"descr": "|u1", "fortran_order": False, "shape": (self.n, *self._shape)}
-        np.lib.format.write_array_header_1_0(self._file, description)
+    with path.open("wb", buffering=1 << 20) as file:
+        write_header()
+        yield append
+        write_header()

@@ -61,16 +61,14 @@ def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame,
     not_drawn = np.setdiff1d(above, chosen)
     details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
     left_out = (
-        problem_rows(faces[low], ["low_confidence"] * len(details), details),
-        problem_rows(
-            faces.iloc[not_drawn], ["not_sampled"] * len(not_drawn), [f"max_rows is {config.max_rows}"] * len(not_drawn)
-        ),
+        problem_rows(faces[low], "low_confidence", details),
+        problem_rows(faces.iloc[not_drawn], "not_sampled", f"max_rows is {config.max_rows}"),
     )
     return faces.iloc[chosen], pd.concat(left_out, ignore_index=True)
 
 
-def problem_rows(faces: pd.DataFrame, reasons: list[str], details: list[str]) -> pd.DataFrame:
-    """Rows of the faces table as rows of the problems table; `where` is the photo."""
+def problem_rows(faces: pd.DataFrame, reasons: str | list[str], details: str | list[str]) -> pd.DataFrame:
+    """Rows of the faces table as rows of the problems table, for one reason or one each; `where` is the photo."""
     labels = [WITH_CONTEMPT[label] for label in faces["label"]]
     columns = {"where": faces["image"], "face_id": faces["face_id"], "image": faces["image"]}
     table = pd.DataFrame(columns).assign(label=labels, reason=reasons, detail=details)

@@ -5,7 +5,7 @@ other at small shifts and scales: one photo under two names rarely carries the v
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import joblib
@@ -116,22 +116,10 @@ def correlated_pairs(vectors: np.ndarray, at_least: float) -> tuple[np.ndarray, 
     return np.concatenate(pairs), np.concatenate(correlations)
 
 
-class _Views(NamedTuple):
-    centre: np.ndarray  # what is moved
-    sizes: tuple[np.ndarray, ...]  # what another face's centre is moved over, the likeliest first
-
-
 def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
-    """For each pair of rows whether its two faces correlate `at_least` at some small shift and scale, (P,) bool.
-
-    Args:
-        faces: (N, H, W, C) uint8.
-        pairs: (P, 2) rows of `faces`.
-        at_least: the correlation, up to 1.
-    """
-    rows, place = np.unique(pairs, return_inverse=True)
-    views = [_views(faces[row]) for row in rows]
-    places = place.reshape(-1, 2)
+    """Whether each pair (P, 2) of faces (N, H, W, C) uint8 correlates so at some small shift and scale, (P,) bool."""
+    rows, places = np.unique(pairs, return_inverse=True)
+    views, places = [_views(faces[row]) for row in rows], places.reshape(-1, 2)
 
     def work(start: int) -> list[bool]:
         return [_alike(views[a], views[b], at_least) for a, b in places[start : start + PAIRS_PER_TASK]]
@@ -140,19 +128,17 @@ def alike_when_aligned(faces: np.ndarray, pairs: np.ndarray, at_least: float) ->
     return np.asarray([alike for task in joblib.Parallel(-1, prefer="threads")(tasks) for alike in task], bool)
 
 
-def _views(face: np.ndarray) -> _Views:
+def _views(face: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Its centre, which is moved, and what the other's centre is moved over, the likeliest first."""
     small = grey_thumbnail(face, SIDE)
     enlarged = cv2.resize(small, (ENLARGED, ENLARGED), interpolation=cv2.INTER_LINEAR)
-    return _Views(small[EDGE:-EDGE, EDGE:-EDGE], (small, enlarged))
+    return small[EDGE:-EDGE, EDGE:-EDGE], small, enlarged
 
 
-def _alike(a: _Views, b: _Views, at_least: float) -> bool:
+def _alike(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...], at_least: float) -> bool:
     """Move the centre of each face over the other, as it is and enlarged (normalised cross-correlation).
 
     Most copies are found by the first of the four.
     """
-    for size in range(len(a.sizes)):
-        for still, moved in ((a, b), (b, a)):
-            if cv2.matchTemplate(still.sizes[size], moved.centre, cv2.TM_CCOEFF_NORMED).max() >= at_least:
-                return True
-    return False
+    attempts = ((still[size], moved[0]) for size in (1, 2) for still, moved in ((a, b), (b, a)))
+    return any(cv2.matchTemplate(*attempt, cv2.TM_CCOEFF_NORMED).max() >= at_least for attempt in attempts)

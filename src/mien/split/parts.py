@@ -84,8 +84,7 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
             official split has no training part, or nothing is left of it when it is cleaned.
     """
     index, classes = packed.index, packed.classes
-    near = config.near_duplicates
-    groups = group_faces(packed, config.similarity, config.aligned_similarity, near_duplicates=near)
+    groups = group_faces(packed, config.similarity, config.aligned_similarity, near_duplicates=config.near_duplicates)
     official = config.keep_official and bool((index["source_split"] != "").any())
     labels = index["label"].to_numpy().astype(np.int64)
     if official:
@@ -148,12 +147,9 @@ def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
     """The part of each face, (N,) int64 from 0 to len(shares) - 1; the faces of a group get the same.
 
-    Args:
-        groups: (N,) group of each face, any integers.
-        labels: (N,) class of each face.
-        shares: each part's share of every class; together 1.
-        least: faces of each class that every part must get.
-        seed: of the order among groups of one size, and among single faces.
+    `groups` and `labels` (N,) are group and class of each face, `shares` each part's share of every class, together 1,
+    `least` the faces of each class that every part must get. `seed` draws the order among groups of one size and among
+    single faces.
 
     Raises:
         UserError: a class that occurs has too few faces or groups for that; names class, counts and need.
@@ -175,7 +171,14 @@ def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float
         single = rng.permutation(np.flatnonzero((sizes == 1) & (counts[:, label] > 0)))
         need = _whole_shares((wanted - given)[:, label], len(single), rng)
         part[single] = np.repeat(np.arange(len(shares)), need)
-    _check_least(part, counts, len(shares), least)
+    parts, got = len(shares), np.stack([counts[part == p].sum(axis=0) for p in range(len(shares))])
+    for k in np.flatnonzero(got.sum(axis=0)):
+        if got[:, k].min() < least:
+            raise UserError(
+                f"class {WITH_CONTEMPT[k]} has {got[:, k].sum()} faces in {(counts[:, k] > 0).sum()} groups that must "
+                f"stay together, too few to give each of {parts} parts at least {least} (it takes {parts * least} "
+                f"faces in {parts} groups or more); add faces of it, or lower min_per_class or the filter in conf."
+            )
     assigned: np.ndarray = part[groups]
     return assigned
 
@@ -201,28 +204,12 @@ def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.n
     return whole
 
 
-def _check_least(part: np.ndarray, counts: np.ndarray, parts: int, least: int) -> None:
-    got = np.stack([counts[part == p].sum(axis=0) for p in range(parts)])
-    for label in np.flatnonzero(counts.sum(axis=0)):
-        if got[:, label].min() < least:
-            groups = int((counts[:, label] > 0).sum())
-            raise UserError(
-                f"class {WITH_CONTEMPT[label]} has {counts[:, label].sum()} faces in {groups} groups that must stay "
-                f"together, too few to give each of {parts} parts at least {least} (it takes {parts * least} faces in "
-                f"{parts} groups or more); add faces of it, or lower min_per_class or the filter in conf."
-            )
-
-
 def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.ndarray) -> pd.DataFrame:
     """The training faces that a clean training leaves out: columns LEFT_OUT, indexed by the position in `index`.
 
-    A face is left out that is of one single colour, that has the very pixels of a validation or test face, or the
-    very pixels of an earlier training face: the first of several stays, whatever labels the others carry.
-
-    Args:
-        index: of N packed faces.
-        part: (N,) 0 for training, 1 for validation, 2 for test.
-        constant: (N,) bool, faces of one single colour.
+    A face is left out that is of one single colour (`constant`, (N,) bool), that has the very pixels of a validation or
+    test face, or the very pixels of an earlier training face: the first of several stays, whatever labels the others
+    carry. `part` (N,) is 0 for training, 1 for validation, 2 for test.
 
     Raises:
         UserError: no training face would be left.
@@ -237,12 +224,14 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.nda
             "clean_training leaves no face to train on: all are constant, or copies of validation or test faces."
         )
     repeat = rest & (digests.map(firsts) != index["face_id"]).to_numpy()
-    found = index.assign(reason="", detail="")
-    found.loc[training & constant, ["reason", "detail"]] = CONSTANT, "one single colour"
-    found.loc[copy, "reason"], found.loc[repeat, "reason"] = COPY, REPEAT
-    found.loc[copy, "detail"] = "the pixels of " + digests[copy].map(measured)
-    found.loc[repeat, "detail"] = "the pixels of " + digests[repeat].map(firsts) + ", which stays"
-    return found.loc[found["reason"] != "", LEFT_OUT]
+    kinds = (
+        (training & constant, CONSTANT, "one single colour"),
+        (copy, COPY, "the pixels of " + digests[copy].map(measured)),
+        (repeat, REPEAT, "the pixels of " + digests[repeat].map(firsts) + ", which stays"),
+    )
+    found = [index[rows].assign(reason=reason, detail=detail) for rows, reason, detail in kinds]
+    left_out: pd.DataFrame = pd.concat(found).sort_index()[LEFT_OUT]
+    return left_out
 
 
 def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
