@@ -14,7 +14,7 @@ from benchmarks.tracked_runs import newest_run
 from mien.base.errors import UserError
 from mien.base.settings import read_settings, read_yaml
 from mien.tracking.live import LiveTracking
-from mien.tracking.publish import publish
+from mien.tracking.publish import publish_evaluation, publish_training
 from mien.tracking.store import connect
 from tests.stores import checkout, no_store
 
@@ -25,6 +25,7 @@ CHOICES = read_yaml(CONF / "preset/folder-cnn.yaml", "folder-cnn.yaml")
 METRICS: dict[str, Any] = {
     "data": "fer2013-folders",
     "n": 3589,
+    "photos": 3589,
     "majority_share": 0.2,
     **{
         name: {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -90,9 +91,9 @@ def track(
                 listener.epoch({"epoch": epoch, "val_loss": loss})
             listener.ended("finished")
     else:
-        publish(root, "training")
+        publish_training(connect(), root)
     if evaluated:
-        publish(root, "evaluation")
+        publish_evaluation(connect(), root)
 
 
 def written(root: Path, *, rows: str = "folder-cnn") -> list[str]:

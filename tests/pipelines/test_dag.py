@@ -84,7 +84,7 @@ def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
         ("src/mien/evaluation/measures.py", {"evaluate", "report"}),
         ("src/mien/search/space.py", {"tune"}),
         ("src/mien/reporting/style.py", {"report"}),
-        ("src/mien/tracking/notes.py", set()),
+        ("src/mien/tracking/facts.py", set()),
         ("pipelines/split.py", {"split"}),
         ("src/mien/sources/folder.py", {"ingest", "crop"}),
     ],

@@ -14,8 +14,7 @@ import torch
 
 from mien.base.errors import UserError
 from mien.models.description import ModelConfig, ModelSpec
-from mien.registry import history as events
-from mien.registry import promotion
+from mien.registry import events, promotion
 from mien.runtime.spec import CutSpec
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store

@@ -5,8 +5,7 @@ from pathlib import Path
 from mien.registry import promotion
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
-from mien.tracking.notes import NOTE
-from mien.tracking.store import connect
+from mien.tracking.store import NOTE, connect
 from tests.registry.workspace import candidate_of, evidence_of
 
 NAME = "mien-tiny"

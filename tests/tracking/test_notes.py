@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from mien.tracking.notes import NOTE, training_note, with_section
-from mien.tracking.publish import sync
-from mien.tracking.runs import find_run
-from mien.tracking.store import connect, find_experiment
+from mien.tracking.publish import sync, training_note
+from mien.tracking.runs import find_run, with_section
+from mien.tracking.store import NOTE, connect, find_experiment
 
 
 def note() -> str:

@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
-from mien.tracking.publish import publish, sync
+from mien.tracking.publish import publish, publish_evaluation, publish_search, publish_training, sync
 from mien.tracking.runs import find_run
 from mien.tracking.store import URI, connect, run_links, shown
 from tests.stores import with_store
@@ -28,7 +28,7 @@ def artifacts(client: MlflowClient, run: Run, folder: str) -> list[str]:
 
 
 def test_a_training_is_published_with_its_configuration_epochs_data_and_files(trained: Path) -> None:
-    publish(trained, "training")
+    publish_training(connect(), trained)
     run = run_of()
     assert (run.info.run_name, run.info.status) == ("resnet4 · 24 px grey · d1", "FINISHED")
     assert run.data.params["optim.lr"] == "0.01"
@@ -46,14 +46,16 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
 
 
 def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) -> None:
-    publish(trained, "evaluation")
+    publish_evaluation(connect(), trained)
     run = run_of()
     assert run.data.metrics == {
         "test/n": 90.0,
+        "test/photos": 70.0,
         "test/majority_share": 0.2,
         "test/accuracy": 0.6,
         "test/interval/accuracy_low": 0.5,
         "test/interval/accuracy_high": 0.7,
+        "test/macro_f1": 0.58,
         "test/uncalibrated/ece": 0.2,
         "test/per_class/angry/recall": 0.5,
         "test/per_class/angry/support": 12.0,
@@ -71,8 +73,8 @@ def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) ->
 
 
 def test_trials_are_children_of_the_training(trained: Path) -> None:
-    publish(trained, "search")
-    publish(trained, "training")
+    publish_search(connect(), trained)
+    publish_training(connect(), trained)
     parent = run_of()
     trials = [run_of(f"d1-trial-{number}") for number in (0, 1)]
     assert [trial.info.run_name for trial in trials] == ["trial 0", "trial 1"]
@@ -87,7 +89,7 @@ def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     first = sync(trained)
     assert "search: 2 trials, 2 parameters, 5 metrics, 1 files" in first
     assert "training: 7 parameters, 3 metrics, 2 files" in first
-    assert "evaluation: 0 parameters, 13 metrics, 3 files" in first
+    assert "evaluation: 0 parameters, 15 metrics, 3 files" in first
     second = sync(trained)
     assert "search: 0 trials, 0 parameters, 0 metrics, 0 files" in second
     assert "training: 0 parameters, 0 metrics, 0 files" in second
@@ -136,9 +138,10 @@ def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv(URI, request.getfixturevalue(kind))
+    monkeypatch.setattr("mien.tracking.publish.WITHIN", 1.0)
     start = time.monotonic()
     with caplog.at_level(logging.WARNING):
-        publish(trained, within=1.0)
+        publish(trained)
     assert time.monotonic() - start < 10
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
     assert "`mien sync` sends" in warning

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.evaluation.intervals import Interval
 from mien.registry import gate
-from mien.tracking.notes import with_section
+from mien.tracking.runs import with_section
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:

@@ -28,9 +28,8 @@ from mien.registry.evidence import (
 from mien.registry.gate import RegisterConfig
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version
-from mien.tracking.notes import REGISTERED, set_note
 from mien.tracking.publish import training_identity
-from mien.tracking.runs import obtain_run, set_tags
+from mien.tracking.runs import obtain_run, set_note, set_tags
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -167,7 +166,8 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     if version.run_id:
         set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
         # The page of a run shows six lines; the reasons stand beside the version.
-        set_note(client, version.run_id, REGISTERED, f"`{name}` version {number}: **{decision.outcome}** by the gate.")
+        sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."
+        set_note(client, version.run_id, "Registered", sentence)
         run = client.get_run(version.run_id).info.run_name
     client.update_model_version(name, version.version, description=events.version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.state import publish_lock
-from mien.tracking.notes import run_facts
+from mien.tracking.facts import run_facts
 from mien.tracking.publish import (
     publish_search,
     publish_training,
@@ -120,12 +120,12 @@ class _LiveRun:
         identity = search_identity(lineage) if self._searches else training_identity(lineage)
         run = obtain_run(client, identity)
         self._id = run.info.run_id
-        self._history = MetricHistory(client, self._id, empty=not run.data.metrics)
+        self._history = MetricHistory(client, self._id)
         client.update_run(self._id, status="RUNNING")
         set_tags(client, self._id, {**identity.tags, **run_facts(root)})
         self._monitor: Any = None
         if not self._searches:
-            send_params(client, self._id, training_params(lineage))
+            send_params(client, run, training_params(lineage))
             self._monitor = _monitor(self._id, client.tracking_uri)
 
     def send(self, events: list[tuple[str, Any]]) -> None:
@@ -141,14 +141,13 @@ class _LiveRun:
             del events[0]
 
     def _end(self, outcome: str) -> None:
-        self._history.forget()  # the work did not wait for a slow store: a later process may have sent the rest
         if self._monitor:
             self._monitor.finish()
         self._client.set_terminated(self._id, STATUS[outcome])
         if outcome == "finished" and self._searches:
             publish_search(self._client, self._root)
         elif outcome == "finished":
-            publish_training(self._client, self._root, self._history)
+            publish_training(self._client, self._root)
 
 
 def _monitor(run_id: str, uri: str) -> Any:

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,17 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.state import publish_lock
-from mien.models.description import read_history, read_lineage
-from mien.tracking.notes import (
-    SEARCH,
-    TEST,
-    TRAINING,
-    evaluation_note,
-    git_facts,
-    lock_facts,
-    search_note,
-    training_note,
-)
+from mien.evaluation.intervals import Interval
+from mien.models.description import hardware_words, read_history, read_lineage
+from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.runs import (
     DIGEST,
     PARENT,
@@ -61,32 +52,33 @@ EVALUATION_FILES: Final = {
 }
 SEARCH_FILES: Final = {"search": ("reports/tune.json", "build/tune/best.yaml")}
 TRIAL_STATUS: Final = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  # Optuna's to MLflow's
-CROSS_MEASURES: Final = ("accuracy", "unweighted_average_recall", "macro_f1", "ece", "nll")
+# What a note says of reports/metrics.json.
+MEASURED: Final = {"n": int, "photos": int, "majority_share": float, "accuracy": dict, "macro_f1": dict}
 WITHIN: Final = 30.0  # seconds that a stage waits for a store
 
 _log = logging.getLogger("mien.tracking")
 
 
-def publish(root: Path, *names: str, within: float = WITHIN) -> None:
-    """Send what the store lacks of the named works, by default of all; never raises, one warning where it cannot.
+def publish(root: Path) -> None:
+    """Send what the store lacks; never raises, one warning where it cannot.
 
-    A later stage sends all, so that what an earlier one could not send needs no person once the store is back.
+    What an earlier stage could not send so needs no person once the store is back.
     """
     uri = use_store(root)
     failure: list[str] = []
 
     def attempt() -> None:
         try:
-            _send_works(connect(uri), root, names or tuple(WORKS))
+            _send_works(connect(uri), root)
         # Whatever goes wrong in the store is no reason to fail a stage whose files are written.
         except Exception as error:
             failure.append(first_line(error))
 
     thread = threading.Thread(target=attempt, name=f"mien-publish-{os.getpid()}", daemon=True)
     thread.start()
-    thread.join(within)
+    thread.join(WITHIN)
     if thread.is_alive():
-        failure.append(f"no answer within {within:g} s")
+        failure.append(f"no answer within {WITHIN:g} s")
     if failure:
         _log.warning("tracking: the store %s failed (%s); `mien sync` sends what is missing.", shown(uri), failure[0])
 
@@ -101,48 +93,44 @@ def sync(root: Path) -> str:
     if not any((root / file).exists() for file, _ in WORKS.values()):
         raise UserError(f"there is nothing to send: {root} has no build/train/lineage.json; run `dvc repro` first.")
     with store_errors("the tracking store", uri):
-        sent = _send_works(connect(uri), root, tuple(WORKS))
+        sent = _send_works(connect(uri), root)
     return f"{shown(uri)} is level with the files. {'; '.join(sent)}."
 
 
-def _send_works(client: "MlflowClient", root: Path, names: tuple[str, ...]) -> list[str]:
+def _send_works(client: "MlflowClient", root: Path) -> list[str]:
     with publish_lock(root):
-        return [f"{name}: {WORKS[name][1](client, root)}" for name in names if (root / WORKS[name][0]).exists()]
+        there = ((name, work) for name, (file, work) in WORKS.items() if (root / file).exists())
+        return [f"{name}: {work(client, root)}" for name, work in there]
 
 
-def publish_training(client: "MlflowClient", root: Path, history: MetricHistory | None = None) -> Sent:
-    """Parameters, epochs, data set and files of `build/train`; returns what was sent.
-
-    `history` is what the caller knows already of the run's metrics.
-    """
+def publish_training(client: "MlflowClient", root: Path) -> str:
+    """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
-    identity = training_identity(lineage)
-    rows = tuple((epoch, of_epoch(values)) for epoch, values in read_history(root / TRAINED / "history.csv"))
     content = RunContent(
-        identity,
+        training_identity(lineage),
         params=training_params(lineage),
-        rows=rows,
-        tags={**identity.tags, **lock_facts(root)},
+        rows=[(epoch, of_epoch(values)) for epoch, values in read_history(root / TRAINED / "history.csv")],
+        tags=lock_facts(root),
         facts=git_facts(root),  # a run that was tracked while it trained knows its commit better
         dataset=(lineage["data"], lineage["data_digest"], {"split": lineage["split_digest"]}),
         files=TRAINING_FILES,
-        note=(TRAINING, lambda: training_note(lineage)),
+        note=("Training", lambda: training_note(lineage)),
     )
-    return send(client, root, content, history)
+    return _words(send(client, root, content))
 
 
-def publish_evaluation(client: "MlflowClient", root: Path) -> Sent:
+def publish_evaluation(client: "MlflowClient", root: Path) -> str:
     """The test set's numbers with their intervals, figures and report; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
-    report = read_record(root / "reports/metrics.json", {}, "`dvc repro evaluate` writes it again")
+    report = read_record(root / "reports/metrics.json", MEASURED, "`dvc repro evaluate` writes it again")
     content = RunContent(
         training_identity(lineage),
-        rows=((0, evaluation_metrics(report)),),
+        rows=[(0, evaluation_metrics(report))],
         tags=lock_facts(root),
         files=EVALUATION_FILES,
-        note=(TEST, lambda: evaluation_note(report, hardware_mismatch(lineage))),
+        note=("Test set", lambda: evaluation_note(report, hardware_mismatch(lineage))),
     )
-    return send(client, root, content)
+    return _words(send(client, root, content))
 
 
 def publish_search(client: "MlflowClient", root: Path) -> str:
@@ -161,13 +149,17 @@ def publish_search(client: "MlflowClient", root: Path) -> str:
         content = trial_content(report, row)
         if status.get(content.identity.digest) != content.status:  # a trial is ended last
             sent, trials = sent + send(client, root, content), trials + 1
-    note = (SEARCH, lambda: search_note(report))
-    sent += send(client, root, RunContent(identity, files=SEARCH_FILES, note=note, status=""))
-    return f"{trials} trials, {sent}"
+    content = RunContent(identity, files=SEARCH_FILES, note=("Search", lambda: search_note(report)), status="")
+    sent += send(client, root, content)
+    return f"{trials} trials, {_words(sent)}"
+
+
+def _words(sent: Sent) -> str:
+    return ", ".join(f"{sent[what]} {what}" for what in ("parameters", "metrics", "files"))
 
 
 # What the stages leave, by the file that says that it is there.
-WORKS: Final[dict[str, tuple[str, Callable[["MlflowClient", Path], object]]]] = {
+WORKS: Final[dict[str, tuple[str, Callable[["MlflowClient", Path], str]]]] = {
     "search": ("reports/tune.json", publish_search),
     "training": ("build/train/lineage.json", publish_training),
     "evaluation": ("reports/metrics.json", publish_evaluation),
@@ -212,7 +204,7 @@ def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunConte
         {"mien.kind": "trial", "mien.trial_state": row["state"]},
         parent=report["digest"],
     )
-    return RunContent(identity, params=row["params"], rows=tuple(rows), status=TRIAL_STATUS[row["state"]])
+    return RunContent(identity, params=row["params"], rows=rows, status=TRIAL_STATUS[row["state"]])
 
 
 def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,6 +239,48 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
+    """What `reports/metrics.json` says, in a few lines; `unlike` says that this machine would train differently."""
+    accuracy, f1 = (Interval.from_json(report[name]).percent() for name in ("accuracy", "macro_f1"))
+    lines = [
+        f"**Accuracy {accuracy}**, 95 % interval, on {report['n']} faces in {report['photos']} photos; "
+        f"the largest class alone gives {100 * report['majority_share']:.1f} %.",
+        f"Macro F1 {f1}.",
+    ]
+    if leak_free := report.get("leak_free"):
+        accuracy = Interval.from_json(leak_free["accuracy"]).percent()
+        lines.append(f"Without faces that have a copy in training ({leak_free['n']} faces): accuracy {accuracy}.")
+    if unlike:
+        lines.append(f"Published from a machine unlike the training's. {unlike}")
+    return "\n".join([*lines, "The full report is the artifact `evaluation/report.html`."])
+
+
+def training_note(lineage: Mapping[str, Any]) -> str:
+    """What `build/train/lineage.json` says, in a few lines."""
+    lines = [
+        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {hardware_words(lineage)}), "
+        f"trained on the data set {lineage['data']}.",
+    ]
+    for key, value in lineage["search"].get("overruled", {}).items():
+        lines.append(f"- `{key}`: {_short(value['search'])} from the search, in place of {_short(value['config'])}")
+    return "\n".join(lines)
+
+
+def search_note(report: Mapping[str, Any]) -> str:
+    """What `reports/tune.json` says, in a few lines."""
+    trials = report["trials"]
+    pruned = sum(trial["state"] == "PRUNED" for trial in trials)
+    line = f"{len(trials)} trials (the child runs), {pruned} of them stopped early."
+    if best := report.get("best"):
+        line += f" The best is trial {best['trial']}: `{report['objective']}` {best['value']:.4f}."
+    return line
+
+
+def _short(value: Any) -> str:
+    """A searched value, which need not be a number."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def publish_cross(cross: "CrossEvaluation") -> str:
     """Log `cross/DATA/accuracy` and others to the run of a registered model; returns what went wrong, or nothing.
 
@@ -255,13 +289,11 @@ def publish_cross(cross: "CrossEvaluation") -> str:
     """
     if cross.model.run_id is None:
         return ""
-    from mlflow.entities import Metric
-
-    overall, now = cross.evaluation.whole.intervals.overall, int(time.time() * 1000)
-    values = {name: overall[name].value for name in CROSS_MEASURES} | {"faces": float(cross.evaluation.whole.faces)}
-    prefix = f"cross/{cross.data.name}"
+    whole = cross.evaluation.whole
+    values = {"faces": float(whole.faces), **{name: found.value for name, found in whole.intervals.overall.items()}}
+    row = {f"cross/{cross.data.name}/{name}": value for name, value in values.items()}
     try:
-        connect().log_batch(cross.model.run_id, [Metric(f"{prefix}/{k}", v, now, 0) for k, v in values.items()])
+        MetricHistory(connect(), cross.model.run_id).send([(0, row)])
     # Whatever goes wrong in the store is no reason to lose a report that is written.
     except Exception as error:
         return f"the tracking store failed ({first_line(error)}), so the result is not among the run's metrics."

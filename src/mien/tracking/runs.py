@@ -4,14 +4,15 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from mien.tracking.notes import set_note
-from mien.tracking.store import find_experiment
+from mien.tracking.store import NOTE, find_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -26,6 +27,8 @@ PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
 
 Row = tuple[int, Mapping[str, float]]  # step and values
+# Sections of a description in their order: a reader wants the verdict first, and stages write in another order.
+Section = Literal["Registered", "Test set", "Training", "Search"]
 
 
 @dataclass(frozen=True)
@@ -45,52 +48,34 @@ class RunContent:
 
     identity: RunIdentity
     params: Mapping[str, Any] = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[Row] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)  # tags that are set only where the run lacks them
     dataset: tuple[str, str, Mapping[str, str]] | None = None  # name, digest, source
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # globs by artifact folder
-    note: tuple[str, Callable[[], str]] | None = None  # title and text of a section of the description
+    note: tuple[Section, Callable[[], str]] | None = None  # a section of the description, and its text
     status: str = "FINISHED"  # "" ends a run that is still running, and leaves the end of another as it is
 
 
-@dataclass(frozen=True)
-class Sent:
-    """How much a run lacked."""
-
-    params: int = 0
-    metrics: int = 0
-    files: int = 0
-
-    def __add__(self, other: "Sent") -> "Sent":
-        return Sent(self.params + other.params, self.metrics + other.metrics, self.files + other.files)
-
-    def __str__(self) -> str:
-        return f"{self.params} parameters, {self.metrics} metrics, {self.files} files"
+Sent = Counter[str]  # how many parameters, metrics and files a run lacked
 
 
-def send(client: "MlflowClient", root: Path, content: RunContent, history: "MetricHistory | None" = None) -> Sent:
-    """Bring a run up to date with what files say, and end it; returns what was sent.
+def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
+    """Bring a run up to date with what the files of the checkout `root` say, and end it; returns what was sent.
 
     The digest of the files is a tag that is set last: where it is there, all of it went before.
-
-    Args:
-        client: of the store.
-        root: the checkout, in which the content's files are.
-        content: what the run must hold.
-        history: what the caller knows already of the run's metrics.
     """
     run = obtain_run(client, content.identity)
     run_id, present = run.info.run_id, run.data.tags
-    tags = {key: value for key, value in content.tags.items() if present.get(key) != value}
-    set_tags(client, run_id, {**tags, **{key: value for key, value in content.facts.items() if key not in present}})
+    tags = {**content.facts, **present, **content.identity.tags, **content.tags}
+    set_tags(client, run_id, {key: value for key, value in tags.items() if present.get(key) != value})
     status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
     files = [(folder, file) for folder, globs in content.files.items() for glob in globs for file in root.glob(glob)]
     complete = {f"mien.sent.{next(iter(content.files), '')}": _digest(files)} if files else {}
     if complete and complete.items() <= present.items() and run.info.status == status:
         return Sent()
-    params = send_params(client, run_id, content.params)
-    metrics = (history or MetricHistory(client, run_id)).send(content.rows)
+    params = send_params(client, run, content.params)
+    metrics = MetricHistory(client, run_id).send(content.rows)
     if content.dataset:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -101,12 +86,12 @@ def send(client: "MlflowClient", root: Path, content: RunContent, history: "Metr
     for folder, file in unsent:
         client.log_artifact(run_id, str(file), folder)
     if content.note:
-        title, text = content.note
-        set_note(client, run_id, title, text())
+        section, text = content.note
+        set_note(client, run_id, section, text())
     if run.info.status != status:
         client.set_terminated(run_id, status)
     set_tags(client, run_id, complete)
-    return Sent(params, metrics, len(unsent))
+    return Sent(parameters=params, metrics=metrics, files=len(unsent))
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:
@@ -156,26 +141,41 @@ def set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> No
         client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
 
-def send_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> int:
+def send_params(client: "MlflowClient", run: "Run", values: Mapping[str, Any]) -> int:
     """Send the parameters that the run lacks (a parameter cannot change); returns how many were sent."""
     from mlflow.entities import Param
 
-    if not values:
-        return 0
-    known = client.get_run(run_id).data.params
-    missing = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in values.items() if k not in known]
+    missing = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in values.items() if k not in run.data.params]
     for start in range(0, len(missing), PARAMS_A_BATCH):
-        client.log_batch(run_id, params=missing[start : start + PARAMS_A_BATCH])
+        client.log_batch(run.info.run_id, params=missing[start : start + PARAMS_A_BATCH])
     return len(missing)
+
+
+def with_section(note: str, title: str, text: str) -> str:
+    """The note with one section `### title` set; other sections and a person's words stay."""
+    parts = re.split(r"(?m)^### (.+)\n", note)
+    sections = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+    sections[title] = text
+    known = [name for name in get_args(Section) if name in sections]
+    ordered = [*known, *(name for name in sections if name not in get_args(Section))]
+    blocks = [f"### {name}\n{sections[name]}" for name in ordered]
+    return "\n\n".join([*filter(None, [parts[0].strip()]), *blocks])
+
+
+def set_note(client: "MlflowClient", run_id: str, section: Section, text: str) -> None:
+    """Set a section of a run's description, unless it says the same already."""
+    before = client.get_run(run_id).data.tags.get(NOTE, "")
+    after = with_section(before, section, text)
+    if after != before:
+        client.set_tag(run_id, NOTE, after)
 
 
 class MetricHistory:
     """A run's metrics as the store has them, so that only what is missing is sent."""
 
-    def __init__(self, client: "MlflowClient", run_id: str, *, empty: bool = False) -> None:
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client = client
         self._run_id = run_id
-        self._empty = empty  # a run made just now: nothing to ask for
         self._known: dict[str, dict[int, float]] = {}
 
     def send(self, rows: Iterable[Row]) -> int:
@@ -193,19 +193,15 @@ class MetricHistory:
             for start in range(0, len(missing), METRICS_A_BATCH):
                 self._client.log_batch(self._run_id, metrics=missing[start : start + METRICS_A_BATCH])
         except Exception:  # perhaps only the answer was lost
-            self.forget()
+            self._known = {}
             raise
         for metric in missing:
             self._known[metric.key][metric.step] = metric.value
         return len(missing)
 
-    def forget(self) -> None:
-        """Ask the store again: another process may have written."""
-        self._known, self._empty = {}, False
-
     def _has(self, key: str, step: int, value: float) -> bool:
         if key not in self._known:
-            history = [] if self._empty else self._client.get_metric_history(self._run_id, key)
+            history = self._client.get_metric_history(self._run_id, key)
             self._known[key] = {metric.step: metric.value for metric in history}
         known = self._known[key].get(step)
         if known is None:

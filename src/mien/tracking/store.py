@@ -14,7 +14,6 @@ from urllib.parse import quote, unquote
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.state import locked, main_checkout
-from mien.tracking.notes import NOTE
 
 # MLflow takes a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 URI: Final = "MLFLOW_TRACKING_URI"
+NOTE: Final = "mlflow.note.content"  # the tag that MLflow shows as a description
 # MLflow's own defaults let a dead server hold a training for minutes, and phone home.
 ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -188,24 +188,15 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
         Unreachable: the store is a server and gives no answer.
         UserError: the store cannot be read or written.
     """
-    address = uri or os.environ.get(URI, "")
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if not is_store_failure(error):
-            raise
-        kind = Unreachable if is_unreachable(address, error) else UserError
-        raise kind(f"{what} {shown(address)} failed ({first_line(error)}); {remedy}.") from error
-
-
-def is_store_failure(error: Exception) -> bool:
-    """Whether MLflow, its database or the system raised an exception, rather than a fault of mien's."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
 
-    return isinstance(error, MlflowException | SQLAlchemyError | OSError)
+    address = uri or os.environ.get(URI, "")
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        kind = Unreachable if is_unreachable(address, error) else UserError
+        raise kind(f"{what} {shown(address)} failed ({first_line(error)}); {remedy}.") from error
 
 
 def is_unreachable(uri: str, error: BaseException) -> bool:

@@ -1,0 +1,73 @@
+"""Facts of a run: its code, its machine and its libraries, as tags."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("torch", "pytorch-lightning", "numpy", "opencv-python-headless", "mlflow")
+# DVC writes these while the pipeline runs: they say nothing about the code.
+WRITTEN: Final = (":!reports", ":!dvc.lock", ":!data.dvc")
+
+
+def run_facts(root: Path) -> dict[str, str]:
+    """Tags on the code, the machine and the versions of a run; some milliseconds for git."""
+    # One line, since a run's page shows each tag as a box of its own.
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    return {
+        **git_facts(root),
+        **lock_facts(root),
+        "mien.cpu": _cpu_name(),
+        "mien.gpu": _gpu_name(),
+        "mien.cores": str(os.cpu_count()),
+        "mien.versions": ", ".join(versions),
+        "mlflow.source.name": "pipelines/train.py",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def git_facts(root: Path) -> dict[str, str]:
+    """The commit, and whether tracked files differ from it; empty outside a git checkout."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
+    return {"mlflow.source.git.commit": commit, "mien.git_dirty": "true" if changed else "false"}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def lock_facts(root: Path) -> dict[str, str]:
+    """The digest of dvc.lock, which names every input and output of the pipeline; empty where there is none."""
+    lock = root / "dvc.lock"
+    return {"mien.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:16]} if lock.exists() else {}
+
+
+def _cpu_name() -> str:
+    """The processor's model as Linux names it, elsewhere its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpu_name() -> str:
+    """The accelerator that this process can train on; `none` where torch is not even loaded."""
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_available():
+            return "none"
+        return str(torch.cuda.get_device_name(0))
+    except RuntimeError:  # a broken driver is no reason to lose a training on the processor
+        return "unknown"
