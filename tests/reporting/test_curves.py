@@ -10,6 +10,7 @@ import pytest
 from optuna.distributions import distribution_to_json
 from PIL import Image
 
+from mien.base.listener import Silent
 from mien.reporting.curves import comparison_figure, draw_search, training_figure
 from mien.search.space import search_space
 from mien.search.study import search, trial_row
@@ -22,7 +23,7 @@ EPOCHS = [(k, {"train_loss": 2 / (k + 1), "val_loss": 2.2 / (k + 1), "val_accura
 def report(tmp_path: Path) -> dict[str, Any]:
     """What `reports/tune.json` holds of a search."""
     space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path)
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Silent())
     distributions = {key: json.loads(distribution_to_json(one)) for key, one in space.items()}
     return {"trials": [trial_row(i, trial) for i, trial in enumerate(trials)], "space": distributions}
 

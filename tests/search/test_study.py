@@ -51,7 +51,7 @@ def valley(trial: Trial, values: dict[str, Any]) -> float:
 def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
     folder.mkdir(exist_ok=True)
     space = search_space(config.space, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder)
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder, Silent())
     return [(t.state, t.params, t.value) for t in trials]
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
 
 def test_the_best_trial_is_the_lowest_complete_one(tmp_path: Path) -> None:
     space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path)
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Silent())
     best = best_trial(trials)
     assert best.state == TrialState.COMPLETE
     assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
@@ -223,7 +223,7 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
         ({"optim.lr": {"low": "a", "high": "b"}}, "optim.lr: low 'a' and high 'b' must be two numbers"),
         ({"optim.lr": {"low": float("nan"), "high": 1}}, "optim.lr: low nan and high 1 must be two numbers"),
         ({"optim.lr": {"low": -1, "high": 1}}, "optim.lr: lr must be above 0, not -1.0"),
-        ({"optim.lr": {"low": 0, "high": 1, "log": True}}, "optim.lr: with log every value must be above 0"),
+        ({"optim.lr": {"low": 0, "high": 1, "log": True}}, "optim.lr: `low > 0` must hold for `log=True`"),
         ({"optim.lr": {"choices": 3}}, r"optim.lr: choices must be a list such as \[1, 2\], not 3"),
         ({"optim.lr": {"choices": []}}, "optim.lr: choices must be a list"),
         ({"optim.lr": {"choices": ["a"]}}, "optim.lr: choice 'a' is no value like the configuration's own 0.001"),
@@ -252,5 +252,6 @@ def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> Non
         {"optim.lr": 5e-3},
         dataclasses.replace(CONFIG, trials=2),
         tmp_path,
+        Silent(),
     )
     assert [trial.state for trial in trials] == [TrialState.PRUNED, TrialState.COMPLETE]

@@ -45,44 +45,24 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
         UserError: a key that the recipe has not, or an entry that is no range, or holds values that the
             recipe refuses; the key is named.
     """
-    return {key: _distribution(key, entry, recipe) for key, entry in sorted(entries.items())}
+    space = {}
+    for key, entry in sorted(entries.items()):
+        try:
+            own = recipe.value(key)
+            space[key] = _distribution(entry, own)
+            for value in entry.get("choices") or (entry["low"], entry["high"]):
+                recipe.with_values({key: type(own)(value)})  # a trial must not meet what the configuration refuses
+        except (KeyError, TypeError, ValueError) as error:
+            reason = error.args[0] if isinstance(error, KeyError) else error
+            raise UserError(f"conf/tune: space: {key}: {str(reason).rstrip('.')}.") from error
+    return space
 
 
-def _distribution(key: str, entry: Any, recipe: Recipe) -> BaseDistribution:
-    try:
-        own = recipe.value(key)
-    except KeyError as error:
-        raise UserError(f"conf/tune: space: {error.args[0]}.") from error
+def _distribution(entry: Any, own: Any) -> BaseDistribution:
     if not isinstance(entry, Mapping) or set(entry) not in ({"choices"}, {"low", "high"}, {"low", "high", "log"}):
-        raise UserError(f"conf/tune: space: {key}: say {{low: ..., high: ..., log: ...}} or {{choices: [...]}}.")
-    try:
-        distribution = _choices(entry["choices"], own) if "choices" in entry else _range(entry, own)
-        ends = entry["choices"] if "choices" in entry else (entry["low"], entry["high"])
-        for value in ends:  # a trial must not meet what the configuration refuses
-            recipe.with_values({key: type(own)(value)})
-    except (TypeError, ValueError) as error:
-        raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
-    return distribution
-
-
-def _choices(choices: Any, own: Any) -> CategoricalDistribution:
-    if not isinstance(choices, list) or not choices:
-        raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
-    if wrong := [c for c in choices if not _alike(c, own)]:
-        raise ValueError(f"choice {wrong[0]!r} is no value like the configuration's own {own!r}")
-    if twice := [c for i, c in enumerate(choices) if c in choices[:i]]:
-        raise ValueError(f"choice {twice[0]!r} stands there twice, and should once")
-    return CategoricalDistribution(choices if own in choices else [*choices, own])
-
-
-def _alike(value: Any, own: Any) -> bool:
-    """Whether a value is of the kind that the key takes: no boolean for a number, no fraction for a whole one."""
-    if isinstance(own, bool) or isinstance(value, bool):
-        return isinstance(own, bool) and isinstance(value, bool)
-    return isinstance(value, int | float if isinstance(own, float) else type(own))
-
-
-def _range(entry: Mapping[str, Any], own: Any) -> BaseDistribution:
+        raise ValueError("say {low: ..., high: ..., log: ...} or {choices: [...]}")
+    if "choices" in entry:
+        return _choices(entry["choices"], own)
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     if isinstance(own, bool | str):
         raise ValueError(f"its values, such as {own!r}, have no range; say {{choices: [...]}}")
@@ -92,8 +72,21 @@ def _range(entry: Mapping[str, Any], own: Any) -> BaseDistribution:
         raise ValueError(f"log must be true or false, not {log!r}")
     if not low < high:
         raise ValueError(f"low {low} is not below high {high}")
-    if log and min(low, own) <= 0:
-        raise ValueError(f"with log every value must be above 0, and the lowest is {min(low, own)}")
-    if isinstance(own, int):
-        return IntDistribution(int(min(low, own)), int(max(high, own)), log=log)
-    return FloatDistribution(float(min(low, own)), float(max(high, own)), log=log)
+    kind = IntDistribution if isinstance(own, int) else FloatDistribution
+    return kind(min(low, own), max(high, own), log=log)
+
+
+def _choices(choices: Any, own: Any) -> CategoricalDistribution:
+    if not isinstance(choices, list) or not choices:
+        raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
+    if wrong := [choice for choice in choices if not _alike(choice, own)]:
+        raise ValueError(f"choice {wrong[0]!r} is no value like the configuration's own {own!r}")
+    if twice := [choice for i, choice in enumerate(choices) if choice in choices[:i]]:
+        raise ValueError(f"choice {twice[0]!r} stands there twice, and should once")
+    return CategoricalDistribution(choices if own in choices else [*choices, own])
+
+
+def _alike(value: Any, own: Any) -> bool:
+    """Whether a value is of the kind that the key takes: no boolean for a number, no fraction for a whole one."""
+    kinds = int | float if isinstance(own, float) else type(own)
+    return isinstance(value, kinds) and isinstance(value, bool) == isinstance(own, bool)

@@ -13,19 +13,24 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
 import pytorch_lightning as pl
+import torch
 from optuna.distributions import distribution_to_json
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
+from pytorch_lightning.callbacks import LambdaCallback
 
 from mien.base.errors import UserError
-from mien.base.listener import Listener
+from mien.base.listener import Listener, Silent
 from mien.search.space import Space, TuneConfig, search_space
 from mien.training.dataset import refuse_larger_batch
 from mien.training.fit import Diverged, fit
@@ -43,8 +48,8 @@ Objective = Callable[[Trial, dict[str, Any]], float]
 class Search:
     """The search that a configuration asks for; without trials its report says that the configured values stay.
 
-    `lineage` is what the report begins with: digest, data, network, device and precision of the trials, objective.
-    `state_key` is the digest of the study's state: more trials or workers continue a study, so they are no part of it.
+    `lineage` says what the numbers depend on. `state_key` is the digest of the study's state: more trials or workers
+    continue a study, so they are no part of it.
 
     Raises:
         UserError: the space does not fit the recipe, or a batch in it needs more faces than there are.
@@ -73,25 +78,22 @@ class Search:
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=made_on)
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
-        """Search, or not: the content of reports/tune.json.
-
-        Args:
-            folder: where the journal is; a study found there is continued.
-            listener: its `trial` is called with each row of the report's `trials`.
-        """
+        """Search, or not: the content of reports/tune.json. A study whose journal is in `folder` is continued."""
         own = {key: self.inputs.recipe.value(key) for key in self.space}
         trials: list[FrozenTrial] = []
+        best, values = None, {}
         if self.config.trials:
             objective = ShortTraining(self.inputs, self.config.epochs)
             trials = search(objective, self.space, own, self.config, folder, listener)[: self.config.trials]
-        best = best_trial(trials) if trials else None
-        values = dict(best.params) if best else {}
-        changed = {key: value for key, value in sorted(values.items()) if value != own[key]}
+            found = best_trial(trials)
+            best, values = {"trial": trials.index(found), "value": found.value}, found.params
         return {
             **self.lineage,
-            "best": {"trial": trials.index(best), "value": best.value} if best else None,
+            "best": best,
             "values": values,
-            "overruled": {key: {"config": own[key], "search": value} for key, value in changed.items()},
+            "overruled": {
+                key: {"config": own[key], "search": value} for key, value in sorted(values.items()) if value != own[key]
+            },
             "space": {key: json.loads(distribution_to_json(distribution)) for key, distribution in self.space.items()},
             "trials": [trial_row(i, trial) for i, trial in enumerate(trials)],
         }
@@ -110,69 +112,55 @@ def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ShortTraining:
-    """An objective: the lowest validation loss of a training with the trial's values and `epochs` epochs."""
+    """An objective: the lowest validation loss of a training with the trial's values and `epochs` epochs.
+
+    Each epoch's loss is reported to the trial, which may end the training; one that diverges counts as pruned.
+    """
 
     inputs: Inputs
     epochs: int
 
     def __call__(self, trial: Trial, values: Mapping[str, Any]) -> float:
-        """Train and score; values with which a training diverges count as pruned."""
+        """Train and score; a hopeless trial raises optuna.TrialPruned."""
+
+        def report(trainer: pl.Trainer, _: pl.LightningModule) -> None:
+            loss = float(trainer.callback_metrics["val_loss"])
+            if math.isfinite(loss):  # the median of the other trials must stay a number
+                trial.report(loss, trainer.current_epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
         short = {**values, "train.epochs": self.epochs, "train.patience": 0}
         new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
+        pruning = [LambdaCallback(on_validation_epoch_end=report)]
         with tempfile.TemporaryDirectory() as folder:
             try:
-                faces, pruning = (new.train, new.val), [Pruning(trial)]
-                fitted = fit(new.spec, new.recipe, *faces, Path(folder), callbacks=pruning, verbose=False)
+                fitted = fit(new.spec, new.recipe, new.train, new.val, Path(folder), callbacks=pruning, verbose=False)
             except Diverged as error:
                 raise optuna.TrialPruned from error
         return min(row["val_loss"] for row in fitted.history)
 
 
-class Pruning(pl.Callback):
-    """Reports each epoch's validation loss to the trial and ends the training where Optuna would prune."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report; a hopeless trial raises optuna.TrialPruned."""
-        loss = float(trainer.callback_metrics["val_loss"])
-        if math.isfinite(loss):  # the median of the other trials must stay a number
-            self._trial.report(loss, trainer.current_epoch)
-        if self._trial.should_prune():
-            raise optuna.TrialPruned
-
-
 def search(
-    objective: Objective,
-    space: Space,
-    own: dict[str, Any],
-    config: TuneConfig,
-    folder: Path,
-    listener: Listener | None = None,
+    objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path, listener: Listener
 ) -> list[FrozenTrial]:
-    """Run the study in `folder` until it has `config.trials` ended trials; a study found there is continued.
+    """The ended trials (complete or pruned) of the study in `folder`, which is run until it has `config.trials`.
 
-    The first trial has the config's own values. `objective` must be a function of the values alone; `listener.trial` is
-    called after each trial, unless there are several workers.
-
-    Returns:
-        the ended trials (complete or pruned) in the order of their start.
+    A study found there is continued; the first trial has the config's `own` values. `objective` must be a function of
+    the values alone; `listener.trial` is called after each trial, unless there are several workers.
 
     Raises:
-        UserError: the journal cannot be read, or no trial was completed.
+        UserError: the journal cannot be read, a worker was killed, or no trial was completed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _cut_torn_line(folder / JOURNAL)
     study = _open(folder / JOURNAL, config)
-    _requeue_killed(study, space)
-    if not _ended(study) and not _queued(study):
-        study.enqueue_trial(own, user_attrs={QUEUED: own})
+    _fill_queue(study, space, own)
     if config.workers == 1:
         _work(study, objective, space, config, listener)
     else:
         _work_in_parallel(folder, objective, space, config)
-    trials = _ended(study)
+    trials = _trials(study, *ENDED)
     if not any(t.state == TrialState.COMPLETE for t in trials):
         raise UserError("tune: no trial was completed; raise conf/tune's prune_after or look at the errors above.")
     return trials
@@ -180,20 +168,16 @@ def search(
 
 def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
     """The complete trial with the lowest validation loss; of equals the first."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return min(complete, key=lambda trial: math.inf if trial.value is None else trial.value)
+    return min((t for t in trials if t.state == TrialState.COMPLETE), key=attrgetter("value"))
 
 
 def _open(journal: Path, config: TuneConfig) -> optuna.Study:
     # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
     backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal), grace_period=3))
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=min(config.startup_trials, 4), n_warmup_steps=config.prune_after
-    )
+    pruner = optuna.pruners.MedianPruner(min(config.startup_trials, 4), config.prune_after)
     try:
-        return optuna.create_study(
-            storage=JournalStorage(backend), study_name="mien", load_if_exists=True, pruner=pruner
-        )
+        storage = JournalStorage(backend)
+        return optuna.create_study(storage=storage, pruner=pruner, study_name="mien", load_if_exists=True)
     except (ValueError, KeyError) as error:
         raise UserError(
             f"tune: the study's journal {journal} is damaged ({error}); delete it to start the search again."
@@ -208,32 +192,28 @@ def _cut_torn_line(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def _ended(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=ENDED)
+def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=states)
 
 
-def _queued(study: optuna.Study) -> list[dict[str, Any]]:
-    """The values of trials that wait in the queue."""
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return [trial.user_attrs[QUEUED] for trial in waiting]
+def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
+    """Queue the values of trials that a dead process left RUNNING, then fail these; a new study begins with its own.
 
-
-def _requeue_killed(study: optuna.Study, space: Space) -> None:
-    """Queue the values of trials that a dead process left RUNNING, then fail these; a kill in between changes nothing.
-
-    A trial that was killed while its values were drawn has only some of them: its sampler draws all of them again.
+    A kill in between changes nothing. A trial that was killed while its values were drawn has only some of them: its
+    sampler draws all of them again.
     """
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    queued = [trial.user_attrs[QUEUED] for trial in _trials(study, TrialState.WAITING)]
+    for trial in _trials(study, TrialState.RUNNING):
         values = trial.user_attrs.get(QUEUED, trial.params)
-        if set(values) == set(space) and values not in _queued(study):
+        if set(values) == set(space) and values not in queued:
             study.enqueue_trial(values, user_attrs={QUEUED: values})
         study.tell(trial.number, state=TrialState.FAIL)
+    if not _trials(study, *ENDED, TrialState.WAITING):
+        study.enqueue_trial(own, user_attrs={QUEUED: own})
 
 
-def _work(
-    study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener | None = None
-) -> None:
-    while (ended := len(_ended(study))) < config.trials:
+def _work(study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener) -> None:
+    while (ended := len(_trials(study, *ENDED))) < config.trials:
         study.sampler = optuna.samplers.TPESampler(
             seed=config.seed + ended, n_startup_trials=config.startup_trials, multivariate=True
         )
@@ -242,30 +222,24 @@ def _work(
             done = study.tell(trial, objective(trial, dict(trial.params)))
         except optuna.TrialPruned:
             done = study.tell(trial, state=TrialState.PRUNED)
-        if listener is not None:
-            listener.trial(trial_row(ended, done))
+        listener.trial(trial_row(ended, done))
 
 
 def _work_in_parallel(folder: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
     """Several processes on one journal: faster, and in an order that nobody can repeat."""
-    arguments = (folder / JOURNAL, objective, space, config)
-    processes = [
-        multiprocessing.get_context("spawn").Process(target=_worker, args=arguments) for _ in range(config.workers)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if failed := [p.exitcode for p in processes if p.exitcode]:
-        raise UserError(f"tune: {len(failed)} of {config.workers} workers failed (exit codes {failed}); see above.")
+    with ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
+        works = [pool.submit(_worker, folder / JOURNAL, objective, space, config) for _ in range(config.workers)]
+    try:
+        for work in works:
+            work.result()
+    except BrokenProcessPool as error:
+        raise UserError("tune: a worker was killed, as for want of memory; say fewer workers in conf/tune.") from error
 
 
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
-    import torch  # only in the worker's own process
-
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(torch.get_num_threads() // config.workers, 1))
-    _work(_open(journal, config), objective, space, config)
+    _work(_open(journal, config), objective, space, config, Silent())
 
 
 def _end_with_parent() -> None:
