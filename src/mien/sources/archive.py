@@ -40,12 +40,11 @@ def find_volumes(base: Path) -> Volumes | None:
             is expected.
     """
     present = {int(f.suffix[1:]): f for f in base.parent.glob(f"{base.name}.*") if f.suffix[1:].isdecimal()}
-    for number in range(1, max(present, default=0) + 1):
-        if number not in present:
-            raise UserError(
-                f"{base.name}.{number:03d} is missing in {base.parent}, though volume {max(present)} is there; "
-                "an archive needs all its volumes, download the missing one."
-            )
+    if missing := set(range(1, max(present, default=0) + 1)) - present.keys():
+        raise UserError(
+            f"{base.name}.{min(missing):03d} is missing in {base.parent}, though volume {max(present)} is there; "
+            "an archive needs all its volumes, download the missing one."
+        )
     files = [present[number] for number in sorted(present)] or ([base] if base.is_file() else [])
     if not files:
         return None
@@ -81,17 +80,14 @@ def list_files(volumes: Volumes) -> dict[str, int]:
     files: dict[str, int] = {}
     with _opened(volumes) as archive:
         for member in archive.list():
-            wrong = ""
-            if leaves_folder(member.filename):
-                wrong = "would be written outside its folder"
-            elif member.is_symlink:
-                wrong = "is a link"
-            elif not (member.is_file or member.is_directory):
-                wrong = "is neither a file nor a folder"
-            elif member.filename in files:
-                wrong = "appears twice"
-            if wrong:
-                raise UserError(f"{volumes.base.name}: member {member.filename!r} {wrong}; the archive is refused.")
+            problems = {
+                "would be written outside its folder": leaves_folder(member.filename),
+                "is a link": member.is_symlink,
+                "is neither a file nor a folder": not (member.is_file or member.is_directory or member.is_symlink),
+                "appears twice": member.filename in files,
+            }
+            if wrong := [problem for problem, found in problems.items() if found]:
+                raise UserError(f"{volumes.base.name}: member {member.filename!r} {wrong[0]}; the archive is refused.")
             if member.is_file:
                 files[member.filename] = member.uncompressed
     return files
@@ -156,8 +152,7 @@ def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZi
         except PasswordRequired as error:
             raise UserError(f"{name} is encrypted; unpack it yourself into {volumes.base.stem}/.") from error
         except CrcError as error:
-            damage = f"member {error.filename!r} is damaged (wrong checksum)"
-            raise UserError(f"{name}: {damage}; download it again.") from error
+            raise UserError(f"{name}: member {error.filename!r} is damaged; download it again.") from error
         except (ArchiveError, lzma.LZMAError, EOFError, struct.error) as error:
             raise UserError(f"{name} is damaged ({error or type(error).__name__}); download it again.") from error
 

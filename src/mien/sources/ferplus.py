@@ -21,7 +21,6 @@ EMOTIONS: Final = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "f
 NO_EMOTION: Final = {"unknown": "voted_unknown", "NF": "voted_no_face"}  # with the reason to leave the face out
 COLUMNS: Final = ("usage", *WORDS, *(name.casefold() for name in NO_EMOTION))
 
-SOFT_MODES: Final = ("cross_entropy", "multi_target")
 LEAST_SHARE: Final = 0.5  # of all votes that count; what was taken must hold more
 ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
 MOST_EMOTIONS: Final = 3
@@ -41,12 +40,8 @@ def label_by_votes(
 ) -> tuple[list[Row], list[dict[str, str]]]:
     """The rows that FER+ keeps, with its labels, and a problem for each row that it leaves out.
 
-    Args:
-        csv_file: FER2013's csv, with `fer2013new.csv` beside it.
-        rows: its usable rows.
-        total: rows in it, usable or not.
-        mode: majority, cross_entropy or multi_target.
-        classes: seven, or eight with contempt.
+    `fer2013new.csv` lies beside FER2013's csv, which has `total` rows, of which `rows` can be used. `mode` is majority,
+    cross_entropy or multi_target; `classes` are seven, or eight with contempt.
 
     Raises:
         UserError: `fer2013new.csv` is missing or damaged, or its rows are not those of the csv.
@@ -71,7 +66,7 @@ def label_by_votes(
             bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
             problems.append(bad.problem(f"{FILE}:{line}"))
         else:
-            labelled.append(row._replace(label=label, votes=shares if mode in SOFT_MODES else None))
+            labelled.append(row._replace(label=label, votes=None if mode == "majority" else shares))
     return labelled, problems
 
 

@@ -90,8 +90,7 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
     """
     layout = Layout()
     folders = _folders(root, layout)
-    own = {folder: part_spelt(folder.name) for folder in folders if plain(folder.name) not in class_names}
-    parts = {folder: part for folder, part in own.items() if part}
+    parts = {f: part for f in folders if plain(f.name) not in class_names and (part := part_spelt(f.name))}
     if not parts:
         _add_classes(layout, root, "", folders, class_names)
     elif beside := [f for f in folders if f not in parts and class_names.get(plain(f.name), "") is not None]:
@@ -174,24 +173,19 @@ def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
     for folder, meaning in meanings.items():
         before = first.setdefault(meaning, folder)
         if before != folder:
+            same = f"{before.name}/ and {folder.name}/ in {folder.parent} mean the same {kind}, {meaning}; join them"
             confirm = f", or confirm it by options: class_names: {{{folder.name}: {meaning}}}"
-            raise UserError(
-                f"{before.name}/ and {folder.name}/ in {folder.parent} mean the same {kind}, {meaning}; join them"
-                f"{confirm if kind == 'class' else ''}."
-            )
+            raise UserError(f"{same}{confirm if kind == 'class' else ''}.")
 
 
 def _unknown(parent: Path, unknown: list[Path]) -> str:
     """What is unknown and what to do; a data set is often unpacked one folder too deep."""
     problem = f"{parent} holds {_names(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no known expression"
-    for folder in unknown:
-        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-            if part_spelt(inner.name) or expression_spelt(inner.name):
-                return f"{problem}; {folder.name}/ holds {inner.name}/: move what is in it up to {parent}."
-    return (
-        f"{problem}; say what is meant in conf/data, as in options: class_names: {{{unknown[0].name}: happy}}, or null "
-        "to leave it out."
-    )
+    for inner in (path for folder in unknown for path in sorted(folder.iterdir()) if path.is_dir()):
+        if part_spelt(inner.name) or expression_spelt(inner.name):
+            return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
+    remedy = f"class_names: {{{unknown[0].name}: happy}}, or null to leave it out"
+    return f"{problem}; say what is meant in conf/data, as in options: {remedy}."
 
 
 def _names(folders: list[Path]) -> str:

@@ -76,11 +76,9 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
     Raises:
         ValueError: a `face_id` occurs twice.
     """
-    n = len(rows["face_id"])
     whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
     empty: dict[str, object] = {**whole, "confidence": float("nan"), "source_split": "", "votes": None}
-    columns = {name: rows.get(name, [empty.get(name)] * n) for name in FACES_DTYPES}
-    table = pd.DataFrame(columns).astype(FACES_DTYPES)
+    table = pd.DataFrame({name: rows.get(name, empty.get(name)) for name in FACES_DTYPES}).astype(FACES_DTYPES)
     if not table["face_id"].is_unique:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
         raise ValueError(f"face_id {twice!r} occurs twice in the faces table; a source must name each face once")

@@ -70,8 +70,7 @@ def group_faces(packed: PackedFaces, similarity: float, aligned: float, *, near_
 def first_rows(keys: pd.Series) -> np.ndarray:
     """For each row the position of the first row with the same key, (N,) int64."""
     codes, _ = pd.factorize(keys)
-    _, first = np.unique(codes, return_index=True)  # codes are numbered as they appear, so sorted is in order
-    rows: np.ndarray = first[codes]
+    rows: np.ndarray = np.unique(codes, return_index=True)[1][codes]  # codes are numbered as they appear, so in order
     return rows
 
 

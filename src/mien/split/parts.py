@@ -62,14 +62,13 @@ class Split:
     """The parts, and what is to be known of them.
 
     `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
-    group is in an earlier part as well, which only a data set's own split can bring about). `left_out` has
-    `face_id, image, label, reason, detail` of training faces in no part, which `clean_training` left out.
+    group is in an earlier part as well, which only a data set's own split can bring about).
     """
 
     parts: dict[str, pd.DataFrame]
-    left_out: pd.DataFrame
+    left_out: pd.DataFrame  # columns LEFT_OUT of training faces in no part, which `clean_training` left out
     audit: dict[str, Any]
-    digest: str
+    digest: str  # SHA-256, in hex, over the data's digest and which face is in which part
 
 
 def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
@@ -104,11 +103,10 @@ def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
     audit = audit_split(table, part, groups, official, config.shares, config.seed, classes)
     audit |= {"identical_pixels": pixels, "clean_training": cleaned}
-    return Split(parts, left_out.reset_index(drop=True), audit, split_digest(parts, packed.digest))
+    return Split(parts, left_out.reset_index(drop=True), audit, _digest(parts, packed.digest))
 
 
-def split_digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
-    """SHA-256, in hex, over the data's digest and which face is in which part."""
+def _digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
     digest = hashlib.sha256(data_digest.encode())
     for name in PARTS:
         digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
