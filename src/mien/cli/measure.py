@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from mien.training.recipe import Recipe
 
 COMPARISON: Final = "reports/compare.html"
-MEASURES: Final = {  # as the tables name them
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "unweighted_average_recall": "mean recall",
-    "ece": "ECE (low is good)",
-    "nll": "NLL (low is good)",
-    "brier": "Brier (low is good)",
-}
 RUN: Final = "A run's id or its beginning, its name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 RECIPE: Final = ("model", "augment", "optim", "train")  # the groups of conf/ that say how a network is trained
 
@@ -87,14 +79,14 @@ def _settings(root: Path, groups: tuple[str, ...], data: str | None = None) -> d
 
 
 def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
+    from mien.reporting.comparison import MEASURES
     from mien.reporting.study_reports import sentences
 
     whole = cross.evaluation.whole
     title = cross.data.title or cross.data.name
     typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
     for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "ece"):
-        name = "calibration" if measure == "ece" else MEASURES[measure]
-        typer.echo(f"  {name:<12} {whole.intervals.overall[measure].text()}")
+        typer.echo(f"  {MEASURES[measure]:<23} {whole.intervals.overall[measure].text()}")
     for sentence in sentences(cross):
         typer.echo(f"  {sentence}")
     typer.echo(f"the report: {folder / 'report.html'}")
@@ -137,6 +129,7 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Column
 
+    from mien.reporting.comparison import MEASURES
     from mien.reporting.pages import number
 
     out = console()

@@ -49,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a candidate, why, and the numbers behind it (JSON-able)."""
+    """What becomes of a candidate, why, and the numbers behind it."""
 
     outcome: str
     reasons: list[str]

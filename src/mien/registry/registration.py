@@ -53,12 +53,11 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         settle(client, candidate.name)
         if decides:
             key = decision_key(candidate, settings)
-            if stored := version.tags.get(DECISION + key):
-                decision = gate.Decision(**json.loads(stored))
-            else:
-                decision = _decide(client, candidate, int(version.version), evidence, settings)
-                stored = json.dumps(asdict(decision))
+            stored = version.tags.get(DECISION + key)
+            if not stored:
+                stored = json.dumps(asdict(_decide(client, candidate, int(version.version), evidence, settings)))
                 client.set_model_version_tag(candidate.name, version.version, DECISION + key, stored)
+            decision = gate.Decision(**json.loads(stored))
             if DONE + key not in version.tags:
                 _carry_out(client, version, decision, key)
         else:
@@ -122,12 +121,7 @@ def _compare(
 ) -> gate.Decision:
     test = read_test_set(candidate.split, evidence.predictions)
     scores = score(test, test.probabilities, settings)
-    numbers = {
-        "level": 1 - 2 * settings.alpha,
-        "candidate": asdict(scores),
-        "champion": None,
-        "difference": None,
-    }
+    numbers = {"level": 1 - 2 * settings.alpha, "candidate": scores, "champion": None, "difference": None}
     if champion is None:
         return dataclasses.replace(gate.decide(scores, None, settings), numbers=numbers)
     if champion == version:
@@ -143,8 +137,7 @@ def _compare(
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
     change = difference(test, answers, settings)
-    numbers["champion"] = asdict(score(test, answers, settings))
-    numbers["difference"] = {name: asdict(interval) for name, interval in change.items()}
+    numbers |= {"champion": score(test, answers, settings), "difference": change}
     return dataclasses.replace(gate.decide(scores, change, settings), numbers=numbers)
 
 

@@ -23,7 +23,7 @@ from mien.reporting.style import DARK, LIGHT
 MEASURES: Final = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
-    "unweighted_average_recall": "unweighted average recall",
+    "unweighted_average_recall": "mean recall (UAR)",
     "ece": "calibration error (ECE)",
     "nll": "log loss (NLL), nats",
     "brier": "Brier score, 0 to 2",
