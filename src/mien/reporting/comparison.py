@@ -226,7 +226,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
 
     Resampled are groups of photos (a photo with its copies), as A's split has them. Requires the same test faces.
     """
-    order = pd.Index(b.faces["face_id"]).get_indexer(pd.Index(a.faces["face_id"]))
+    order = pd.Index(b.faces["face_id"]).get_indexer(a.faces["face_id"])
     clean = ~(a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order])
     if not clean.any():
         return None

@@ -17,6 +17,7 @@ YUNET: Final = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 SMALLEST_LEARNT: Final = 10  # pixels: its publisher says that it learnt faces of about 10 to 300
 RAISE: Final = 0.06  # of the box's height
 OVERLAP: Final = 0.3  # of two boxes, from which they are one face: its publisher's
+SEARCHED: Final = 640  # pixels of the longer side: faces that fill a photo stay as small as those learnt from
 MAX_CANDIDATES: Final = 5000  # boxes in a photo, before those of one face are merged
 
 
@@ -44,27 +45,23 @@ class Detector(Protocol):
 class YuNetDetector:
     """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile, tilted and half covered too.
 
-    A photo is searched at most `longest` pixels long: faces that fill it are then no larger than those that the
-    network learnt from, and small ones are not yet lost.
-
     Raises:
         UserError: OpenCV cannot read the file as a YuNet network.
     """
 
     name = "YuNet"
 
-    def __init__(self, file: Path = YUNET, *, min_score: float = 0.7, smallest: int = 40, longest: int = 640) -> None:
+    def __init__(self, file: Path, *, min_score: float, smallest: int) -> None:
         try:
             self._network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), min_score, OVERLAP, MAX_CANDIDATES)
         except cv2.error as error:
             raise UserError(f"{file}: is no YuNet network that OpenCV can read.") from error
         self._lock = threading.Lock()  # the network keeps the size of its last photo
         self._smallest = smallest
-        self._longest = longest
 
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right."""
-        by = times_smaller(photo.shape[0], photo.shape[1], self._longest)
+        by = times_smaller(photo.shape[0], photo.shape[1], SEARCHED)
         to_bgr = cv2.COLOR_GRAY2BGR if photo.shape[2] == 1 else cv2.COLOR_RGB2BGR
         pixels = cv2.cvtColor(shrunk(photo, by), to_bgr)
         with self._lock:
@@ -79,7 +76,7 @@ class YuNetDetector:
 
     def smallest(self, height: int, width: int) -> int:
         """The side in pixels of the smallest face that it can find in a photo of this size."""
-        return max(self._smallest, round(SMALLEST_LEARNT * times_smaller(height, width, self._longest)))
+        return max(self._smallest, round(SMALLEST_LEARNT * times_smaller(height, width, SEARCHED)))
 
 
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
