@@ -136,10 +136,8 @@ def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, confi
 
 def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
-    first = np.full(groups.max() + 1, len(PARTS))
-    np.minimum.at(first, groups, np.where(part == NO_PART, len(PARTS), part))
-    leaked: np.ndarray = first[groups] < part
-    return leaked
+    first = pd.Series(np.where(part == NO_PART, len(PARTS), part)).groupby(groups).transform("min").to_numpy()
+    return first < part
 
 
 def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
@@ -192,9 +190,7 @@ def _targets(totals: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
 
 def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """`n` shared out in whole numbers as near to `lacking` as they go (largest remainders, ties drawn)."""
-    need = np.clip(lacking, 0, None)
-    if need.sum() == 0:
-        need = np.ones_like(lacking)
+    need = np.clip(lacking, 0, None) if (lacking > 0).any() else np.ones_like(lacking)
     exact = need * (n / need.sum())
     whole: np.ndarray = np.floor(exact).astype(np.int64)
     rest = np.lexsort((rng.random(len(exact)), -(exact - whole).round(9)))[: n - whole.sum()]
