@@ -17,10 +17,7 @@ LIMITS: Final = (1e-3, 1e3)
 
 @dataclass(frozen=True)
 class Temperature:
-    """A temperature, the mean NLL of validation without and with it (nats), and why it is not an optimum.
-
-    `note` is empty where the temperature is the minimum of the validation NLL.
-    """
+    """A temperature, and the mean NLL of validation without and with it (nats); `note` says why it is no minimum."""
 
     value: float
     faces: int
@@ -57,10 +54,12 @@ def _slope(inverse: float, logits: Floats, labels: Ints) -> float:
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
     """The temperature that minimises the NLL of validation logits (N, classes), by root finding in 1/T.
 
-    Where there is no such minimum, the note says so: with every face right the NLL falls forever as T
-    falls, and sharpening on that evidence would be reckless, so T stays 1; with logits that point away from
-    the labels it falls forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1.
-    Raises UserError for logits that are not finite.
+    Where there is no such minimum, the note says so: with every face right the NLL falls forever as T falls, and
+    sharpening on that evidence would be reckless, so T stays 1; with logits that point away from the labels it falls
+    forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1.
+
+    Raises:
+        UserError: logits are not finite.
     """
     from scipy.optimize import brentq
 

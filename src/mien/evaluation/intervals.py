@@ -1,8 +1,8 @@
 """Bootstrap intervals, and paired comparison of two models.
 
-The cluster bootstrap of Davison & Hinkley (Bootstrap Methods and their Application, 1997, section 3.8):
-photos are drawn with replacement, each with all its faces, and the interval holds the middle 95 % of the
-measure over the resamples. With few photos it is somewhat too narrow, as every bootstrap is.
+The cluster bootstrap of Davison & Hinkley (Bootstrap Methods and their Application, 1997, section 3.8): photos are
+drawn with replacement, each with all its faces, and the interval holds the middle 95 % of the measure over the
+resamples. With few photos it is somewhat too narrow, as every bootstrap is.
 """
 
 import math
@@ -108,7 +108,7 @@ def bootstrap(
         other = values(baseline)
         found = {name: found[name] - other[name] for name in found}
     overall = {name: interval(found[name], level=level, unbias=name == "ece") for name in MEASURES}
-    if baseline is None:
+    if baseline is None:  # moving the samples may have moved them out of the range
         ece = overall["ece"]
         overall["ece"] = Interval(ece.value, max(ece.low, 0.0), min(ece.high, 1.0))
     per_class = {

@@ -54,7 +54,7 @@ def face_sums(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int) ->
     given = given / total
     classes, predicted, confidence = given.shape[1], given.argmax(axis=1), given.max(axis=1)
     epsilon = np.finfo(np.float64).eps
-    nll = -np.log(np.clip(given[np.arange(len(truth)), truth], epsilon, 1 - epsilon))
+    nll = -np.log(given[np.arange(len(truth)), truth].clip(epsilon, 1 - epsilon))
     brier = ((given - np.eye(classes)[truth]) ** 2).sum(axis=1)
     # Bin m holds (m/bins, (m+1)/bins], as in Guo et al. Rounded, so that the last bit of 1/7 does not decide a bin.
     place = np.clip(np.ceil(np.round(confidence * bins, 9)) - 1, 0, bins - 1).astype(np.int64)

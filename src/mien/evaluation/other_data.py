@@ -88,16 +88,13 @@ def evaluate_elsewhere(
 ) -> CrossEvaluation:
     """Cut another data set's faces as the model's own were, and measure the model on them, at its own temperature.
 
-    Faces of a photo that the model learnt from, and faces with the very pixels of such a one, are left out.
+    Faces of a photo that the model learnt from, and faces with the very pixels of such a one, are left out. The faces
+    go to `scratch`; archives of the checkout `root` are unpacked into its `.mien/unpacked`.
 
     Args:
         model: which did not learn from this data set: its own test set is opened by the stage `evaluate` alone.
-        data: the data set; its path is taken from `root`.
         part: one of PART_OPTIONS; None: "test" where the data set has an official one, else "all".
         crop: whose `min_confidence` and decoding are kept; its size, colour and sample of rows are not.
-        config: how it is measured.
-        root: the checkout, in whose `.mien/unpacked` archives are unpacked.
-        scratch: where the faces go.
 
     Raises:
         UserError: the data set is not there, of another shape or the model's own, has no such part, no face of it can
@@ -122,7 +119,10 @@ def evaluate_elsewhere(
     crop_faces(rows[~unknown], photos, cut, scratch, classes=classes)
     packed = open_faces(scratch)
 
-    known = _learnt_from(packed.index, model.seen)
+    known = np.zeros(len(packed.index), bool)  # by photo, or by the pixels as the model was given them
+    if model.seen is not None:
+        for column in ("photo_digest", "face_digest"):
+            known |= packed.index[column].isin(model.seen[column]).to_numpy()
     if known.all():
         raise UserError(f"the model learnt from every one of the {len(known):,} faces of {data.name}; choose another.")
     pixels = packed.pixels[~known] if known.any() else packed.pixels
@@ -156,14 +156,6 @@ def _part(faces: pd.DataFrame, part: str | None, name: str) -> tuple[str, pd.Dat
         has = f"official parts are {', '.join(official)}" if official else "data set has no official split"
         raise UserError(f"data set {name} has no part {chosen!r}: the {has}; --part all takes every usable face.")
     return chosen, faces[faces["source_split"] == chosen]
-
-
-def _learnt_from(index: pd.DataFrame, seen: pd.DataFrame | None) -> np.ndarray:
-    """Which faces the model learnt from: the same photo, or the same pixels as it was given, (N,) bool."""
-    if seen is None:
-        return np.zeros(len(index), bool)
-    known = index["photo_digest"].isin(seen["photo_digest"]) | index["face_digest"].isin(seen["face_digest"])
-    return known.to_numpy()
 
 
 def dropped_classes(classes: tuple[str, ...], logits: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:

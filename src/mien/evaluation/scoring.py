@@ -88,8 +88,7 @@ class Predictions:
     def probabilities(self) -> Floats:
         """Calibrated probabilities, (N, classes) float64; each row of rounded numbers adds up to 1 again."""
         given = self.table[[f"p_{name}" for name in self.classes]].to_numpy(dtype=np.float64)
-        normed: Floats = given / given.sum(axis=1, keepdims=True)
-        return normed
+        return np.asarray(given / given.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,7 @@ def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats) -> Pr
     classes = class_names(probabilities.shape[1])
     names, predicted = np.array(classes), probabilities.argmax(axis=1)
     columns = {
-        "face_id": index["face_id"],
-        "image": index["image"],
+        **{name: index[name] for name in ("face_id", "image")},
         "label": names[labels],
         "predicted": names[predicted],
         "correct": labels == predicted,

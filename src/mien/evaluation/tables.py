@@ -26,9 +26,9 @@ REMEDY: Final = "`dvc repro evaluate` writes it again"
 def metrics(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
     """The content of `metrics.json`: what was measured, as `about` says, and every number with its interval.
 
-    Measures of probabilities are those after temperature scaling, with the ones before under
-    "uncalibrated". A number that does not exist (recall of a class without a face, the interval of one
-    photo) is null. "leak_free" is null where no test face has a copy in training.
+    Measures of probabilities are those after temperature scaling, with the ones before under "uncalibrated". A number
+    that does not exist (recall of a class without a face, the interval of one photo) is null, and "leak_free" where no
+    test face has a copy in training.
     """
     leak_free = evaluation.leak_free
     return {

@@ -38,12 +38,10 @@ Space = dict[str, BaseDistribution]
 def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
     """The configured space as Optuna's distributions, widened where needed to hold the recipe's own value.
 
-    An entry is `{low, high, log}` for numbers or `{choices: [...]}`. The recipe's own values must lie in it,
-    since they are the search's first trial.
+    An entry is `{low, high, log}` for numbers or `{choices: [...]}`. The recipe's values are the search's first trial.
 
     Raises:
-        UserError: a key that the recipe has not, or an entry that is no range, or holds values that the
-            recipe refuses; the key is named.
+        UserError: the recipe lacks a key, or an entry is no range or holds values that the recipe refuses.
     """
     space = {}
     for key, entry in sorted(entries.items()):
