@@ -91,7 +91,6 @@ class Folder:
             problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
-        known = {where.expression for where in layout.classes}
         names: list[object] = [name for name, _ in photos]
         faces = faces_table(
             {
@@ -101,8 +100,8 @@ class Folder:
                 "source_split": [where.part for _, where in photos],
             }
         )
-        classes = EXPRESSIONS if known <= set(EXPRESSIONS) else WITH_CONTEMPT
-        return Ingested(faces, problems_table(problems), classes=classes)
+        knows_contempt = any(where.expression not in EXPRESSIONS for where in layout.classes)
+        return Ingested(faces, problems_table(problems), classes=WITH_CONTEMPT if knows_contempt else EXPRESSIONS)
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""

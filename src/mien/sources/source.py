@@ -59,8 +59,7 @@ class Source(Protocol):
 
 def source_names() -> list[str]:
     """The names of all sources, sorted."""
-    modules = (module.name for module in pkgutil.iter_modules(mien.sources.__path__))
-    return sorted(name for name in modules if source_class(name))
+    return sorted(module.name for module in pkgutil.iter_modules(mien.sources.__path__) if source_class(module.name))
 
 
 def source_class(name: str) -> Any:
