@@ -85,7 +85,7 @@ def test_without_params_they_are_written(mien: Command, here: Path, monkeypatch:
 
 def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path) -> None:
     (here / "conf/preset/mine.yaml").write_text("# mine\nmodel: gone\n")
-    for name, reason in (("nope", "the presets are expw-cnn48"), ("mine", "there is no conf/model/gone.yaml")):
+    for name, reason in (("nope", "the presets are expw, expw-cnn48"), ("mine", "there is no conf/model/gone.yaml")):
         done = mien("preset", name)
         assert (done.code, done.out) == (1, "")
         assert reason in done.err

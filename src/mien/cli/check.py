@@ -4,7 +4,7 @@ The first stages run the same check, so that a mistake in the settings of `evalu
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 
@@ -70,17 +70,18 @@ def mistakes(params: Path, conf: Path) -> list[str]:
     groups = f"the groups are {', '.join(GROUPS)}"
     found = [f"{shown}: there is no group {key!r}; {groups}." for key in choices if key not in GROUPS]
     settings: dict[str, Any] = {}
-    for group in GROUPS:
+    for name in (*GROUPS, *USAGE):
         try:
-            settings[group] = _chosen_settings(conf, group, choices, shown)
+            if name in GROUPS:
+                settings[name] = _chosen_settings(conf, name, choices, shown)
+            else:
+                read_usage(conf.parent, name)
         except UserError as error:
             found += _sentences(error)
-    for what in USAGE:
-        try:
-            read_usage(conf.parent, what)
-        except UserError as error:
-            found += _sentences(error)
-    return found or list(contradictions(settings, choices))
+    if found:
+        return found
+    files = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
+    return [sentence for rule in RULES for sentence in rule(settings, files)]
 
 
 def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
@@ -89,21 +90,19 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
         raise UserError(f"{shown} lacks {group}; it needs a line such as `{group}: {example}`.")
     refuse_unknown_choice(conf, group, choices[group], shown)
     settings = read_settings(conf, group, choices[group])
-    _refuse_ambiguous(conf / group / f"{choices[group]}.yaml", f"conf/{group}/{choices[group]}.yaml")
-    return settings
-
-
-def _refuse_ambiguous(file: Path, name: str) -> None:
-    """Raise WrongSettings for values that Hydra (YAML 1.1) and DVC (1.2) read differently: 010 is 8 to the former."""
     from omegaconf import OmegaConf  # other commands do not wait for it
 
+    name = f"conf/{group}/{choices[group]}.yaml"
+    file = conf.parent / name
     hydra: Any = OmegaConf.to_container(OmegaConf.load(file))
-    dvc = read_yaml(file, name)
-    differing = [key for key in dvc if json.dumps(hydra[key], default=str) != json.dumps(dvc[key], default=str)]
+    differing = [
+        f"{name}: {key} is {hydra[key]!r} to Hydra and {value!r} to DVC; quote it."  # 010 is 8 in YAML 1.1, 10 in 1.2
+        for key, value in read_yaml(file, name).items()
+        if json.dumps(hydra[key], default=str) != json.dumps(value, default=str)
+    ]
     if differing:
-        raise WrongSettings(
-            [f"{name}: {key} is {hydra[key]!r} to Hydra and {dvc[key]!r} to DVC; quote it." for key in differing]
-        )
+        raise WrongSettings(differing)
+    return settings
 
 
 def _sentences(error: UserError) -> list[str]:
@@ -114,23 +113,13 @@ Settings = Mapping[str, Any]  # each group's dataclass
 Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
 
 
-def contradictions(settings: Settings, choices: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each contradiction between groups: the files, the keys, and what would be right."""
-    files = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
-    for rule in RULES:
-        yield from rule(settings, files)
-
-
-def _source_takes_its_options(settings: Settings, files: Files) -> Iterator[str]:
+def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
     from mien.sources.source import get_source  # it imports pandas
 
     try:
         get_source(settings["data"])
     except UserError as error:
         yield from (f"{files['data']}: {sentence}" for sentence in _sentences(error))
-
-
-def _data_lies_where_dvc_looks(settings: Settings, files: Files) -> Iterator[str]:
     path, watched = settings["data"].path, f"data/{Path(files['data']).stem}"
     if PurePosixPath(path) != PurePosixPath(watched):
         yield f"{files['data']}: path must be {watched}, the folder whose changes DVC sees, not {path}."
@@ -171,21 +160,17 @@ def _warm_up_ends_before_the_training(settings: Settings, files: Files) -> Itera
         yield f"{warm_up} must be less than the epochs: {lengths[shortest]} of {files[shortest]}."
 
 
-def _search_space_is_valid(settings: Settings, files: Files) -> Iterator[str]:
+def _search_is_valid(settings: Settings, files: Files) -> Iterator[str]:
     from mien.search.space import search_space
     from mien.training.recipe import Recipe
 
-    if not settings["tune"].trials:
+    tune, model, optim = settings["tune"], settings["model"], settings["optim"]
+    if not tune.trials:
         return
-    recipe = Recipe(*(settings[group] for group in ("model", "augment", "optim", "train")))
     try:
-        search_space(settings["tune"].space, recipe)
+        search_space(tune.space, Recipe(model, settings["augment"], optim, settings["train"]))
     except UserError as error:
         yield str(error).replace("conf/tune:", f"{files['tune']}:", 1)
-
-
-def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
-    tune, model, optim = settings["tune"], settings["model"], settings["optim"]
     network, schedule = f"name: {model.name} of {files['model']}", f"schedule: {optim.schedule} of {files['optim']}"
     backbone = model.name in WITH_BACKBONE
     without_effect = (
@@ -197,16 +182,14 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
         ("optim.warmup_epochs", optim.schedule != "cosine", f"{schedule} has no warm-up"),
     )
     for key, holds, reason in without_effect:
-        if tune.trials and key in tune.space and holds:
+        if key in tune.space and holds:
             yield f"{files['tune']}: space: {key} changes nothing, as {reason}; take it out."
 
 
-RULES: Final[tuple[Callable[[Settings, Files], Iterator[str]], ...]] = (
-    _source_takes_its_options,
-    _data_lies_where_dvc_looks,
+RULES: Final = (
+    _data_set_can_be_read,
     _crop_fits_the_network,
     _only_a_backbone_is_frozen,
     _warm_up_ends_before_the_training,
-    _search_space_is_valid,
-    _search_changes_something,
+    _search_is_valid,
 )

@@ -1,5 +1,6 @@
 """Commands on the choices in conf/: `preset`, `data`, `models`, `detector`."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -7,7 +8,7 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.settings import read_yaml
+from mien.base.settings import read_settings, read_usage, read_yaml
 from mien.cli.output import console, table
 from mien.cli.workspace import PARAMS, choices, conf_files, find_root
 
@@ -35,19 +36,29 @@ def preset(name: Annotated[str | None, typer.Argument(help="A preset; without it
 
 
 def _list_presets(presets: dict[str, Path], chosen: dict[str, Any]) -> None:
-    from rich.table import Column
-
-    rows = table("", Column("preset", style="bold", no_wrap=True), "what it is")
+    rows = []
     for name, file in presets.items():
         comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-        mark = "*" if read_yaml(file).items() <= chosen.items() else ""
-        rows.add_row(mark, name, next(comments, "").lstrip("# ").strip())
-    console().print(rows)
-    console().print(f"`mien preset NAME` writes its choices into {PARAMS}; [bold]*[/bold] marks the present choice.")
+        rows.append((read_yaml(file).items() <= chosen.items(), name, next(comments, "").lstrip("# ").strip()))
+    _print_choices(("preset", "what it is"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
+
+
+def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str) -> None:
+    """Print a table in which a star marks the rows that are chosen, and a note below."""
+    from rich.table import Column
+
+    name, *others = columns
+    choices = table("", Column(name, style="bold", no_wrap=True), *others, padding=(0, 1, 0, 0))
+    for chosen, *cells in rows:
+        choices.add_row("*" if chosen else "", *cells)
+    console().print(choices)
+    console().print(f"{note} [bold]*[/bold] marks the present choice.")
 
 
 def _apply_preset(root: Path, name: str, file: Path) -> None:
     """Write the choices into params.yaml, whose comments, order and other keys stay; say what changed."""
+    from ruamel.yaml import YAML
+
     from mien.cli.check import mistakes
 
     if found := mistakes(file, root / "conf"):
@@ -57,79 +68,55 @@ def _apply_preset(root: Path, name: str, file: Path) -> None:
     if not changed:
         typer.echo(f"{PARAMS} holds the choices of {name} already; `dvc repro` runs them.")
         return
-    _update_yaml(root / PARAMS, changed)
+    yaml = YAML()  # it keeps comments and order
+    content = yaml.load((root / PARAMS).read_text(encoding="utf-8")) if before else {}
+    content.update(changed)
+    with replacing(root / PARAMS) as part:
+        yaml.dump(content, part)
     typer.echo(f"{PARAMS} now holds the choices of {name}:")
     for group, choice in changed.items():
         typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
     typer.echo("`dvc repro` is next.")
 
 
-def _update_yaml(file: Path, changed: dict[str, Any]) -> None:
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    content = yaml.load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    content.update(changed)
-    with replacing(file) as part, part.open("w", encoding="utf-8") as out:
-        yaml.dump(content, out)
-
-
 def data() -> None:
     """List the data sets of conf/data, whether each is present, and the sources that read them."""
     from dataclasses import fields
-
-    from rich.table import Column
 
     from mien.sources.source import source_class, source_names
 
     root = find_root()
     chosen = choices(root).get("data")
-    data_sets = table("", Column("data set", style="bold"), Column("source", style="bold"), "what it is", "in data/")
-    for file in sorted(conf_files(root, "data"), key=lambda file: file.stem):
+    rows = []
+    for file in conf_files(root, "data"):
         about = read_yaml(file)
-        folder = str(about.get("path", ""))
+        title, source, folder = (str(about.get(key, "")) for key in ("title", "source", "path"))
         present = bool(folder) and (root / folder).is_dir() and any((root / folder).iterdir())
-        title, source = str(about.get("title", "")), str(about.get("source", ""))
-        data_sets.add_row("*" if file.stem == chosen else "", file.stem, source, title, "yes" if present else "no")
-    sources = table(Column("source", style="bold"), "what it expects in the folder", "options")
+        rows.append((file.stem == chosen, file.stem, source, title, "yes" if present else "no"))
+    new = "A new one is a folder in data/ and a file in conf/data that names its source;"
+    columns = ("data set", "source", "what it is", "in data/")
+    _print_choices(columns, rows, f"`data: NAME` in {PARAMS} chooses a data set. {new}")
+    sources = table("source", "what it expects in the folder", "options")
     for name in source_names():
         kind = source_class(name)
-        sources.add_row(name, kind.expects, "\n".join(field.name for field in fields(kind)))
-    for each in (data_sets, sources):
-        console().print(each)
-    console().print(
-        f"`data: NAME` in {PARAMS} chooses a data set; [bold]*[/bold] marks the present choice. "
-        "A new one is a folder in data/ and a file in conf/data that names its source."
-    )
+        sources.add_row(f"[bold]{name}[/]", kind.expects, "\n".join(field.name for field in fields(kind)))
+    console().print(sources)
 
 
 def models() -> None:
     """List the models of conf/model: the faces that each takes, its trainable parameters and its cost for a face."""
-    from rich.table import Column
-
-    from mien.base.settings import read_settings
-
     root = find_root()
     chosen = choices(root).get("model")
-    rows = table(
-        "",
-        Column("model", style="bold", no_wrap=True),
-        "network",
-        "faces",
-        Column("parameters", justify="right"),
-        Column("mult-adds", justify="right"),
-        padding=(0, 1, 0, 0),
-    )
+    rows = []
     for file in conf_files(root, "model"):
         config: ModelConfig = read_settings(root / "conf", "model", file.stem)
         network = f"timm: {config.backbone}" if config.backbone else config.name
-        rows.add_row("*" if file.stem == chosen else "", file.stem, network, *_faces_and_cost(config))
-    console().print(rows)
-    console().print(
-        f"`model: NAME` in {PARAMS} chooses one; [bold]*[/bold] marks the present choice. Parameters are those that "
-        f"are trained, for seven classes; multiply-adds are those of one face, grey and of {FACE_SIZE} px where the "
-        "network takes any."
+        rows.append((file.stem == chosen, file.stem, network, *_faces_and_cost(config)))
+    note = (
+        f"`model: NAME` in {PARAMS} chooses one. Parameters are those that are trained, for seven classes; "
+        f"multiply-adds are those of one face, grey and of {FACE_SIZE} px where the network takes any;"
     )
+    _print_choices(("model", "network", "faces", "parameters", " mult-adds"), rows, note)
 
 
 def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
@@ -149,21 +136,16 @@ def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
     except UserError as error:  # timm is not installed, or has no such backbone
         return faces, str(error).split(":")[0].rstrip("."), ""
     cost = multiply_adds(network, cut) / 1e6
-    return faces, f"{trainable_parameters(network):,}", f"{cost:.1f} M"
+    return faces, f"{trainable_parameters(network):10,}", f"{cost:8.1f} M"
 
 
 def detector() -> None:
     """List the face detectors, and which one conf/predict.yaml chooses."""
-    from mien.base.settings import read_usage
-
     chosen = read_usage(find_root(), "predict")
-    rows = table("", "detector", "what it is", "its file")
+    rows = []
     for name, (kind, origin) in DETECTORS.items():
         is_chosen = name == chosen.detector
         file = chosen.detector_file if is_chosen and chosen.detector_file else f"comes with {origin}"
-        rows.add_row("*" if is_chosen else "", name, kind, file)
-    console().print(rows)
-    console().print(
-        "\n`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` for once; "
-        "[bold]*[/bold] marks the present choice."
-    )
+        rows.append((is_chosen, name, kind, file))
+    note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` for once;"
+    _print_choices(("detector", "what it is", "its file"), rows, note)

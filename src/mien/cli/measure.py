@@ -9,12 +9,11 @@ import typer
 
 from mien.base.settings import read_yaml
 from mien.cli.output import console, say, table
-from mien.cli.workspace import PARAMS, MeasuredOption, advice_without_champion, champion, choices, find_root
+from mien.cli.workspace import PARAMS, JsonOption, MeasuredOption, choices, find_root, model_address
 
 if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation
     from mien.reporting.comparison import Comparison
-    from mien.training.recipe import Recipe
 
 COMPARISON: Final = "reports/compare.html"
 RUN: Final = "A run's id or its beginning, its name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
@@ -26,14 +25,9 @@ def evaluate(
     model: MeasuredOption = None,
     part: Annotated[
         str | None,
-        typer.Option(
-            metavar="PART",
-            help="test, val, train or all; by default test where the set has an official split, else all.",
-        ),
+        typer.Option(metavar="PART", help="test, val, train or all; by default test of an official split, else all."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the report goes; by default reports/cross/MODEL-on-DATA.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/cross/MODEL-on-DATA.")] = None,
 ) -> None:
     """Measure a model on a data set other than its own.
 
@@ -45,20 +39,16 @@ def evaluate(
     from mien.inference.address import open_measured
     from mien.reporting.study_reports import write_cross_evaluation
     from mien.tracking.publish import publish_cross
-    from mien.tracking.store import use_store
 
     if part is not None and part not in PART_OPTIONS:
         raise typer.BadParameter(f"{part!r} is none of {', '.join(PART_OPTIONS)}", param_hint="--part")
     root = find_root()
     settings = _settings(root, ("data", "crop", "evaluate"), data=data)
-    use_store(root)
-    with advice_without_champion():
-        measured = open_measured(model or champion(root, None)).known
+    measured = open_measured(model_address(model))
+    folder = out or root / "reports" / "cross" / f"{measured.slug}-on-{settings['data'].name}"
     with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
         given = settings["data"], part, settings["crop"], settings["evaluate"]
-        cross = evaluate_elsewhere(measured, *given, root, Path(scratch))
-        version = "" if measured.version is None else f"-{measured.version}"
-        folder = out or root / "reports" / "cross" / f"{measured.identity}{version}-on-{settings['data'].name}"
+        cross = evaluate_elsewhere(measured.known, *given, root, Path(scratch))
         write_cross_evaluation(cross, folder)
         problem = publish_cross(cross)
     _show_evaluation(cross, folder)
@@ -97,10 +87,8 @@ def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
 def compare(
     a: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
     b: Annotated[str, typer.Argument(metavar="RUN", help="The other run, in any of these forms.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"Where the page goes; by default {COMPARISON}.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=f"The page; by default {COMPARISON}.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two runs: scores, a paired test, the configuration, and the faces on which they disagree.
 
@@ -155,9 +143,7 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
 def labels(
     folds: Annotated[int, typer.Option(min=2, max=20, help="Number of networks, each trained without one fold.")] = 5,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each, in place of conf/train's.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the page goes; by default reports/labels.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/labels.")] = None,
 ) -> None:
     """List the faces whose labels are likely wrong, as a page sorted by suspicion. Nothing is changed.
 
@@ -167,10 +153,14 @@ def labels(
     """
     from mien.evaluation.label_noise import find_label_noise
     from mien.reporting.study_reports import LABELS_PAGE, LABELS_TABLE, write_label_noise
+    from mien.training.inputs import BEST, read_best
+    from mien.training.recipe import Recipe
 
     root = find_root()
     settings = _settings(root, ("data", *RECIPE))
-    recipe = _searched_recipe(root, settings)
+    recipe = Recipe(*(settings[group] for group in RECIPE))
+    if (root / BEST).is_file():  # the search has run
+        recipe = read_best(recipe, root)[1]
     if epochs is not None:
         recipe = recipe.with_values({"train.epochs": epochs})
 
@@ -184,7 +174,6 @@ def labels(
         "folds": folds,
         "epochs": recipe.train.epochs,
     }
-
     with find_label_noise(root, recipe, folds, report_fold) as found:
         write_label_noise(found, about, folder)
     suspects, faces = len(found.suspects), len(found.ranked)
@@ -192,12 +181,3 @@ def labels(
     typer.echo(f"  the networks answer {found.accuracy:.1%} of the faces, which they had not seen, as labelled")
     typer.echo("  nothing was changed: look, and decide (docs/LABELS.md)")
     typer.echo(f"the page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")
-
-
-def _searched_recipe(root: Path, settings: dict[str, Any]) -> "Recipe":
-    """The recipe that params.yaml chooses, with the values that the search found where it has run."""
-    from mien.training.inputs import BEST, read_best
-    from mien.training.recipe import Recipe
-
-    recipe = Recipe(*(settings[group] for group in RECIPE))
-    return read_best(recipe, root)[1] if (root / BEST).is_file() else recipe

@@ -20,6 +20,11 @@ def say(text: str) -> None:
     print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: `1 face`, `1,200 faces`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def fail(sentence: str, code: int) -> NoReturn:
     """Say what is wrong and end the command with an exit code."""
     say(f"mien: {sentence}")

@@ -1,24 +1,16 @@
 """Command `predict`: photos and videos in, the expressions of their faces out."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from mien.base.errors import UserError
-from mien.cli.output import fail, progress, say
-from mien.cli.workspace import (
-    PARTLY,
-    UNUSABLE,
-    DataOption,
-    DetectorOption,
-    MinFaceOption,
-    MinScoreOption,
-    ModelOption,
-    predictor_for,
-)
+from mien.cli import workspace
+from mien.cli.output import counted, fail, progress, say
+from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
 from mien.sources.photos import PHOTO_SUFFIXES, is_photo_name
 
 if TYPE_CHECKING:
@@ -36,8 +28,8 @@ def predict(
         list[str],
         typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for standard input."),
     ],
-    cropped: Annotated[bool, typer.Option("--cropped", help="Each photo is already one face: skip detection.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+    cropped: workspace.CroppedOption = False,
+    as_json: workspace.JsonOption = False,
     csv: Annotated[
         str | None,
         typer.Option("--csv", metavar="FILE", help="Write a row for each face; - prints them in place of the table."),
@@ -48,11 +40,11 @@ def predict(
     every: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time between the frames of a video that are looked at.")
     ] = 1.0,
-    detector: DetectorOption = None,
-    min_face: MinFaceOption = None,
-    min_score: MinScoreOption = None,
-    model: ModelOption = None,
-    data: DataOption = None,
+    detector: workspace.DetectorOption = None,
+    min_face: workspace.MinFaceOption = None,
+    min_score: workspace.MinScoreOption = None,
+    model: workspace.ModelOption = None,
+    data: workspace.DataOption = None,
 ) -> None:
     """Find the faces in photos and videos, and name their expressions.
 
@@ -65,14 +57,13 @@ def predict(
         fail("--json and --csv - both want stdout; give the csv a file's name.", UNUSABLE)
     if every <= 0:
         fail(f"--every is a time in seconds above 0, not {every:g}.", UNUSABLE)
-    found = find_photos(photos)
-    problems, remarks = found.problems, found.remarks
+    files, problems, remarks = find_photos(photos)
     predictions: list[PhotoPrediction] = []
     by: tuple[str, int | None] = ("", None)  # the model
-    if found.files:
+    if files:
         predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
         by = (predictor.model.name, predictor.model.version)
-        predictions = _predict(predictor, found.files, problems, cropped=cropped, every=every, annotate=annotate)
+        predictions = _predict(predictor, files, problems, cropped=cropped, every=every, annotate=annotate)
     from mien.cli.predictions import print_json, print_table, write_csv
 
     if as_json:
@@ -81,12 +72,10 @@ def predict(
         print_table(predictions, by)
     if csv is not None:
         write_csv(predictions, by, csv)
-    remarks += [
-        f"{prediction.picture.says}: {n:,} face{'s' * (n != 1)} beyond max_faces (conf/predict.yaml) left out, "
-        "the smallest."
-        for prediction in predictions
-        if (n := prediction.left_out)
-    ]
+    for prediction in predictions:
+        if prediction.left_out:
+            left_out = f"{counted(prediction.left_out, 'face')} beyond max_faces (conf/predict.yaml) left out"
+            remarks.append(f"{prediction.picture.says}: {left_out}, the smallest.")
     for sentence in [*remarks, *problems]:
         say(sentence)
     if problems:
@@ -127,13 +116,12 @@ def find_photos(arguments: list[str]) -> FoundPhotos:
 def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Path]:
     everything = sorted(file for file in folder.rglob("[!.]*") if file.is_file())
     photos = [file for file in everything if is_photo_name(file)]
-    others = len(everything) - len(photos)
     if not photos:
         problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTO_SUFFIXES)}).")
-    elif others:
+    elif others := len(everything) - len(photos):
         videos = sum(_is_video(file) for file in everything)
-        seen = f", {videos:,} of them video{'s' * (videos != 1)} (a video has to be named itself)" if videos else ""
-        remarks.append(f"{folder}: skipped {others:,} file{'s' * (others != 1)} other than photos{seen}.")
+        seen = f", of them {counted(videos, 'video')} (a video has to be named itself)" if videos else ""
+        remarks.append(f"{folder}: skipped {counted(others, 'file')} other than photos{seen}.")
     return photos
 
 
@@ -169,7 +157,7 @@ def _predict(
 
 
 def _read_pictures(
-    files: Iterable[Path], limits: "PredictConfig", every: float, problems: list[str]
+    files: list[Path], limits: "PredictConfig", every: float, problems: list[str]
 ) -> "Iterator[Picture]":
     """Each photo, and a frame in `every` seconds of each video; damaged videos are added to the problems."""
     from mien.inference.predictor import Picture
@@ -198,7 +186,7 @@ def _videos_without_faces(predictions: "list[PhotoPrediction]", every: float) ->
         if prediction.picture.time is not None:
             frames.setdefault(prediction.picture.file, []).append(bool(prediction.faces))
     return [
-        f"{file}: no face found in {len(seen):,} frame{'s' * (len(seen) != 1)}, one in {every:g} s."
+        f"{file}: no face found in {counted(len(seen), 'frame')}, one in {every:g} s."
         for file, seen in frames.items()
         if not any(seen)
     ]

@@ -7,17 +7,17 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.cli.output import console
+from mien.cli.output import console, counted
 from mien.inference.annotation import draw_faces
 from mien.inference.detectors import PredictConfig
-from mien.inference.predictor import FacePrediction, PhotoPrediction
+from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
+from mien.reporting.images import face_jpeg
 
 Model = tuple[str, int | None]  # its name, and the version of a registered one
 BAR: Final = 10  # characters
@@ -28,22 +28,19 @@ def print_table(predictions: list[PhotoPrediction], model: Model) -> None:
     """Print the photos that gave faces in 80 columns: a line for each face, and the model last."""
     out = console()
     out.print(_face_rows([], header=True))
-    for prediction in predictions:
-        if prediction.faces:
-            out.print(Text(prediction.picture.says, "bold", overflow="fold"))
-            out.print(_face_rows(prediction.faces))
-    faces = sum(len(prediction.faces) for prediction in predictions)
-    photos = sum(bool(prediction.faces) for prediction in predictions)
+    answered = [prediction for prediction in predictions if prediction.faces]
+    for prediction in answered:
+        out.print(Text(prediction.picture.says, "bold", overflow="fold"), _face_rows(prediction.faces), sep="\n")
+    faces = [face for prediction in answered for face in prediction.faces]
     what = "photo" if all(prediction.picture.time is None for prediction in predictions) else "picture"
     name, version = model
     by = name if version is None else f"{name} version {version}"
-    if any(face.unsure for prediction in predictions for face in prediction.faces):
+    if any(face.unsure for face in faces):
         out.print(Text("?: unsure, no expression is likely enough (unsure_below in conf/predict.yaml)", "dim"))
-    out.print(Text(f"{faces:,} face{'s' * (faces != 1)} in {photos:,} {what}{'s' * (photos != 1)}, by {by}", "dim"))
+    out.print(Text(f"{counted(len(faces), 'face')} in {counted(len(answered), what)}, by {by}", "dim"))
 
 
 def _face_rows(faces: list[FacePrediction], *, header: bool = False) -> Table:
-    """Each face's expression, its probability, the runner-up, and where the face is."""
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("face", width=5, justify="right")
     table.add_column("expression", width=10, style="bold")
@@ -74,10 +71,9 @@ def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> N
     """
     rows = []
     for face in _objects(predictions, model):
-        probabilities = face.pop("probabilities")
-        box = dict(zip(("top", "left", "right", "bottom"), face.pop("box"), strict=True))
-        by = {key: face.pop(key) for key in ("model", "version")}
-        rows.append({**face, **box, **probabilities, **by})
+        probabilities, by = face.pop("probabilities"), {key: face.pop(key) for key in ("model", "version")}
+        box = zip(("top", "left", "right", "bottom"), face.pop("box"), strict=True)
+        rows.append({**face, **dict(box), **probabilities, **by})
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
@@ -115,26 +111,19 @@ def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictCo
     Raises:
         UserError: the folder cannot be written.
     """
-    faces = [
-        (
-            face.box,
-            f"{number}  {'unsure: ' * face.unsure}{face.label} {face.probabilities[face.label]:.0%}",
-            face.label,
-        )
-        for number, face in enumerate(prediction.faces, start=1)
-    ]
-    drawn = draw_faces(prediction.picture.pixels("rgb", limits), faces)
-    bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    faces = []
+    for number, face in enumerate(prediction.faces, start=1):
+        caption = f"{number}  {'unsure: ' * face.unsure}{face.label} {face.probabilities[face.label]:.0%}"
+        faces.append((face.box, caption, face.label))
+    content = face_jpeg(draw_faces(prediction.picture.pixels("rgb", limits), faces), JPEG_QUALITY)
     try:
-        with replacing(_free_name(prediction, folder)) as part:
+        with replacing(_free_name(prediction.picture, folder)) as part:
             part.write_bytes(content)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}.") from error
 
 
-def _free_name(prediction: PhotoPrediction, folder: Path) -> Path:
-    picture = prediction.picture
+def _free_name(picture: Picture, folder: Path) -> Path:
     name = "stdin" if picture.data is not None else picture.file.stem
     if picture.time is not None:
         name = f"{name}-{picture.time:08.2f}s"

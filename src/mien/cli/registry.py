@@ -5,17 +5,15 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from mien.base.errors import UserError
 from mien.cli.output import console, quiet_libraries, say, table
-from mien.cli.workspace import MeasuredOption, champion, find_root, registered_model
+from mien.cli.workspace import DataOption, MeasuredOption, find_root, model_address, registered_model
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mien.inference.address import MeasuredModel
     from mien.inference.export import ExportFaces
 
@@ -38,14 +36,17 @@ def card(
 
     Formatted on a terminal, Markdown elsewhere: `mien card > card.md`.
     """
-    from mien.tracking.store import use_store
+    from mien.inference.address import ModelAddress
+    from mien.inference.classifier import load_onnx, read_card
 
-    root = find_root()
-    use_store(root)
-    address = model or champion(root, None)
-    text = _read_card(address)
+    meant = ModelAddress.parse(model_address(model))
+    if meant.is_onnx:
+        text = load_onnx(meant.path).card
+    else:
+        files = meant.files()  # a folder fetched from a server goes with this object
+        text = read_card(files.folder)
     if not text:
-        raise UserError(f"{address} brings no model card; what `dvc repro` registers from now on has one.")
+        raise UserError(f"{meant.text} brings no model card; what `dvc repro` registers from now on has one.")
     if sys.stdout.isatty():
         from rich.markdown import Markdown
 
@@ -54,32 +55,14 @@ def card(
         typer.echo(text, nl=False)
 
 
-def _read_card(address: str) -> str:
-    """The card of a model, "" where it has none."""
-    from mien.inference.address import ModelAddress
-    from mien.inference.classifier import load_onnx, read_card
-
-    meant = ModelAddress.parse(address)
-    if meant.is_onnx:
-        return load_onnx(meant.path).card
-    files = meant.files()  # a folder fetched from a server goes with this object
-    return read_card(files.folder)
-
-
 def export(
     model: MeasuredOption = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Export the champion of this data set, not of params.yaml's.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="By default NAME-VERSION.onnx in the current folder.")
-    ] = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default NAME-VERSION.onnx, here.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Store weights and activations in eight bits.")] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PHOTO", help="Photos, a folder or a glob to check with, where the model's own faces are missing."
-        ),
+        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check with, in place of the model's faces."),
     ] = None,
 ) -> None:
     """Write a model as one ONNX file for other programs.
@@ -89,12 +72,9 @@ def export(
     """
     from mien.inference.address import open_measured
     from mien.inference.export import export_onnx
-    from mien.tracking.store import use_store
 
-    root = find_root()
-    use_store(root)
-    measured = open_measured(model or champion(root, data))
-    faces = _faces_to_check(measured, root, photos or [], int8)
+    measured = open_measured(model_address(model, data))
+    faces = _faces_to_check(measured, photos or [], int8)
     file = out or Path(f"{measured.slug}{'-int8' if int8 else ''}.onnx")
     with quiet_libraries():
         done = export_onnx(measured, faces, file, int8=int8)
@@ -108,20 +88,20 @@ def export(
             f"int8 beside float32: the same expression on {done.int8.same:,} of {done.int8.faces:,}, "
             f"a probability moves by up to {done.int8.difference:.2f}"
         )
-    if done.cost:
-        cost = done.cost
+    if cost := done.cost:
         change = cost.change.text("+.3f")  # with its 95 % interval
         typer.echo(f"accuracy on them {cost.before:.3f}, in int8 {cost.after:.3f}: {change}, 95 % interval")
     typer.echo(f"`mien predict PHOTO --model {done.file}` uses it.")
 
 
-def _faces_to_check(measured: "MeasuredModel", root: Path, photos: list[str], int8: bool) -> "ExportFaces":
+def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) -> "ExportFaces":
     """The faces of the photos that were given, else the model's own, else generated pictures with a remark."""
     from mien.base.settings import read_usage
     from mien.cli.predict import find_photos
     from mien.inference.export import NoOwnFaces, generated_faces, own_faces, photo_faces
     from mien.inference.predictor import Predictor
 
+    root = find_root()
     if photos:
         found = find_photos(photos)
         if found.problems:
@@ -156,14 +136,23 @@ def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None
 
 def history(data: Data = None) -> None:
     """Show who was champion when, and why."""
+    from rich.table import Column
+
     from mien.registry import promotion
 
     name = _model_in_store(data)
     events = promotion.history(name)
-    if events:
-        console().print(_event_rows(name, events))
-    else:
+    if not events:
         typer.echo(f"{name} has no history yet: nothing has been promoted or refused.")
+        return
+    columns = Column("when (UTC)", no_wrap=True, style="dim"), Column("what", style="bold"), "version", "by", "why"
+    rows = table(*columns, title=name, title_justify="left")
+    for event in reversed(events):  # the newest first
+        before, version = event["from_version"], event["version"] or "none"
+        change = str(version) if before in (None, version) else f"{before} → {version}"
+        when = event["at"][:16].replace("T", " ")
+        rows.add_row(when, event["action"], change, event["by"], " ".join(event["reasons"]))
+    console().print(rows)
 
 
 def _user() -> str:
@@ -184,28 +173,6 @@ def _model_in_store(data: str | None) -> str:
     if (file := database_file(use_store(root))) and not file.exists():
         raise UserError(f"there is no {name} yet: nothing has been registered in {file}; run `make repro`.")
     return name
-
-
-def _event_rows(name: str, events: list[dict[str, Any]]) -> "Table":
-    """The events, newest first."""
-    from rich.table import Column
-
-    rows = table(
-        Column("when (UTC)", no_wrap=True, style="dim"),
-        Column("what", style="bold"),
-        Column("version", justify="right"),
-        "by",
-        "why",
-        title=name,
-        title_justify="left",
-    )
-    for event in reversed(events):
-        before = event["from_version"]
-        version = "none" if event["version"] is None else str(event["version"])
-        change = version if before in (None, event["version"]) else f"{before} → {version}"
-        when = str(event["at"])[:16].replace("T", " ")
-        rows.add_row(when, event["action"], change, event["by"], " ".join(event["reasons"]))
-    return rows
 
 
 def sync() -> None:

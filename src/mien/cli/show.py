@@ -8,20 +8,9 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.cli.output import fail, progress, quiet_libraries, say
-from mien.cli.workspace import (
-    PARTLY,
-    UNUSABLE,
-    DataOption,
-    DetectorOption,
-    MinFaceOption,
-    MinScoreOption,
-    ModelOption,
-    advice_without_champion,
-    champion,
-    find_root,
-    predictor_for,
-)
+from mien.cli import workspace
+from mien.cli.output import counted, fail, progress, quiet_libraries, say
+from mien.cli.workspace import PARTLY, UNUSABLE, find_root, model_address, predictor_for
 
 if TYPE_CHECKING:
     from mien.inference.predictor import FoundFaces, Predictor
@@ -34,18 +23,16 @@ SILENT: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF
 
 def explain(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with faces.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="By default PHOTO-explained.png in the current folder.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="By default PHOTO-explained.png, here.")] = None,
     name: Annotated[
         str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
     ] = None,
-    cropped: Annotated[bool, typer.Option("--cropped", help="The photo is already one face: skip detection.")] = False,
-    model: ModelOption = None,
-    data: DataOption = None,
-    detector: DetectorOption = None,
-    min_face: MinFaceOption = None,
-    min_score: MinScoreOption = None,
+    cropped: workspace.CroppedOption = False,
+    model: workspace.ModelOption = None,
+    data: workspace.DataOption = None,
+    detector: workspace.DetectorOption = None,
+    min_face: workspace.MinFaceOption = None,
+    min_score: workspace.MinScoreOption = None,
 ) -> None:
     """Draw where the network looked for its answer (Grad-CAM).
 
@@ -90,14 +77,14 @@ def _find_faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFac
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A video.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="Where the annotated video goes.")],
-    detector: DetectorOption = None,
-    min_face: MinFaceOption = None,
-    min_score: MinScoreOption = None,
+    detector: workspace.DetectorOption = None,
+    min_face: workspace.MinFaceOption = None,
+    min_score: workspace.MinScoreOption = None,
     smoothing: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time constant of the smoothed probabilities; 0: none.")
     ] = 0.5,
-    model: ModelOption = None,
-    data: DataOption = None,
+    model: workspace.ModelOption = None,
+    data: workspace.DataOption = None,
 ) -> None:
     """Draw the expressions of the faces into a video, smoothed over time.
 
@@ -120,11 +107,8 @@ def video(
             report = annotate_video(predictor, source, out, smoothing=smoothing, progress=update)
     except UserError as error:
         fail(str(error), UNUSABLE)
-    people = f"{report.tracks:,} face{'s' * (report.tracks != 1)}"
-    typer.echo(
-        f"{out}: {report.frames:,} frames, {report.seconds:.1f} s, {people}; a face in {report.with_a_face:,} frames, "
-        f"by {predictor.model.says}"
-    )
+    frames = f"{report.frames:,} frames, {report.seconds:.1f} s, {counted(report.tracks, 'face')}"
+    typer.echo(f"{out}: {frames}; a face in {report.with_a_face:,} frames, by {predictor.model.says}")
     typer.echo(f"{timeline_file(out, '.csv')} and {timeline_file(out, '.png').name}: the timeline")
     if report.sound_lost:
         say(f"{source}: its sound is of a kind that mp4 players do not know; the annotated video has none.")
@@ -142,7 +126,7 @@ def serve_page(
     model: Annotated[
         str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
     ] = None,
-    data: DataOption = None,
+    data: workspace.DataOption = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = PORT,
 ) -> None:
@@ -153,10 +137,8 @@ def serve_page(
     os.environ.update(SILENT)
     from mien.base.settings import read_usage
     from mien.inference.address import NoSuchModel
-    from mien.tracking.store import use_store
 
     root = find_root()
-    use_store(root)
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     try:
         from mien.app.answers import Answerer
@@ -167,8 +149,7 @@ def serve_page(
     from mien.inference.detectors import build_detector
 
     try:
-        with advice_without_champion():
-            current = CurrentModel(model or champion(root, data), every=limits.follow_seconds)
+        current = CurrentModel(model_address(model, data), every=limits.follow_seconds)
     except NoSuchModel as error:
         fail(str(error), UNUSABLE)
     with current:

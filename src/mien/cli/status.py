@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.base.errors import UserError
+from mien.base.records import read_record
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, choices, data_file, find_root
 
@@ -21,13 +22,13 @@ OUTCOMES: Final = {
 COLUMN: Final = 16
 
 # The keys that are read of each report.
-DIGESTS: Final[dict[str, type]] = {"data_digest": str, "split_digest": str}
-SCORES: Final[dict[str, type]] = {"accuracy": dict, "unweighted_average_recall": dict, "ece": dict}
-COUNTS: Final[dict[str, type]] = {"n": int, "photos": int, "majority_share": float}
-METRICS: Final[dict[str, type]] = {"data": str, "model": str} | COUNTS | SCORES | DIGESTS
-DECISION: Final[dict[str, type]] = {"outcome": str, "reasons": list, "champion": object}
-REGISTER: Final[dict[str, type]] = {"model": str, "version": object} | DECISION | DIGESTS
-TUNE: Final[dict[str, type]] = {"trials": list, "overruled": dict}
+Keys = dict[str, type]
+DIGESTS: Final[Keys] = {"data_digest": str, "split_digest": str}
+SCORES: Final[Keys] = {"accuracy": dict, "unweighted_average_recall": dict, "ece": dict}
+METRICS: Final[Keys] = {"data": str, "model": str, "n": int, "photos": int, "majority_share": float} | SCORES | DIGESTS
+DECISION: Final[Keys] = {"outcome": str, "reasons": list, "champion": object}
+REGISTER: Final[Keys] = {"model": str, "version": object} | DECISION | DIGESTS
+TUNE: Final[Keys] = {"trials": list, "overruled": dict}
 
 
 def status() -> None:
@@ -36,40 +37,45 @@ def status() -> None:
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
+    from rich.table import Table
+
     from mien.models.description import LINEAGE, LINEAGE_KEYS
 
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
     tune = _read(root / "reports/tune.json", TUNE, "tune")
     title = f"{metrics['data']} · {metrics['model']}"
-    if lineage and lineage.get("split_digest") == metrics["split_digest"]:
+    if lineage and lineage["split_digest"] == metrics["split_digest"]:
         title = lineage["run"]
-    sections = [
-        _evaluation(root, metrics, lineage),
-        _promotion(register, metrics),
-        _search(tune),
-        _next_steps(root, metrics, register),
-    ]
-    _print(f"[bold]mien[/] · {title}", sections)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(min_width=COLUMN, style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    numbers, decision = _evaluation(root, metrics, lineage), _promotion(register, metrics)
+    for section in (numbers, decision, _search(tune), _next_steps(root, metrics, register)):
+        grid.add_row()
+        for name, text in section:
+            grid.add_row(f"  {name}", text)
+    console().print(f"\n[bold]mien[/] · {title}", grid, "", sep="\n")
 
 
 def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
-    accuracy = metrics["accuracy"]
-    yield "test accuracy", f"[bold]{_score(accuracy)}[/]  on {metrics['n']:,} faces of {metrics['photos']:,} photos"
+    faces = f"{metrics['n']:,} faces of {metrics['photos']:,} photos"
+    yield "test accuracy", f"[bold]{_score(metrics['accuracy'])}[/]  on {faces}"
     yield "", "[dim]in brackets: 95 % intervals, with photos resampled[/]"
     yield "", f"[dim]always saying the most frequent expression scores {metrics['majority_share']:.3f}[/]"
     yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
     yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
-    if lineage:
-        from mien.models.description import hardware_words
-        from mien.training.hardware import hardware_mismatch
+    if not lineage:
+        return
+    from mien.models.description import hardware_words
+    from mien.training.hardware import hardware_mismatch
 
-        yield "trained in", hardware_words(lineage)
-        if unlike := hardware_mismatch(lineage):
-            yield "", f"[yellow]{unlike}[/]"
-    if lineage and data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):
+    yield "trained in", hardware_words(lineage)
+    if unlike := hardware_mismatch(lineage):
+        yield "", f"[yellow]{unlike}[/]"
+    if data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):
         yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"
 
 
@@ -96,15 +102,13 @@ def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
     if tune is None:
         yield "search", "unknown (no reports/tune.json)"
         return
-    trials = len(tune["trials"])
+    trials, overruled = len(tune["trials"]), tune["overruled"]
     if not trials:
         yield "search", "none (tune: none): the configuration's own values were used"
-        return
-    overruled = tune["overruled"]
-    if not overruled:
+    elif overruled:
+        yield "search", f"{trials} trials; the search overruled the configuration:"
+    else:
         yield "search", f"{trials} trials; none beat the configuration's own values"
-        return
-    yield "search", f"{trials} trials; the search overruled the configuration:"
     for key, values in overruled.items():
         before, after = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values["config"], values["search"]))
         yield "", f"{key}: {before} → [bold]{after}[/]"
@@ -125,7 +129,6 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
 
 
 def _score(interval: dict[str, float | None]) -> str:
-    """A number and its 95 % interval."""
     from mien.evaluation.intervals import Interval
 
     return Interval.from_json(interval).text()
@@ -133,23 +136,4 @@ def _score(interval: dict[str, float | None]) -> str:
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:
     """A report, or None where there is none."""
-    from mien.base.records import read_record
-
     return read_record(file, keys, f"`dvc repro {stage}` writes it again") if file.is_file() else None
-
-
-def _print(title: str, sections: list[Iterator[Line]]) -> None:
-    """Print the lines in two columns, with an empty line between sections."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(min_width=COLUMN, style="cyan", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for section in sections:
-        grid.add_row("", "")
-        for name, text in section:
-            grid.add_row(f"  {name}", text)
-    out = console()
-    out.print(f"\n{title}")
-    out.print(grid)
-    out.print()

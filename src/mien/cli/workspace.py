@@ -1,8 +1,6 @@
 """The checkout that a command runs in, options that commands share, and the model that they name."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,7 +11,6 @@ from mien.base.settings import check_settings, read_usage, read_yaml
 from mien.cli.output import fail, say
 
 if TYPE_CHECKING:
-    from mien.inference.classifier import LoadedModel
     from mien.inference.detectors import PredictConfig
     from mien.inference.predictor import Predictor
 
@@ -22,30 +19,23 @@ PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
 ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or build/train."),
+    str | None, typer.Option(metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or build/train.")
 ]
 MeasuredOption = Annotated[
     str | None,
     typer.Option(
-        "--model",
         metavar="URI|FOLDER",
-        help="models:/NAME/3, NAME@ALIAS, or build/train; by default the champion of params.yaml's data set.",
+        help="models:/NAME@ALIAS, models:/NAME/3, or build/train; by default the champion of params.yaml's data set.",
     ),
 ]
 DataOption = Annotated[
-    str | None,
-    typer.Option("--data", metavar="NAME", help="Use the champion of this data set, not of params.yaml's."),
+    str | None, typer.Option(metavar="NAME", help="Use the champion of this data set, not of params.yaml's.")
 ]
-DetectorOption = Annotated[
-    str | None, typer.Option("--detector", metavar="NAME", help="haar or yunet; see `mien detector`.")
-]
-MinFaceOption = Annotated[
-    int | None, typer.Option("--min-face", metavar="PIXELS", help="Side of the smallest face to find.")
-]
-MinScoreOption = Annotated[
-    float | None, typer.Option("--min-score", metavar="0-1", help="Lowest score of a face to keep (yunet).")
-]
+DetectorOption = Annotated[str | None, typer.Option(metavar="NAME", help="haar or yunet; see `mien detector`.")]
+MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the smallest face to find.")]
+MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest score of a face to keep (yunet).")]
+CroppedOption = Annotated[bool, typer.Option("--cropped", help="A photo is already one face: skip detection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 
 def find_root() -> Path:
@@ -61,20 +51,24 @@ def choices(root: Path) -> dict[str, Any]:
 
 
 def conf_files(root: Path, group: str) -> list[Path]:
-    """The files of a group of conf/, sorted.
+    """The files of a group of conf/, sorted by name.
 
     Raises:
         UserError: there is none.
     """
-    files = sorted((root / "conf" / group).glob("*.yaml"))
+    files = sorted((root / "conf" / group).glob("*.yaml"), key=lambda file: file.stem)
     if not files:
         raise UserError(f"there is no conf/{group}/*.yaml in {root}; go to a checkout of mien.")
     return files
 
 
-def champion(root: Path, data: str | None) -> str:
-    """The URI of a data set's champion, by default of the data set that params.yaml chooses."""
-    return f"models:/{registered_model(root, data)}@champion"
+def model_address(model: str | None, data: str | None = None) -> str:
+    """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on."""
+    from mien.tracking.store import use_store
+
+    root = find_root()
+    use_store(root)
+    return model or f"models:/{registered_model(root, data)}@champion"
 
 
 def registered_model(root: Path, data: str | None) -> str:
@@ -98,33 +92,29 @@ def data_file(root: Path, choice: str) -> dict[str, Any]:
     return read_yaml(file) if file.is_file() else {}
 
 
-@contextmanager
-def advice_without_champion() -> Iterator[None]:
-    """Where the registry lacks a model, add to the error what makes one."""
-    from mien.inference.address import NoSuchModel
-
-    try:
-        yield
-    except NoSuchModel as error:
-        advice = "`make repro` trains and promotes one; --model FOLDER takes one from files."
-        raise NoSuchModel(f"{error} {advice}") from error
-
-
 def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
     """The predictor that a command's options ask for; options that are None are those of `conf/predict.yaml`.
 
     Without a model or a detector the command ends with a sentence and exit code 2.
     """
-    try:
-        settings = _settings(options)
-        from mien.inference.detectors import build_detector
-
-        detector = build_detector(settings)
-        loaded = _load(model, data)
-    except UserError as error:
-        fail(str(error), UNUSABLE)
+    from mien.inference.address import load_model_of
+    from mien.inference.detectors import build_detector
     from mien.inference.predictor import Predictor
 
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        settings: PredictConfig = read_usage(find_root(), "predict")
+        if given.get("detector", settings.detector) != settings.detector:
+            given["detector_file"] = ""  # that of the other
+        try:
+            settings = dataclasses.replace(settings, **given)
+            check_settings(settings)
+        except ValueError as error:
+            raise UserError(f"--{str(error).rstrip('.').replace('_', '-', 1)}.") from error
+        detector = build_detector(settings)
+        loaded = load_model_of(model_address(model, data))
+    except UserError as error:
+        fail(str(error), UNUSABLE)
     if loaded.drawn:
         say(
             f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
@@ -133,29 +123,3 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
     if loaded.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
     return Predictor(loaded, detector, settings)
-
-
-def _settings(options: dict[str, Any]) -> "PredictConfig":
-    settings: PredictConfig = read_usage(find_root(), "predict")
-    given = {key: value for key, value in options.items() if value is not None}
-    if given.get("detector", settings.detector) != settings.detector:
-        given["detector_file"] = ""  # that of the other
-    try:
-        changed = dataclasses.replace(settings, **given)
-        check_settings(changed)
-    except ValueError as error:
-        raise UserError(f"--{str(error).rstrip('.').replace('_', '-', 1)}.") from error
-    return changed
-
-
-def _load(model: str | None, data: str | None) -> "LoadedModel":
-    from mien.inference.address import load_model_of
-
-    if model and ":/" not in model:
-        return load_model_of(model)
-    from mien.tracking.store import use_store
-
-    root = find_root()
-    use_store(root)
-    with advice_without_champion():
-        return load_model_of(model or champion(root, data))

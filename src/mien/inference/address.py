@@ -30,7 +30,11 @@ GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unkno
 
 
 class NoSuchModel(UserError):
-    """The registry holds no such model, alias or version."""
+    """The registry holds no such model, alias or version: why, and what makes one."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        advice = "`make repro` trains and promotes one; --model FOLDER takes one from files"
+        super().__init__(f"there is no {address} yet ({reason}): {advice}.")
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class ModelAddress:
         from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
         if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
-            raise NoSuchModel(f"there is no {self.text} yet: nothing has been registered in {file}.")
+            raise NoSuchModel(self.text, f"nothing has been registered in {file}")
         from mlflow.exceptions import MlflowException
 
         with store_errors("the registry at"):
@@ -103,7 +107,7 @@ class ModelAddress:
                 return client, client.get_model_version(self.name, str(self.version))
             except MlflowException as error:
                 if error.error_code in GONE:
-                    raise NoSuchModel(f"there is no {self.text} yet ({first_line(error)}).") from error
+                    raise NoSuchModel(self.text, first_line(error)) from error
                 raise
 
 
