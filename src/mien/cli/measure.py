@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mien.base.settings import read_yaml
+from mien.base.files import replacing
+from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.output import console, say, table
 from mien.cli.workspace import PARAMS, JsonOption, MeasuredOption, choices, find_root, model_address
 
@@ -58,8 +59,6 @@ def evaluate(
 
 def _settings(root: Path, groups: tuple[str, ...], data: str | None = None) -> dict[str, Any]:
     """The settings of some groups that params.yaml chooses; of a data set by name where one is given."""
-    from mien.base.settings import read_settings, refuse_unknown_choice
-
     chosen = read_yaml(root / PARAMS) | ({"data": data} if data else {})
     settings = {}
     for group in groups:
@@ -94,7 +93,6 @@ def compare(
 
     Writes one self-contained HTML page. With --json a page is written only where --out says.
     """
-    from mien.base.files import replacing
     from mien.inference.compared_run import find_run
     from mien.reporting import comparison
     from mien.tracking.store import use_store
@@ -117,20 +115,20 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Column
 
-    from mien.reporting.comparison import MEASURES
+    from mien.reporting.comparison import LOWER_IS_BETTER, MEASURES
     from mien.reporting.pages import number
 
     out = console()
     for letter, run in (("A", compared.a), ("B", compared.b)):
         out.print(f"[bold]{letter}[/]  {escape(run.name)}  [dim]{escape(run.source)}[/]")
     numbers = [Column(title, justify="right", no_wrap=True) for title in ("A", "B", "B - A", "95 % interval", "better")]
-    rows = table(Column(no_wrap=True), *numbers)
+    rows = table(Column("↓: lower is better", no_wrap=True), *numbers, padding=(0, 1, 0, 0))
     for name, title in MEASURES.items():
-        test: tuple[str, ...] = ()
+        cells = [number(run.measure(name).value) for run in (compared.a, compared.b)]
         if compared.paired:
             change = compared.paired.differences.overall[name]
-            test = (number(change.value, "+.3f"), change.ends("+.3f"), compared.verdict(name) or "not shown")
-        rows.add_row(title, number(compared.a.measure(name).value), number(compared.b.measure(name).value), *test)
+            cells += [number(change.value, "+.3f"), change.ends("+.3f"), compared.verdict(name) or "not shown"]
+        rows.add_row(f"{title} ↓" if name in LOWER_IS_BETTER else title, *cells)
     out.print(rows)
     out.print(escape(compared.sentence))
     if compared.paired:
@@ -168,12 +166,8 @@ def labels(
         say(f"fold {number + 1} of {folds} {'was done before' if kept else 'done'}")
 
     folder = out or root / "reports" / "labels"
-    about = {
-        "title": settings["data"].title or settings["data"].name,
-        "model": choices(root)["model"],
-        "folds": folds,
-        "epochs": recipe.train.epochs,
-    }
+    title = settings["data"].title or settings["data"].name
+    about = {"title": title, "model": choices(root)["model"], "folds": folds, "epochs": recipe.train.epochs}
     with find_label_noise(root, recipe, folds, report_fold) as found:
         write_label_noise(found, about, folder)
     suspects, faces = len(found.suspects), len(found.ranked)

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -70,17 +71,11 @@ def quiet_libraries() -> Iterator[None]:
 
     Python's own `sys.stderr` still works.
     """
-    python_stderr = sys.stderr
-    python_stderr.flush()
-    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as open_stderr:
-            if python_stderr is sys.__stderr__:
-                sys.stderr = open_stderr
-            yield
-    finally:
-        sys.stderr = python_stderr
-        os.dup2(terminal, 2)
-        os.close(terminal)
-        os.close(nowhere)
+    sys.stderr.flush()
+    with Path(os.devnull).open("w") as nowhere, os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            with redirect_stderr(terminal if sys.stderr is sys.__stderr__ else sys.stderr):
+                yield
+        finally:
+            os.dup2(terminal.fileno(), 2)

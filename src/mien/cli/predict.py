@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,21 +25,17 @@ FEW: Final = 8  # pictures, which are answered before a progress bar can be read
 
 def predict(
     photos: Annotated[
-        list[str],
-        typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for standard input."),
+        list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for stdin.")
     ],
     cropped: workspace.CroppedOption = False,
     as_json: workspace.JsonOption = False,
     csv: Annotated[
-        str | None,
-        typer.Option("--csv", metavar="FILE", help="Write a row for each face; - prints them in place of the table."),
+        str | None, typer.Option(metavar="FILE", help="Write a row for each face; - prints them in place of the table.")
     ] = None,
     annotate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each picture into DIR with its faces drawn in.")
     ] = None,
-    every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time between the frames of a video that are looked at.")
-    ] = 1.0,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between the frames of a video to use.")] = 1.0,
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
@@ -82,16 +78,12 @@ def predict(
         raise typer.Exit(PARTLY)
 
 
-class FoundPhotos(NamedTuple):
-    """What a command's arguments name."""
+def find_photos(arguments: list[str]) -> tuple[list[Path], list[str], list[str]]:
+    """Files as they are, the photos in folders and below them, the matches of globs, and "-" as it stands.
 
-    files: list[Path]  # in the order of the arguments, each once
-    problems: list[str]  # a sentence for each argument that names nothing
-    remarks: list[str]  # a sentence for each folder in which other files were skipped
-
-
-def find_photos(arguments: list[str]) -> FoundPhotos:
-    """Files as they are, the photos in folders and below them, the matches of globs, and "-" as it stands."""
+    Returns the files, each once; a sentence for each argument that names nothing; and one for each folder in which
+    other files were skipped.
+    """
     files: dict[Path, None] = {}
     problems: list[str] = []
     remarks: list[str] = []
@@ -110,7 +102,7 @@ def find_photos(arguments: list[str]) -> FoundPhotos:
             matches = []
             problems.append(f"{argument}: there is no such file.")
         files.update(dict.fromkeys(matches))
-    return FoundPhotos(list(files), problems, remarks)
+    return list(files), problems, remarks
 
 
 def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Path]:

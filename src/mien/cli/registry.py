@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from mien.base.errors import UserError
+from mien.base.settings import read_usage
 from mien.cli.output import console, quiet_libraries, say, table
+from mien.cli.predict import find_photos
 from mien.cli.workspace import DataOption, MeasuredOption, find_root, model_address, registered_model
 
 if TYPE_CHECKING:
@@ -25,28 +27,20 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the h
 
 def card(
     model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="models:/NAME@ALIAS, models:/NAME/3, or a folder; by default the champion of params.yaml's data set.",
-        ),
+        str | None, typer.Argument(metavar="[MODEL]", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or a folder.")
     ] = None,
 ) -> None:
     """Print a model's card: its data, its numbers, where it fails, and what it must not be used for.
 
-    Formatted on a terminal, Markdown elsewhere: `mien card > card.md`.
+    By default that of the champion of params.yaml's data set. Formatted on a terminal, Markdown elsewhere:
+    `mien card > card.md`.
     """
-    from mien.inference.address import ModelAddress
-    from mien.inference.classifier import load_onnx, read_card
+    from mien.inference.address import load_model_of
 
-    meant = ModelAddress.parse(model_address(model))
-    if meant.is_onnx:
-        text = load_onnx(meant.path).card
-    else:
-        files = meant.files()  # a folder fetched from a server goes with this object
-        text = read_card(files.folder)
+    address = model_address(model)
+    text = load_model_of(address).card
     if not text:
-        raise UserError(f"{meant.text} brings no model card; what `dvc repro` registers from now on has one.")
+        raise UserError(f"{address} brings no model card; what `dvc repro` registers from now on has one.")
     if sys.stdout.isatty():
         from rich.markdown import Markdown
 
@@ -62,7 +56,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Store weights and activations in eight bits.")] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check with, in place of the model's faces."),
+        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check with, in place of its own faces."),
     ] = None,
 ) -> None:
     """Write a model as one ONNX file for other programs.
@@ -78,16 +72,12 @@ def export(
     file = out or Path(f"{measured.slug}{'-int8' if int8 else ''}.onnx")
     with quiet_libraries():
         done = export_onnx(measured, faces, file, int8=int8)
-    size = done.file.stat().st_size / 1e6
+    size, difference = done.file.stat().st_size / 1e6, done.float32.difference
     typer.echo(f"{done.file}: {measured.name} in {'int8' if done.int8 else 'float32'}, {size:.1f} MB")
-    typer.echo(
-        f"float32 beside the model, on {done.faces}: no probability differs by more than {done.float32.difference:.1g}"
-    )
+    typer.echo(f"float32 beside the model, on {done.faces}: no probability differs by more than {difference:.1g}")
     if done.int8:
-        typer.echo(
-            f"int8 beside float32: the same expression on {done.int8.same:,} of {done.int8.faces:,}, "
-            f"a probability moves by up to {done.int8.difference:.2f}"
-        )
+        same = f"the same expression on {done.int8.same:,} of {done.int8.faces:,}"
+        typer.echo(f"int8 beside float32: {same}, a probability moves by up to {done.int8.difference:.2f}")
     if cost := done.cost:
         change = cost.change.text("+.3f")  # with its 95 % interval
         typer.echo(f"accuracy on them {cost.before:.3f}, in int8 {cost.after:.3f}: {change}, 95 % interval")
@@ -96,17 +86,15 @@ def export(
 
 def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) -> "ExportFaces":
     """The faces of the photos that were given, else the model's own, else generated pictures with a remark."""
-    from mien.base.settings import read_usage
-    from mien.cli.predict import find_photos
     from mien.inference.export import NoOwnFaces, generated_faces, own_faces, photo_faces
     from mien.inference.predictor import Predictor
 
     root = find_root()
     if photos:
-        found = find_photos(photos)
-        if found.problems:
-            raise UserError(found.problems[0])
-        return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), found.files)
+        files, problems, _ = find_photos(photos)
+        if problems:
+            raise UserError(problems[0])
+        return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), files)
     try:
         return own_faces(measured, root / CROP)
     except NoOwnFaces as error:

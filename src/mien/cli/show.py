@@ -8,6 +8,7 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
+from mien.base.settings import read_usage
 from mien.cli import workspace
 from mien.cli.output import counted, fail, progress, quiet_libraries, say
 from mien.cli.workspace import PARTLY, UNUSABLE, find_root, model_address, predictor_for
@@ -80,9 +81,7 @@ def video(
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
-    smoothing: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time constant of the smoothed probabilities; 0: none.")
-    ] = 0.5,
+    smoothing: Annotated[float, typer.Option(metavar="SECONDS", help="Time constant of the smoothing; 0: none.")] = 0.5,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,
 ) -> None:
@@ -123,9 +122,7 @@ def video(
 
 
 def serve_page(
-    model: Annotated[
-        str | None, typer.Option(metavar="URI|FOLDER", help="models:/NAME@ALIAS, models:/NAME/3, or build/train.")
-    ] = None,
+    model: workspace.MeasuredOption = None,
     data: workspace.DataOption = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = PORT,
@@ -135,7 +132,6 @@ def serve_page(
     It answers with the champion, and with the next one without a restart. conf/app.yaml holds its limits.
     """
     os.environ.update(SILENT)
-    from mien.base.settings import read_usage
     from mien.inference.address import NoSuchModel
 
     root = find_root()
@@ -161,7 +157,5 @@ def say_ready(model: str, address: str, detector: str) -> None:
     """Say on stderr that the page is there, and where finding faces will be slow."""
     say(f"mien: {model} answers at {address}")
     if detector == "haar":
-        say(
-            "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors, "
-            "write `detector: yunet` in conf/predict.yaml."
-        )
+        slow = "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors,"
+        say(f"{slow} write `detector: yunet` in conf/predict.yaml.")

@@ -19,7 +19,6 @@ OUTCOMES: Final = {
     "unchanged": "[bold]answers as the champion does[/]: nothing changes",
     "not registered": "[bold yellow]is not registered[/]: the registry gave no answer",
 }
-COLUMN: Final = 16
 
 # The keys that are read of each report.
 Keys = dict[str, type]
@@ -48,7 +47,7 @@ def status() -> None:
     if lineage and lineage["split_digest"] == metrics["split_digest"]:
         title = lineage["run"]
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(min_width=COLUMN, style="cyan", no_wrap=True)
+    grid.add_column(min_width=16, style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
     numbers, decision = _evaluation(root, metrics, lineage), _promotion(register, metrics)
     for section in (numbers, decision, _search(tune), _next_steps(root, metrics, register)):

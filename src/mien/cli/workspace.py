@@ -23,10 +23,7 @@ ModelOption = Annotated[
 ]
 MeasuredOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="URI|FOLDER",
-        help="models:/NAME@ALIAS, models:/NAME/3, or build/train; by default the champion of params.yaml's data set.",
-    ),
+    typer.Option(metavar="URI|FOLDER", help="NAME@ALIAS, models:/NAME/3, or build/train; by default the champion."),
 ]
 DataOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Use the champion of this data set, not of params.yaml's.")
@@ -77,12 +74,11 @@ def registered_model(root: Path, data: str | None) -> str:
     Raises:
         UserError: no data set is given, and params.yaml names none.
     """
-    if not data:
-        if not (root / PARAMS).is_file():
-            raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
-        data = choices(root).get("data")
-        if not isinstance(data, str):
-            raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
+    if not data and not (root / PARAMS).is_file():
+        raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
+    data = data or choices(root).get("data")
+    if not isinstance(data, str):
+        raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
     return f"mien-{data_file(root, data).get('name', data)}"
 
 
