@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_usage, read_yaml
+from mien.cli.check import mistakes
 from mien.cli.output import console, table
 from mien.cli.workspace import PARAMS, choices, conf_files, find_root
-
-if TYPE_CHECKING:
-    from mien.models.description import ModelConfig
+from mien.models.description import FACES, ModelConfig
+from mien.runtime.spec import CutSpec
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
 CLASSES: Final = 7
@@ -58,8 +58,6 @@ def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str
 def _apply_preset(root: Path, name: str, file: Path) -> None:
     """Write the choices into params.yaml, whose comments, order and other keys stay; say what changed."""
     from ruamel.yaml import YAML
-
-    from mien.cli.check import mistakes
 
     if found := mistakes(file, root / "conf"):
         raise UserError("\nmien: ".join(found))
@@ -119,11 +117,9 @@ def models() -> None:
     _print_choices(("model", "network", "faces", "parameters", " mult-adds"), rows, note)
 
 
-def _faces_and_cost(config: "ModelConfig") -> tuple[str, str, str]:
+def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
     """The faces that a network takes, its trainable parameters, and multiply-adds in millions."""
-    from mien.models.description import FACES
     from mien.models.networks import build_model, multiply_adds, trainable_parameters
-    from mien.runtime.spec import CutSpec
 
     wanted = FACES[config.name]
     cut = CutSpec(wanted.size or FACE_SIZE, wanted.colour or "grey")

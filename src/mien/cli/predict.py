@@ -1,5 +1,6 @@
 """Command `predict`: photos and videos in, the expressions of their faces out."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +61,10 @@ def predict(
         predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
         by = (predictor.model.name, predictor.model.version)
         predictions = _predict(predictor, files, problems, cropped=cropped, every=every, annotate=annotate)
-    from mien.cli.predictions import print_json, print_table, write_csv
+    from mien.cli.predictions import face_records, print_table, write_csv
 
     if as_json:
-        print_json(predictions, by)
+        typer.echo(json.dumps(face_records(predictions, by), indent=2, ensure_ascii=False))
     elif csv != "-" and any(prediction.faces for prediction in predictions):
         print_table(predictions, by)
     if csv is not None:

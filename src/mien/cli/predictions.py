@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -58,19 +57,10 @@ def _face_rows(faces: list[FacePrediction], *, header: bool = False) -> Table:
     return table
 
 
-def print_json(predictions: list[PhotoPrediction], model: Model) -> None:
-    """Print a list with an object for each face on stdout."""
-    typer.echo(json.dumps(_objects(predictions, model), indent=2, ensure_ascii=False))
-
-
 def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> None:
-    """Write a row for each face to a file, or to stdout where that is "-".
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write a row for each face to a file, or to stdout where that is "-"; a UserError where it cannot be written."""
     rows = []
-    for face in _objects(predictions, model):
+    for face in face_records(predictions, model):
         probabilities, by = face.pop("probabilities"), {key: face.pop(key) for key in ("model", "version")}
         box = zip(("top", "left", "right", "bottom"), face.pop("box"), strict=True)
         rows.append({**face, **dict(box), **probabilities, **by})
@@ -89,7 +79,8 @@ def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> N
         raise UserError(f"{where}: cannot be written: {error.strerror}.") from error
 
 
-def _objects(predictions: list[PhotoPrediction], model: Model) -> list[dict[str, Any]]:
+def face_records(predictions: list[PhotoPrediction], model: Model) -> list[dict[str, Any]]:
+    """What JSON and csv say of each face."""
     name, version = model
     return [
         {
@@ -106,11 +97,7 @@ def _objects(predictions: list[PhotoPrediction], model: Model) -> list[dict[str,
 
 
 def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictConfig) -> None:
-    """Write a picture with its faces drawn in as JPEG; a file that is there is never overwritten.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write a picture with its faces drawn in as JPEG, over no other file; a UserError where it cannot be written."""
     faces = []
     for number, face in enumerate(prediction.faces, start=1):
         caption = f"{number}  {'unsure: ' * face.unsure}{face.label} {face.probabilities[face.label]:.0%}"

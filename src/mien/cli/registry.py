@@ -149,11 +149,7 @@ def _user() -> str:
 
 
 def _model_in_store(data: str | None) -> str:
-    """The registered model, in the tracking store of this checkout.
-
-    Raises:
-        UserError: nothing has ever been registered here; looking must not create a store.
-    """
+    """The registered model, in the tracking store of this checkout; a UserError, and no new store, where none is."""
     from mien.tracking.store import database_file, use_store
 
     root = find_root()

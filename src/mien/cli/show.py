@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mien.inference.predictor import FoundFaces, Predictor
 
 MOST_EXPLAINED: Final = 12  # faces; a picture of more would be too long to look at
-PORT: Final = 7860
 # Gradio and what it brings ask their makers for versions and count visits unless told not to.
 SILENT: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
@@ -125,7 +124,7 @@ def serve_page(
     model: workspace.MeasuredOption = None,
     data: workspace.DataOption = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = 7860,
 ) -> None:
     """Serve a web page that names the expressions in photos, in videos and in front of a camera.
 

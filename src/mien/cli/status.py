@@ -8,6 +8,7 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, choices, data_file, find_root
+from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words
 
 Line = tuple[str, str]  # a name ("" continues the line above) and rich text
 
@@ -38,8 +39,6 @@ def status() -> None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
     from rich.table import Table
 
-    from mien.models.description import LINEAGE, LINEAGE_KEYS
-
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
     tune = _read(root / "reports/tune.json", TUNE, "tune")
@@ -68,7 +67,6 @@ def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | N
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if not lineage:
         return
-    from mien.models.description import hardware_words
     from mien.training.hardware import hardware_mismatch
 
     yield "trained in", hardware_words(lineage)

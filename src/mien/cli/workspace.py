@@ -48,11 +48,7 @@ def choices(root: Path) -> dict[str, Any]:
 
 
 def conf_files(root: Path, group: str) -> list[Path]:
-    """The files of a group of conf/, sorted by name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The files of a group of conf/, sorted by name; a UserError where there is none."""
     files = sorted((root / "conf" / group).glob("*.yaml"), key=lambda file: file.stem)
     if not files:
         raise UserError(f"there is no conf/{group}/*.yaml in {root}; go to a checkout of mien.")
@@ -69,11 +65,7 @@ def model_address(model: str | None, data: str | None = None) -> str:
 
 
 def registered_model(root: Path, data: str | None) -> str:
-    """The name of a data set's registered model, by default of the data set that params.yaml chooses.
-
-    Raises:
-        UserError: no data set is given, and params.yaml names none.
-    """
+    """The name of the registered model of a data set, by default of the one that params.yaml chooses."""
     if not data and not (root / PARAMS).is_file():
         raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
     data = data or choices(root).get("data")
