@@ -123,10 +123,9 @@ class _LiveRun:
         self._history = MetricHistory(client, self._id)
         client.update_run(self._id, status="RUNNING")
         set_tags(client, self._id, {**identity.tags, **run_facts(root)})
-        self._monitor: Any = None
         if not self._searches:
             send_params(client, run, training_params(lineage))
-            self._monitor = _monitor(self._id, client.tracking_uri)
+        self._monitor = None if self._searches else _monitor(self._id, client.tracking_uri)
 
     def send(self, events: list[tuple[str, Any]]) -> None:
         """Send events in their order, and remove each that the store has taken."""
@@ -144,10 +143,9 @@ class _LiveRun:
         if self._monitor:
             self._monitor.finish()
         self._client.set_terminated(self._id, STATUS[outcome])
-        if outcome == "finished" and self._searches:
-            publish_search(self._client, self._root)
-        elif outcome == "finished":
-            publish_training(self._client, self._root)
+        if outcome == "finished":
+            publish = publish_search if self._searches else publish_training
+            publish(self._client, self._root)
 
 
 def _monitor(run_id: str, uri: str) -> Any:

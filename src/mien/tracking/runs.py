@@ -72,7 +72,8 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
     status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
     files = [(folder, file) for folder, globs in content.files.items() for glob in globs for file in root.glob(glob)]
     complete = {f"mien.sent.{next(iter(content.files), '')}": _digest(files)} if files else {}
-    if complete and complete.items() <= present.items() and run.info.status == status:
+    sent_before = complete.items() <= present.items()
+    if complete and sent_before and run.info.status == status:
         return Sent()
     params = send_params(client, run, content.params)
     metrics = MetricHistory(client, run_id).send(content.rows)
@@ -82,7 +83,7 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
         name, digest, source = content.dataset
         dataset = Dataset(name, digest[:36], "local", json.dumps(source))
         client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-    unsent = [] if complete.items() <= present.items() else files
+    unsent = [] if sent_before else files
     for folder, file in unsent:
         client.log_artifact(run_id, str(file), folder)
     if content.note:
