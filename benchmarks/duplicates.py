@@ -21,17 +21,15 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-import pandas as pd
 
-from mien.base.classes import EXPRESSIONS
-from mien.crop.packed import PackedFaces
-from mien.runtime.spec import CutSpec
+from mien.sources.fingerprints import THUMBNAIL
+from mien.sources.table import faces_table
 from mien.split.near_copies import (
     CANDIDATE,
     alike_when_aligned,
     correlated_pairs,
     group_faces,
-    normalised_thumbnails,
+    normalised,
 )
 from mien.split.parts import SplitConfig
 
@@ -82,19 +80,20 @@ def timed(work: Callable[[], Result]) -> tuple[float, float, Result]:
 
 def measure(faces: np.ndarray) -> dict[str, float]:
     """The search as `split` makes it, then its parts."""
-    digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces]
     names = [str(row) for row in range(len(faces))]
-    index = pd.DataFrame({"image": names, "photo_digest": names, "face_digest": digests})
-    packed = PackedFaces(faces, index, CutSpec(faces.shape[1], "grey"), EXPRESSIONS, "")
-    clock, processor, groups = timed(lambda: group_faces(packed, CONFIG.similarity, CONFIG.aligned_similarity))
+    digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces]
+    rows: dict[str, list[object]] = {"face_id": [*names], "image": [*names], "label": [0] * len(faces)}
+    table = faces_table(rows | {"photo_digest": [*digests]})
+    small = np.stack([cv2.resize(face, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for face in faces])
+    similarity, aligned = CONFIG.similarity, CONFIG.aligned_similarity
+    clock, processor, groups = timed(lambda: group_faces(table, small, similarity, aligned))
     # not ru_maxrss, which a child takes over from the process that started it
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    unique = np.flatnonzero(~index["face_digest"].duplicated() & ~groups.constant)
-    _, thumbnails_s, (thumbnails, _) = timed(lambda: normalised_thumbnails(faces))
-    vectors = thumbnails[unique]
-    _, pairs_s, (pairs, correlation) = timed(lambda: correlated_pairs(vectors, CANDIDATE))
-    doubtful = unique[pairs[correlation < CONFIG.similarity]]
-    _, aligned_s, _ = timed(lambda: alike_when_aligned(faces, doubtful, CONFIG.aligned_similarity))
+    unique = small[np.flatnonzero(~table["photo_digest"].duplicated() & ~groups.constant)]
+    _, thumbnails_s, (vectors, _) = timed(lambda: normalised(unique))
+    _, pairs_s, (pairs, correlation) = timed(lambda: correlated_pairs(vectors, vectors, CANDIDATE))
+    doubtful = pairs[correlation < similarity]
+    _, aligned_s, _ = timed(lambda: alike_when_aligned(unique, unique, doubtful, aligned))
     return {
         "faces": len(faces),
         "unique": len(unique),
@@ -108,6 +107,7 @@ def measure(faces: np.ndarray) -> dict[str, float]:
         "pairs": len(pairs),
         "pairs_aligned": len(doubtful),
         "near_duplicates": len(groups.near),
+        "mirrored": len(groups.mirrored),
         "groups": int(groups.ids.max()) + 1,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
+from mien.base.state import state_folder
 from pipelines.compose import Config
 
 
@@ -13,10 +14,13 @@ def run(config: Config, listener: Listener) -> None:
     """Read the raw data set and write what it holds and what in it cannot be used."""
     import pandas as pd
 
+    from mien.sources.fingerprints import THUMBNAILS, fingerprint
     from mien.sources.source import get_source
-    from mien.sources.table import count_labels
+    from mien.sources.table import count_labels, name_persons
 
-    ingested = get_source(config.data).ingest(Path(config.data.path))
+    source, folder = get_source(config.data), Path(config.data.path)
+    ingested = source.ingest(folder)
+    photos = source.photos(folder, state_folder() / "unpacked")
     counts = count_labels(ingested.faces["label"], ingested.classes)
     report: dict[str, Any] = {
         "data": config.data.name,
@@ -28,7 +32,8 @@ def run(config: Config, listener: Listener) -> None:
     }
     with Outs("ingest") as outs:
         build = outs.folder("build/ingest")
-        ingested.faces.to_parquet(build / "faces.parquet", index=False)
+        faces = fingerprint(name_persons(ingested.faces, config.data.person), photos, build / THUMBNAILS)
+        faces.to_parquet(build / "faces.parquet", index=False)
         ingested.problems.to_csv(build / "problems.csv", index=False)
         pd.Series(counts, name="faces").rename_axis("label").to_csv(build / "classes.csv")
         outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -2,19 +2,30 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
+from mien.base.records import read_out
 from pipelines.compose import Config
+
+INGESTED: Final = Path("build/ingest")
+REMEDY: Final = "`dvc repro ingest` writes it again"
 
 
 def run(config: Config, listener: Listener) -> None:
     """Share out the faces, and write the audit of what that did and prevented."""
+    import numpy as np
+    import pandas as pd
+
     from mien.crop.packed import open_faces
+    from mien.sources.fingerprints import THUMBNAILS
     from mien.split.parts import split_faces
 
     packed = open_faces(Path("build/crop"))
-    split = split_faces(packed, config.split)
+    faces = read_out(INGESTED / "faces.parquet", pd.read_parquet, REMEDY)
+    thumbnails = read_out(INGESTED / THUMBNAILS, np.load, REMEDY)
+    split = split_faces(faces, thumbnails, packed, config.split)
     about = {
         "digest": split.digest,
         "data_digest": packed.digest,
@@ -35,3 +46,8 @@ def run(config: Config, listener: Listener) -> None:
     if cleaned := split.audit["clean_training"]:
         why = ", ".join(f"{n:,} {reason}" for reason, n in cleaned["reasons"].items())
         print(f"  Left out of training: {why}; see build/split/left_out.csv.")
+    if key := split.audit["person_key"]:
+        print(
+            f"  File names begin with {key['values']:,} recurring words: if these name persons, "
+            f"say person: '{key['pattern']}' in conf/data, so that nobody stands in two parts."
+        )

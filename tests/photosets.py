@@ -18,6 +18,12 @@ def picture(height: int = 80, width: int = 100, seed: int = 0, blur: float = 6) 
     return np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)).astype(np.uint8)
 
 
+def thumbnails_of(faces: Iterable[np.ndarray]) -> np.ndarray:
+    """Faces (H, W, C) uint8 as ingest writes their thumbnails, (N, 32, 32) uint8 grey."""
+    grey = (cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) if face.shape[2] == 3 else face for face in faces)
+    return np.stack([cv2.resize(face, (32, 32), interpolation=cv2.INTER_AREA) for face in grey])
+
+
 def encode(image: np.ndarray | Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     """A picture as a file of that format."""
     whole = image if isinstance(image, Image.Image) else Image.fromarray(image)

@@ -154,7 +154,7 @@ def test_no_readable_photo_is_an_error_that_counts_the_reasons(tmp_path: Path) -
 
 
 def test_the_sample_is_drawn_after_the_filter_and_by_its_seed(tmp_path: Path) -> None:
-    faces = table([("a.jpg", (0, 0, 40, 40), 25.0 + i, 0) for i in range(30)])
+    faces = table([("a.jpg", (0, i, 40 + i, 40), 25.0 + i, 0) for i in range(30)])
     drawn = []
     for seed in (1, 1, 2):
         crop_faces(faces, Shelf({"a.jpg": photo()}), replace(CONFIG, max_rows=10, sample_seed=seed), tmp_path)

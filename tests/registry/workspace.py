@@ -26,6 +26,7 @@ from mien.registry.registration import register
 from mien.registry.version import Candidate
 from mien.reporting.images import face_png
 from mien.runtime.session import Model, open_graph
+from mien.sources.fingerprints import THUMBNAILS, fingerprint
 from mien.sources.photos import FolderPhotos
 from mien.sources.source import DataConfig
 from mien.sources.table import faces_table
@@ -45,7 +46,9 @@ def draw_photos(folder: Path, n: int = 150) -> pd.DataFrame:
         key: [] for key in ("face_id", "image", "top", "left", "right", "bottom", "confidence", "label")
     }
     for photo in range(n):
-        pixels = random.integers(0, 90, (SIDE + 20, 2 * SIDE + 20, 3), dtype=np.uint8)
+        # in patches, or one face would be a near copy of the next
+        patches = random.integers(0, 110, (8, 14, 3), dtype=np.uint8)
+        pixels = cv2.resize(patches, (2 * SIDE + 20, SIDE + 20), interpolation=cv2.INTER_NEAREST)
         for face in range(2):
             label, left = int(random.integers(0, 7)), 5 + face * (SIDE + 8)
             shown = label if random.random() > 0.1 else int(random.integers(0, 7))
@@ -63,11 +66,13 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
     for folder in ("ingest", "crop", "split", "train", "evaluate"):
         (root / "build" / folder).mkdir(parents=True)
     (root / "reports").mkdir()
+    photos = FolderPhotos(root / "data/tiny")
+    table = fingerprint(table, photos, root / "build/ingest" / THUMBNAILS, progress=False)
     table.to_parquet(root / "build/ingest/faces.parquet")
-    crop_faces(table, FolderPhotos(root / "data/tiny"), crop, root / "build/crop", progress=False)
-    config = SplitConfig(train=0.5, val=0.2, test=0.3, seed=seed, near_duplicates=False)
+    crop_faces(table, photos, crop, root / "build/crop", progress=False)
+    config = SplitConfig(train=0.5, val=0.2, test=0.3, seed=seed)
     packed = open_faces(root / "build/crop")
-    split = split_faces(packed, config)
+    split = split_faces(table, np.load(root / "build/ingest" / THUMBNAILS), packed, config)
     for part, index in split.parts.items():
         index.to_parquet(root / "build/split" / f"{part}.parquet")
     about = {"digest": split.digest, "data_digest": packed.digest}

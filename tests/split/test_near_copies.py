@@ -1,6 +1,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,32 +9,25 @@ import pandas as pd
 import pytest
 
 from benchmarks.duplicates import fer2013
-from mien.base.classes import EXPRESSIONS
-from mien.crop.packed import PackedFaces
-from mien.runtime.spec import CutSpec
+from mien.sources.table import faces_table
 from mien.split.near_copies import (
+    Groups,
     alike_when_aligned,
     correlated_pairs,
     first_rows,
     group_faces,
-    normalised_thumbnails,
+    normalised,
 )
-from tests.photosets import picture
+from tests.photosets import picture, thumbnails_of
 
 THRESHOLDS = (0.98, 0.95)
 
 
-def packed(faces: list[np.ndarray], images: list[str] | None = None) -> PackedFaces:
-    pixels = np.stack(faces)
+def grouped(faces: list[np.ndarray], images: list[str] | None = None, near: bool = True, **columns: Any) -> Groups:
     names = images or [f"{i}.jpg" for i in range(len(faces))]
-    index = pd.DataFrame(
-        {
-            "image": names,
-            "photo_digest": [f"digest of {name}" for name in names],
-            "face_digest": [str(hash(face.tobytes())) for face in faces],
-        }
-    )
-    return PackedFaces(pixels, index, CutSpec(48, "grey"), EXPRESSIONS, "d")
+    digests = columns.get("photo_digest", [f"digest of {name}" for name in names])
+    rows = {"face_id": list(range(len(faces))), "image": names, "label": [0] * len(faces), "photo_digest": digests}
+    return group_faces(faces_table(rows | columns), thumbnails_of(faces), *THRESHOLDS, near_duplicates=near)
 
 
 def test_the_first_row_of_each_key() -> None:
@@ -42,18 +36,27 @@ def test_the_first_row_of_each_key() -> None:
 
 def test_faces_of_one_photo_and_identical_faces_are_linked_however_indirectly() -> None:
     a, b, c, d = (picture(48, 48, seed) for seed in range(4))
-    groups = group_faces(packed([a, b, c, b, d], ["p", "p", "q", "q", "r"]), *THRESHOLDS)
+    groups = grouped([a, b, c, b, d], ["p", "p", "q", "q", "r"])
     # a and b are of photo p, b is pixel-identical to the second face of q, c is of q
     assert groups.ids.tolist() == [0, 0, 0, 0, 1]
 
 
 def test_one_photo_under_two_names_is_one_group() -> None:
-    faces = packed([picture(48, 48, 1), picture(48, 48, 2)])
-    faces.index["photo_digest"] = "the same"
-    assert group_faces(faces, *THRESHOLDS).ids.tolist() == [0, 0]
+    faces = [picture(48, 48, 1), picture(48, 48, 2)]
+    assert grouped(faces, photo_digest=["the same"] * 2).ids.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("change", ["brighter", "compressed", "moved", "enlarged", "grey"])
+def test_faces_of_one_person_are_one_group_and_nameless_ones_are_not() -> None:
+    faces = [picture(48, 48, seed) for seed in range(5)]
+    assert grouped(faces, person=["S1", "", "S2", "", "S1"]).ids.tolist() == [0, 1, 2, 3, 0]
+
+
+def test_unreadable_photos_are_not_one_photo() -> None:
+    black = np.zeros((48, 48, 1), np.uint8)
+    assert grouped([black, black, black], photo_digest=["", "", "d"]).ids.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("change", ["brighter", "compressed", "moved", "enlarged", "grey", "mirrored"])
 def test_near_duplicates_are_linked_and_others_are_not(change: str) -> None:
     whole = picture(96, 96, 7, blur=12)
     face = whole[10:74, 10:74]
@@ -62,27 +65,31 @@ def test_near_duplicates_are_linked_and_others_are_not(change: str) -> None:
         "compressed": cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR),
         "moved": whole[13:77, 7:71],
         "enlarged": cv2.resize(whole[13:71, 13:71], (64, 64)),
+        "mirrored": whole[10:74, 12:76][:, ::-1],
         "grey": cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB),
     }[change]
-    faces = packed([face, picture(64, 64, 8, blur=12), changed, picture(64, 64, 9, blur=12)])
-    groups = group_faces(faces, *THRESHOLDS)
+    faces = [face, picture(64, 64, 8, blur=12), changed, picture(64, 64, 9, blur=12)]
+    groups = grouped(faces)
     assert groups.ids.tolist() == [0, 1, 0, 2]
-    assert groups.near.tolist() == [[0, 2]]
-    assert group_faces(faces, *THRESHOLDS, near_duplicates=False).ids.tolist() == [0, 1, 2, 3]
+    found = {"mirrored": groups.mirrored, "grey": np.array([[0, 2]])}.get(
+        change, groups.near
+    )  # grey: the same thumbnail
+    assert found.tolist() == [[0, 2]]
+    assert grouped(faces, near=False).ids.tolist() == [0, 1, 2, 3]
 
 
 def test_moved_faces_are_found_by_alignment_alone() -> None:
     whole = picture(96, 96, 7, blur=12)
-    faces = np.stack([whole[10:74, 10:74], whole[15:79, 6:70]])
-    thumbnails, _ = normalised_thumbnails(faces)
-    assert float(thumbnails[0] @ thumbnails[1]) < 0.98
-    assert alike_when_aligned(faces, np.array([[0, 1], [1, 0]]), 0.97).all()
-    assert not alike_when_aligned(faces, np.array([[0, 1]]), 0.9999).any()
+    thumbnails = thumbnails_of([whole[10:74, 10:74], whole[15:79, 6:70]])
+    vectors, _ = normalised(thumbnails)
+    assert float(vectors[0] @ vectors[1]) < 0.98
+    assert alike_when_aligned(thumbnails, thumbnails, np.array([[0, 1], [1, 0]]), 0.97).all()
+    assert not alike_when_aligned(thumbnails, thumbnails, np.array([[0, 1]]), 0.9999).any()
 
 
-def test_constant_faces_are_marked_and_only_identical_ones_linked() -> None:
+def test_constant_faces_are_marked_and_only_those_of_one_photo_linked() -> None:
     black, grey = np.zeros((48, 48, 1), np.uint8), np.full((48, 48, 1), 90, np.uint8)
-    groups = group_faces(packed([black, grey, black]), *THRESHOLDS)
+    groups = grouped([black, grey, black], photo_digest=["black", "grey", "black"])
     assert groups.constant.all()
     assert groups.ids.tolist() == [0, 1, 0]
     assert len(groups.near) == 0
@@ -92,17 +99,17 @@ def test_similarity_one_still_links_equal_thumbnails() -> None:
     face = picture(64, 64, 3)
     other = face.copy()
     other[0, 0] += 1  # not identical, and the same thumbnail but for less than rounding
-    groups = group_faces(packed([face, other]), 1, 1)
-    assert groups.ids.tolist() == [0, 0] or groups.ids.tolist() == [0, 1]
+    vectors, _ = normalised(thumbnails_of([face, other]))
+    assert correlated_pairs(vectors, vectors, 1.0)[0].tolist() == [[0, 1]]
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")
 def test_the_real_fer2013() -> None:
     """The numbers are those of a comparison of every pair."""
-    faces = packed(list(fer2013(Path(os.environ["MIEN_REAL_DATA"]) / "fer2013")))
-    faces.index["face_digest"] = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces.pixels]
-    groups = group_faces(faces, *THRESHOLDS)
-    assert (len(groups.near), groups.ids.max() + 1, groups.constant.sum()) == (2447, 32196, 12)
+    faces = fer2013(Path(os.environ["MIEN_REAL_DATA"]) / "fer2013")
+    groups = grouped(list(faces), photo_digest=[hashlib.sha256(face.tobytes()).hexdigest() for face in faces])
+    found = (len(groups.near), len(groups.mirrored), groups.ids.max() + 1, groups.constant.sum())
+    assert found == (2451, 38, 32175, 12)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -124,7 +131,7 @@ def test_every_pair_of_the_whole_matrix_is_found(energy: str, at_least: float, m
     monkeypatch.setattr("mien.split.near_copies.BLOCK", 2800)  # 7 rows, so that edges of blocks are crossed
     place = np.arange(256)
     vectors = twins({"even": 1.0 + 0 * place, "first axes": 1 / (1 + place), "one axis": 9.0**-place}[energy], 300, 0.3)
-    pairs, correlation = correlated_pairs(vectors, at_least)
+    pairs, correlation = correlated_pairs(vectors, vectors, at_least)
     whole = np.corrcoef(vectors.astype(np.float64))
     expected = np.argwhere(np.triu(whole >= at_least, k=1))
     assert pairs.tolist() == expected.tolist() and (at_least > 0.9 or len(pairs) >= 50)
@@ -132,13 +139,13 @@ def test_every_pair_of_the_whole_matrix_is_found(energy: str, at_least: float, m
 
 
 def test_no_pair_of_one_vector_or_none() -> None:
-    thumbnails, _ = normalised_thumbnails(picture(32, 32, 1)[None])
-    for vectors in (thumbnails, thumbnails[:0]):
-        pairs, correlation = correlated_pairs(vectors, 0.88)
+    vectors, _ = normalised(thumbnails_of([picture(32, 32, 1)]))
+    for some in (vectors, vectors[:0]):
+        pairs, correlation = correlated_pairs(some, some, 0.88)
         assert pairs.shape == (0, 2) and correlation.shape == (0,)
 
 
 def test_equal_vectors_are_found_at_one() -> None:
-    thumbnails, _ = normalised_thumbnails(np.stack([picture(64, 64, seed) for seed in (1, 2, 1, 1)]))
-    pairs, _ = correlated_pairs(thumbnails, 1.0)
+    vectors, _ = normalised(thumbnails_of([picture(64, 64, seed) for seed in (1, 2, 1, 1)]))
+    pairs, _ = correlated_pairs(vectors, vectors, 1.0)
     assert pairs.tolist() == [[0, 2], [0, 3], [2, 3]]

@@ -1,18 +1,13 @@
 """Cropping: every photo is decoded once, all its faces are cut, and packed in the order of the faces table."""
 
-import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
-import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
@@ -20,13 +15,12 @@ from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, face_writer, faces_di
 from mien.crop.selection import CropConfig, problem_rows, select_faces
 from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
+from mien.sources.fingerprints import BOX, each_photo, rows_by_photo, short_digest
 from mien.sources.photos import PhotoMissing, Photos
 from mien.sources.table import count_labels
 
 QUARANTINE: Final = "quarantine.csv"
 UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read
-PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
-BOX: Final = ["top", "left", "right", "bottom"]
 
 
 @dataclass(frozen=True)
@@ -126,41 +120,14 @@ def _index(selected: pd.DataFrame, kept: list[tuple[int, Box, str, str]]) -> pd.
 
 
 def _cut_in_order(selected: pd.DataFrame, photos: Photos, config: CropConfig, progress: bool) -> Iterator[PhotoFaces]:
-    """The outcome of each photo, in the order in which the table first names the photos.
-
-    Threads, since OpenCV decodes and resizes without the interpreter's lock: as fast as processes here, and nothing
-    is copied from one to another.
-    """
+    """The outcome of each photo, in the order in which the table first names the photos."""
     boxes = selected[BOX].to_numpy()
-    codes, images = pd.factorize(selected["image"])
-    order = np.argsort(codes, kind="stable")  # the rows of each photo side by side
-    rows_of = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    images, rows_of = rows_by_photo(selected)
 
-    def work(start: int) -> list[PhotoFaces]:
-        some = range(start, min(start + PHOTOS_PER_TASK, len(images)))
-        return [cut_photo(photos, images[i], rows_of[i].tolist(), boxes[rows_of[i]], config) for i in some]
+    def work(i: int) -> PhotoFaces:
+        return cut_photo(photos, images[i], rows_of[i].tolist(), boxes[rows_of[i]], config)
 
-    pool = joblib.Parallel(config.workers or -1, prefer="threads", return_as="generator", pre_dispatch="4*n_jobs")
-    tasks = (joblib.delayed(work)(start) for start in range(0, len(images), PHOTOS_PER_TASK))
-    # `disable=None`: quiet where stderr is no terminal
-    with (
-        tqdm(total=len(images), unit=" photos", desc="crop", disable=None if progress else True) as bar,
-        _opencv_in_one_thread(),
-    ):
-        for done in pool(tasks):
-            yield from done
-            bar.update(len(done))
-
-
-@contextmanager
-def _opencv_in_one_thread() -> Iterator[None]:
-    """N workers, each with OpenCV's own N threads, would fight for the cores."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    return each_photo(work, len(images), "crop", workers=config.workers, progress=progress)
 
 
 def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, config: CropConfig) -> PhotoFaces:
@@ -196,11 +163,6 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
     else:
         outcome.kept = [(row, box, cut_face(photo, box, config.size)) for row, box in placed]
     return outcome
-
-
-def short_digest(data: bytes) -> str:
-    """The first 32 hex digits of the SHA-256."""
-    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int) -> CropCounts:

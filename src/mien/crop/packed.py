@@ -16,7 +16,7 @@ from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 COLUMNS = (
     *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
-    *("source_split", "photo_digest", "face_digest", "votes"),
+    *("source_split", "person", "photo_digest", "face_digest", "votes"),
 )
 PIXELS: Final = "faces.npy"
 INDEX: Final = "index.parquet"

@@ -11,6 +11,7 @@ from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, Count, Positive, Seed
 from mien.runtime.spec import CutSpec
+from mien.sources.fingerprints import BOX, hashed, photo_keys
 from mien.sources.table import PROBLEM_COLUMNS
 
 
@@ -40,8 +41,8 @@ class CropConfig:
 def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows to cut, in the table's order, and the rows left out, as a problems table.
 
-    A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes a random
-    sample without replacement, the same for the same table and `sample_seed`.
+    A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes the
+    first by a hash of photo, box and `sample_seed`: a face more in the table moves at most one other.
 
     Raises:
         UserError: no row is left; names the threshold, the counts and the spread of the confidences.
@@ -57,7 +58,10 @@ def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame,
     above = np.flatnonzero(~low)
     chosen = above
     if 0 < config.max_rows < len(above):
-        chosen = np.sort(np.random.default_rng(config.sample_seed).choice(above, config.max_rows, replace=False))
+        drawn = faces.iloc[above]
+        boxes = drawn[BOX].astype(str).agg(" ".join, axis=1)
+        order = np.argsort(hashed(photo_keys(drawn) + " " + boxes, config.sample_seed), kind="stable")
+        chosen = np.sort(above[order[: config.max_rows]])
     not_drawn = np.setdiff1d(above, chosen)
     details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
     left_out = (

@@ -26,12 +26,20 @@ class DataConfig:
     title: str = field(default="", metadata={"optional": True})
     # Not photographs: a model trained on it warns when it is used on one.
     drawn: bool = field(default=False, metadata={"optional": True})
+    # Whom a photo shows: a pattern whose one group is found in the file's name, such as "^(S[0-9]+)_", or in its path.
+    person: str = field(default="", metadata={"optional": True})
     # Fields of the source's class.
     options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
             raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
+        try:
+            groups = re.compile(self.person).groups
+        except re.error as error:
+            raise ValueError(f"person {self.person!r} is no regular expression ({error})") from error
+        if self.person and groups != 1:
+            raise ValueError(f"person must have one group, which finds the person, as in '^(S[0-9]+)_', not {groups}")
 
 
 class Source(Protocol):

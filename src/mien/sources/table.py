@@ -23,6 +23,10 @@ FACES_DTYPES: Final = {
     "label": "int8",  # position in the data set's classes
     "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
     "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
+    "person": "str",  # whom the face shows, by a name of the data set's own; "" where nobody says
+    "photo_digest": "str",  # of the photo's bytes (fingerprints.py); "" where it could not be read
+    "photo_height": "int32",  # pixels, as viewers show the photo; 0 where it could not be decoded
+    "photo_width": "int32",
 }
 PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
 
@@ -77,12 +81,27 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
         ValueError: a `face_id` occurs twice.
     """
     whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
-    empty: dict[str, object] = {**whole, "confidence": float("nan"), "source_split": "", "votes": None}
-    table = pd.DataFrame({name: rows.get(name, empty.get(name)) for name in FACES_DTYPES}).astype(FACES_DTYPES)
+    empty: dict[str, object] = {**whole, "confidence": float("nan"), "votes": None, "photo_height": 0, "photo_width": 0}
+    table = pd.DataFrame({name: rows.get(name, empty.get(name, "")) for name in FACES_DTYPES}).astype(FACES_DTYPES)
     if not table["face_id"].is_unique:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
         raise ValueError(f"face_id {twice!r} occurs twice in the faces table; a source must name each face once")
     return table
+
+
+def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    """The faces table with `person` set to what the pattern's one group finds in the photo's file name, or its path.
+
+    Raises:
+        UserError: the pattern fits no photo.
+    """
+    if not pattern:
+        return faces
+    name = faces["image"].str.rsplit("/", n=1).str[-1]
+    found = name.str.extract(pattern, expand=False).fillna(faces["image"].str.extract(pattern, expand=False))
+    if found.isna().all():
+        raise UserError(f"person {pattern!r} in conf/data fits no photo; the first is {faces['image'].iloc[0]!r}.")
+    return faces.assign(person=found.fillna("").astype("str"))
 
 
 def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Leak audit of a split: what crosses the parts, what a random split would leak, what the data set holds twice."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,11 @@ import pandas as pd
 from mien.base.classes import PARTS
 from mien.sources.table import count_labels
 from mien.split.near_copies import Groups
+
+# Beginnings of file names that may name a person, as S005_001_00000011.png or s01-happy.jpg.
+PREFIXES: Final = (r"^([^_]+)_", r"^([^-]+)-", r"^([A-Za-z]+\d+)\D", r"^([^.]+)\.")
+RECURRING: Final = 0.9  # share of faces whose beginning recurs across classes, from which it may be a person
+FACES_OF_A_PERSON: Final = 25  # on average, up to which a word without a digit may name a person
 
 
 def audit_split(
@@ -41,7 +46,10 @@ def audit_split(
             "identical_pixels": _pairs_sharing(table["face_digest"]),
             "near_duplicates": len(groups.near),
             "near_duplicates_of_different_photos": int(near_images.sum()),
+            "mirrored": len(groups.mirrored),
         },
+        "persons": int(table.loc[table["person"] != "", "person"].nunique()),
+        "person_key": None if (table["person"] != "").any() else recurring_prefix(table),
         "photos_under_several_names": int((table.groupby("photo_digest")["image"].nunique() > 1).sum()),
         "constant_faces": int(groups.constant.sum()),
         "conflicting_labels": {
@@ -95,6 +103,25 @@ def naive_leaks(table: pd.DataFrame, groups: Groups, shares: Sequence[float], se
     shared = {name: test & table[key].isin(table.loc[train, key]).to_numpy() for name, key in kinds.items()}
     counts = {f"test_faces_sharing_{name}": int(rows.sum()) for name, rows in shared.items()}
     return {"test_faces": int(test.sum()), **counts, "test_faces_with_near_duplicate": int((near & test).sum())}
+
+
+def recurring_prefix(index: pd.DataFrame) -> dict[str, Any] | None:
+    """What may name the persons of a data set: the beginning of the file names, where it recurs across classes.
+
+    `pattern` is what conf/data's `person` would be, `values` how many there are, `faces` how many faces have one;
+    None where fewer than nine in ten faces share such a beginning with a face of another class, or where the beginnings
+    look like words for a search: without digits, and each of many faces.
+    """
+    names = index["image"].str.rsplit("/", n=1).str[-1]
+    for pattern in PREFIXES:
+        prefix = names.str.extract(pattern, expand=False)
+        classes = index["label"].groupby(prefix).transform("nunique")
+        recurs = prefix.notna() & (classes > 1)
+        values = prefix.nunique()
+        numbered = prefix.str.contains(r"\d").mean() > RECURRING
+        if recurs.mean() >= RECURRING and values > 1 and (numbered or len(index) / values <= FACES_OF_A_PERSON):
+            return {"pattern": pattern, "values": int(values), "faces": int(recurs.sum())}
+    return None
 
 
 def _part(rows: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Train, validation and test parts: whole groups of faces, shared out by class.
+"""Train, validation and test parts: whole groups of faces, shared out by class, each group by a hash of its photos.
 
-Groups of several faces are placed first, the largest at the front, each into the part that lacks most of what
-the group holds (greedy, as in Sechidis et al., 2011); single faces then fill each class up to its exact share.
+The parts are a function of the ingested faces and their thumbnails alone, so that no crop, margin, colour or threshold
+moves a face, and a face more or less moves next to no other.
 """
 
 import hashlib
@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 
-from mien.base.classes import PARTS, WITH_CONTEMPT
+from mien.base.classes import PARTS
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
+from mien.sources.fingerprints import hashed, photo_keys
 from mien.sources.table import count_labels
 from mien.split.audit import audit_split, identical_pixels
-from mien.split.near_copies import group_faces
+from mien.split.near_copies import Groups, group_faces
 
 NO_PART: Final = -1
 CONSTANT: Final = "constant_face"
@@ -45,7 +46,7 @@ class SplitConfig:
     aligned_similarity: Correlation = 0.95  # the same of two crops laid over each other at the best shift and scale
     min_per_class: AtLeastOne = 2  # faces of each class that every part must hold
     keep_official: bool = True  # a split that the data set brings is kept
-    clean_training: bool = False  # leave out of training: copies of val or test faces, repeats, constant faces
+    clean_training: bool = False  # leave out of training: what is grouped with val or test, repeats, constant faces
 
     def __post_init__(self) -> None:
         if abs(sum(self.shares) - 1) > 1e-9:
@@ -71,31 +72,41 @@ class Split:
     digest: str  # SHA-256, in hex, over the data's digest and which face is in which part
 
 
-def split_faces(packed: PackedFaces, config: SplitConfig) -> Split:
+def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces, config: SplitConfig) -> Split:
     """The packed faces in three parts.
 
     Where the data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from
     its training part; rows without an official part then count as training. Otherwise whole groups are shared
     out by class. Afterwards `clean_training` leaves faces out of the training part.
 
+    Args:
+        faces: the ingested faces table, cropped or not, with fingerprints.
+        thumbnails: (N, 32, 32) uint8, of these faces.
+        packed: the faces that were cropped.
+        config: shares, seed and so on.
+
     Raises:
-        UserError: a class that occurs has too few faces or groups for every part to get `min_per_class`, an
-            official split has no training part, or nothing is left of it when it is cleaned.
+        UserError: a part gets fewer faces of a class that occurs than `min_per_class`, an official split has no
+            training part, nothing is left of it when it is cleaned, or a packed face was not ingested.
     """
     index, classes = packed.index, packed.classes
-    groups = group_faces(packed, config.similarity, config.aligned_similarity, near_duplicates=config.near_duplicates)
+    rows = pd.Index(faces["face_id"]).get_indexer(index["face_id"])
+    if (rows < 0).any():
+        raise UserError(
+            f"face {index['face_id'][rows < 0].iloc[0]} is not in build/ingest; `dvc repro crop` cuts anew."
+        )
+    near = config.near_duplicates
+    ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
-    labels = index["label"].to_numpy().astype(np.int64)
-    if official:
-        part = _official(index, groups.ids, labels, config)
-    else:
-        part = assign_groups(groups.ids, labels, config.shares, config.min_per_class, config.seed)
+    part = _official(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
+    part, groups = part[rows], ingested.of(rows)
     pixels = identical_pixels(index, part)
     left_out, cleaned = index.iloc[:0].assign(reason="", detail="")[LEFT_OUT], None
     if config.clean_training:
-        left_out = left_out_of_training(index, part, groups.constant)
+        left_out = left_out_of_training(index, part, groups)
         cleaned = count_left_out(left_out, index, classes)
     part[left_out.index] = NO_PART
+    _check_least(part, index["label"].to_numpy(), classes, config.min_per_class)
     leaked = _leaked(part, groups.ids)
     if leaked.any() and not official:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
@@ -113,9 +124,9 @@ def _digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
     return digest.hexdigest()
 
 
-def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, config: SplitConfig) -> np.ndarray:
+def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> np.ndarray:
     """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
-    names = index["source_split"]
+    names = faces["source_split"]
     if unknown := sorted(set(names) - {*PARTS, ""}):
         raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
@@ -124,13 +135,11 @@ def _official(index: pd.DataFrame, groups: np.ndarray, labels: np.ndarray, confi
             f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
             "share everything out by keep_official: false in conf/split."
         )
-    taken = [p for p in (0, 1, 2) if p == 0 or not (part == p).any()]
-    if len(taken) > 1:
+    lacking = [p for p in range(len(PARTS)) if not (part == p).any()]
+    if lacking:
         rows = np.flatnonzero(part == 0)
-        whole = sum(config.shares[p] for p in taken)
-        each = [config.shares[p] / whole for p in taken]
-        chosen = assign_groups(groups[rows], labels[rows], each, config.min_per_class, config.seed)
-        part[rows] = np.asarray(taken)[chosen]
+        taken = [0, *lacking]
+        part[rows] = np.asarray(taken)[assign_groups(faces.iloc[rows], groups[rows], config, taken)]
     return part
 
 
@@ -140,92 +149,97 @@ def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return first < part
 
 
-def assign_groups(groups: np.ndarray, labels: np.ndarray, shares: Sequence[float], least: int, seed: int) -> np.ndarray:
-    """The part of each face, (N,) int64 from 0 to len(shares) - 1; the faces of a group get the same.
+def assign_groups(
+    faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig, taken: Sequence[int] = (0, 1, 2)
+) -> np.ndarray:
+    """The part of each face, (N,) int64 from 0 to len(taken) - 1; the faces of a group get the same.
 
-    `groups` and `labels` (N,) are group and class of each face, `shares` each part's share of every class, together 1,
-    `least` the faces of each class that every part must get. `seed` draws the order among groups of one size and among
-    single faces.
+    A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
+    photo digest and the seed, and cut where the parts' shares of the class are reached.
 
-    Raises:
-        UserError: a class that occurs has too few faces or groups for that; names class, counts and need.
+    Args:
+        faces: of N faces, label, photo_digest and image.
+        groups: (N,) group of each face, any integers.
+        config: the seed, the shares, and how many faces of each class every part is to get.
+        taken: the parts to share out to.
     """
     groups = np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(groups)
-    counts = np.zeros((len(sizes), len(WITH_CONTEMPT)), np.int64)  # faces of each group and class
+    labels = faces["label"].to_numpy().astype(np.int64)
+    counts = np.zeros((groups.max() + 1, labels.max() + 1), np.int64)  # faces of each group and class
     np.add.at(counts, (groups, labels), 1)
-    wanted = _targets(counts.sum(axis=0), np.asarray(shares), least)
-    given = np.zeros_like(wanted)
-    rng = np.random.default_rng(seed)
-    part = np.full(len(sizes), -1)
-    large = rng.permutation(np.flatnonzero(sizes > 1))
-    for group in large[np.argsort(-sizes[large], kind="stable")]:
-        lacking = (wanted - given) / np.maximum(wanted, 1)
-        part[group] = (lacking @ counts[group]).argmax()
-        given[part[group]] += counts[group]
-    for label in range(counts.shape[1]):
-        single = rng.permutation(np.flatnonzero((sizes == 1) & (counts[:, label] > 0)))
-        need = _whole_shares((wanted - given)[:, label], len(single), rng)
-        part[single] = np.repeat(np.arange(len(shares)), need)
-    parts, got = len(shares), np.stack([counts[part == p].sum(axis=0) for p in range(len(shares))])
-    for k in np.flatnonzero(got.sum(axis=0)):
-        if got[:, k].min() < least:
-            raise UserError(
-                f"class {WITH_CONTEMPT[k]} has {got[:, k].sum()} faces in {(counts[:, k] > 0).sum()} groups that must "
-                f"stay together, too few to give each of {parts} parts at least {least} (it takes {parts * least} "
-                f"faces in {parts} groups or more); add faces of it, or lower min_per_class or the filter in conf."
-            )
+    rarest = np.where(counts > 0, counts.sum(axis=0), len(labels) + 1).argmin(axis=1)
+    place = hashed(photo_keys(faces).groupby(groups).min(), config.seed)
+    shares = np.asarray(config.shares)[list(taken)] / sum(config.shares[p] for p in taken)
+    part = np.empty(len(counts), np.int64)
+    for label in np.unique(rarest):
+        ordered = np.flatnonzero(rarest == label)
+        ordered = ordered[np.argsort(place[ordered], kind="stable")]
+        part[ordered] = _cut_at_shares(counts[ordered, label], shares, config.min_per_class)
     assigned: np.ndarray = part[groups]
     return assigned
 
 
-def _targets(totals: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
-    """Faces of each class that each part is to get, (parts, classes); what a part lacks the largest part gives."""
-    wanted: np.ndarray = shares[:, None] * totals
-    short = np.clip(least - wanted, 0, None) * (totals > 0)
-    wanted += short
-    wanted[shares.argmax()] -= short.sum(axis=0)
-    return wanted
+def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
+    """The part of each of G groups in order, (G,) int64, by where the middle of its `sizes` falls among all of them.
+
+    A part whose share is below `least` gets so much at the cost of the largest, and every part gets a group where
+    there are enough.
+    """
+    wanted = np.maximum(shares * sizes.sum(), least)
+    wanted[shares.argmax()] -= wanted.sum() - sizes.sum()
+    ends = np.searchsorted(np.cumsum(sizes) - sizes / 2, np.cumsum(wanted)[:-1])
+    if len(sizes) >= len(shares):
+        first = np.arange(1, len(shares))
+        ends = np.maximum.accumulate(np.maximum(ends, first) - first) + first
+        ends = np.minimum(ends, len(sizes) - len(shares) + first)
+    part: np.ndarray = np.searchsorted(ends, np.arange(len(sizes)), side="right")
+    return part
 
 
-def _whole_shares(lacking: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` shared out in whole numbers as near to `lacking` as they go (largest remainders, ties drawn)."""
-    need = np.clip(lacking, 0, None) if (lacking > 0).any() else np.ones_like(lacking)
-    exact = need * (n / need.sum())
-    whole: np.ndarray = np.floor(exact).astype(np.int64)
-    rest = np.lexsort((rng.random(len(exact)), -(exact - whole).round(9)))[: n - whole.sum()]
-    whole[rest] += 1
-    return whole
+def _check_least(part: np.ndarray, labels: np.ndarray, classes: Sequence[str], least: int) -> None:
+    """Refuse a part of the packed faces that lacks faces of a class that occurs."""
+    for label in np.unique(labels):
+        got = [int(((part == p) & (labels == label)).sum()) for p in range(len(PARTS))]
+        if min(got) < least:
+            counts = ", ".join(f"{n} in {name}" for n, name in zip(got, PARTS, strict=True))
+            raise UserError(
+                f"class {classes[label]} has too few faces, or too few groups of faces that must stay together: "
+                f"{counts}, and each part must hold {least}; add faces of it, or lower min_per_class in conf/split or "
+                "min_confidence in conf/crop."
+            )
 
 
-def left_out_of_training(index: pd.DataFrame, part: np.ndarray, constant: np.ndarray) -> pd.DataFrame:
+def left_out_of_training(index: pd.DataFrame, part: np.ndarray, groups: Groups) -> pd.DataFrame:
     """The training faces that a clean training leaves out: columns LEFT_OUT, indexed by the position in `index`.
 
-    A face is left out that is of one single colour (`constant`, (N,) bool), that has the very pixels of a validation or
-    test face, or the very pixels of an earlier training face: the first of several stays, whatever labels the others
-    carry. `part` (N,) is 0 for training, 1 for validation, 2 for test.
+    A face is left out that is of one single colour, whose group holds a validation or test face (a copy, a near or
+    mirrored copy, another face of the photo or the person), or that has the very pixels of an earlier training face:
+    the first of several stays, whatever labels the others carry.
+
+    Args:
+        index: of N packed faces.
+        part: (N,) 0 for training, 1 for validation, 2 for test.
+        groups: of these faces.
 
     Raises:
         UserError: no training face would be left.
     """
-    training, digests = part == 0, index["face_digest"]
-    measured = index[~training].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
-    copy = training & ~constant & digests.isin(measured.index).to_numpy()
-    rest = training & ~constant & ~copy
+    training, ids, digests = part == 0, pd.Series(groups.ids, index.index), index["face_digest"]
+    measured = index["face_id"][~training].groupby(ids[~training]).first()
+    copy = training & ~groups.constant & ids.isin(measured.index).to_numpy()
+    rest = training & ~groups.constant & ~copy
     firsts = index[rest].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
     if firsts.empty:
         raise UserError(
             "clean_training leaves no face to train on: all are constant, or copies of validation or test faces."
         )
     repeat = rest & (digests.map(firsts) != index["face_id"]).to_numpy()
-    kinds = (
-        (training & constant, CONSTANT, "one single colour"),
-        (copy, COPY, "the pixels of " + digests[copy].map(measured)),
-        (repeat, REPEAT, "the pixels of " + digests[repeat].map(firsts) + ", which stays"),
-    )
-    found = [index[rows].assign(reason=reason, detail=detail) for rows, reason, detail in kinds]
-    left_out: pd.DataFrame = pd.concat(found).sort_index()[LEFT_OUT]
-    return left_out
+    found = index.assign(reason="", detail="")
+    found.loc[training & groups.constant, ["reason", "detail"]] = CONSTANT, "one single colour"
+    found.loc[copy, "reason"], found.loc[repeat, "reason"] = COPY, REPEAT
+    found.loc[copy, "detail"] = "in a group with " + ids[copy].map(measured)
+    found.loc[repeat, "detail"] = "the pixels of " + digests[repeat].map(firsts) + ", which stays"
+    return found.loc[found["reason"] != "", LEFT_OUT]
 
 
 def count_left_out(left_out: pd.DataFrame, index: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:

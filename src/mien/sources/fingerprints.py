@@ -1,0 +1,117 @@
+"""Fingerprints of photos and faces: digest, size and thumbnail, by which copies are found whatever is cropped later."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from mien.runtime.cut import BoxOutside, cut_face, face_box
+from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
+from mien.sources.photos import PhotoMissing, Photos
+
+T = TypeVar("T")
+THUMBNAILS: Final = "thumbnails.npy"
+THUMBNAIL: Final = 32  # pixels of each side
+BOX: Final = ["top", "left", "right", "bottom"]
+MAX_MEGAPIXELS: Final = 100.0  # a larger photo gets no thumbnail
+PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
+
+
+def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress: bool = True) -> pd.DataFrame:
+    """The faces table with each photo's digest and size; the faces' thumbnails are written beside it.
+
+    Every photo is read once, turned as viewers show it. `thumbnails` becomes an .npy file of (N, 32, 32) uint8 grey,
+    the labelled boxes in the order of the table, black where nothing can be cut. A photo that cannot be read has an
+    empty digest, one that cannot be decoded the size 0 x 0.
+    """
+    names, rows_of = rows_by_photo(faces)
+    boxes = faces[BOX].to_numpy()
+    size = (len(faces), THUMBNAIL, THUMBNAIL)
+    pixels = np.lib.format.open_memmap(thumbnails, mode="w+", dtype=np.uint8, shape=size)
+    facts: dict[str, list[object]] = {"photo_digest": [], "photo_height": [], "photo_width": []}
+
+    def work(i: int) -> tuple[str, int, int]:
+        try:
+            data = photos.read(names[i])
+        except PhotoMissing:
+            return "", 0, 0
+        digest = short_digest(data)
+        try:
+            header = read_header(data, max_megapixels=MAX_MEGAPIXELS, apply_exif_rotation=True)
+            photo = decode_pixels(data, header, colour="grey", apply_exif_rotation=True)
+        except UnreadablePhoto:
+            return digest, 0, 0
+        for row in rows_of[i]:
+            try:
+                box = face_box(boxes[row], header.height, header.width, margin=0, square=False)
+            except BoxOutside:
+                continue
+            pixels[row] = cut_face(photo, box, THUMBNAIL)[..., 0]
+        return digest, header.height, header.width
+
+    for found in each_photo(work, len(names), "ingest", progress=progress):
+        for column, value in zip(facts.values(), found, strict=True):
+            column.append(value)
+    pixels.flush()
+    table = pd.DataFrame(facts).iloc[pd.factorize(faces["image"])[0]].set_index(faces.index)
+    return faces.assign(**{name: table[name].astype(faces[name].dtype) for name in facts})
+
+
+def photo_keys(faces: pd.DataFrame) -> pd.Series:
+    """What names each face's photo, whatever it is called: its digest, or its name where it could not be read."""
+    return faces["photo_digest"].where(faces["photo_digest"] != "", faces["image"])
+
+
+def hashed(keys: Iterable[str], seed: int) -> np.ndarray:
+    """A number for each key, (N,) uint64: an order at random in which no key's place depends on the others."""
+    digests = (hashlib.sha256(f"{seed} {key}".encode()).digest() for key in keys)
+    return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.uint64)
+
+
+def rows_by_photo(faces: pd.DataFrame) -> tuple[list[str], list[np.ndarray]]:
+    """The photos in the order in which the table first names them, and the positions of each one's rows."""
+    codes, images = pd.factorize(faces["image"])
+    order = np.argsort(codes, kind="stable")  # the rows of each photo side by side
+    return images.tolist(), np.split(order, np.cumsum(np.bincount(codes))[:-1])
+
+
+def each_photo(work: Callable[[int], T], n: int, name: str, *, workers: int = 0, progress: bool = True) -> Iterator[T]:
+    """What `work` makes of the photos 0 to n - 1, in their order, by `workers` threads (0: one per core).
+
+    Threads, since OpenCV decodes and resizes without the interpreter's lock: as fast as processes here, and nothing
+    is copied from one to another.
+    """
+
+    def some(start: int) -> list[T]:
+        return [work(i) for i in range(start, min(start + PHOTOS_PER_TASK, n))]
+
+    pool = joblib.Parallel(workers or -1, prefer="threads", return_as="generator", pre_dispatch="4*n_jobs")
+    tasks = (joblib.delayed(some)(start) for start in range(0, n, PHOTOS_PER_TASK))
+    # `disable=None`: quiet where stderr is no terminal
+    with tqdm(total=n, unit=" photos", desc=name, disable=None if progress else True) as bar, _opencv_in_one_thread():
+        for done in pool(tasks):
+            yield from done
+            bar.update(len(done))
+
+
+@contextmanager
+def _opencv_in_one_thread() -> Iterator[None]:
+    """N workers, each with OpenCV's own N threads, would fight for the cores."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def short_digest(data: bytes) -> str:
+    """The first 32 hex digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:32]
