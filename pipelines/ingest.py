@@ -14,9 +14,10 @@ def run(config: Config, listener: Listener) -> None:
     """Read the raw data set and write what it holds and what in it cannot be used."""
     import pandas as pd
 
+    from mien.base.classes import count_labels
     from mien.sources.fingerprints import THUMBNAILS, fingerprint
     from mien.sources.source import get_source
-    from mien.sources.table import count_labels, name_persons
+    from mien.sources.table import name_persons
 
     source, folder = get_source(config.data), Path(config.data.path)
     ingested = source.ingest(folder)

@@ -20,7 +20,7 @@ SOURCES = ROOT / "src/mien/sources/source.py"  # imports every module beside it 
 # Read by what is shown alone; what decides a number never sees them.
 SHOWN = {"title", "drawn"}
 DATA_KEYS = {
-    "ingest": {"name", "source", "path", "options"},
+    "ingest": {"name", "source", "path", "options", "person"},
     "crop": {"name", "source", "path", "options"},
     "tune": {"name"},
     "train": {"name"},

@@ -5,6 +5,8 @@ hold the position in this tuple. FER+ (Barsoum et al., 2016) has contempt as an 
 position means the same expression in every data set, and the number of classes says which they are.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 EXPRESSIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -23,3 +25,9 @@ def class_names(n: int) -> tuple[str, ...]:
     if n not in CLASS_SETS:
         raise ValueError(f"{n} classes are not supported, only {' or '.join(map(str, CLASS_SETS))}")
     return CLASS_SETS[n]
+
+
+def count_labels(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:
+    """How many of the labels, positions in `classes`, are each class; in the order of the classes."""
+    counts = Counter(int(label) for label in labels)
+    return {name: counts[i] for i, name in enumerate(classes)}

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import EXPRESSIONS
+from mien.base.classes import EXPRESSIONS, count_labels
 from mien.base.errors import UserError
 from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, face_writer, faces_digest
 from mien.crop.selection import CropConfig, problem_rows, select_faces
@@ -17,7 +17,6 @@ from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.sources.fingerprints import BOX, each_photo, rows_by_photo, short_digest
 from mien.sources.photos import PhotoMissing, Photos
-from mien.sources.table import count_labels
 
 QUARANTINE: Final = "quarantine.csv"
 UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
-from mien.base.classes import PARTS
+from mien.base.classes import PARTS, count_labels
 from mien.base.records import read_out
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
@@ -17,7 +17,6 @@ from mien.reporting.figures import draw_evaluation, errors_figure
 from mien.reporting.images import data_uri, face_png
 from mien.reporting.pages import page, percent, picture
 from mien.reporting.style import DARK
-from mien.sources.table import count_labels
 
 
 @dataclass(frozen=True)

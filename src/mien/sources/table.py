@@ -1,6 +1,5 @@
 """The faces table, one row per face: what every source makes of its raw data set."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,12 +65,6 @@ class Ingested:
         """Refuse labels that no class has."""
         if not self.faces["label"].between(0, len(self.classes) - 1).all():
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
-
-
-def count_labels(labels: pd.Series, classes: Sequence[str]) -> dict[str, int]:
-    """How many of the labels, positions in `classes`, are each class; in the order of the classes."""
-    counts = labels.value_counts()
-    return {name: int(counts.get(i, 0)) for i, name in enumerate(classes)}
 
 
 def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:

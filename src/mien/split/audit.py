@@ -6,8 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import PARTS
-from mien.sources.table import count_labels
+from mien.base.classes import PARTS, count_labels
 from mien.split.near_copies import Groups
 
 # Beginnings of file names that may name a person, as S005_001_00000011.png or s01-happy.jpg.

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt, Le, Lt
 
-from mien.base.classes import PARTS
+from mien.base.classes import PARTS, count_labels
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed
 from mien.crop.packed import PackedFaces
 from mien.sources.fingerprints import hashed, photo_keys
-from mien.sources.table import count_labels
 from mien.split.audit import audit_split, identical_pixels
 from mien.split.near_copies import Groups, group_faces
 
