@@ -50,10 +50,8 @@ def run(config: Config, listener: Listener) -> None:
 def _refuse_other_split(lineage: dict[str, Any], faces: str) -> None:
     """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
     split = read_record(PARTS / "split.json", {"digest": str}, REMEDY)["digest"]
-    for what, trained, here in (
-        ("faces", lineage["data_digest"], faces),
-        ("split", lineage["split_digest"], split),
-    ):
+    digests = ("faces", lineage["data_digest"], faces), ("split", lineage["split_digest"], split)
+    for what, trained, here in digests:
         if trained != here:
             raise UserError(
                 f"the model in {MODEL} was trained with {what} {trained[:12]}, and the {what} here are {here[:12]}; "

@@ -14,9 +14,9 @@ from tests.photosets import photo, write_archive, write_labels
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`data/expw` with 70 photos in volumes, some rows that cannot be used, and nothing else."""
-    photos = {f"{i}.jpg": photo(seed=i) for i in range(70)}
-    rows = [f"{i}.jpg 0 10 20 60 70 {25 if i % 10 == 9 else 80} {i % 7}" for i in range(70)]
+    """`data/expw` with 140 photos in volumes, some rows that cannot be used, and nothing else."""
+    photos = {f"{i}.jpg": photo(seed=i) for i in range(140)}
+    rows = [f"{i}.jpg 0 10 20 60 70 {25 if i % 10 == 9 else 80} {i % 7}" for i in range(140)]
     photos["broken.jpg"] = photos["0.jpg"][:-200]
     photos["nobody.jpg"] = photos["1.jpg"]
     write_labels(
@@ -36,24 +36,24 @@ def run_all(size: int = 16) -> None:
 def test_from_archives_to_parts(workspace: Path) -> None:
     run_all()
     report = json.loads((workspace / "reports/ingest.json").read_text())
-    assert (report["faces"], report["photos"], report["unlabelled_photos"]) == (71, 71, 1)
+    assert (report["faces"], report["photos"], report["unlabelled_photos"]) == (141, 141, 1)
     assert report["problems"] == {"malformed_row": 1, "unknown_label": 1}
-    assert pd.read_csv("build/ingest/classes.csv")["faces"].tolist() == [11, *[10] * 6]
+    assert pd.read_csv("build/ingest/classes.csv")["faces"].tolist() == [21, *[20] * 6]
     counts = json.loads((workspace / "reports/crop.json").read_text())
     reasons = {reason: sum(classes.values()) for reason, classes in counts["dropped"].items()}
-    assert reasons == {"low_confidence": 7, "malformed_row": 1, "truncated": 1, "unknown_label": 1}
+    assert reasons == {"low_confidence": 14, "malformed_row": 1, "truncated": 1, "unknown_label": 1}
     quarantine = pd.read_csv("build/crop/quarantine.csv")
-    assert len(quarantine) == counts["dropped_total"] == 10
-    assert set(quarantine["where"]) >= {"label.lst:72", "label.lst:73", "broken.jpg"}
+    assert len(quarantine) == counts["dropped_total"] == 17
+    assert set(quarantine["where"]) >= {"label.lst:142", "label.lst:143", "broken.jpg"}
     packed = open_faces(workspace / "build/crop")
-    assert packed.pixels.shape == (63, 16, 16, 3)
+    assert packed.pixels.shape == (126, 16, 16, 3)
     parts = [pd.read_parquet(f"build/split/{name}.parquet") for name in ("train", "val", "test")]
-    assert sorted(pd.concat(parts)["row"]) == list(range(63))
+    assert sorted(pd.concat(parts)["row"]) == list(range(126))
     about = json.loads((workspace / "build/split/split.json").read_text())
     assert about["data_digest"] == packed.digest
     assert json.loads((workspace / "reports/split.json").read_text())["overlap"]["train_and_test"] == 0
     kept_dropped = pd.read_csv("reports/crop/kept_dropped.csv")
-    assert kept_dropped.groupby("outcome")["faces"].sum().to_dict() == {"kept": 63, **reasons}
+    assert kept_dropped.groupby("outcome")["faces"].sum().to_dict() == {"kept": 126, **reasons}
 
 
 def test_a_class_that_no_row_has_is_said_to_be_absent(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,5 +86,5 @@ def test_a_stage_that_fails_leaves_no_outs(workspace: Path) -> None:
 def test_too_few_faces_of_a_class_stop_the_split(workspace: Path) -> None:
     run_stage("ingest", ["data=expw"])
     run_stage("crop", ["data=expw", "crop=rgb64", "crop.size=16", "crop.max_rows=12"])
-    with pytest.raises(UserError, match=r"class \w+ has \d faces in \d groups"):
+    with pytest.raises(UserError, match=r"class \w+ has too few faces.*\d in test, and each part must hold 2"):
         run_stage("split", ["split=grouped"])
