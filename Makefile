@@ -16,7 +16,7 @@ PORT ?= 5000
 export BASE PRESET SYSTEM
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check pytest test-timm test-slow ui bench dry diff reproduce reference clean
+.PHONY: help install sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,11 +39,16 @@ repro: sample  ## run the DAG (what changed of it), then say what came out
 	@dvc repro
 	@mien status
 
-test: install check pytest test-timm  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+test: install lint  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+	@$(MAKE) --no-print-directory -j 2 pytest types test-timm  # mypy and timm need one core each, beside the tests
 
-check: install  ## lint, format, types, import contracts
+check: lint types  ## lint, format, types, import contracts
+
+lint: install
 	ruff check .
 	ruff format --check .
+
+types: install
 	mypy
 	lint-imports
 
