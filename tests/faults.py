@@ -63,20 +63,7 @@ class FaultProxy:
             def answer(self) -> None:
                 proxy._answer(self, body_of(self))
 
-            def do_GET(self) -> None:
-                self.answer()
-
-            def do_POST(self) -> None:
-                self.answer()
-
-            def do_PUT(self) -> None:
-                self.answer()
-
-            def do_PATCH(self) -> None:
-                self.answer()
-
-            def do_DELETE(self) -> None:
-                self.answer()
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - as the base class calls them
 
             def log_message(self, format: str, *args: object) -> None:
                 """Quiet."""

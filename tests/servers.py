@@ -94,7 +94,7 @@ def has_user(name: str) -> bool:
 def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.read() == b"OK")
     except OSError:
         return False
 
@@ -107,6 +107,14 @@ def takes_sql(uri: str) -> bool:
     except psycopg2.OperationalError:
         return False
     return True
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """A test fails where it does not happen within a minute."""
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
 
 
 def wait_for(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path | None) -> None:

@@ -8,19 +8,8 @@ import pytest
 
 from mien.app.answers import Answerer
 from tests.app.serving import serving
-from tests.inference.conftest import (
-    checkout,
-    finished,
-    jpeg,
-    no_store,
-    portrait,
-    strong,
-    two_champions,
-    weak,
-    write_model,
-)
+from tests.inference.conftest import jpeg, portrait, write_model
 
-__all__ = ["checkout", "finished", "no_store", "strong", "two_champions", "weak"]
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 

@@ -1,6 +1,7 @@
-"""`/api/predict` and `/api/model`, asked over HTTP."""
+"""`/api/predict` and `/api/model`, asked over HTTP, also while the champion changes."""
 
 import io
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from mien.app.answers import Answerer
 from mien.base.classes import EXPRESSIONS
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
+from mien.registry import promotion
 from tests.app.serving import serving
 from tests.inference.conftest import pixels_of
 
@@ -107,3 +109,22 @@ def test_it_says_which_model_answers(address: str, model: str) -> None:
     about = requests.get(f"{address}/api/model", timeout=20).json()
     assert about["model"] == Path(model).name  # and not where on this machine it lies
     assert about["problem"] == ""
+
+
+def test_a_new_champion_answers_without_a_restart(two_champions: Path, photo: bytes) -> None:
+    with serving("models:/mien-tiny@champion") as (address, answerer):
+
+        def now() -> tuple[str, int, str]:
+            about = requests.get(f"{address}/api/model", timeout=20).json()
+            answer = requests.post(f"{address}/api/predict", data=photo, timeout=20).json()
+            return about["model"], answer["version"], about["problem"]
+
+        assert now() == ("mien-tiny version 2", 2, "")
+        promotion.promote("mien-tiny", 1, by="ada", reason="a test")
+        answerer.current.look()
+        assert now() == ("mien-tiny version 1", 1, "")
+        store = two_champions / "mlruns/mlflow.db"
+        shutil.move(store, store.with_suffix(".away"))
+        answerer.current.look()
+        down = "The registry cannot be read now; mien-tiny version 1 goes on answering."
+        assert now() == ("mien-tiny version 1", 1, down)

@@ -1,10 +1,119 @@
-"""Files, folders and outs appear complete or not at all."""
+"""Outs and records, classes, pinned versions, and names on a terminal: what is wrong with one is one sentence."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, class_names
+from mien.base.errors import UserError, printable
 from mien.base.files import Outs, replacing
+from mien.base.records import read_record
+from mien.base.settings import read_yaml
+from mien.base.versions import VERSIONS, other_versions
+from mien.cli.main import app
+
+KEYS = {"n": int, "share": float, "name": str, "parts": dict, "any": object}
+RIGHT = '{"n": 1, "share": 2, "name": "x", "parts": {}, "any": null}'
+
+
+def test_what_is_right_is_read(tmp_path: Path) -> None:
+    for name in ("a.json", "a.yaml"):
+        (tmp_path / name).write_text(RIGHT)
+        assert read_record(tmp_path / name, KEYS, "", closed=True)["share"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is damaged"),
+        (RIGHT[:20].encode(), "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b"[1]", "must hold a mapping, and holds [1]"),
+        (b"null", "must hold a mapping, and holds null"),
+        (b'{"n": 1}', "lacks share, as another version of mien or a person wrote it"),
+        (RIGHT.replace('"n": 1', '"n": true').encode(), "n must be a whole number, not true"),
+        (RIGHT.replace("{}", "[]").encode(), "parts must be a mapping, not []"),
+        (RIGHT.replace('"n"', '"m": 0, "n"').encode(), "has m, which this version of mien does not know"),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "about.json"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as told:
+        read_record(file, KEYS, "`dvc repro` writes it again", closed=True)
+    sentence = str(told.value)
+    assert sentence.startswith(str(file)) and says in sentence and "\n" not in sentence
+    assert sentence.endswith("`dvc repro` writes it again.")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"about.json is missing; `dvc repro` writes it again\."):
+        read_record(tmp_path / "about.json", KEYS, "`dvc repro` writes it again")
+
+
+def test_broken_yaml_is_damaged_too(tmp_path: Path) -> None:
+    (tmp_path / "best.yaml").write_text("values: [1,\n")
+    with pytest.raises(UserError, match=r"best.yaml is damaged"):
+        read_record(tmp_path / "best.yaml", {}, "x")
+
+
+def test_a_position_means_the_same_expression_in_every_set_of_classes() -> None:
+    assert class_names(7) == EXPRESSIONS == WITH_CONTEMPT[:7]
+    assert class_names(8) == WITH_CONTEMPT
+
+
+def test_other_numbers_of_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="6 classes are not supported, only 7 or 8"):
+        class_names(6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("größer 写真.jpg", "größer 写真.jpg"),
+        ("a\nmien: all is well.jpg", r"a\nmien: all is well.jpg"),
+        ("\x1b[2J\x07\r.jpg", r"\x1b[2J\x07\r.jpg"),
+        ("\x9b31m.jpg", r"\x9b31m.jpg"),
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+        (os.fsdecode(b"\xff\xfe.jpg"), r"\xff\xfe.jpg"),
+        (Path("..") / "x", "../x"),
+    ],
+)
+def test_nothing_acts_on_the_terminal(name: str | Path, shown: str) -> None:
+    assert printable(name) == shown
+    assert printable(name).encode("utf-8").decode() == shown
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_they_are_those_of_the_constraints() -> None:
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    listed = read_yaml(ROOT / VERSIONS)
+    assert listed == {library: pinned[library] for library in listed}
+    assert {"torch", "numpy", "onnxruntime"} <= set(listed)
+
+
+def test_check_refuses_other_versions_unless_they_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / VERSIONS).write_bytes((ROOT / VERSIONS).read_bytes())
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    (tmp_path / VERSIONS).write_text('numpy: "1.26.0"\nno-such-library: "1.0"\n')
+    assert [re.sub(r"numpy \S+", "numpy X", sentence) for sentence in other_versions(tmp_path)] == [
+        "numpy X is installed, and versions.yaml says 1.26.0.",
+        "no-such-library is not installed, and versions.yaml says 1.0.",
+    ]
+    refused = CliRunner().invoke(app, ["check"])
+    assert refused.exit_code == 1
+    assert "versions.yaml says 1.26.0" in refused.output and "--allow-other-versions" in refused.output
+    allowed = CliRunner().invoke(app, ["check", "--allow-other-versions"])
+    assert allowed.exit_code == 0
+    assert "versions.yaml says 1.26.0" in allowed.output
 
 
 def test_outs_appear_when_the_block_ends(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""FER2013 written out as class folders is FER2013."""
+"""FER2013 written out as class folders is FER2013; the faces that the search for duplicates is measured on."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.class_folders import write_class_folders
+from benchmarks.duplicates import enlarged, measure
 from mien.base.errors import UserError
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
@@ -16,6 +17,7 @@ from mien.sources.fer2013 import Fer2013
 from mien.sources.folder import Folder
 from mien.sources.source import Source
 from tests.fer_csv import row, unpacked_fer2013, write_csv
+from tests.photosets import picture
 
 USAGES = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
 
@@ -72,3 +74,20 @@ def test_the_whole_of_fer2013_and_its_conflicting_labels(tmp_path: Path) -> None
     assert len(ingested.faces) == 35_887 - 160
     kept = Folder(conflicting_labels="keep").ingest(tmp_path / "folders").faces
     assert kept["source_split"].value_counts().to_dict() == {"train": 28_709, "val": 3_589, "test": 3_589}
+
+
+def drawn() -> np.ndarray:
+    return np.stack([picture(48, 48, seed, blur=12)[..., :1] for seed in range(60)])
+
+
+def test_the_search_finds_the_copies() -> None:
+    report = measure(enlarged(drawn(), 200))
+    assert report["pairs"] >= 100
+    assert report["near_duplicates"] >= 100 and report["groups"] <= 80
+
+
+def test_copies_are_the_same_each_time_and_none_is_its_original() -> None:
+    faces = enlarged(drawn(), 100)
+    np.testing.assert_array_equal(faces, enlarged(drawn(), 100))
+    assert len(np.unique(faces.reshape(100, -1), axis=0)) == 100
+    np.testing.assert_array_equal(enlarged(drawn(), 20), drawn()[:20])

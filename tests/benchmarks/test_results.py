@@ -16,9 +16,6 @@ from mien.base.settings import read_settings, read_yaml
 from mien.tracking.live import LiveTracking
 from mien.tracking.publish import publish_evaluation, publish_training
 from mien.tracking.store import connect
-from tests.stores import checkout, no_store
-
-__all__ = ["checkout", "no_store"]
 
 CONF = ROOT / "conf"
 CHOICES = read_yaml(CONF / "preset/folder-cnn.yaml", "folder-cnn.yaml")

@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 
 from mien.cli.main import app
 from mien.tracking.store import URI
-from tests.inference.conftest import finished, photo_file, strong, two_champions, weak, write_model
-from tests.stores import checkout, closed_port, no_store
+from tests.inference.conftest import photo_file, write_model
 
-__all__ = ["checkout", "closed_port", "finished", "no_store", "photo_file", "strong", "two_champions", "weak"]
+__all__ = ["photo_file"]
 
 Command = Callable[..., "Done"]
 

@@ -7,9 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ import pytest
 from mien.tracking.store import URI, connect
 from tests.cli.conftest import Command
 from tests.inference.conftest import write_model
+from tests.servers import answers, free_port, wait_for
 
 
 def test_the_champions_card_is_markdown_where_no_terminal_is(mien: Command, two_champions: Path) -> None:
@@ -113,13 +111,6 @@ def test_looking_creates_no_store(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dead_server_is_a_sentence(mien: Command, no_store: None, closed_port: str) -> None:
-    os.environ[URI] = closed_port
-    done = mien("history", "--data", "tiny")
-    assert done.code == 1
-    assert closed_port in done.err
-
-
 def test_sync_sends_and_then_has_nothing_to_send(mien: Command, two_champions: Path) -> None:
     first, second = mien("sync"), mien("sync")
     assert first.code == second.code == 0
@@ -156,9 +147,7 @@ def test_a_server_is_pointed_at(mien: Command, no_store: None) -> None:
 def test_ui_serves_the_store_of_the_checkout(tmp_path: Path) -> None:
     """The real server, on a store that it makes where there is none."""
     (tmp_path / "params.yaml").write_text("data: sample\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {key: value for key, value in os.environ.items() if key != URI}
     command = [str(Path(sys.executable).with_name("mien")), "ui", "--port", str(port)]
     server = subprocess.Popen(
@@ -170,26 +159,13 @@ def test_ui_serves_the_store_of_the_checkout(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        assert _answer(f"http://127.0.0.1:{port}/health", server) == b"OK"
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}"), server, None)
         assert (tmp_path / "mlruns/mlflow.db").exists()
     finally:
         os.killpg(server.pid, signal.SIGINT)
         out, _ = server.communicate(timeout=60)
     assert f"open http://127.0.0.1:{port}".encode() in out
     assert b"`Model training`" in out
-
-
-def _answer(url: str, server: "subprocess.Popen[bytes]") -> bytes:
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        if server.poll() is not None:
-            pytest.fail(f"the server ended with {server.returncode}")
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:
-                return bytes(response.read())
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.3)
-    pytest.fail("the server did not answer within 120 s")
 
 
 COMMANDS = [

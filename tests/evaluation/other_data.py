@@ -10,11 +10,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.crop.packed import open_faces
-from tests.inference.conftest import checkout, finished, no_store, strong, two_champions, weak
 from tests.pipelines.workspace import ROOT
 from tests.registry.workspace import SIDE
-
-__all__ = ["checkout", "finished", "no_store", "strong", "two_champions", "weak"]
 
 FACES = 3  # of each class
 CONFIG = "# {0}\nname: {0}\nsource: folder\npath: data/{0}\ntitle: bars in folders\ndrawn: true\n"

@@ -3,36 +3,37 @@
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from mien.inference.address import MeasuredModel, open_measured
 from mien.inference.detectors import CascadeDetector
+from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from mien.inference.predictor import Picture, Predictor
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.weights import save_model
-from mien.registry.gate import RegisterConfig
-from mien.registry.version import save_version
 from mien.runtime.cut import Box
 from mien.runtime.spec import CutSpec
-from mien.tracking.store import URI
-from tests.inference.tiny import Export, export_tiny
-from tests.registry.conftest import strong, weak
-from tests.registry.test_register import registered
-from tests.registry.workspace import candidate_of, copied
-from tests.stores import checkout, closed_port, no_store, with_store
 from tools.sample.photo import draw_photo
 
-__all__ = ["checkout", "closed_port", "no_store", "strong", "weak"]
+
+class Export(NamedTuple):
+    """The workspace, what was exported from it, on which faces, and what came of it."""
+
+    root: Path
+    measured: MeasuredModel
+    faces: ExportFaces
+    float32: Exported
+    int8: Exported
 
 
 @functools.cache
@@ -103,33 +104,6 @@ def photo_file(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="session")
-def finished(weak: Path, strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout as the DAG leaves it, where version 2 of mien-tiny took the place of version 1."""
-    given = os.environ.pop(URI, None)
-    root = with_store(tmp_path_factory.mktemp("finished") / "checkout")
-    assert registered(weak, RegisterConfig(bootstrap=100))["champion"] == 1
-    report = registered(strong, RegisterConfig(bootstrap=100))
-    assert report["champion"] == 2
-    copied(strong, root)
-    (root / "reports/register.json").write_text(json.dumps(report))
-    (root / "params.yaml").write_text("data: tiny\n")
-    os.environ.pop(URI)
-    if given:
-        os.environ[URI] = given
-    return root
-
-
-@pytest.fixture
-def two_champions(checkout: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that checkout, entered; the registered models' files are those of the first."""
-    copied(finished, checkout)
-    shutil.copy(finished / "mlruns/mlflow.db", checkout / "mlruns/mlflow.db")
-    shutil.copy(finished / "params.yaml", checkout)
-    monkeypatch.chdir(checkout)
-    return checkout
-
-
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
     return Predictor.load(str(write_model(tmp_path / "build")))
@@ -146,15 +120,13 @@ def make(tmp_path: Path) -> Callable[..., Path]:
     return video
 
 
-@pytest.fixture
-def exported() -> Export:
-    """One small model, exported in float32 and int8; the same for every test: nobody changes it."""
-    return export_tiny()
-
-
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model as MLflow keeps it."""
-    folder = tmp_path_factory.mktemp("served") / "model"
-    save_version(candidate_of(export_tiny().root), folder, "a card")
-    return folder
+def exported(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The strong model, exported in float32 and int8; nobody changes it."""
+    root = Path(shutil.copytree(strong, tmp_path_factory.mktemp("export") / "workspace"))
+    (root / "conf/data").mkdir(parents=True)
+    (root / "conf/data/tiny.yaml").write_text("title: bars\ndrawn: true\n")
+    measured = open_measured(str(root / "build/train"))
+    faces = own_faces(measured, root / "build/crop")
+    both = [export_onnx(measured, faces, root / f"{kind}.onnx", int8=kind == "int8") for kind in ("float32", "int8")]
+    return Export(root, measured, faces, *both)

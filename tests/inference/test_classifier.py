@@ -16,7 +16,7 @@ from mien.base.errors import UserError
 from mien.inference.address import load_model_of
 from mien.inference.classifier import MOST_THREADS, load_onnx
 from mien.runtime.spec import CutSpec
-from tests.inference.tiny import Export
+from tests.inference.conftest import Export
 
 CUT = dataclasses.asdict(CutSpec(24, "grey"))
 

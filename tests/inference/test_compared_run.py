@@ -10,10 +10,10 @@ from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.tracking.runs import of_epoch
 from mien.tracking.store import connect
-from tests.inference.two_runs import STRONG, WEAK, checkout, id_of, no_store, store, strong, weak
+from tests.inference.two_runs import STRONG, WEAK, id_of, store
 from tests.registry.workspace import candidate_of, evidence_of
 
-__all__ = ["checkout", "no_store", "store", "strong", "weak"]
+__all__ = ["store"]
 
 
 def test_a_run_is_found_by_id_beginning_name_and_folder(store: Path) -> None:

@@ -1,6 +1,8 @@
-"""Models from a real registry: the same answers as MLflow's own loading gives, and sentences where there is none."""
+"""Models from a real registry: the same answers as MLflow gives, the champion of the moment, and its card."""
 
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -11,13 +13,17 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import open_faces
-from mien.inference.address import NoSuchModel
+from mien.inference.address import NoSuchModel, load_model_of
+from mien.inference.classifier import LONGEST_CARD, ModelFiles, read_card
+from mien.inference.current import CurrentModel
 from mien.inference.predictor import Predictor
+from mien.models.description import CARD
+from mien.registry import promotion
 from mien.registry.gate import RegisterConfig
-from mien.tracking.store import URI, use_store
-from tests.inference.conftest import pixels_of
-from tests.registry.test_register import registered
-from tests.registry.workspace import photos_of
+from mien.tracking.store import URI
+from tests.inference.conftest import pixels_of, write_model
+from tests.registry.workspace import photos_of, registered
+from tests.servers import wait_until
 
 CHAMPION = "models:/mien-tiny@champion"
 
@@ -40,26 +46,6 @@ def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champion
     assert model.temperature is not None
 
 
-@pytest.mark.parametrize("uri", ["models:/mien-tiny@nobody", "models:/mien-tiny/7", "models:/mien-other@champion"])
-def test_no_such_model(two_champions: Path, uri: str) -> None:
-    with pytest.raises(NoSuchModel, match=uri):
-        Predictor.load(uri)
-
-
-def test_looking_creates_no_store(tmp_path: Path, no_store: None) -> None:
-    use_store(tmp_path)
-    with pytest.raises(NoSuchModel, match="nothing has been registered"):
-        Predictor.load(CHAMPION)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mlflow.db").write_text("garbage, and enough of it to be looked at" * 10)
-    monkeypatch.setenv(URI, f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError, match=r"sqlite:.* is no database of MLflow's.*file is not a database"):
-        Predictor.load(CHAMPION)
-
-
 def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, weak: Path) -> None:
     registered(weak, RegisterConfig(bootstrap=100))
     (graph,) = checkout.rglob("artifacts/model/model.onnx")
@@ -78,3 +64,90 @@ def test_a_dead_server_is_an_error_that_names_it(no_store: None, closed_port: st
 def test_another_form_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match="names no model"):
         Predictor.load(uri)
+
+
+def promote(version: int) -> None:
+    promotion.promote("mien-tiny", version, by="ada", reason="a test")
+
+
+def test_a_new_champion_takes_over_while_others_ask(two_champions: Path) -> None:
+    with CurrentModel(CHAMPION, every=0.05) as current:
+        assert current.model.version == 2
+        seen, failed, done = set[int | None](), list[BaseException](), threading.Event()
+        faces = np.zeros((1, 24, 24, current.model.spec.cut.channels), np.uint8)
+
+        def ask() -> None:
+            while not done.is_set():
+                try:
+                    model = current.model
+                    model.probabilities(faces)
+                    seen.add(model.version)
+                except BaseException as error:
+                    failed.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        promote(1)
+        wait_until(lambda: current.model.version == 1)
+        wait_until(lambda: 1 in seen)
+        done.set()
+        asking.join()
+    assert (seen, failed) == ({1, 2}, [])
+
+
+def test_it_goes_on_without_the_registry_and_notices_its_return(two_champions: Path) -> None:
+    file = two_champions / "mlruns/mlflow.db"
+    current = CurrentModel(CHAMPION)
+    shutil.move(file, file.with_suffix(".away"))
+    current.look()
+    assert (current.model.version, "nothing has been registered" in current.standing.problem) == (2, True)
+    shutil.move(file.with_suffix(".away"), file)
+    promote(1)
+    current.look()
+    assert (current.model.version, current.standing.problem) == (1, "")
+
+
+def test_a_version_whose_files_are_broken_does_not_take_over(
+    two_champions: Path, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    current = CurrentModel(CHAMPION)
+    promote(1)
+    # The files of the versions are those of a checkout that other tests share: break the way to them instead.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mien.inference.address._fetch", lambda *_: ModelFiles(two_champions / "nowhere", "mien-tiny"))
+        current.look()
+        assert current.model.version == 2
+        assert "nowhere holds no model: model.onnx is missing" in current.standing.problem
+        assert "mien-tiny version 2 goes on answering" in caplog.text
+    current.look()
+    assert (current.model.version, current.standing.problem) == (1, "")
+
+
+def test_there_must_be_one_at_the_start(two_champions: Path) -> None:
+    with pytest.raises(NoSuchModel, match="there is no models:/mien-tiny@nobody yet"):
+        CurrentModel("models:/mien-tiny@nobody")
+
+
+@pytest.mark.parametrize("said", ["models:/mien-tiny/2", "folder"])
+def test_a_version_and_a_folder_are_not_followed(two_champions: Path, tmp_path: Path, said: str) -> None:
+    named = str(write_model(tmp_path / "m")) if said == "folder" else said
+    with CurrentModel(named, every=0.01) as current:
+        assert not current.follows
+        assert not [thread for thread in threading.enumerate() if thread.name == "current-model"]
+
+
+def test_the_card_lies_beside_the_weights(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    assert load_model_of(str(model)).card == ""
+    (model / CARD).write_text("# mien-tiny: größer\n", encoding="utf-8")
+    assert load_model_of(str(model)).card == "# mien-tiny: größer\n"
+
+
+def test_a_damaged_card_stops_no_model(tmp_path: Path) -> None:
+    (tmp_path / CARD).write_bytes(b"# A card\xff\xfe\n")
+    assert read_card(tmp_path) == "# A card\ufffd\ufffd\n"
+    (tmp_path / CARD).write_bytes(b"x" * (LONGEST_CARD + 10))
+    assert len(read_card(tmp_path)) == LONGEST_CARD
+    (tmp_path / CARD).unlink()
+    (tmp_path / CARD).mkdir()
+    assert read_card(tmp_path) == ""

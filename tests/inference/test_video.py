@@ -1,16 +1,260 @@
-"""Frames, times and rotation of videos, and files that are none."""
+"""Videos, read and annotated: times, sound, tracks, timeline, and what is left behind when it fails."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
+import pandas as pd
 import pytest
 
 from mien.base.errors import UserError
+from mien.inference.annotation import (
+    COLOURS,
+    READABLE,
+    Tracker,
+    annotate_video,
+    draw_faces,
+    draw_into,
+    overlap,
+    timeline_file,
+)
+from mien.inference.predictor import Predictor
 from mien.inference.video import open_video
+from mien.runtime.cut import Box
 from tests.inference.videos import scene, turned, write_tone, write_video
 
 Make = Callable[..., Path]
+
+
+def times_of(file: Path) -> list[float]:
+    with open_video(file) as video:
+        return [frame.time for frame in video.frames()]
+
+
+def test_a_video_with_sound_and_a_variable_rate(predictor: Predictor, tmp_path: Path) -> None:
+    """Decoded again: the same times, H.264 that browsers play, the sound as it was, and something drawn."""
+    times = [i / 10 + (0.3 if i > 6 else 0) for i in range(12)]
+    source = write_video(tmp_path / "in.mp4", [scene(i) for i in range(12)], times=times, sound="aac")
+    told: list[tuple[int, int]] = []
+    report = annotate_video(
+        predictor, source, tmp_path / "out.mp4", progress=lambda done, expected: told.append((done, expected))
+    )
+    assert (report.frames, report.tracks, report.with_a_face, report.problem) == (12, 1, 12, "")
+    assert told[-1] == (12, 12)
+    assert times_of(tmp_path / "out.mp4") == pytest.approx(times, abs=0.002)
+    with av.open(str(tmp_path / "out.mp4")) as out, av.open(str(source)) as before:
+        codec = out.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt, codec.width, codec.height) == ("h264", "yuv420p", 320, 240)
+        sounds = [[bytes(p) for p in c.demux(c.streams.audio[0]) if p.size] for c in (out, before)]
+        assert sounds[0] == sounds[1] != []
+    data = (tmp_path / "out.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser can begin before it has all
+    with open_video(tmp_path / "out.mp4") as video:
+        drawn = next(video.frames()).pixels.astype(int)
+    changed = np.abs(drawn - scene()).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.3
+    assert sorted(file.name for file in tmp_path.glob("out*")) == ["out.mp4", "out.timeline.csv", "out.timeline.png"]
+
+
+def test_the_timeline_says_what_each_face_said_when(predictor: Predictor, tmp_path: Path) -> None:
+    frames = [scene(i, two=i >= 4) for i in range(8)]
+    source = write_video(tmp_path / "in.mp4", frames)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4", smoothing=0.2)
+    table = pd.read_csv(timeline_file(tmp_path / "out.mp4", ".csv"))
+    assert report.tracks == table["track"].nunique() == 2
+    assert (table["track"] == 1).sum() == 8
+    assert (table["track"] == 2).sum() >= 3
+    assert table.loc[table["track"] == 1, "time"].tolist() == pytest.approx([i / 10 for i in range(8)])
+    classes = list(predictor.model.spec.classes)
+    np.testing.assert_allclose(table[classes].sum(axis=1), 1, atol=1e-5)
+    first = table[table["track"] == 1].reset_index(drop=True)
+    smooth = first.loc[0, "happy_raw"]
+    for i in range(8):
+        kept = np.exp(-0.1 / 0.2) if i else 0.0
+        smooth = kept * smooth + (1 - kept) * first.loc[i, "happy_raw"]
+        assert first.loc[i, "happy"] == pytest.approx(smooth, abs=1e-5)
+    assert (first["label"] == first[classes].idxmax(axis=1)).all()
+    assert timeline_file(tmp_path / "out.mp4", ".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_turned_video_and_odd_sides(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    annotate_video(predictor, turned(make(3)), tmp_path / "up.mp4")
+    with open_video(tmp_path / "up.mp4") as video:
+        frame = next(video.frames()).pixels
+    assert frame.shape == (320, 240, 3)
+    odd = write_video(tmp_path / "odd.mkv", [np.ascontiguousarray(scene()[:239, :319])] * 2, form="yuv444p")
+    annotate_video(predictor, odd, tmp_path / "even.mp4")
+    with open_video(tmp_path / "even.mp4") as video:
+        assert next(video.frames()).pixels.shape == (238, 318, 3)
+
+
+def test_a_still_face_is_one_face_at_a_frame_a_second(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mp4", [scene()] * 12, rate=1)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4")
+    assert (report.frames, report.tracks, report.with_a_face) == (12, 1, 12)
+
+
+def test_no_face_in_any_frame(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 4)
+    report = annotate_video(predictor, source, tmp_path / "out.mp4")
+    assert (report.frames, report.tracks, report.with_a_face) == (4, 0, 0)
+    assert len(pd.read_csv(timeline_file(tmp_path / "out.mp4", ".csv"))) == 0
+    assert times_of(tmp_path / "out.mp4") == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def test_sound_that_an_mp4_cannot_carry_is_told(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "in.mkv", [scene()] * 3, sound="pcm_f32le")
+    assert annotate_video(predictor, source, tmp_path / "out.mp4").sound_lost
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert not out.streams.audio
+
+
+def test_a_broken_source_leaves_nothing(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_bytes(b"hello")
+    with pytest.raises(UserError, match="is no video"):
+        annotate_video(predictor, tmp_path / "no.mp4", tmp_path / "results" / "out.mp4")
+    assert not (tmp_path / "results").exists()
+
+
+def test_until_it_is_whole_nothing_looks_whole(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    """What a kill at any moment would leave."""
+    out, seen = tmp_path / "results" / "out.mp4", []
+
+    def look(done: int, expected: int) -> None:
+        seen.extend(file.name for file in out.parent.iterdir())
+
+    annotate_video(predictor, make(20), out, progress=look)
+    assert len(seen) >= 3
+    assert all(name.startswith(".partial-") for name in seen)
+    assert not any(file.name.startswith(".") for file in out.parent.iterdir())
+
+
+def test_a_failure_half_way_leaves_what_was_there(predictor: Predictor, tmp_path: Path, make: Make) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "out.mp4").write_bytes(b"before")
+
+    def fail(done: int, expected: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        annotate_video(predictor, make(60), tmp_path / "results" / "out.mp4", progress=fail)
+    assert [file.read_bytes() for file in (tmp_path / "results").iterdir()] == [b"before"]
+
+
+LEFT, RIGHT = Box(10, 10, 60, 60), Box(10, 200, 250, 60)
+
+
+HAPPY, SAD = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+
+
+def moved(box: Box, by: int) -> Box:
+    return box._replace(left=box.left + by, right=box.right + by)
+
+
+def numbers(tracker: Tracker, boxes: list[Box], time: float) -> list[int]:
+    return [track.number for track in tracker.step(boxes, np.tile(HAPPY, (len(boxes), 1)), time)]
+
+
+def test_faces_keep_their_numbers_in_whatever_order_they_come() -> None:
+    tracker = Tracker()
+    assert numbers(tracker, [LEFT, RIGHT], 0.0) == [1, 2]
+    assert numbers(tracker, [moved(RIGHT, 10), moved(LEFT, 10)], 0.1) == [2, 1]
+    assert tracker.seen == 2
+
+
+def test_the_sum_of_overlaps_decides_where_two_claim_one() -> None:
+    """Nearest first would leave the second face without a track."""
+    tracker = Tracker()
+    numbers(tracker, [Box(0, 0, 100, 100), Box(0, 60, 160, 100)], 0.0)
+    assert numbers(tracker, [Box(0, 28, 128, 100), Box(0, 95, 195, 100)], 0.1) == [1, 2]
+
+
+def test_a_face_that_was_away_is_the_same_for_half_a_second_only() -> None:
+    tracker = Tracker()
+    assert numbers(tracker, [LEFT], 0.0) == [1]
+    assert numbers(tracker, [], 0.2) == []
+    assert numbers(tracker, [LEFT], 0.4) == [1]
+    assert numbers(tracker, [], 0.6) == []
+    assert numbers(tracker, [LEFT], 1.0) == [2]
+    assert numbers(tracker, [moved(LEFT, 45)], 1.1) == [3]
+
+
+@pytest.mark.parametrize("rate", [5, 25, 60])
+def test_after_the_time_constant_an_old_answer_counts_for_one_in_e_at_any_frame_rate(rate: int) -> None:
+    tracker = Tracker(smoothing=0.4)
+    tracker.step([LEFT], HAPPY[None], 0.0)
+    for frame in range(1, int(0.4 * rate) + 1):
+        (track,) = tracker.step([LEFT], SAD[None], frame / rate)
+    assert track.probabilities[0] == pytest.approx(math.exp(-1))
+    assert track.probabilities.sum() == pytest.approx(1)
+
+
+def test_without_smoothing_each_frame_speaks_for_itself() -> None:
+    tracker = Tracker(smoothing=0)
+    tracker.step([LEFT], HAPPY[None], 0.0)
+    (track,) = tracker.step([LEFT], SAD[None], 0.01)
+    np.testing.assert_array_equal(track.probabilities, SAD)
+    with pytest.raises(ValueError, match="smoothing is a time in seconds"):
+        Tracker(smoothing=-1)
+
+
+def test_overlap() -> None:
+    assert overlap(LEFT, LEFT) == 1
+    assert overlap(LEFT, RIGHT) == 0
+    assert overlap(Box(0, 0, 10, 10), Box(0, 5, 15, 10)) == pytest.approx(1 / 3)
+
+
+def _share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
+    return float((np.abs(picture.astype(int) - colour).max(axis=-1) <= 2).mean())
+
+
+YELLOW = (0xF0, 0xE4, 0x42)
+
+
+@pytest.mark.parametrize("side", [48, 300, 1200, 4000])
+def test_box_and_tag_are_drawn_on_a_picture_of_any_size(side: int) -> None:
+    picture = np.full((side, side, 3), 128, np.uint8)
+    box = Box(side // 3, side // 3, side * 2 // 3, side * 2 // 3)
+    drawn = draw_faces(picture, [(box, "1  happy 90%", "happy")])
+    assert (picture == 128).all()
+    assert min(drawn.shape[:2]) >= min(max(side, READABLE), side * 10)
+    by = drawn.shape[0] // side
+    tag = drawn[: box.top * by, box.left * by : box.right * by]
+    assert _share(tag, YELLOW) > 0.02
+    assert (tag == 0).any()  # letters
+    inside = drawn[(box.top + side // 9) * by : (box.bottom - side // 9) * by, (box.left + side // 9) * by :][
+        :, : side // 9
+    ]
+    assert _share(inside, (128, 128, 128)) == 1
+
+
+@pytest.mark.parametrize("box", [(0, 0, 60, 60), (40, 40, 100, 100), (0, 0, 100, 100), (90, 90, 100, 100)])
+def test_a_tag_at_the_edge_stays_in_the_picture(box: tuple[int, ...]) -> None:
+    drawn = draw_faces(np.zeros((100, 100, 3), np.uint8), [(Box(*box), "12  unsure: surprise 100%", "surprise")])
+    assert _share(drawn, (0xE6, 0x9F, 0x00)) > 0.005
+
+
+def test_tags_of_neighbours_do_not_hide_each_other() -> None:
+    """The first one's tag has no place but below, where the second one's would stand above."""
+    picture = np.full((600, 600, 3), 128, np.uint8)
+    one = draw_faces(picture, [(Box(0, 200, 300, 300), "1  happy 90%", "happy")])
+    both = draw_faces(
+        picture, [(Box(0, 200, 300, 300), "1  happy 90%", "happy"), (Box(330, 210, 450, 310), "2", "sad")]
+    )
+    assert _share(both, YELLOW) == pytest.approx(_share(one, YELLOW), rel=0.02)
+
+
+def test_every_expression_has_a_colour_and_so_has_one_of_another_name() -> None:
+    assert len(set(COLOURS.values())) == 7
+    picture = np.zeros((500, 500, 3), np.uint8)
+    draw_into(picture, [(Box(100, 100, 300, 300), "1  contempt 50%", "contempt")])
+    assert _share(picture, (0x56, 0xB4, 0xE9)) > 0.01
+
+
+def test_a_picture_of_a_pixel_can_be_drawn_on() -> None:
+    assert draw_faces(np.zeros((1, 1, 3), np.uint8), [(Box(0, 0, 1, 1), "1  happy 90%", "happy")]).shape[2] == 3
 
 
 def test_every_frame_comes_in_its_colours_at_its_time(make: Make) -> None:

@@ -7,11 +7,7 @@ import pytest
 from mien.tracking.publish import publish_evaluation, publish_training
 from mien.tracking.runs import RunIdentity, find_run, obtain_run
 from mien.tracking.store import connect
-from tests.registry.conftest import strong, weak
 from tests.registry.workspace import copied
-from tests.stores import checkout, no_store
-
-__all__ = ["checkout", "no_store", "strong", "weak"]
 
 WEAK, STRONG = "8-0", "40-1"  # digests
 

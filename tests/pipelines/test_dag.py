@@ -1,7 +1,17 @@
-"""The DAG end to end: `dvc repro` on a small sample in a repository of its own, with the real configuration shrunk."""
+"""The DAG end to end: `dvc repro` on a small sample in a repository of its own, with the real configuration shrunk.
+
+All tests of that repository are in one file, so that one process makes it, once.
+"""
 
 import fcntl
+import os
+import secrets
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +22,14 @@ import yaml
 from tests.pipelines.workspace import Workspace
 
 STAGES = ["ingest", "crop", "split", "tune", "train", "evaluate", "report", "register"]
+KEY, SECRET = "somebody", secrets.token_hex(20)
+
+
+def training_of(workspace: Workspace) -> list[str]:
+    """The command of the stage train."""
+    choices = yaml.safe_load((workspace.folder / "params.yaml").read_text())
+    groups = ("data", "model", "augment", "optim", "train")
+    return [sys.executable, "-m", "pipelines", "train", *(f"{group}={choices[group]}" for group in groups)]
 
 
 def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
@@ -65,38 +83,24 @@ def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
         ("conf/evaluate/standard.yaml", {"bins": 10}, {"evaluate"}),
         ("conf/tune/quick.yaml", {"trials": 4}, {"tune"}),
         ("conf/data/sample.yaml", {"title": "another"}, {"report", "register"}),
+        ("src/mien/evaluation/measures.py", None, {"evaluate", "report"}),
+        ("src/mien/search/space.py", None, {"tune"}),
+        ("src/mien/reporting/style.py", None, {"report"}),
+        ("src/mien/tracking/facts.py", None, set()),
+        ("pipelines/split.py", None, {"split"}),
+        ("src/mien/sources/folder.py", None, {"ingest", "crop"}),
     ],
 )
-def test_an_edit_of_a_config_file_makes_stale_what_composes_it(
-    workspace: Workspace, file: str, values: dict[str, Any], expected: set[str]
+def test_an_edit_makes_stale_what_composes_the_file_or_imports_the_module(
+    workspace: Workspace, file: str, values: dict[str, Any] | None, expected: set[str]
 ) -> None:
-    original = (workspace.folder / file).read_text()
-    workspace.edit(file, **values)
-    try:
+    with workspace.kept(file):
+        if values:
+            workspace.edit(file, **values)
+        else:
+            with (workspace.folder / file).open("a") as source:
+                source.write("\n# changed\n")
         assert workspace.stale() == expected
-    finally:
-        (workspace.folder / file).write_text(original)
-
-
-@pytest.mark.parametrize(
-    ("file", "expected"),
-    [
-        ("src/mien/evaluation/measures.py", {"evaluate", "report"}),
-        ("src/mien/search/space.py", {"tune"}),
-        ("src/mien/reporting/style.py", {"report"}),
-        ("src/mien/tracking/facts.py", set()),
-        ("pipelines/split.py", {"split"}),
-        ("src/mien/sources/folder.py", {"ingest", "crop"}),
-    ],
-)
-def test_an_edit_of_a_module_makes_stale_what_imports_it(workspace: Workspace, file: str, expected: set[str]) -> None:
-    path = workspace.folder / file
-    original = path.read_text()
-    path.write_text(original + "\n# changed\n")
-    try:
-        assert workspace.stale() == expected
-    finally:
-        path.write_text(original)
 
 
 @pytest.mark.parametrize("file", ["label.lst", "origin.7z.001"])
@@ -116,14 +120,11 @@ def test_an_edit_of_a_label_row_or_a_photo_makes_stale_all_that_follows(workspac
 
 
 def test_a_changed_choice_is_refused_before_any_work_where_it_does_not_exist(workspace: Workspace) -> None:
-    original = (workspace.folder / "params.yaml").read_text()
-    workspace.edit("params.yaml", model="resnet99")
-    try:
+    with workspace.kept("params.yaml"):
+        workspace.edit("params.yaml", model="resnet99")
         done = workspace.run("dvc", "repro", check=False)
-        assert done.returncode != 0
-        assert "resnet99" in done.stderr + done.stdout
-    finally:
-        (workspace.folder / "params.yaml").write_text(original)
+    assert done.returncode != 0
+    assert "resnet99" in done.stderr + done.stdout
 
 
 def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(workspace: Workspace) -> None:
@@ -133,14 +134,137 @@ def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(work
         with closing(sqlite3.connect(workspace.folder / "mlruns/mlflow.db")) as store:
             return store.execute("select run_uuid, status from runs order by run_uuid").fetchall()
 
-    workspace.run("dvc", "repro")
     before = statuses()
-    choices = yaml.safe_load((workspace.folder / "params.yaml").read_text())
-    arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train")]
     with ExitStack() as held:
         for lock in (workspace.folder / ".mien/train").glob("*.lock"):
             fcntl.flock(held.enter_context(lock.open("a+")), fcntl.LOCK_EX)
-        done = workspace.run("python", "-m", "pipelines", "train", *arguments, check=False)
+        done = workspace.run(*training_of(workspace), check=False)
     assert done.returncode == 1
     assert "is still at work on this" in done.stderr
     assert statuses() == before
+
+
+def cached(workspace: Workspace) -> dict[int, Path]:
+    """The cache's objects by their inode."""
+    return {f.stat().st_ino: f for f in (workspace.folder / ".dvc/cache/files").rglob("*") if f.is_file()}
+
+
+def test_data_and_outs_are_links_to_the_cache_that_cannot_be_written(workspace: Workspace) -> None:
+    objects = cached(workspace)
+    for name in (
+        "data/sample/origin.7z.001",
+        "build/crop/faces.npy",
+        "build/train/model.safetensors",
+        "reports/report.html",
+    ):
+        status = (workspace.folder / name).stat()
+        assert status.st_ino in objects, name
+        assert status.st_mode & 0o222 == 0, name
+
+
+def test_an_unprotected_label_file_can_be_edited_and_the_cache_keeps_the_old_one(workspace: Workspace) -> None:
+    labels = workspace.folder / "data/sample/label.lst"
+    kept = cached(workspace)[labels.stat().st_ino]
+    before = kept.read_bytes()
+    workspace.run("dvc", "unprotect", "data/sample/label.lst")
+    try:
+        assert os.access(labels, os.W_OK) and labels.stat().st_mode & 0o200
+        with labels.open("a") as file:
+            file.write("another.jpg 0 1 1 9 9 50.0 3\n")
+        assert kept.read_bytes() == before
+        assert "ingest" in workspace.stale()
+    finally:
+        workspace.run("dvc", "checkout", "--force", "data.dvc")
+    assert labels.read_bytes() == before
+    assert labels.stat().st_ino in cached(workspace)
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """The address of an S3 server with an empty bucket `mien`."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
+    boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(Bucket="mien")
+    yield url
+    server.stop()
+
+
+def cloned(workspace: Workspace, folder: Path) -> Workspace:
+    """A clone without data, cache or store."""
+    subprocess.run(["git", "clone", "-q", str(workspace.folder), str(folder)], check=True)
+    return Workspace(folder)
+
+
+def check_same(origin: Workspace, clone: Workspace) -> None:
+    """Nothing runs in the clone but `register`, and the numbers are the same."""
+    assert clone.stale() == set()
+    said = clone.run("dvc", "repro").stdout
+    ran = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+    assert ran == ["register"]
+    assert (clone.folder / "mlruns/mlflow.db").exists()  # its own store, with the version registered anew
+    assert clone.report("register")["version"] == 1
+    for name in ("metrics", "register", "train"):
+        assert clone.report(name) == origin.report(name)
+    assert clone.run("git", "status", "--porcelain").stdout == " M .dvc/config\n"
+
+
+def test_a_clone_pulls_from_a_folder_and_runs_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    clone = cloned(workspace, tmp_path / "clone")
+    with workspace.kept(".dvc/config"):
+        for here in (workspace, clone):
+            here.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+        workspace.run("dvc", "push", "--run-cache")
+        clone.run("dvc", "pull", "--run-cache")
+        check_same(workspace, clone)
+
+
+@pytest.mark.slow
+def test_a_clone_pulls_from_s3_with_keys_that_never_reach_git(workspace: Workspace, s3: str, tmp_path: Path) -> None:
+    """Keys from the environment in one checkout, from DVC's local configuration in the other."""
+    clone = cloned(workspace, tmp_path / "clone")
+    with workspace.kept(".dvc/config"):
+        for here in (workspace, clone):
+            here.run("dvc", "remote", "add", "--default", "shared", "s3://mien/dvc")
+            here.run("dvc", "remote", "modify", "shared", "endpointurl", s3)
+        workspace.run("dvc", "push", "--run-cache", AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)
+        clone.run("dvc", "remote", "modify", "--local", "shared", "access_key_id", KEY)
+        clone.run("dvc", "remote", "modify", "--local", "shared", "secret_access_key", SECRET)
+        clone.run("dvc", "pull", "--run-cache")
+        check_same(workspace, clone)
+    assert SECRET in (clone.folder / ".dvc/config.local").read_text()
+    tracked = clone.run("git", "ls-files").stdout.split()
+    assert not [name for name in tracked if SECRET.encode() in (clone.folder / name).read_bytes()]
+
+
+def first_epoch(here: Workspace, until_checkpoint: bool = False) -> str:
+    """The first line that a training prints of an epoch; with `until_checkpoint` it is killed after its second."""
+    environment = {**os.environ, "PYTHONPATH": f"{here.folder / 'src'}:{here.folder}", "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with subprocess.Popen(training_of(here), cwd=here.folder, env=environment, text=True, **quiet) as training:
+        assert training.stderr is not None
+        lines = (line.strip() for line in training.stderr if line.startswith("epoch"))
+        first = next(lines)
+        if until_checkpoint:
+            next(lines)
+            while not list((here.folder / ".mien/train").rglob("last.ckpt")):
+                time.sleep(0.01)
+        training.send_signal(signal.SIGKILL)
+    return first
+
+
+def test_an_edit_of_the_code_starts_a_killed_training_anew(workspace: Workspace) -> None:
+    """It goes on where it was, unless its code was edited: then its checkpoint is another training's."""
+    edited = "src/mien/training/optimizers.py"
+    with workspace.kept(edited):
+        assert first_epoch(workspace, until_checkpoint=True).startswith("epoch   1/")
+        assert not first_epoch(workspace).startswith("epoch   1/")
+        with (workspace.folder / edited).open("a") as source:
+            source.write("\n# another schedule\n")
+        assert first_epoch(workspace).startswith("epoch   1/")

@@ -1,8 +1,9 @@
-"""A full disk, a damaged store, a clock that jumps: a sentence, nothing lost, and the same command ends well later."""
+"""A full disk, a damaged store, a clock that jumps, a killed stage: one sentence, and the same command ends well."""
 
 import dataclasses
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
+from mien.base.files import Outs
+from mien.base.state import stage_lock
 from mien.models.description import ModelConfig, ModelSpec
 from mien.registry import events, promotion
 from mien.runtime.spec import CutSpec
@@ -20,7 +23,8 @@ from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect, use_store
 from mien.training.fit import LAST, fit, read_checkpoint
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
-from tests.training.conftest import Epochs, bars
+from pipelines.__main__ import stage_command
+from tests.training.tasks import Epochs, bars
 
 NAME = "mien-tiny"
 RECIPE = Recipe(
@@ -37,7 +41,7 @@ from mien.base.listener import Silent
 from mien.training.fit import fit
 from mien.runtime.spec import CutSpec
 from pipelines.__main__ import stage_command
-from tests.training.conftest import bars
+from tests.training.tasks import bars
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
 class Fills(Silent):
     def epoch(self, row):
@@ -125,3 +129,58 @@ def test_a_clock_that_goes_back_makes_no_second_run_and_no_second_number(
     values = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "val_loss")]
     assert sorted(values) == [(0, 2.0), (1, 1.0), (2, 0.5)]
     assert client.get_run(run.info.run_id).data.metrics["val_loss"] == 0.5  # the last epoch's, not the last clock's
+
+
+HOLD = """
+import time
+from pipelines.__main__ import stage_command
+from mien.base.files import Outs
+def main():
+    with Outs("evaluate") as outs:
+        outs.path("reports/metrics.json").write_text("half")
+        print("held", flush=True)
+        time.sleep(60)
+with stage_command("evaluate"):
+    main()
+"""
+
+
+@pytest.fixture
+def orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'src'}"}
+    monkeypatch.chdir(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_of_any_stage_is_refused_and_touches_nothing(
+    tmp_path: Path, orphan: subprocess.Popen[str]
+) -> None:
+    def second() -> None:
+        pytest.fail("two writers")
+
+    with (
+        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at work on this"),
+        stage_command("evaluate"),
+    ):
+        second()
+    assert (tmp_path / "build/.partial/evaluate/reports/metrics.json").read_text() == "half"
+    with stage_lock("train"):  # another stage of the same workspace
+        pass
+    os.kill(orphan.pid, signal.SIGKILL)
+    orphan.wait()
+
+
+def test_the_lock_of_a_killed_stage_holds_nobody_up(tmp_path: Path, orphan: subprocess.Popen[str]) -> None:
+    os.kill(orphan.pid, signal.SIGKILL)
+    orphan.wait()
+
+    def write() -> None:
+        with Outs("evaluate") as outs:
+            outs.path("reports/metrics.json").write_text("whole")
+
+    with stage_command("evaluate"):
+        write()
+    assert (tmp_path / "reports/metrics.json").read_text() == "whole"

@@ -1,6 +1,9 @@
-"""A person's own data set beside the sample: what DVC sees of it, and that no experiment costs it."""
+"""A person's own data set beside the sample, and the code of a checkout's copy, as DVC makes one for an experiment."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,20 @@ def test_an_experiment_leaves_every_data_set_in_its_place(here: Workspace) -> No
     here.run("dvc", "checkout", "-q")
     assert (here.folder / "data/mine/faces").read_text() == "mine"
     assert here.run("git", "ls-files", "data").stdout.split() == ["data/mine.dvc"]  # and no photo
+
+
+def test_a_stage_in_a_copy_imports_the_code_of_the_copy(tmp_path: Path) -> None:
+    """Also where an editable install, which a path in the environment stands for, points to another checkout."""
+    for name in ("pipelines", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import mien; print(mien.__file__)'])"
+    for program in ("import mien; print(mien.__file__)", child):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import pipelines.compose; {program}"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert Path(done.stdout.strip()).is_relative_to(tmp_path)

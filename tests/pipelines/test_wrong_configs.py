@@ -205,10 +205,6 @@ def test_a_wrong_configuration_is_told_in_one_sentence(
     assert stage.value.mistakes == found
 
 
-def test_there_are_fifty() -> None:
-    assert len(WRONG) >= 50
-
-
 def test_a_folder_in_place_of_a_file_is_named(root: Path) -> None:
     (root / OPTIM).unlink()
     (root / OPTIM).mkdir()

@@ -1,5 +1,6 @@
-"""What the gate decides about a candidate, on a real store with real models."""
+"""What the gate decides about a candidate: its rules number by number, and on a real store with real models."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,17 +11,18 @@ import pandas as pd
 import pytest
 
 from mien.crop.selection import CropConfig
+from mien.evaluation.intervals import Interval
 from mien.registry import promotion
-from mien.registry.gate import RegisterConfig
+from mien.registry.gate import CHALLENGER, PROMOTED, RegisterConfig, Scores, decide
 from tests.registry.workspace import NAME, aliases, prepare, registered, train, versions
 
 
 def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+    checkout: Path, weak: Path, strong: Path
 ) -> None:
-    first = registered(weak, rules)
+    first = registered(weak)
     assert (first["outcome"], first["version"], first["champion"]) == ("promoted", 1, 1)
-    second = registered(strong, rules)
+    second = registered(strong)
     assert (second["outcome"], second["version"], second["champion"]) == ("promoted", 2, 2)
     assert aliases() == {"champion": 2, "previous": 1}
     assert second["numbers"]["against"] == 1
@@ -28,48 +30,44 @@ def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
     assert second["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
     json.dumps(second, allow_nan=False)
     promotion.rollback(NAME, by="ada", reason="complaints")
-    assert registered(strong, rules)["champion"] == 1
+    assert registered(strong)["champion"] == 1
 
 
-def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Path, rules: RegisterConfig) -> None:
-    registered(strong, rules)
-    report = registered(weak, rules)
+def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Path) -> None:
+    registered(strong)
+    report = registered(weak)
     assert report["outcome"] == "challenger"
     assert aliases() == {"champion": 1, "challenger": 2}
     assert "may not be better" in " ".join(report["reasons"])
 
 
-def test_a_model_that_answers_as_the_champion_is_no_news(
-    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
-) -> None:
-    registered(weak, rules)
+def test_a_model_that_answers_as_the_champion_is_no_news(checkout: Path, weak: Path, tmp_path: Path) -> None:
+    registered(weak)
     again = tmp_path / "again"
     shutil.copytree(weak, again)
     file = again / "build/train/model.onnx"
     graph = onnx.load(file)
     graph.doc_string = "other bytes, the same answers"
     onnx.save(graph, file)
-    report = registered(again, rules)
+    report = registered(again)
     assert (report["outcome"], report["version"], report["champion"]) == ("unchanged", 2, 1)
     assert aliases() == {"champion": 1}
 
 
-def test_an_experiment_registers_and_decides_nothing(checkout: Path, weak: Path, rules: RegisterConfig) -> None:
-    report = registered(weak, rules, decides=False)
+def test_an_experiment_registers_and_decides_nothing(checkout: Path, weak: Path) -> None:
+    report = registered(weak, decides=False)
     assert (report["outcome"], report["champion"]) == ("candidate", None)
     assert aliases() == {}
-    assert registered(weak, rules)["outcome"] == "promoted"
+    assert registered(weak)["outcome"] == "promoted"
     assert versions() == [1]
 
 
-def test_a_rolled_back_version_is_not_promoted_again_by_itself(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
-) -> None:
-    registered(weak, rules)
-    registered(strong, rules, decides=False)
+def test_a_rolled_back_version_is_not_promoted_again_by_itself(checkout: Path, weak: Path, strong: Path) -> None:
+    registered(weak)
+    registered(strong, decides=False)
     promotion.promote(NAME, 2, by="ada", reason="a try")
     promotion.rollback(NAME, by="ada", reason="complaints")
-    report = registered(strong, rules)
+    report = registered(strong)
     assert (report["outcome"], report["champion"]) == ("challenger", 1)
     assert "rolled this version back" in " ".join(report["reasons"])
 
@@ -84,14 +82,14 @@ def test_a_rolled_back_version_is_not_promoted_again_by_itself(
     ],
 )
 def test_a_champion_whose_files_are_damaged_or_of_another_format_is_not_compared(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig, file: str, content: bytes | None, words: str
+    checkout: Path, weak: Path, strong: Path, file: str, content: bytes | None, words: str
 ) -> None:
-    registered(weak, rules)
+    registered(weak)
     (stored,) = (checkout / "mlruns").rglob(f"artifacts/model/{file}")
     stored.unlink()
     if content:
         stored.write_bytes(content)
-    report = registered(strong, rules)
+    report = registered(strong)
     assert report["outcome"] == "refused"
     assert aliases() == {"champion": 1, "challenger": 2}
     assert re.match(rf"The champion, version 1, cannot be compared \({words}.*`dvc repro`", report["reasons"][0])
@@ -100,56 +98,122 @@ def test_a_champion_whose_files_are_damaged_or_of_another_format_is_not_compared
 
 
 def test_the_champion_is_scored_without_running_what_its_version_stores(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
+    checkout: Path, weak: Path, strong: Path
 ) -> None:
-    first = registered(weak, rules)
+    first = registered(weak)
     for stored in (checkout / "mlruns").rglob("*.py"):
         stored.write_text("raise SystemExit('stored code has run')")
-    report = registered(strong, rules)
+    report = registered(strong)
     assert report["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
 
 
-def test_a_champion_that_learnt_from_the_test_set_is_not_compared(
-    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
-) -> None:
-    registered(weak, rules)
+def test_a_champion_that_learnt_from_the_test_set_is_not_compared(checkout: Path, weak: Path, tmp_path: Path) -> None:
+    registered(weak)
     other = tmp_path / "other"
     prepare(other, CropConfig(size=24, colour="grey", workers=1), seed=7)
     train(other, steps=30)
-    report = registered(other, rules)
+    report = registered(other)
     assert report["outcome"] == "refused"
     assert "faces of this test set" in report["reasons"][0]
     assert aliases() == {"champion": 1, "challenger": 2}
     assert report["numbers"]["decisions_on_this_test_set"] == 0
 
 
-def test_a_champion_of_another_crop_meets_faces_cut_for_it(
-    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
-) -> None:
+def test_a_champion_of_another_crop_meets_faces_cut_for_it(checkout: Path, weak: Path, tmp_path: Path) -> None:
     """The champion's accuracy through the registry is the one that its own evaluation found."""
-    first = registered(weak, rules)
+    first = registered(weak)
     other = tmp_path / "other"
     prepare(other, CropConfig(size=32, colour="rgb", margin=0.05, workers=1))
     for part in ("train", "val", "test"):
         wanted = _faces(weak, part)
         assert _faces(other, part) == wanted
     train(other, steps=40)
-    report = registered(other, rules)
+    report = registered(other)
     assert report["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
 
 
 def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(
-    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
+    checkout: Path, weak: Path, tmp_path: Path
 ) -> None:
-    registered(weak, rules)
+    registered(weak)
     other = tmp_path / "other"
     prepare(other, CropConfig(size=32, colour="rgb", workers=1))
     train(other, steps=8)
     shutil.rmtree(other / "data")
-    report = registered(other, rules)
+    report = registered(other)
     assert report["outcome"] == "refused"
     assert "raw photos" in report["reasons"][0]
 
 
 def _faces(workspace: Path, part: str) -> list[str]:
     return list(pd.read_parquet(workspace / f"build/split/{part}.parquet")["face_id"])
+
+
+GOOD = Scores(
+    n=200,
+    photos=150,
+    majority_share=0.2,
+    accuracy=Interval(0.6, 0.55, 0.65),
+    unweighted_average_recall=Interval(0.58, 0.5, 0.66),
+    ece=Interval(0.05, 0.02, 0.09),
+)
+BETTER = {
+    "accuracy": Interval(0.05, 0.01, 0.09),
+    "unweighted_average_recall": Interval(0.04, -0.01, 0.09),
+    "ece": Interval(0.0, -0.02, 0.02),
+}
+RULES = RegisterConfig()
+
+
+def test_first_champion_beats_the_majority_and_is_calibrated() -> None:
+    assert decide(GOOD, None, RULES).outcome == PROMOTED
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        (dataclasses.replace(GOOD, accuracy=Interval(0.3, 0.2, 0.4)), "not above the largest class's share of 0.200"),
+        (dataclasses.replace(GOOD, accuracy=Interval(0.6, float("nan"), float("nan"))), "not above"),
+        (dataclasses.replace(GOOD, ece=Interval(0.26, 0.2, 0.3)), "0.260: above max_ece of 0.25"),
+    ],
+)
+def test_first_champion_is_not_taken_on_trust(scores: Scores, words: str) -> None:
+    decision = decide(scores, None, RULES)
+    assert decision.outcome == CHALLENGER
+    assert words in " ".join(decision.reasons)
+
+
+def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> None:
+    decision = decide(GOOD, BETTER, RULES)
+    assert decision.outcome == PROMOTED
+    assert "+5.0 points (+1.0 to +9.0)" in " ".join(decision.reasons)
+    assert "200 faces of 150 photos" in " ".join(decision.reasons)
+
+
+@pytest.mark.parametrize(
+    ("measure", "interval", "words"),
+    [
+        ("accuracy", Interval(0.05, -0.001, 0.1), "may not be better"),
+        ("accuracy", Interval(0.0, 0.0, 0.0), "may not be better"),
+        ("accuracy", Interval(float("nan")), "may not be better"),
+        ("unweighted_average_recall", Interval(-0.001, -0.05, 0.05), "recall changes by -0.1"),
+        ("ece", Interval(0.03, 0.01, 0.05), "worse beyond noise"),
+    ],
+)
+def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval, words: str) -> None:
+    decision = decide(GOOD, {**BETTER, measure: interval}, RULES)
+    assert decision.outcome == CHALLENGER
+    assert words in " ".join(decision.reasons)
+
+
+def test_calibration_may_be_worse_within_noise() -> None:
+    within = {**BETTER, "ece": Interval(0.02, -0.001, 0.05)}
+    assert decide(GOOD, within, RULES).outcome == PROMOTED
+
+
+def test_manual_approval_leaves_the_last_word_to_a_person() -> None:
+    decision = decide(GOOD, BETTER, RegisterConfig(approve="manual"))
+    assert decision.outcome == CHALLENGER
+    assert "approve is manual" in decision.reasons[-1]
+    lost = decide(GOOD, {**BETTER, "accuracy": Interval(-0.1, -0.2, 0.0)}, RegisterConfig(approve="manual"))
+    assert "approve is manual" not in " ".join(lost.reasons)

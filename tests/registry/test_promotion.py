@@ -179,13 +179,6 @@ def test_a_dead_server_ends_in_a_sentence(closed_port: str, monkeypatch: pytest.
         promotion.history(NAME)
 
 
-def test_a_file_that_is_no_database_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mlflow.db").write_text("garbage, and enough of it to be looked at" * 10)
-    monkeypatch.setenv(URI, f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError, match=r"sqlite:.* is no database of MLflow's.*file is not a database"):
-        promotion.history(NAME)
-
-
 def test_champions_and_who_was_rolled_back() -> None:
     def event(action: str, version: int | None, before: int | None) -> dict[str, object]:
         return {"action": action, "version": version, "from_version": before}

@@ -9,20 +9,19 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.registry import promotion, registration
-from mien.registry.gate import RegisterConfig
-from mien.tracking.store import URI, connect
+from mien.tracking.store import connect
 from tests.registry.workspace import NAME, registered, versions
 from tests.stores import with_store
 
 
 def test_a_rerun_changes_nothing_and_reports_the_same(
-    checkout: Path, weak: Path, rules: RegisterConfig, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, weak: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = registered(weak, rules)
+    before = registered(weak)
     with monkeypatch.context() as patch:
         for step in ("_log", "_decide", "_carry_out"):
             patch.setattr(registration, step, None)
-        assert registered(weak, rules) == before
+        assert registered(weak) == before
     assert versions() == [1]
     assert len(promotion.history(NAME)) == 1
 
@@ -47,23 +46,21 @@ def test_registering_does_not_import_torch(checkout: Path, weak: Path) -> None:
     assert done.stdout.split() == ["promoted", "False"]
 
 
-def test_what_a_person_moved_or_deleted_since_is_seen(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig
-) -> None:
-    registered(weak, rules)
-    registered(strong, rules, decides=False)
+def test_what_a_person_moved_or_deleted_since_is_seen(checkout: Path, weak: Path, strong: Path) -> None:
+    registered(weak)
+    registered(strong, decides=False)
     connect().set_registered_model_alias(NAME, "champion", "2")
-    assert registered(weak, rules)["champion"] == 2
+    assert registered(weak)["champion"] == 2
     assert [event["action"] for event in promotion.history(NAME)] == ["promoted", "moved by hand"]
     connect().delete_model_version(NAME, "1")
-    assert registered(weak, rules)["version"] == 3
+    assert registered(weak)["version"] == 3
 
 
 @pytest.mark.parametrize(
     "step", ["create_model_version", "log_model_artifacts", "finalize_logged_model", "set_registered_model_alias"]
 )
 def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
-    checkout: Path, weak: Path, rules: RegisterConfig, monkeypatch: pytest.MonkeyPatch, step: str
+    checkout: Path, weak: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -76,54 +73,42 @@ def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, step, killed)
         with pytest.raises(Killed):
-            registered(weak, rules)
-    report = registered(weak, rules)
+            registered(weak)
+    report = registered(weak)
     assert (report["outcome"], report["champion"]) == ("promoted", 1)
     assert versions() == [1]
     assert [event["action"] for event in promotion.history(NAME)] == ["promoted"]
     assert len(list((checkout / "mlruns/artifacts").glob("*/models/*/artifacts"))) == 1  # what was half logged has gone
 
 
-def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Path, rules: RegisterConfig) -> None:
-    registered(weak, rules)
+def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Path) -> None:
+    registered(weak)
     shutil.rmtree(checkout / "mlruns/artifacts")
-    report = registered(weak, rules)
+    report = registered(weak)
     assert (report["outcome"], report["version"], report["champion"]) == ("promoted", 2, 2)
     assert "files are gone" in report["reasons"][0]
 
 
-def test_an_empty_store_gets_the_model_again(checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path) -> None:
-    before = registered(weak, rules)
+def test_an_empty_store_gets_the_model_again(checkout: Path, weak: Path, tmp_path: Path) -> None:
+    before = registered(weak)
     with_store(tmp_path / "another machine")
     assert versions() == []
-    assert registered(weak, rules) == before
+    assert registered(weak) == before
 
 
-def test_answers_of_other_weights_are_not_registered(
-    checkout: Path, weak: Path, strong: Path, rules: RegisterConfig, tmp_path: Path
-) -> None:
+def test_answers_of_other_weights_are_not_registered(checkout: Path, weak: Path, strong: Path, tmp_path: Path) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(weak, mixed)
     shutil.copyfile(strong / "build/train/model.onnx", mixed / "build/train/model.onnx")
     with pytest.raises(UserError, match="apart from its evaluation on face"):
-        registered(mixed, rules)
+        registered(mixed)
     assert versions() == []
 
 
-def test_an_unreachable_server_is_named(
-    weak: Path, rules: RegisterConfig, closed_port: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(URI, closed_port)
-    with pytest.raises(UserError, match=rf"{closed_port} failed \(Connection refused\)"):
-        registered(weak, rules)
-
-
-def test_an_evaluation_of_another_split_is_refused(
-    checkout: Path, weak: Path, rules: RegisterConfig, tmp_path: Path
-) -> None:
+def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, tmp_path: Path) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(weak, mixed)
     lines = (mixed / "reports/predictions.csv").read_text().splitlines()
     (mixed / "reports/predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(UserError, match="name other faces"):
-        registered(mixed, rules)
+        registered(mixed)

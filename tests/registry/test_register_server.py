@@ -1,12 +1,22 @@
-"""Registering over a real server, whole and through faults; the stage ends, whatever the server does."""
+"""Registering over a real server, whole, through faults and with a person deciding; and docs/REST.md."""
 
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import chdir
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import mlflow.pyfunc
 import numpy as np
 import pytest
@@ -20,10 +30,11 @@ from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
 from pipelines.__main__ import run_stage
 from tests.faults import FaultProxy, Mode, fault_proxy
-from tests.registry.workspace import candidate_of, copied, evidence_of, photos_of
-from tests.servers import server_on_postgresql, server_on_sqlite
+from tests.registry.workspace import NAME, aliases, candidate_of, copied, evidence_of, photos_of, registered
+from tests.servers import free_port, mlflow_server
+from tests.stores import migrated
 
-__all__ = ["server_on_postgresql", "server_on_sqlite"]
+MANUAL = RegisterConfig(approve="manual", bootstrap=300)
 RULES = ["data=sample", "register=auto", "register.bootstrap=300"]
 
 
@@ -140,3 +151,106 @@ def test_a_wrong_answer_is_an_error_and_not_an_absence(
     monkeypatch.setenv(URI, f"{server_on_sqlite}/wrong")
     with pytest.raises(UserError, match="failed"):
         run_register(root, data)
+
+
+@pytest.fixture
+def server(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The server that several people share."""
+    folder = checkout / "shared"
+    folder.mkdir()
+    shutil.copyfile(migrated(), folder / "mlflow.db")
+    with mlflow_server(f"sqlite:///{folder}/mlflow.db", folder) as url:
+        monkeypatch.setenv(URI, url)
+        yield url
+
+
+def move_alias_in_the_ui(url: str, version: int) -> None:
+    """What the page of a registered model sends when a person gives a version the alias."""
+    body = json.dumps({"name": NAME, "alias": "champion", "version": str(version)}).encode()
+    address = f"{url}/ajax-api/2.0/mlflow/registered-models/alias"
+    request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def last_event() -> dict[str, Any]:
+    return promotion.history(NAME)[-1]
+
+
+def test_a_candidate_waits_and_both_roads_end_in_one_history(server: str, weak: Path, strong: Path) -> None:
+    first = registered(weak, MANUAL)
+    assert (first["outcome"], first["champion"], aliases()) == ("challenger", None, {"challenger": 1})
+    promotion.promote(NAME, None, by="ada", reason="looks right")
+    second = registered(strong, MANUAL)
+    assert (second["outcome"], second["champion"]) == ("challenger", 1)
+    assert "a person decides, with `mien promote` or in the MLflow UI" in " ".join(second["reasons"])
+    assert aliases() == {"champion": 1, "challenger": 2}
+
+    move_alias_in_the_ui(server, 2)
+    assert registered(strong, MANUAL)["champion"] == 2  # the gate leaves a person's word alone, and enters it
+    by_ui, event_of_ui = aliases(), last_event()
+    promotion.rollback(NAME, by="ada", reason="complaints")
+    assert aliases() == {"champion": 1}
+    promotion.promote(NAME, 2, by="ada", reason="it was the camera")
+    by_mien, event_of_mien = aliases(), last_event()
+    promotion.rollback(NAME, by="ada", reason="complaints again")
+
+    assert by_ui == by_mien == {"champion": 2, "previous": 1}
+    assert (event_of_ui["action"], event_of_mien["action"]) == ("moved by hand", "promoted")
+    assert {(e["version"], e["from_version"]) for e in (event_of_ui, event_of_mien)} == {(2, 1)}
+    assert aliases() == {"champion": 1}
+    assert registered(strong, MANUAL)["champion"] == 1
+    history = [event["action"] for event in promotion.history(NAME)]
+    assert history[:3] == ["challenger", "promoted", "challenger"]
+    assert history[3:] == ["moved by hand", "rolled back", "promoted", "rolled back"]
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/REST.md").read_text()
+START, READY, ASK_FILE, ASK_PIXELS, ASK_WRONGLY = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_work(checkout: Path, strong: Path) -> None:
+    registered(strong)
+    photos, predicted = photos_of(strong, 1)
+    (checkout / "face.png").write_bytes(photos["image"][0])
+    expected = mlflow.pyfunc.load_model("models:/mien-tiny@champion").predict(photos)
+    with served(checkout) as run:
+        for command in (ASK_FILE, ASK_PIXELS):
+            (row,) = json.loads(run(command))["predictions"]
+            assert row["label"] == predicted[0]
+            np.testing.assert_allclose([row[name] for name in EXPRESSIONS], expected[list(EXPRESSIONS)].loc[0])
+        refused = run(ASK_WRONGLY)
+        assert (
+            "row 0: the image cannot be read: no image of a known format (5 bytes)." in json.loads(refused)["message"]
+        )
+        assert "Traceback" not in refused and ".py" not in refused
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(run, [ASK_FILE, ASK_WRONGLY, ASK_PIXELS] * 4))
+        assert [("predictions" in json.loads(answer)) for answer in answers] == [True, False, True] * 4
+
+
+@contextmanager
+def served(checkout: Path) -> Iterator[Any]:
+    """The page's server on a free port; what runs its other commands against it."""
+    port = str(free_port())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell: dict[str, Any] = {"cwd": checkout, "env": {**os.environ, "PATH": path}}
+
+    def told(command: str) -> list[str]:
+        return ["bash", "-eo", "pipefail", "-c", command.replace("5011", port).replace("mien-sample", "mien-tiny")]
+
+    def run(command: str) -> str:
+        return subprocess.run(told(command), check=True, capture_output=True, text=True, timeout=60, **shell).stdout
+
+    with (checkout / "server.log").open("w") as log:
+        process = subprocess.Popen(told(START), stdout=log, stderr=log, start_new_session=True, **shell)
+        try:
+            end = time.monotonic() + 120
+            while subprocess.run(told(READY), capture_output=True, check=False, **shell).returncode:
+                assert process.poll() is None and time.monotonic() < end, (checkout / "server.log").read_text()
+                time.sleep(0.5)
+            yield run
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)

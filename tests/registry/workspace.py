@@ -35,6 +35,7 @@ from mien.tracking.store import connect
 
 SIDE = 40  # of a face in its photo
 NAME = "mien-tiny"
+RULES = RegisterConfig(bootstrap=300)  # decides by itself, with few resamples
 NETWORK = ModelConfig("resnet", width=4, dropout=0.0)
 
 
@@ -151,7 +152,7 @@ def evidence_of(root: Path) -> Evidence:
     )
 
 
-def registered(root: Path, rules: RegisterConfig, *, decides: bool = True) -> dict[str, Any]:
+def registered(root: Path, rules: RegisterConfig = RULES, *, decides: bool = True) -> dict[str, Any]:
     """The report on the workspace's candidate once it is registered."""
     return register(candidate_of(root), evidence_of(root), rules, decides=decides)
 

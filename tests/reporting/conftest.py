@@ -1,4 +1,3 @@
 from tests.evaluation.conftest import evaluation, pixels
-from tests.registry.conftest import strong, weak
 
-__all__ = ["evaluation", "pixels", "strong", "weak"]
+__all__ = ["evaluation", "pixels"]

@@ -24,7 +24,7 @@ from mien.search.space import TuneConfig, search_space
 from mien.search.study import JOURNAL, ShortTraining, best_trial, search, trial_row
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
-from tests.training.conftest import bars
+from tests.training.tasks import bars
 
 SPACE = {
     "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -216,11 +216,8 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        ({"optim.rate": {"low": 1, "high": 2}}, "there is no optim.rate; the keys are model.name"),
-        ({"optim.lr": {"low": 1e-1, "high": 1e-3}}, "optim.lr: low 0.1 is not below high 0.001"),
         ({"optim.lr": {"low": 1e-1}}, r"optim.lr: say \{low"),
         ({"optim.lr": [1, 2]}, r"optim.lr: say \{low"),
-        ({"optim.lr": {"low": "a", "high": "b"}}, "optim.lr: low 'a' and high 'b' must be two numbers"),
         ({"optim.lr": {"low": float("nan"), "high": 1}}, "optim.lr: low nan and high 1 must be two numbers"),
         ({"optim.lr": {"low": -1, "high": 1}}, "optim.lr: lr must be above 0, not -1.0"),
         ({"optim.lr": {"low": 0, "high": 1, "log": True}}, "optim.lr: `low > 0` must hold for `log=True`"),

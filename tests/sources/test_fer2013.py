@@ -119,16 +119,6 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("bad", "reason", "says"), [(row, *why) for row, why in BAD.items()], ids=range(len(BAD)))
-def test_a_row_that_cannot_be_used_is_named_and_set_aside(bad: str, reason: str, says: str, tmp_path: Path) -> None:
-    write_csv(tmp_path, [ROWS[0], bad, ROWS[3]])
-    ingested = Fer2013().ingest(tmp_path)
-    assert ingested.faces["face_id"].tolist() == ["row-00000", "row-00002"]
-    (problem,) = ingested.problems.to_dict("records")
-    assert (problem["where"], problem["face_id"], problem["reason"]) == ("fer2013.csv:3", "row-00001", reason)
-    assert says in problem["detail"]
-
-
 def test_bad_rows_side_by_side_keep_their_lines_and_leave_the_others_alone(tmp_path: Path) -> None:
     bad = BAD
     write_csv(tmp_path, [ROWS[0], *bad, ROWS[3]])

@@ -5,10 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import checkout, closed_port, hanging_server, no_store
-
-__all__ = ["checkout", "closed_port", "hanging_server", "no_store"]
-
 LINEAGE = {
     "digest": "d1",
     "run": "tiny · resnet4 · 24 px grey",

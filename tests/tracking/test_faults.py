@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,10 @@ from mien.tracking.publish import publish, sync
 from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import URI, connect
 from tests.faults import FaultProxy, Mode, fault_proxy
-from tests.servers import server_on_postgresql, server_on_sqlite
-from tests.stores import no_store, with_store
+from tests.servers import wait_until
+from tests.stores import with_store
 from tests.tracking.conftest import LINEAGE
 from tests.tracking.stage import Heard, Trained, prepared, run_train
-
-__all__ = ["no_store", "server_on_postgresql", "server_on_sqlite"]
-
 
 PATIENT = 60.0  # seconds: a busy machine needs more than two for a whole training, and these take one
 
@@ -145,13 +142,6 @@ def test_what_failed_is_sent_at_the_end_if_the_server_is_back(
 def senders() -> list[threading.Thread]:
     """The threads that still send."""
     return [thread for thread in threading.enumerate() if thread.name == "mien-tracking"]
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def name() -> str:

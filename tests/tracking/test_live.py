@@ -1,14 +1,12 @@
 """Live tracking: complete where the store works, harmless where it does not."""
 
-import http.server
 import logging
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from mien.tracking import live
 from mien.tracking.live import LiveTracking
 from mien.tracking.runs import find_run
 from mien.tracking.store import URI, connect
+from tests.faults import fault_proxy
+from tests.servers import wait_until
 from tests.tracking.conftest import LINEAGE, TUNE
 
 
@@ -32,21 +32,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def failing_server() -> Iterator[str]:
     """A server that answers 500 to everything."""
-
-    class Broken(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(500)
-
-        def do_POST(self) -> None:
-            self.send_error(500)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with fault_proxy("http://nowhere") as proxy:
+        proxy.set("500")
+        yield proxy.address
 
 
 def row(epoch: int) -> dict[str, float]:
@@ -204,10 +192,3 @@ def test_a_killed_training_leaves_a_run_to_resume(checkout: Path) -> None:
     run = run_of("d1")
     assert run.info.status == "RUNNING"
     assert steps(run, "epoch/val_loss") == [0]
-
-
-def wait_until(happened: Callable[[], bool], within: float = 60.0) -> None:
-    end = time.monotonic() + within
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -15,12 +15,10 @@ import torch
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.files import PARTIAL
-from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import BEST, LAST, fit
-from mien.training.recipe import Recipe
-from tests.training.conftest import Epochs, bars
+from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL, Epochs, bars
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -28,11 +26,9 @@ def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
-def test_training_learns(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    fitted = fit(spec, recipe, train, val, tmp_path)
-    accuracy = (predict_logits(fitted.model, val.pixels).argmax(1) == val.labels).mean()
+def test_training_learns(tmp_path: Path) -> None:
+    fitted = fit(SPEC, RECIPE, TRAIN, VAL, tmp_path)
+    accuracy = (predict_logits(fitted.model, VAL.pixels).argmax(1) == VAL.labels).mean()
     assert accuracy > 0.8
     assert [row["epoch"] for row in fitted.history] == list(range(6))
     losses = [row["val_loss"] for row in fitted.history]
@@ -40,14 +36,12 @@ def test_training_learns(
     assert fitted.history[fitted.best_epoch]["val_accuracy"] == pytest.approx(accuracy, abs=0.02)
 
 
-def test_training_repeats_itself_bit_for_bit(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    short = recipe.with_values({"train.epochs": 2})
-    one, two = (fit(spec, short, train, val, tmp_path / name) for name in ("one", "two"))
+def test_training_repeats_itself_bit_for_bit(tmp_path: Path) -> None:
+    short = RECIPE.with_values({"train.epochs": 2})
+    one, two = (fit(SPEC, short, TRAIN, VAL, tmp_path / name) for name in ("one", "two"))
     assert same_weights(one.model, two.model)
     assert one.history == two.history
-    other = fit(spec, short.with_values({"train.seed": 1}), train, val, tmp_path / "three")
+    other = fit(SPEC, short.with_values({"train.seed": 1}), TRAIN, VAL, tmp_path / "three")
     assert not same_weights(one.model, other.model)
 
 
@@ -56,7 +50,7 @@ import sys
 from pathlib import Path
 from mien.models.description import ModelSpec
 from mien.training.fit import fit
-from tests.training.conftest import Epochs, bars
+from tests.training.tasks import Epochs, bars
 import pickle
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
 import dataclasses, numpy
@@ -68,17 +62,15 @@ fit(spec, recipe, bars(160, 0), val, Path(sys.argv[1]), listener=Epochs(die_at=3
 
 
 @pytest.mark.parametrize(("ema", "gets"), [(0.0, "better"), (0.9, "better"), (0.0, "worse")])
-def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(
-    ema: float, gets: str, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
+def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(ema: float, gets: str, tmp_path: Path) -> None:
     import pickle
 
-    recipe = recipe.with_values({"train.ema": ema})
-    if gets == "worse":  # no epoch after the first ones is a new best one
-        val = dataclasses.replace(val, labels=np.roll(val.labels, 1))
-    undisturbed = fit(spec, recipe, train, val, tmp_path / "undisturbed")
+    recipe = RECIPE.with_values({"train.ema": ema})
+    labels = np.roll(VAL.labels, 1) if gets == "worse" else VAL.labels  # worse: no epoch is a new best one later
+    val = dataclasses.replace(VAL, labels=labels)
+    undisturbed = fit(SPEC, recipe, TRAIN, val, tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    argument = pickle.dumps((spec, recipe)).hex()
+    argument = pickle.dumps((SPEC, recipe)).hex()
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, folder, argument, gets],
         env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."},
@@ -86,7 +78,7 @@ def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(
     assert killed.returncode == 9
     assert (folder / LAST).exists()
     heard = Epochs()
-    continued = fit(spec, recipe, train, val, folder, listener=heard)
+    continued = fit(SPEC, recipe, TRAIN, val, folder, listener=heard)
     assert heard.epochs == [3, 4, 5]
     assert continued.history == undisturbed.history
     assert same_weights(continued.model, undisturbed.model)
@@ -117,19 +109,15 @@ def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
     damaged: list[str],
     says: str,
     trained: list[int] | None,
-    spec: ModelSpec,
-    recipe: Recipe,
-    train: LabelledFaces,
-    val: LabelledFaces,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recipe = recipe.with_values({"train.epochs": 3})
-    first = fit(spec, recipe, train, val, tmp_path)
+    recipe = RECIPE.with_values({"train.epochs": 3})
+    first = fit(SPEC, recipe, TRAIN, VAL, tmp_path)
     for name in damaged:
         damage(tmp_path / name)
     heard = Epochs()
-    again = fit(spec, recipe, train, val, tmp_path, listener=heard)
+    again = fit(SPEC, recipe, TRAIN, VAL, tmp_path, listener=heard)
     assert re.search(says, capsys.readouterr().err)
     assert heard.epochs == (list(range(first.best_epoch + 1, 3)) if trained is None else trained)
     assert again.history == first.history
@@ -137,14 +125,7 @@ def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
     assert (tmp_path / BEST).exists()
 
 
-def test_checkpoints_are_whole_under_their_names_or_not_there(
-    spec: ModelSpec,
-    recipe: Recipe,
-    train: LabelledFaces,
-    val: LabelledFaces,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_checkpoints_are_whole_under_their_names_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the two halves of a write, as seen by who looks then: what has its name opens."""
     real = Path.replace
     seen: list[str] = []
@@ -157,39 +138,35 @@ def test_checkpoints_are_whole_under_their_names_or_not_there(
         return real(path, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    fit(spec, recipe.with_values({"train.epochs": 1}), train, val, tmp_path)
+    fit(SPEC, RECIPE.with_values({"train.epochs": 1}), TRAIN, VAL, tmp_path)
     assert seen == [BEST, LAST]
 
 
 @pytest.mark.parametrize("patience", [0, 2])
-def test_a_training_killed_after_its_end_trains_no_epoch_more(
-    patience: int, spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    shuffled = dataclasses.replace(val, labels=np.roll(val.labels, 1))
-    recipe = recipe.with_values({"train.epochs": 30 if patience else 2, "train.patience": patience})
-    first = fit(spec, recipe, train, shuffled, tmp_path)
-    again = fit(spec, recipe, train, shuffled, tmp_path)
+def test_a_training_killed_after_its_end_trains_no_epoch_more(patience: int, tmp_path: Path) -> None:
+    shuffled = dataclasses.replace(VAL, labels=np.roll(VAL.labels, 1))
+    recipe = RECIPE.with_values({"train.epochs": 30 if patience else 2, "train.patience": patience})
+    first = fit(SPEC, recipe, TRAIN, shuffled, tmp_path)
+    again = fit(SPEC, recipe, TRAIN, shuffled, tmp_path)
     assert again.history == first.history
     assert same_weights(first.model, again.model)
 
 
-def test_early_stopping_stops(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    shuffled = dataclasses.replace(val, labels=np.roll(val.labels, 1))
-    impatient = recipe.with_values({"train.epochs": 30, "train.patience": 2})
-    assert len(fit(spec, impatient, train, shuffled, tmp_path).history) < 30
+def test_early_stopping_stops(tmp_path: Path) -> None:
+    shuffled = dataclasses.replace(VAL, labels=np.roll(VAL.labels, 1))
+    impatient = RECIPE.with_values({"train.epochs": 30, "train.patience": 2})
+    assert len(fit(SPEC, impatient, TRAIN, shuffled, tmp_path).history) < 30
 
 
-def test_class_weights_help_a_rare_class(spec: ModelSpec, recipe: Recipe, val: LabelledFaces, tmp_path: Path) -> None:
+def test_class_weights_help_a_rare_class(tmp_path: Path) -> None:
     faces = bars(400, 2)
     rare = np.flatnonzero(faces.labels == 1)[:4]
     rows = np.sort(np.concatenate([np.flatnonzero(faces.labels != 1), rare]))
     skewed = LabelledFaces(faces.pixels, rows, faces.labels[rows])
-    short = recipe.with_values({"train.epochs": 3, "optim.lr": 0.002})
+    short = RECIPE.with_values({"train.epochs": 3, "optim.lr": 0.002})
     weighted = short.with_values({"train.class_weights": True})
     share = [
-        (predict_logits(fit(spec, r, skewed, val, tmp_path / n).model, val.pixels).argmax(1) == 1).mean()
+        (predict_logits(fit(SPEC, r, skewed, VAL, tmp_path / n).model, VAL.pixels).argmax(1) == 1).mean()
         for n, r in (("plain", short), ("weighted", weighted))
     ]
     assert share[1] > share[0]
@@ -197,52 +174,36 @@ def test_class_weights_help_a_rare_class(spec: ModelSpec, recipe: Recipe, val: L
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
-def test_every_optimizer_and_schedule_trains(
-    optimizer: str,
-    schedule: str,
-    spec: ModelSpec,
-    recipe: Recipe,
-    train: LabelledFaces,
-    val: LabelledFaces,
-    tmp_path: Path,
-) -> None:
-    changed = recipe.with_values({"optim.name": optimizer, "optim.schedule": schedule, "train.epochs": 2})
-    history = fit(spec, changed, train, val, tmp_path).history
+def test_every_optimizer_and_schedule_trains(optimizer: str, schedule: str, tmp_path: Path) -> None:
+    changed = RECIPE.with_values({"optim.name": optimizer, "optim.schedule": schedule, "train.epochs": 2})
+    history = fit(SPEC, changed, TRAIN, VAL, tmp_path).history
     assert history[1]["train_loss"] < history[0]["train_loss"]
 
 
-def test_bf16_is_close_to_float32(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    fitted = fit(spec, recipe.with_values({"train.precision": "bf16"}), train, val, tmp_path)
+def test_bf16_is_close_to_float32(tmp_path: Path) -> None:
+    fitted = fit(SPEC, RECIPE.with_values({"train.precision": "bf16"}), TRAIN, VAL, tmp_path)
     assert fitted.hardware.precision == "bf16"
-    assert (predict_logits(fitted.model, val.pixels).argmax(1) == val.labels).mean() > 0.8
+    assert (predict_logits(fitted.model, VAL.pixels).argmax(1) == VAL.labels).mean() > 0.8
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_asking_for_a_gpu_where_there_is_none_is_refused(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
+def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sees no GPU"):
-        fit(spec, recipe.with_values({"train.accelerator": "gpu"}), train, val, tmp_path)
+        fit(SPEC, RECIPE.with_values({"train.accelerator": "gpu"}), TRAIN, VAL, tmp_path)
 
 
-def test_a_network_learns_an_eighth_class(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    with_contempt = dataclasses.replace(spec, classes=WITH_CONTEMPT)
-    labels = np.where(train.labels == 6, 7, train.labels)
-    fitted = fit(with_contempt, recipe, dataclasses.replace(train, labels=labels), val, tmp_path)
-    answers = predict_logits(fitted.model, train.pixels[train.rows[labels == 7]])
+def test_a_network_learns_an_eighth_class(tmp_path: Path) -> None:
+    with_contempt = dataclasses.replace(SPEC, classes=WITH_CONTEMPT)
+    labels = np.where(TRAIN.labels == 6, 7, TRAIN.labels)
+    fitted = fit(with_contempt, RECIPE, dataclasses.replace(TRAIN, labels=labels), VAL, tmp_path)
+    answers = predict_logits(fitted.model, TRAIN.pixels[TRAIN.rows[labels == 7]])
     assert answers.shape[1] == 8
     assert (answers.argmax(1) == 7).mean() > 0.8
 
 
-def test_a_training_that_diverges_says_so_and_keeps_no_broken_checkpoint(
-    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, tmp_path: Path
-) -> None:
-    wild = recipe.with_values({"optim.lr": 1e30, "optim.schedule": "constant"})
+def test_a_training_that_diverges_says_so_and_keeps_no_broken_checkpoint(tmp_path: Path) -> None:
+    wild = RECIPE.with_values({"optim.lr": 1e30, "optim.schedule": "constant"})
     for _ in range(2):  # the same command again ends alike
         with pytest.raises(UserError, match=r"diverged: \w+_loss is nan in epoch 1, .*lower optim.lr"):
-            fit(spec, wild, train, val, tmp_path)
+            fit(SPEC, wild, TRAIN, VAL, tmp_path)
     assert not (tmp_path / LAST).exists()

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import pytest
 
 from mien.base.listener import Silent
 from mien.models.description import ModelConfig, ModelSpec
@@ -24,33 +23,15 @@ def bars(n: int, seed: int) -> LabelledFaces:
     return LabelledFaces(pixels, np.arange(n), labels)
 
 
-@pytest.fixture(scope="session")
-def train() -> LabelledFaces:
-    """Faces to learn from."""
-    return bars(160, 0)
-
-
-@pytest.fixture(scope="session")
-def val() -> LabelledFaces:
-    """Faces to choose the epoch by."""
-    return bars(80, 1)
-
-
-@pytest.fixture(scope="session")
-def recipe() -> Recipe:
-    """A small residual net, gently augmented, six epochs."""
-    return Recipe(
-        ModelConfig("resnet", width=4, dropout=0.1),
-        AugmentConfig(rotate=2.0, shift=0.02, zoom=0.0, flip=0.5),
-        OptimConfig(lr=0.01),
-        TrainConfig(epochs=6, batch_size=16, patience=0, precision="32"),
-    )
-
-
-@pytest.fixture(scope="session")
-def spec(recipe: Recipe) -> ModelSpec:
-    """What the recipe's network takes."""
-    return ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
+TRAIN, VAL = bars(160, 0), bars(80, 1)
+# A small residual net, gently augmented, six epochs.
+RECIPE = Recipe(
+    ModelConfig("resnet", width=4, dropout=0.1),
+    AugmentConfig(rotate=2.0, shift=0.02, zoom=0.0, flip=0.5),
+    OptimConfig(lr=0.01),
+    TrainConfig(epochs=6, batch_size=16, patience=0, precision="32"),
+)
+SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
 
 
 class Epochs(Silent):
