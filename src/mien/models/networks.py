@@ -12,7 +12,6 @@ from mien.base.errors import UserError
 from mien.models.description import FACES, ModelConfig
 from mien.models.mobilenet import FEATURES, mobilenet_v2
 from mien.models.timm_backbone import timm_backbone
-from mien.models.transfer import Transfer, dense_head, linear_head
 from mien.runtime.spec import CutSpec
 
 
@@ -168,14 +167,58 @@ def residual_net(channels: int, width: int, dropout: float, classes: int) -> nn.
     )
 
 
+class Transfer(nn.Module):
+    """A backbone that may have learnt elsewhere and a new head: `(B, 1 or 3, H, W)` normalised faces to logits.
+
+    Faces are enlarged here, to what the backbone was made for, rather than stored large: 48 pixels in grey become 224
+    in three channels at a sixty-fifth of the disk.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, input_size: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.input_size = input_size  # pixels; 0: as they come
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Logits in the order of the classes."""
+        if self.input_size and faces.shape[-1] != self.input_size:
+            size = (self.input_size, self.input_size)
+            faces = functional.interpolate(faces, size, mode="bilinear", align_corners=False)
+        if faces.shape[1] == 1:
+            faces = faces.expand(-1, 3, -1, -1)
+        logits: Tensor = self.head(self.backbone(faces.contiguous(memory_format=torch.channels_last)))
+        return logits
+
+
+def _mobilenet(config: ModelConfig, classes: int) -> Transfer:
+    """With the head of the system fer2013-mobilenetv2: features - 128 - 64 - classes, with ReLU between."""
+    backbone = mobilenet_v2()  # before the head: the order decides which random weights each gets
+    head = nn.Sequential(
+        nn.Linear(FEATURES, 128),
+        nn.ReLU(),
+        nn.Linear(128, 64),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(64, classes),
+    )
+    return Transfer(backbone, head, config.input_size)
+
+
+def _timm(config: ModelConfig, classes: int) -> Transfer:
+    backbone, features = timm_backbone(config.backbone)
+    head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(features, classes))
+    return Transfer(backbone, head, config.input_size)
+
+
 MODELS: Final[dict[str, Callable[[ModelConfig, int, int], nn.Module]]] = {  # from settings, colour channels, classes
     "resnet": lambda c, channels, classes: residual_net(channels, c.width, c.dropout, classes),
     "vgg64": lambda c, channels, classes: vgg64(channels, c.dropout, classes),
     "cnn48": lambda c, channels, classes: cnn48(channels, c.dropout, classes),
     "lenet48": lambda c, channels, classes: lenet48(channels, c.dropout, classes),
     "cnn5x5": lambda c, channels, classes: cnn5x5(channels, c.dropout, classes),
-    "mobilenetv2": lambda c, channels, classes: _mobilenet(c, classes),
-    "timm": lambda c, channels, classes: _timm(c, classes),
+    "mobilenetv2": lambda c, _, classes: _mobilenet(c, classes),
+    "timm": lambda c, _, classes: _timm(c, classes),
 }
 
 
@@ -211,15 +254,6 @@ def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
             f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
         )
     return Network(MODELS[config.name](config, cut.channels, classes))
-
-
-def _mobilenet(config: ModelConfig, classes: int) -> Transfer:
-    return Transfer(mobilenet_v2(), dense_head(FEATURES, config.dropout, classes), config.input_size)
-
-
-def _timm(config: ModelConfig, classes: int) -> Transfer:
-    backbone, features = timm_backbone(config.backbone)
-    return Transfer(backbone, linear_head(features, config.dropout, classes), config.input_size)
 
 
 def trainable_parameters(model: nn.Module) -> int:
