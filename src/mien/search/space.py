@@ -47,12 +47,14 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
     for key, entry in sorted(entries.items()):
         try:
             own = recipe.value(key)
+        except KeyError as error:
+            raise UserError(f"conf/tune: space: {error.args[0]}.") from error
+        try:
             space[key] = _distribution(entry, own)
             for value in entry.get("choices") or (entry["low"], entry["high"]):
                 recipe.with_values({key: type(own)(value)})  # a trial must not meet what the configuration refuses
-        except (KeyError, TypeError, ValueError) as error:
-            reason = error.args[0] if isinstance(error, KeyError) else error
-            raise UserError(f"conf/tune: space: {key}: {str(reason).rstrip('.')}.") from error
+        except (TypeError, ValueError) as error:
+            raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
     return space
 
 
@@ -70,6 +72,8 @@ def _distribution(entry: Any, own: Any) -> BaseDistribution:
         raise ValueError(f"log must be true or false, not {log!r}")
     if not low < high:
         raise ValueError(f"low {low} is not below high {high}")
+    if log and min(low, own) <= 0:
+        raise ValueError(f"with log every value must be above 0, and the lowest is {min(low, own)}")
     kind = IntDistribution if isinstance(own, int) else FloatDistribution
     return kind(min(low, own), max(high, own), log=log)
 
