@@ -1,4 +1,4 @@
-"""docs/ARCHITECTURE.md and the house: sizes, names, and the files on the way of a photo."""
+"""docs/ARCHITECTURE.md and the packages: sizes, names, and the files on the path of a photo."""
 
 import re
 from collections import Counter
@@ -17,8 +17,8 @@ def lines(*files: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in files)
 
 
-def test_the_way_of_a_photo_names_files_that_exist_and_is_short() -> None:
-    section = (ROOT / "docs/ARCHITECTURE.md").read_text().split("## The way of a photo")[1].split("\n## ")[0]
+def test_the_path_of_a_photo_names_files_that_exist_and_is_short() -> None:
+    section = (ROOT / "docs/ARCHITECTURE.md").read_text().split("## The path of a photo")[1].split("\n## ")[0]
     way = re.findall(r"`((?:pipelines|[a-z]+)/\w+\.py)`", section)
     assert len(way) == len(set(way)) <= 35
     assert [file for file in way if not ((PACKAGE / file).exists() or (ROOT / file).exists())] == []
@@ -34,7 +34,7 @@ def test_a_stage_is_a_page(stage: str) -> None:
     assert lines(ROOT / f"pipelines/{stage}.py") <= 60
 
 
-def test_the_rooms_keep_to_their_size() -> None:
+def test_the_packages_keep_to_their_size() -> None:
     assert len(MODULES) <= 100
     assert lines(*MODULES) <= 15_400
     assert lines(*(PACKAGE / "runtime").glob("*.py")) <= 450  # copied into every registered version

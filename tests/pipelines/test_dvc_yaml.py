@@ -1,4 +1,4 @@
-"""dvc.yaml tells the truth about what stages compose and import, and docs/ARCHITECTURE.md about what goes stale."""
+"""What dvc.yaml says of compositions and imports, and what docs/ARCHITECTURE.md says goes stale."""
 
 import ast
 import re
