@@ -13,9 +13,8 @@ from mien.base.errors import UserError
 from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.training.augmentation import Augmentation
-from mien.training.dataset import LabelledFaces, training_loader, validation_loader
+from mien.training.dataset import LabelledFaces, soft_labels, training_loader, validation_loader
 from mien.training.fit import fit
-from mien.training.loss import soft_labels
 from mien.training.optimizers import make_optimizer
 from mien.training.recipe import AugmentConfig, Recipe
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL

@@ -1,5 +1,6 @@
 """Data set and loaders of labelled faces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,6 +42,23 @@ class LabelledFaces:
     def __len__(self) -> int:
         """How many faces."""
         return len(self.rows)
+
+
+def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, classes: int) -> np.ndarray | None:
+    """Annotators' votes as shares, `(n, classes)` float32 with rows of sum 1; None where no face has votes.
+
+    A face without votes gets its whole share at its label.
+    """
+    if all(given is None for given in votes):
+        return None
+    shares = np.zeros((len(labels), classes), np.float32)
+    for row, given in enumerate(votes):
+        if given is None:
+            shares[row, labels[row]] = 1
+        else:
+            shares[row] = given
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
 
 
 class FaceDataset(Dataset[Batch]):

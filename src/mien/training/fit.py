@@ -26,10 +26,9 @@ from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
-from mien.training.loss import class_weights
 from mien.training.optimizers import freezing
 from mien.training.recipe import Recipe
-from mien.training.task import ExpressionTask
+from mien.training.task import ExpressionTask, class_weights
 
 BEST: Final = "best.ckpt"
 LAST: Final = "last.ckpt"

@@ -14,9 +14,8 @@ from mien.base.state import code_digest, digest
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
 from mien.models.networks import multiply_adds, trainable_parameters
-from mien.training.dataset import LabelledFaces
+from mien.training.dataset import LabelledFaces, soft_labels
 from mien.training.hardware import choose_hardware
-from mien.training.loss import soft_labels
 from mien.training.recipe import Recipe
 
 FACES: Final = Path("build/crop")

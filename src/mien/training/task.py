@@ -1,7 +1,8 @@
-"""The Lightning task: one network learning the expressions."""
+"""The Lightning task: one network learning the expressions, and the class weights of its loss."""
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,13 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 from mien.training.dataset import Batch
 from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import OptimConfig
+
+
+def class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """Weights `(classes,)` float32, the inverse of each class's share of `labels`; 1 on average over the faces."""
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
 
 
 class ExpressionTask(pl.LightningModule):
