@@ -32,7 +32,7 @@ root, name, tracked, epochs = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "tr
 import dataclasses, json
 import numpy as np
 import pandas as pd
-from mien.base.listener import Silent, following
+from mien.base.listener import Listener, following
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
@@ -48,7 +48,7 @@ spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(48, "grey"))
 lineage = {"digest": name, "run": name, "data": "benchmark", "model": "resnet16", "choices": {},
            "config": dataclasses.asdict(recipe), "search": {"trials": 0, "overruled": {}},
            "data_digest": "d" * 32, "split_digest": "s" * 32, "precision": "auto", "parameters": 1}
-listener = Silent()
+listener = Listener()
 if tracked:
     from mien.tracking.live import LiveTracking
     listener = LiveTracking(root)

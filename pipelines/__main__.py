@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mien.base.errors import UserError
-from mien.base.listener import Listener, Silent
+from mien.base.listener import Listener
 from mien.base.state import stage_lock
 from mien.cli.check import refuse_mistakes
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
@@ -71,7 +71,7 @@ def run_stage(stage: str, choices: list[str]) -> None:
 
 def _listener(stage: str) -> Listener:
     if stage not in TRACKED:
-        return Silent()
+        return Listener()
     from mien.tracking.live import LiveTracking  # stages that are not tracked do without it
 
     return LiveTracking(Path.cwd())

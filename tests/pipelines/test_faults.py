@@ -37,13 +37,13 @@ SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
 FULL = """
 import pickle, resource, sys
 from pathlib import Path
-from mien.base.listener import Silent
+from mien.base.listener import Listener
 from mien.training.fit import fit
 from mien.runtime.spec import CutSpec
 from pipelines.__main__ import stage_command
 from tests.training.tasks import bars
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
-class Fills(Silent):
+class Fills(Listener):
     def epoch(self, row):
         if row["epoch"] == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

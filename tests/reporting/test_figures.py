@@ -17,7 +17,7 @@ from scipy.stats import binom
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.base.listener import Silent
+from mien.base.listener import Listener
 from mien.crop.packed import PackedFaces
 from mien.evaluation.scoring import EvaluateConfig, Predictions
 from mien.inference.compared_run import read_folder
@@ -205,7 +205,7 @@ EPOCHS = [(k, {"train_loss": 2 / (k + 1), "val_loss": 2.2 / (k + 1), "val_accura
 def report(tmp_path: Path) -> dict[str, Any]:
     """What `reports/tune.json` holds of a search."""
     space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Silent())
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
     distributions = {key: json.loads(distribution_to_json(one)) for key, one in space.items()}
     return {"trials": [trial_row(i, trial) for i, trial in enumerate(trials)], "space": distributions}
 

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from mien.base.errors import UserError
-from mien.base.listener import Silent
+from mien.base.listener import Listener
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search.space import TuneConfig, search_space
@@ -51,7 +51,7 @@ def valley(trial: Trial, values: dict[str, Any]) -> float:
 def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
     folder.mkdir(exist_ok=True)
     space = search_space(config.space, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder, Silent())
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder, Listener())
     return [(t.state, t.params, t.value) for t in trials]
 
 
@@ -61,7 +61,7 @@ def test_the_first_trial_has_the_configs_own_values(tmp_path: Path) -> None:
     assert len(trials) == 9
 
 
-class Trials(Silent):
+class Trials(Listener):
     """Hears of trials."""
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
 
 def test_the_best_trial_is_the_lowest_complete_one(tmp_path: Path) -> None:
     space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Silent())
+    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
     best = best_trial(trials)
     assert best.state == TrialState.COMPLETE
     assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
@@ -249,6 +249,6 @@ def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> Non
         {"optim.lr": 5e-3},
         dataclasses.replace(CONFIG, trials=2),
         tmp_path,
-        Silent(),
+        Listener(),
     )
     assert [trial.state for trial in trials] == [TrialState.PRUNED, TrialState.COMPLETE]

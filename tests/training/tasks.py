@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mien.base.listener import Silent
+from mien.base.listener import Listener
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
@@ -34,7 +34,7 @@ RECIPE = Recipe(
 SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
 
 
-class Epochs(Silent):
+class Epochs(Listener):
     """Hears of epochs, and ends the process at one of them."""
 
     def __init__(self, die_at: int | None = None) -> None:

@@ -1,15 +1,15 @@
-"""Listener protocol: how a training or a search reports its progress, for example to live tracking.
+"""Listener: how a training or a search reports its progress, for example to live tracking.
 
 Stages that decide numbers call a `Listener` and do not know what listens; `pipelines/__main__.py` passes one in.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 
-class Listener(Protocol):
-    """Called at each step as it happens. No method may raise, or keep the work waiting."""
+class Listener:
+    """Called at each step as it happens; this one does nothing. No method may raise, or keep the work waiting."""
 
     def started(self, lineage: Mapping[str, Any]) -> None:
         """The work begins; `lineage` says what its numbers depend on."""
@@ -22,22 +22,6 @@ class Listener(Protocol):
 
     def ended(self, outcome: str) -> None:
         """The work is over: "finished", "failed" or "killed"."""
-
-
-class Silent:
-    """A listener that does nothing."""
-
-    def started(self, lineage: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def epoch(self, row: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def trial(self, row: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def ended(self, outcome: str) -> None:
-        """Do nothing."""
 
 
 @contextmanager

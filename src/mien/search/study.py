@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pytorch_lightning.callbacks import LambdaCallback
 
 from mien.base.errors import UserError
-from mien.base.listener import Listener, Silent
+from mien.base.listener import Listener
 from mien.search.space import Space, TuneConfig, search_space
 from mien.training.dataset import refuse_larger_batch
 from mien.training.fit import Diverged, fit
@@ -239,7 +239,7 @@ def _work_in_parallel(folder: Path, objective: Objective, space: Space, config: 
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(torch.get_num_threads() // config.workers, 1))
-    _work(_open(journal, config), objective, space, config, Silent())
+    _work(_open(journal, config), objective, space, config, Listener())
 
 
 def _end_with_parent() -> None:

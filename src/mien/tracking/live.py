@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mien.base.listener import Listener
 from mien.base.state import publish_lock
 from mien.tracking.facts import run_facts
 from mien.tracking.publish import (
@@ -37,8 +38,8 @@ STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _log = logging.getLogger("mien.tracking")
 
 
-class LiveTracking:
-    """A `Listener` for the stage that runs in a checkout."""
+class LiveTracking(Listener):
+    """Listener for the stage that runs in a checkout."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

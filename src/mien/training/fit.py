@@ -20,7 +20,7 @@ from torch import nn
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.listener import Listener, Silent
+from mien.base.listener import Listener
 from mien.models.description import ModelSpec
 from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
@@ -86,7 +86,7 @@ def fit(
     hardware = choose_hardware(settings)
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train, hardware)
-    history = History(listener or Silent(), verbose=verbose)
+    history = History(listener or Listener(), verbose=verbose)
     trainer = _trainer(recipe, hardware, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
     loader = training_loader(
         train,
