@@ -46,7 +46,7 @@ class Normalise(nn.Module):
         return (pixels.float() - self.mean) / self.std
 
 
-def vgg64(channels: int, dropout: float, classes: int) -> nn.Module:
+def vgg64(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """The net of the system expw-vgg64: 64 x 64 RGB, valid padding, 4,967,623 parameters.
 
     The two dropouts after pooling are the system's .25; `dropout` is the last one, .5 there.
@@ -62,14 +62,13 @@ def vgg64(channels: int, dropout: float, classes: int) -> nn.Module:
         nn.MaxPool2d(2),
         nn.Dropout(0.25),
         nn.Flatten(),
-        nn.Linear(128 * 6 * 6, 1024),
-        nn.ReLU(),
-        nn.Dropout(dropout),
+        *_linear(128 * 6 * 6, 1024),
+        nn.Dropout(config.dropout),
         nn.Linear(1024, classes),
     )
 
 
-def cnn48(channels: int, dropout: float, classes: int) -> nn.Module:
+def cnn48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """The net of the system expw-cnn48: 48 x 48 grey, same padding, 2,513,543 parameters."""
     return nn.Sequential(
         *_conv(channels, 32, 1),
@@ -77,16 +76,14 @@ def cnn48(channels: int, dropout: float, classes: int) -> nn.Module:
         *_conv(32, 64, 1),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(64 * 12 * 12, 256),
-        nn.ReLU(),
-        nn.Linear(256, 512),
-        nn.ReLU(),
-        nn.Dropout(dropout),
+        *_linear(64 * 12 * 12, 256),
+        *_linear(256, 512),
+        nn.Dropout(config.dropout),
         nn.Linear(512, classes),
     )
 
 
-def lenet48(channels: int, dropout: float, classes: int) -> nn.Module:
+def lenet48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """The net of the system folder-cnn, "LeNet-like", 48 x 48 grey: LeNet-5's sizes (LeCun et al., 1998).
 
     Its report gives no sizes. ReLU and maxima stand for LeNet's own activation and averages; 168,971 parameters.
@@ -97,35 +94,36 @@ def lenet48(channels: int, dropout: float, classes: int) -> nn.Module:
         *_conv(6, 16, 0, 5),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(16 * 9 * 9, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Dropout(dropout),
+        *_linear(16 * 9 * 9, 120),
+        *_linear(120, 84),
+        nn.Dropout(config.dropout),
         nn.Linear(84, classes),
     )
 
 
-def cnn5x5(channels: int, dropout: float, classes: int) -> nn.Module:
+def cnn5x5(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """The net of the system folder-cnn5x5: 48 x 48 grey, valid padding, 1,375,175 parameters; dropout .4 there."""
     return nn.Sequential(
         *_conv(channels, 64, 0, 5),
         *_conv(64, 64, 0, 5),
         nn.MaxPool2d(2),
-        nn.Dropout(dropout),
+        nn.Dropout(config.dropout),
         *_conv(64, 128, 0),
         *_conv(128, 128, 0),
         nn.MaxPool2d(2),
-        nn.Dropout(dropout),
+        nn.Dropout(config.dropout),
         nn.Flatten(),
-        nn.Linear(128 * 8 * 8, 128),
-        nn.ReLU(),
+        *_linear(128 * 8 * 8, 128),
         nn.Linear(128, classes),
     )
 
 
 def _conv(inputs: int, outputs: int, padding: int, size: int = 3) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(inputs, outputs, size, padding=padding), nn.ReLU()
+
+
+def _linear(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Linear(inputs, outputs), nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
@@ -147,11 +145,12 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def residual_net(channels: int, width: int, dropout: float, classes: int) -> nn.Module:
+def residual_net(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     """Four residual blocks of `width` to `8 * width` channels; any input of at least 16 x 16 pixels.
 
     The first convolution halves the resolution already: at 48 x 48 that costs less accuracy than it saves time.
     """
+    width = config.width
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, 2, 1, bias=False),
         nn.BatchNorm2d(width),
@@ -162,7 +161,7 @@ def residual_net(channels: int, width: int, dropout: float, classes: int) -> nn.
         ResidualBlock(4 * width, 8 * width, 2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Dropout(dropout),
+        nn.Dropout(config.dropout),
         nn.Linear(8 * width, classes),
     )
 
@@ -191,34 +190,27 @@ class Transfer(nn.Module):
         return logits
 
 
-def _mobilenet(config: ModelConfig, classes: int) -> Transfer:
+def _mobilenet(config: ModelConfig, _: int, classes: int) -> Transfer:
     """With the head of the system fer2013-mobilenetv2: features - 128 - 64 - classes, with ReLU between."""
     backbone = mobilenet_v2()  # before the head: the order decides which random weights each gets
-    head = nn.Sequential(
-        nn.Linear(FEATURES, 128),
-        nn.ReLU(),
-        nn.Linear(128, 64),
-        nn.ReLU(),
-        nn.Dropout(config.dropout),
-        nn.Linear(64, classes),
-    )
+    head = nn.Sequential(*_linear(FEATURES, 128), *_linear(128, 64), nn.Dropout(config.dropout), nn.Linear(64, classes))
     return Transfer(backbone, head, config.input_size)
 
 
-def _timm(config: ModelConfig, classes: int) -> Transfer:
+def _timm(config: ModelConfig, _: int, classes: int) -> Transfer:
     backbone, features = timm_backbone(config.backbone)
     head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(features, classes))
     return Transfer(backbone, head, config.input_size)
 
 
 MODELS: Final[dict[str, Callable[[ModelConfig, int, int], nn.Module]]] = {  # from settings, colour channels, classes
-    "resnet": lambda c, channels, classes: residual_net(channels, c.width, c.dropout, classes),
-    "vgg64": lambda c, channels, classes: vgg64(channels, c.dropout, classes),
-    "cnn48": lambda c, channels, classes: cnn48(channels, c.dropout, classes),
-    "lenet48": lambda c, channels, classes: lenet48(channels, c.dropout, classes),
-    "cnn5x5": lambda c, channels, classes: cnn5x5(channels, c.dropout, classes),
-    "mobilenetv2": lambda c, _, classes: _mobilenet(c, classes),
-    "timm": lambda c, _, classes: _timm(c, classes),
+    "resnet": residual_net,
+    "vgg64": vgg64,
+    "cnn48": cnn48,
+    "lenet48": lenet48,
+    "cnn5x5": cnn5x5,
+    "mobilenetv2": _mobilenet,
+    "timm": _timm,
 }
 
 

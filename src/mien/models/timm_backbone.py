@@ -1,15 +1,11 @@
 """Any backbone of timm (https://timm.fast.ai), by its name."""
 
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
@@ -17,47 +13,28 @@ from mien.base.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-NAME: Final = "torchvision"
 _kept: list[Any] = []  # a library undeclares its operators when it goes
 
 
-class BeforeTorchvision(importlib.abc.MetaPathFinder):
-    """Finds nothing; it is asked when torchvision is first imported, and then does what is to be done before."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """None, so that the next finder is asked."""
-        if fullname == NAME:
-            sys.meta_path.remove(self)
-            spec = importlib.machinery.PathFinder.find_spec(NAME)
-            if spec is not None and spec.origin is not None and not _operators_load(Path(spec.origin).parent):
-                _declare_operators()
-        return None
-
-
 def allow_torchvision() -> None:
-    """Be asked before torchvision is imported, if that has not happened yet."""
-    if NAME not in sys.modules and not any(isinstance(finder, BeforeTorchvision) for finder in sys.meta_path):
-        sys.meta_path.insert(0, BeforeTorchvision())
+    """Let torchvision be imported beside a PyTorch that it was not built for.
 
-
-def _operators_load(folder: Path) -> bool:
+    Its import then fails for want of operators which nothing here uses; declaring them is enough.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if _kept or spec is None or spec.origin is None or "torchvision" in sys.modules:
+        return
     torch: Any = import_module("torch")  # this part of it has no types
-    for library in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
-        try:
+    try:
+        for library in (*Path(spec.origin).parent.glob("_C*.so"), *Path(spec.origin).parent.glob("_C*.pyd")):
             torch.ops.load_library(library)
-        except OSError:
-            return False
-    return hasattr(torch.ops.torchvision, "nms")
-
-
-def _declare_operators() -> None:
-    torch: Any = import_module("torch")
-    library = torch.library.Library(NAME, "DEF")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept.append(library)
+    except OSError:
+        pass
+    if not hasattr(torch.ops.torchvision, "nms"):
+        declared = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _kept.append(declared)
 
 
 OTHERWISE: Final = (
