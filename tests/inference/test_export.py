@@ -49,19 +49,18 @@ def test_the_comparison_is_on_its_own_validation_faces(exported: Export) -> None
     assert done.float32.faces == done.float32.same == len(faces.checked) > 30
     assert done.float32.difference < 1e-5
     assert done.int8 is None
-    assert done.cost is None
 
 
 def test_int8_is_smaller_close_and_says_what_it_costs(exported: Export) -> None:
     done = exported.int8
     assert done.int8 is not None
-    assert done.cost is not None
+    assert done.int8.change is not None
     assert done.int8.same > 0.9 * done.int8.faces
     assert 1e-4 < done.int8.difference < 0.5
-    assert done.cost.change.value == pytest.approx(done.cost.after - done.cost.before)
-    assert done.cost.change.low <= done.cost.change.value <= done.cost.change.high
+    assert done.int8.change.value == pytest.approx(done.int8.after - done.int8.before)
+    assert done.int8.change.low <= done.int8.change.value <= done.int8.change.high
     right = exported.measured.loaded.probabilities(exported.faces.checked).argmax(axis=1) == exported.faces.labels
-    assert done.cost.before == pytest.approx(right.mean())
+    assert done.int8.before == pytest.approx(right.mean())
     graph = onnx.load(done.file).graph
     weights = [i for i in graph.initializer if i.data_type == onnx.TensorProto.INT8]
     assert len(weights) > 8

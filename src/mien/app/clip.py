@@ -124,4 +124,4 @@ class _Watching:
         box = self._best[track].face.box
         unsure = bool(mean.max() < self._answerer.photos.unsure_below)
         chances = dict(zip(names, mean.tolist(), strict=True))
-        return FacePrediction(box, names[int(mean.argmax())], chances, unsure=unsure)
+        return FacePrediction(box, None, names[int(mean.argmax())], unsure, chances)

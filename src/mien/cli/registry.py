@@ -78,9 +78,9 @@ def export(
     if done.int8:
         same = f"the same expression on {done.int8.same:,} of {done.int8.faces:,}"
         typer.echo(f"int8 beside float32: {same}, a probability moves by up to {done.int8.difference:.2f}")
-    if cost := done.cost:
-        change = cost.change.text("+.3f")  # with its 95 % interval
-        typer.echo(f"accuracy on them {cost.before:.3f}, in int8 {cost.after:.3f}: {change}, 95 % interval")
+        if change := done.int8.change:
+            accuracies = f"{done.int8.before:.3f}, in int8 {done.int8.after:.3f}"
+            typer.echo(f"accuracy on them {accuracies}: {change.text('+.3f')}, 95 % interval")
     typer.echo(f"`mien predict PHOTO --model {done.file}` uses it.")
 
 

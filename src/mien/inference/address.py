@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mien.evaluation.other_data import KnownModel
 
-FORM: Final = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
 
 
@@ -56,11 +56,11 @@ class ModelAddress:
         """
         if ":/" not in text and ("@" not in text or Path(text).exists()):
             return cls(text, path=Path(text))
-        parts = FORM.fullmatch(text if ":/" in text else f"models:/{text}")
+        parts = FORM.fullmatch(text)
         if parts is None:
             raise UserError(f"{text!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
         version = int(parts["version"]) if parts["version"] else None
-        return cls(parts[0], parts["name"], parts["alias"] or "", version)
+        return cls(f"models:/{text.removeprefix('models:/')}", parts["name"], parts["alias"] or "", version)
 
     @property
     def is_onnx(self) -> bool:
@@ -75,8 +75,7 @@ class ModelAddress:
             UserError: there is no such folder, or the store cannot be reached.
         """
         if self.name:
-            client, version = self._look_up()
-            return _fetch(client, version)
+            return _fetch(*self.look_up())
         if not self.path.is_dir():
             raise UserError(
                 f"{self.path}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
@@ -84,15 +83,12 @@ class ModelAddress:
         within = self.path / VERSION_FOLDER
         return ModelFiles(within if within.is_dir() else self.path, str(self.path))
 
-    def version_now(self) -> int:
-        """The number of the registered version that the address names at this moment; nothing is fetched.
+    def look_up(self) -> "tuple[MlflowClient, ModelVersion]":
+        """The registered version that the address names at this moment; nothing is fetched.
 
         Raises:
             NoSuchModel, UserError: as `files`.
         """
-        return int(self._look_up()[1].version)
-
-    def _look_up(self) -> "tuple[MlflowClient, ModelVersion]":
         from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
         if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
@@ -143,22 +139,26 @@ class MeasuredModel:
     loaded: LoadedModel
     lineage: dict[str, Any]
 
-    @property
-    def run_id(self) -> str | None:
-        """The tracked run that a registered model comes from."""
-        return self.loaded.files.run_id if self.loaded.files else None
-
     @cached_property
     def seen(self) -> "pd.DataFrame | None":
         """Columns `photo_digest`, `face_digest` and `part` (train or val); None where the model's files do not tell."""
-        return _faces_seen(self.loaded.files.folder, self.lineage) if self.loaded.files else None
+        from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
+
+        if self.loaded.files is None:
+            return None
+        folder = self.loaded.files.folder
+        if (folder / TRAINING_FACES).is_file():
+            return read_training_faces(folder)
+        split = folder.parent / "split"  # beside build/train; another training may have written it
+        if not (about := split / "split.json").is_file():
+            return None
+        digest = read_record(about, {"digest": str}, "`dvc repro split` writes it again")["digest"]
+        return training_faces(split) if digest == self.lineage["split_digest"] else None
 
     @property
     def name(self) -> str:
         """For people: `mien-expw version 3`, or the training's name where the model is not registered."""
-        if self.loaded.version is None:
-            return str(self.lineage["run"])
-        return f"{self.loaded.name} version {self.loaded.version}"
+        return str(self.lineage["run"]) if self.loaded.version is None else self.loaded.says
 
     @property
     def slug(self) -> str:
@@ -184,7 +184,7 @@ class MeasuredModel:
             version=loaded.version,
             title=loaded.title,
             drawn=loaded.drawn,
-            run_id=self.run_id,
+            run_id=loaded.files.run_id if loaded.files else None,
         )
 
 
@@ -200,18 +200,3 @@ def open_measured(text: str) -> MeasuredModel:
     loaded = load_files(address.files())
     assert loaded.files is not None
     return MeasuredModel(loaded, read_lineage(loaded.files.folder))
-
-
-def _faces_seen(folder: Path, lineage: dict[str, Any]) -> "pd.DataFrame | None":
-    """From the list beside a registered model, or from the split beside build/train, if it is the training's own."""
-    from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
-
-    if (folder / TRAINING_FACES).is_file():
-        return read_training_faces(folder)
-    split = folder.parent / "split"
-    about = split / "split.json"
-    if not about.is_file():
-        return None
-    if read_record(about, {"digest": str}, "`dvc repro split` writes it again")["digest"] != lineage["split_digest"]:
-        return None
-    return training_faces(split)

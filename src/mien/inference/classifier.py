@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mien import __version__
 from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
@@ -70,7 +71,7 @@ class LoadedModel:
         Raises:
             ValueError: the faces have another form.
         """
-        expected = (self.spec.cut.size, self.spec.cut.size, self.spec.cut.channels)
+        expected = self.spec.cut.shape
         if faces.shape[1:] != expected or faces.dtype != np.uint8:
             raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
         return self.model.probabilities(faces)
@@ -170,23 +171,22 @@ def _refuse_other_classes(spec: Spec, name: str, remedy: str) -> None:
         raise UserError(f"{name}: the classes of the model are {', '.join(spec.classes)}, not {known}; {remedy}.")
 
 
-@dataclass(frozen=True)
-class OnnxMetadata:
-    """What an exported ONNX file says of itself, beside its spec."""
+# What an exported ONNX file says of itself beside its spec, as JSON: the fields of LoadedModel, the digest of
+# configuration, data and code, float32 or int8, and the version that wrote the file.
+ABOUT: Final = {"name": str, "version": object, "title": str, "drawn": bool, "card": str}
+METADATA: Final = {**ABOUT, "lineage": str, "precision": str, "mien": str}
 
-    name: str  # of the registered model, or the folder that it was exported from
-    version: int | None  # of the registered model
-    title: str  # the data set, for people
-    drawn: bool  # learnt from drawings
-    lineage: str  # the digest of configuration, data and code
-    precision: str  # float32 or int8
-    card: str  # Markdown
-    mien: str  # the version that wrote the file
 
-    def as_text(self, spec: Spec) -> dict[str, str]:
-        """A value in JSON for each key."""
-        values = {"spec": {"format": FORMAT, **asdict(spec)}, **asdict(self)}
-        return {key: json.dumps(value) for key, value in values.items()}
+def as_metadata(loaded: LoadedModel, lineage: str, precision: str) -> dict[str, str]:
+    """The texts that an exported file holds, which `read_metadata` reads."""
+    values = {
+        "spec": {"format": FORMAT, **asdict(loaded.spec)},
+        **{key: getattr(loaded, key) for key in ABOUT},
+        "lineage": lineage,
+        "precision": precision,
+        "mien": __version__,
+    }
+    return {key: json.dumps(value) for key, value in values.items()}
 
 
 def load_onnx(file: Path, threads: int | None = None) -> LoadedModel:
@@ -208,11 +208,11 @@ def load_onnx(file: Path, threads: int | None = None) -> LoadedModel:
     except UnusableModel as error:
         raise UserError(f"{error}; {EXPORT_AGAIN}.") from error
     _refuse_other_classes(spec, str(file), EXPORT_AGAIN)
-    return LoadedModel(Model(session, spec), about.name, about.version, about.title, about.drawn, about.card)
+    return LoadedModel(Model(session, spec), **{key: about[key] for key in ABOUT})
 
 
-def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, OnnxMetadata]:
-    """Spec and metadata in a file's keys and texts.
+def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, Any]]:
+    """Spec, and a value for each key of METADATA.
 
     Raises:
         UserError: the file is another program's, or lacks something; file and key are named.
@@ -224,7 +224,7 @@ def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, OnnxMetada
             f"classes are; {EXPORT_AGAIN}."
         )
     values = {}
-    for key in ("spec", *(field.name for field in fields(OnnxMetadata))):
+    for key in ("spec", *METADATA):
         try:
             values[key] = json.loads(text[key])
         except KeyError as error:
@@ -232,7 +232,7 @@ def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, OnnxMetada
         except ValueError as error:
             raise UserError(f"{file}: {key} is damaged ({text[key][:40]!r}); {EXPORT_AGAIN}.") from error
     spec = spec_of(values.pop("spec"), str(file))
-    for key, kind in {"name": str, "title": str, "drawn": bool, "card": str, "precision": str}.items():
+    for key, kind in METADATA.items():
         if not isinstance(values[key], kind):
             raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {text[key][:40]}; {EXPORT_AGAIN}.")
-    return spec, OnnxMetadata(**values)
+    return spec, values

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final
 
 from mien.base.errors import UserError
 from mien.base.records import read_record
-from mien.evaluation.scoring import Predictions
-from mien.evaluation.tables import REMEDY, read_predictions
+from mien.inference.address import FORM, ModelAddress, NoSuchModel
 from mien.models.description import read_history, read_lineage
 from mien.registry.promotion import registry
-from mien.reporting.comparison import ComparedRun
 from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params
 from mien.tracking.runs import EPOCH, PARENT
 from mien.tracking.store import URI, database_file
 
+# MLflow, pandas and matplotlib take seconds to import: the functions that need them, or a room that does, import them.
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
+
+    from mien.reporting.comparison import ComparedRun
 
 NEEDED: Final = (
     "reports/metrics.json",
@@ -32,14 +32,13 @@ NEEDED: Final = (
 DIGESTS: Final = ("data_digest", "split_digest", "precision")
 CURVES: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
 SHORT: Final = 8  # digits of a run's id that identify it for people
-ALIAS: Final = re.compile(r"(models:/)?(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
-VERSION: Final = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+)")
 ID: Final = re.compile(r"[0-9a-f]{1,32}")
 FORMS: Final = "a run's id or its beginning, a run's name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder"
+MOST_RUNS: Final = 50_000  # the most that MLflow gives on one page
 SHOWN: Final = 5  # of the runs that a person may have meant
 
 
-def find_run(text: str) -> ComparedRun:
+def find_run(text: str) -> "ComparedRun":
     """The run that a person means, with all that is compared.
 
     Raises:
@@ -50,19 +49,22 @@ def find_run(text: str) -> ComparedRun:
     if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
         raise UserError(f"there is no run {text!r}: nothing has been tracked in {file}; run `make repro`.")
     with registry(text) as client:
-        if match := ALIAS.fullmatch(text) or VERSION.fullmatch(text):
-            return read_run(client, _run_of_version(client, text, **match.groupdict()), text)
+        if ("@" in text or ":/" in text) and FORM.fullmatch(text):
+            return read_run(client, _run_of_version(client, text), text)
         if run := _search_run(client, text):
             return read_run(client, run, text)
         raise UserError(f"there is no run {text!r}{_near(client, text)}; name {FORMS}.")
 
 
-def read_folder(folder: Path) -> ComparedRun:
+def read_folder(folder: Path) -> "ComparedRun":
     """The run whose files lie in a checkout, named by the checkout or by its reports/.
 
     Raises:
         UserError: a file is missing, or build/ and reports/ are of two trainings.
     """
+    from mien.evaluation.tables import REMEDY, read_predictions
+    from mien.reporting.comparison import ComparedRun
+
     root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
     if missing := [name for name in NEEDED if not (root / name).is_file()]:
         raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` makes it.")
@@ -83,13 +85,30 @@ def read_folder(folder: Path) -> ComparedRun:
     )
 
 
-def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
+def read_run(client: "MlflowClient", run: "Run", text: str) -> "ComparedRun":
     """An evaluated run of the store; `text` is what a person called it.
 
     Raises:
         UserError: it has no predictions.
     """
+    from mlflow.exceptions import MlflowException
+
+    from mien.evaluation.tables import read_predictions
+    from mien.reporting.comparison import ComparedRun
+
     name, short = str(run.info.run_name), run.info.run_id[:SHORT]
+    title = f"run {short} ({name})"
+    if PARENT in run.data.tags:
+        raise UserError(f"{title} is a trial of a search, which is never tested; compare the trainings.")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = client.download_artifacts(run.info.run_id, PREDICTIONS, scratch)
+        except (MlflowException, OSError) as error:
+            raise UserError(
+                f"{title} has no {PREDICTIONS}, so there is nothing to compare: "
+                "it was not evaluated, or `mien sync` has not sent it yet."
+            ) from error
+        predictions = read_predictions(Path(file), f"predictions.csv of {title}")
     return ComparedRun(
         key=run.info.run_id,
         name=name,
@@ -99,24 +118,8 @@ def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         epochs=_epochs(client, run),
-        predictions=_predictions(client, run, f"run {short} ({name})"),
+        predictions=predictions,
     )
-
-
-def _predictions(client: "MlflowClient", run: "Run", name: str) -> Predictions:
-    from mlflow.exceptions import MlflowException
-
-    if PARENT in run.data.tags:
-        raise UserError(f"{name} is a trial of a search, which is never tested; compare the trainings.")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            file = client.download_artifacts(run.info.run_id, PREDICTIONS, scratch)
-        except (MlflowException, OSError) as error:
-            raise UserError(
-                f"{name} has no {PREDICTIONS}, so there is nothing to compare: "
-                "it was not evaluated, or `mien sync` has not sent it yet."
-            ) from error
-        return read_predictions(Path(file), f"predictions.csv of {name}")
 
 
 def _epochs(client: "MlflowClient", run: "Run") -> list[tuple[int, dict[str, float]]]:
@@ -129,20 +132,15 @@ def _epochs(client: "MlflowClient", run: "Run") -> list[tuple[int, dict[str, flo
     return sorted(rows.items())
 
 
-def _run_of_version(client: "MlflowClient", text: str, name: str, alias: str = "", version: str = "") -> "Run":
-    from mlflow.exceptions import MlflowException
-
+def _run_of_version(client: "MlflowClient", text: str) -> "Run":
+    address = ModelAddress.parse(text)
     try:
-        found: ModelVersion = (
-            client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
-        )
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise UserError(f"there is no {text}; {_registered(client, name)}.") from error
-    if not found.run_id:
+        version = address.look_up()[1]
+    except NoSuchModel as error:
+        raise UserError(f"there is no {text}; {_registered(client, address.name)}.") from error
+    if not version.run_id:
         raise UserError(f"{text} was registered without a run, so its predictions are not known.")
-    return client.get_run(found.run_id)
+    return client.get_run(version.run_id)
 
 
 def _registered(client: "MlflowClient", name: str) -> str:
@@ -173,13 +171,7 @@ def _only(found: "list[Run]", what: str) -> "Run":
 
 def _search(client: "MlflowClient", text: str) -> "list[Run]":
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found: list[Run] = []
-    page = client.search_runs(experiments, text, max_results=1000)
-    found.extend(page)
-    while page.token:
-        page = client.search_runs(experiments, text, max_results=1000, page_token=page.token)
-        found.extend(page)
-    return found
+    return list(client.search_runs(experiments, text, max_results=MOST_RUNS))
 
 
 def _near(client: "MlflowClient", text: str) -> str:

@@ -3,8 +3,7 @@
 import logging
 import threading
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from mien.base.errors import UserError
 from mien.inference.address import ModelAddress, load_model_of
 from mien.inference.classifier import LoadedModel
 
-SECONDS: Final = 5.0  # between two looks at the registry
 log = logging.getLogger(__name__)
 
 
@@ -29,28 +27,23 @@ class CurrentModel:
 
     A thread looks at the alias, loads the new version beside the old one, and then exchanges them in one assignment:
     a request never waits, and keeps the model that it began with. Where the registry fails, or a version cannot be
-    loaded, the present model stays.
+    loaded, the present model stays. `every` is the time between two looks, in seconds.
 
     Raises:
         NoSuchModel, UserError: there is no model at the start.
     """
 
-    def __init__(self, address: str, *, every: float = SECONDS) -> None:
+    def __init__(self, address: str, *, every: float = 5.0) -> None:
         self._address = address
         self._every = every
-        self._standing = Standing(_warmed_up(load_model_of(address)))
+        self.standing = Standing(_warmed_up(load_model_of(address)))
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def model(self) -> LoadedModel:
         """The model of this moment."""
-        return self._standing.model
-
-    @property
-    def standing(self) -> Standing:
-        """The model of this moment, and what is wrong with following its alias."""
-        return self._standing
+        return self.standing.model
 
     @property
     def follows(self) -> bool:
@@ -64,9 +57,7 @@ class CurrentModel:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop following."""
         self._closed.set()
         if self._thread:
@@ -78,20 +69,15 @@ class CurrentModel:
 
     def look(self) -> None:
         """Look at the alias once, and load the version that it names where that is another."""
-        before = self._standing
+        before = self.standing
         try:
-            self._standing = Standing(self._named_now(before.model))
+            same = int(ModelAddress.parse(self._address).look_up()[1].version) == before.model.version
+            now = Standing(before.model if same else _warmed_up(load_model_of(self._address)))
         except UserError as error:
-            self._standing = Standing(before.model, str(error))
+            now = Standing(before.model, str(error))
         except Exception as error:  # whatever a library raises, the page goes on with the model that it has
-            self._standing = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
-        self._log_change(before, self._standing)
-
-    def _named_now(self, present: LoadedModel) -> LoadedModel:
-        same = ModelAddress.parse(self._address).version_now() == present.version
-        return present if same else _warmed_up(load_model_of(self._address))
-
-    def _log_change(self, before: Standing, now: Standing) -> None:
+            now = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
+        self.standing = now
         if now.model is not before.model:
             log.warning("%s answers now, in place of %s.", now.model.says, before.model.says)
         if now.problem and not before.problem:
@@ -102,6 +88,5 @@ class CurrentModel:
 
 def _warmed_up(model: LoadedModel) -> LoadedModel:
     """The model after its first answer, which takes longer than all others."""
-    spec = model.spec
-    model.probabilities(np.zeros((1, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8))
+    model.probabilities(np.zeros((1, *model.spec.cut.shape), np.uint8))
     return model

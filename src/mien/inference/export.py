@@ -1,7 +1,7 @@
 """Export to one ONNX file that any program can use: calibrated probabilities, spec and card in it, optionally int8."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -14,21 +14,17 @@ import numpy as np
 from mien import __version__
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.inference.classifier import LoadedModel, OnnxMetadata
+from mien.evaluation.intervals import NAN, Interval, bootstrap
+from mien.inference.classifier import as_metadata
 from mien.runtime.session import BATCH, GRAPH_FILE, INPUT, LOGITS, open_session
 from mien.runtime.spec import CutSpec
 
-# onnx and pandas take long to import, so the functions that need them import them.
+# onnx, pandas and the face detectors take long to import, so the functions that need them import them.
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mien.crop.packed import PackedFaces
-    from mien.evaluation.intervals import Interval
     from mien.inference.address import MeasuredModel
     from mien.inference.predictor import Predictor
 
-MOST_CHECKED: Final = 2000
-MOST_CALIBRATED: Final = 512
+MOST: Final = {"val": 2000, "train": 512}  # faces that are compared, and that calibrate
 LEAST_CALIBRATED: Final = 16
 GENERATED: Final = 64
 PROBABILITIES: Final = "probabilities"  # (N, classes) float32
@@ -71,16 +67,24 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
     packed = open_faces(crop)
     if packed.cut != measured.loaded.spec.cut:
         raise NoOwnFaces(f"{crop} holds faces that are cut otherwise than {name} needs them.")
-    parts = _parts(packed.index, measured.seen)
-    checked, calibration = _some(parts, "val", MOST_CHECKED), _some(parts, "train", MOST_CALIBRATED)
-    if not len(checked) or len(calibration) < LEAST_CALIBRATED:
-        raise NoOwnFaces(f"{crop} holds no faces that {name} was trained and chosen with.")
+    strangers = NoOwnFaces(f"{crop} holds no faces that {name} was trained and chosen with.")
+    if measured.seen is None:
+        raise strangers
+    keys = ["photo_digest", "face_digest"]
+    own = packed.index.merge(measured.seen.drop_duplicates(keys), on=keys)
+    chosen = {}
+    for part, most in MOST.items():
+        rows = own[own["part"] == part]  # the same ones on every run, in the order in which they are packed
+        chosen[part] = rows.sample(min(most, len(rows)), random_state=0).sort_values("row")
+    checked, calibration = chosen["val"], chosen["train"]
+    if checked.empty or len(calibration) < LEAST_CALIBRATED:
+        raise strangers
     return ExportFaces(
-        checked=_pixels(packed, checked),
+        checked=packed.pixels[checked["row"].to_numpy()],
         says=f"{len(checked):,} of its own validation faces",
         labels=checked["label"].to_numpy(),
         photos=checked["photo_digest"].to_numpy(),
-        calibration=_pixels(packed, calibration),
+        calibration=packed.pixels[calibration["row"].to_numpy()],
     )
 
 
@@ -103,8 +107,8 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     faces = np.concatenate(found) if found else np.empty(0)
     if not len(faces):
         raise UserError("no face is found in these photos; give some that show faces.")
-    calibration = faces[1::2][:MOST_CALIBRATED] if len(faces) >= 2 * LEAST_CALIBRATED else None
-    checked = faces if calibration is None else faces[::2][:MOST_CHECKED]
+    calibration = faces[1::2][: MOST["train"]] if len(faces) >= 2 * LEAST_CALIBRATED else None
+    checked = faces if calibration is None else faces[::2][: MOST["val"]]
     return ExportFaces(checked, f"{len(checked):,} faces of these photos", calibration=calibration)
 
 
@@ -113,61 +117,32 @@ def generated_faces(cut: CutSpec) -> ExportFaces:
     random = np.random.default_rng(5)
     shades = random.integers(0, 256, (GENERATED, 6, 6, cut.channels), dtype=np.uint8)
     size = (cut.size, cut.size)
-    pictures = [cv2.resize(shade, size, interpolation=cv2.INTER_CUBIC).reshape(*size, -1) for shade in shades]
+    pictures = [cv2.resize(shade, size, interpolation=cv2.INTER_CUBIC).reshape(cut.shape) for shade in shades]
     return ExportFaces(np.stack(pictures), f"{GENERATED} generated pictures")
-
-
-def _parts(index: "pd.DataFrame", seen: "pd.DataFrame | None") -> "pd.DataFrame":
-    """The rows of crop's index that the model was fitted or chosen with, and in which part they were."""
-    if seen is None:
-        return index.head(0).assign(part="")
-    keys = ["photo_digest", "face_digest"]
-    return index.merge(seen.drop_duplicates(keys), on=keys, how="inner")
-
-
-def _some(parts: "pd.DataFrame", part: str, most: int) -> "pd.DataFrame":
-    """At most so many faces of a part, the same ones on every run, in the order in which they are packed."""
-    rows = parts[parts["part"] == part]
-    return rows.sample(min(most, len(rows)), random_state=0).sort_values("row")
-
-
-def _pixels(packed: "PackedFaces", rows: "pd.DataFrame") -> np.ndarray:
-    return np.ascontiguousarray(packed.pixels[rows["row"].to_numpy()])
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """`difference` is the largest of any probability; `same` counts the faces with the same likeliest expression."""
+    """How two models answer on the same faces; the accuracies are known where these have labels."""
 
     faces: int
-    difference: float
-    same: int
+    same: int  # faces with the same likeliest expression
+    difference: float  # the largest of any probability
+    before: float = NAN
+    after: float = NAN
+    change: Interval | None = None  # of the accuracy: the paired difference with its 95 % interval
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Accuracy on the same labelled faces before and after, and the paired difference with its 95 % interval."""
-
-    before: float
-    after: float
-    change: "Interval"
-
-
-def agreement(one: np.ndarray, other: np.ndarray) -> Agreement:
-    """Of probabilities (N, classes) and (N, classes)."""
-    same = int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
-    return Agreement(len(one), float(np.abs(one - other).max()), same)
-
-
-def cost(before: np.ndarray, after: np.ndarray, faces: ExportFaces) -> Cost | None:
-    """What `after` costs, from probabilities (N, classes) of the checked faces; None where these have no labels."""
-    if faces.labels is None or faces.photos is None:
-        return None
-    from mien.evaluation.intervals import bootstrap
-
+def agreement(before: np.ndarray, after: np.ndarray, faces: ExportFaces | None = None) -> Agreement:
+    """Of probabilities (N, classes) and (N, classes); with the faces' labels also what becomes of the accuracy."""
+    old, new = before.argmax(axis=1), after.argmax(axis=1)
+    found = Agreement(len(before), int((old == new).sum()), float(np.abs(before - after).max()))
+    if faces is None or faces.labels is None or faces.photos is None:
+        return found
     change = bootstrap(faces.labels, after, faces.photos, baseline=before, n=2000).overall["accuracy"]
-    right = [float((found.argmax(axis=1) == faces.labels).mean()) for found in (before, after)]
-    return Cost(right[0], right[1], change)
+    return replace(
+        found, before=float((old == faces.labels).mean()), after=float((new == faces.labels).mean()), change=change
+    )
 
 
 CALIBRATION_BATCH: Final = 8  # faces at a time: all that a network computes of them is kept until it has been counted
@@ -211,15 +186,15 @@ class CalibrationFaces:
     """Faces in batches, as onnxruntime asks for them: all, or those of a range of batches."""
 
     def __init__(self, faces: np.ndarray) -> None:
-        self._faces = [faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)]
-        self._next = iter(self._faces)
+        self._batches = [faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)]
+        self.set_range(0, len(self))
 
     def __len__(self) -> int:
-        return len(self._faces)
+        return len(self._batches)
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Begin again at a batch, and end before another."""
-        self._next = iter(self._faces[start_index:end_index])
+        self._next = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch, or None after the last."""
@@ -228,8 +203,6 @@ class CalibrationFaces:
 
 
 MOST_APART: Final = 1e-4  # of any probability, between the model's graph and the exported file
-FLOAT32: Final = "float32"
-INT8: Final = "int8"
 
 
 @dataclass(frozen=True)
@@ -240,17 +213,10 @@ class Exported:
     faces: str  # which were compared, for people
     float32: Agreement  # with the model as mien uses it
     int8: Agreement | None = None  # with float32
-    cost: Cost | None = None  # of int8; None where the faces have no labels
 
 
 def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
-    """Write a model as one ONNX file to `out`.
-
-    Args:
-        measured: whose graph it becomes.
-        faces: to compare on, and to calibrate int8 on.
-        out: replaced by rename where it is there already.
-        int8: weights and activations in eight bits.
+    """Write a model as one ONNX file to `out`, which is replaced by rename; `int8`: weights and activations in 8 bits.
 
     Raises:
         UserError: the file answers otherwise than the model, or there is nothing to calibrate int8 on.
@@ -260,21 +226,24 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
         raise UserError(f"{loaded.says} is an exported file; export the model that it comes from.")
     if int8 and faces.calibration is None:
         raise UserError(f"int8 needs faces to find its ranges on, and there are only {faces.says}.")
+    about = as_metadata(loaded, str(measured.lineage["digest"]), "int8" if int8 else "float32")
     with tempfile.TemporaryDirectory(prefix="mien-export-") as scratch:
-        file = Path(scratch) / f"{FLOAT32}.onnx"
+        file = Path(scratch) / "float32.onnx"
         add_probabilities(loaded.files.folder / GRAPH_FILE, file, loaded.temperature or 1.0)
-        _write_metadata(file, measured, FLOAT32)
-        found = probabilities_in(file, faces.checked)
-        done = Exported(out, faces.says, _compared(loaded, faces, found))
+        before = probabilities_in(file, faces.checked)
+        done = Exported(out, faces.says, agreement(loaded.probabilities(faces.checked), before))
+        if not done.float32.difference <= MOST_APART:
+            raise UserError(
+                f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says}, by up "
+                f"to {done.float32.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
+            )
         if int8 and faces.calibration is not None:
-            small = file.with_name(f"{INT8}.onnx")
+            small = file.with_name("int8.onnx")
             quantise(file, small, faces.calibration)
-            _write_metadata(small, measured, INT8)
-            coarse = probabilities_in(small, faces.checked)
-            done = replace(done, int8=agreement(found, coarse), cost=cost(found, coarse, faces))
             file = small
+            done = replace(done, int8=agreement(before, probabilities_in(small, faces.checked), faces))
         with replacing(out) as part:
-            part.write_bytes(file.read_bytes())
+            _write_with_metadata(file, about, part)
     return done
 
 
@@ -295,37 +264,14 @@ def add_probabilities(graph: Path, out: Path, temperature: float) -> None:
     onnx.save(model, out)
 
 
-def _write_metadata(file: Path, measured: "MeasuredModel", precision: str) -> None:
-    """Write spec, card and so on into an ONNX file, in place of what it said before."""
+def _write_with_metadata(file: Path, about: Mapping[str, str], out: Path) -> None:
     import onnx
 
-    loaded = measured.loaded
-    about = OnnxMetadata(
-        name=loaded.name,
-        version=loaded.version,
-        title=loaded.title,
-        drawn=loaded.drawn,
-        lineage=str(measured.lineage["digest"]),
-        precision=precision,
-        card=loaded.card,
-        mien=__version__,
-    )
     model = onnx.load(file)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, about.as_text(loaded.spec))
+    onnx.helper.set_model_props(model, dict(about))
     model.producer_name, model.producer_version = "mien", __version__
-    onnx.save(model, file)
-
-
-def _compared(loaded: LoadedModel, faces: ExportFaces, found: np.ndarray) -> Agreement:
-    """Refuse a float32 file that answers otherwise than the model."""
-    apart = agreement(loaded.probabilities(faces.checked), found)
-    if not apart.difference <= MOST_APART:
-        raise UserError(
-            f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says}, by up "
-            f"to {apart.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
-        )
-    return apart
+    onnx.save(model, out)
 
 
 def probabilities_in(file: Path, faces: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,13 +20,13 @@ from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import Detection, Detector, largest_of
 
 PICTURES_A_BATCH: Final = 32
-FILE_KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+FILE_KINDS: Final = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 # Opening a pipe that nobody writes to would wait for ever.
 WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -75,7 +75,7 @@ def read_photo(file: Path, max_megabytes: float) -> bytes:
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            kind = next((name for is_kind, name in FILE_KINDS if is_kind(about.st_mode)), "something else")
+            kind = FILE_KINDS.get(stat.S_IFMT(about.st_mode), "something else")
             raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
         limit = int(max_megabytes * 1e6)
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
@@ -101,21 +101,14 @@ class FacePrediction:
     """The expression of one face."""
 
     box: Box  # as the detector found it, in pixels of the photo
+    score: float | None  # the detector's, from 0 to 1; None: it gives none
     label: str  # the most probable expression
+    unsure: bool  # the label's probability is below `unsure_below`
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
-    score: float | None = None  # the detector's, from 0 to 1; None: it gives none
-    unsure: bool = False  # the label's probability is below `unsure_below`
 
     def as_json(self, number: int) -> dict[str, Any]:
         """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
-        return {
-            "face": number,
-            "box": list(self.box),
-            "score": self.score,
-            "label": self.label,
-            "unsure": self.unsure,
-            "probabilities": self.probabilities,
-        }
+        return {"face": number, **asdict(self), "box": list(self.box)}
 
 
 class Predictor:
@@ -170,7 +163,7 @@ class Predictor:
         pixels = self._in_colour(photo)
         placed = [face_box(box, height, width, margin=spec.cut.margin, square=spec.cut.square) for box in boxes]
         faces = [cut_face(pixels, box, spec.cut.size) for box in placed]
-        return np.stack(faces) if faces else np.empty((0, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8)
+        return np.array(faces, np.uint8).reshape(-1, *spec.cut.shape)  # also of no faces
 
     def _in_colour(self, photo: np.ndarray) -> np.ndarray:
         """The photo with as many channels as the network takes."""
@@ -193,10 +186,10 @@ class Predictor:
         return [
             FacePrediction(
                 face.box,
+                face.score,
                 label=names[int(row.argmax())],
-                probabilities=dict(zip(names, row.tolist(), strict=True)),
-                score=face.score,
                 unsure=bool(row.max() < self.settings.unsure_below),
+                probabilities=dict(zip(names, row.tolist(), strict=True)),
             )
             for face, row in zip(detections, probabilities, strict=True)
         ]
@@ -232,7 +225,7 @@ def predict_pictures(
 def _find_faces(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
     """A picture's faces, with the prediction that they will be added to."""
     spec = predictor.model.spec
-    none = FoundFaces([], np.empty((0, spec.cut.size, spec.cut.size, spec.cut.channels), np.uint8))
+    none = FoundFaces([], np.empty((0, *spec.cut.shape), np.uint8))
     try:
         photo = picture.pixels(spec.cut.colour, predictor.settings)
     except UnreadablePhoto as error:

@@ -62,7 +62,7 @@ def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.nd
             return logits
 
     exported = copy.deepcopy(network).cpu().eval()
-    example = torch.zeros((2, spec.cut.size, spec.cut.size, spec.cut.channels), dtype=torch.uint8)
+    example = torch.zeros((2, *spec.cut.shape), dtype=torch.uint8)
     with _quiet_exporter():
         program = torch.onnx.export(
             ChannelsLast(exported).eval(),

@@ -97,7 +97,7 @@ def _reason(error: Exception) -> str:
 
 def check_graph(session: "InferenceSession", spec: Spec, file: Path) -> None:
     """Raise an UnusableModel, which names the file, unless a graph takes the faces and gives the classes of a spec."""
-    wanted = ("tensor(uint8)", [spec.cut.size, spec.cut.size, spec.cut.channels])
+    wanted = ("tensor(uint8)", list(spec.cut.shape))
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: node.shape[1:] for node in session.get_outputs()}
     if inputs != {INPUT: wanted} or outputs.get(LOGITS) != [len(spec.classes)]:

@@ -28,6 +28,11 @@ class CutSpec:
         """1 for grey, 3 for RGB."""
         return 1 if self.colour == "grey" else 3
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a face: (size, size, channels)."""
+        return self.size, self.size, self.channels
+
 
 @dataclass(frozen=True)
 class Spec:
