@@ -99,14 +99,16 @@ def ways(width: int, folder: Path, threads: int) -> dict[str, Model]:
 def calls(found: dict[str, Model], batch: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """For each way a function that takes `batch` faces from their photos to probabilities."""
     taken = photos(batch)
+    one = next(iter(found.values()))  # all cut in the same way
+    predictor = Predictor(LoadedModel(one.session, one.spec, "cut"))
+
+    def cut() -> np.ndarray:
+        return np.concatenate([predictor.cut(photo, [box]) for photo, box in taken])
+
     for name, model in found.items():
-        predictor = Predictor(LoadedModel(model, name))
 
-        def cut(predictor: Predictor = predictor) -> np.ndarray:
-            return np.concatenate([predictor.cut(photo, [box]) for photo, box in taken])
-
-        def run(predictor: Predictor = predictor, cut: Callable[[], np.ndarray] = cut) -> object:
-            return predictor.model.probabilities(cut())
+        def run(model: Model = model) -> object:
+            return model.probabilities(cut())
 
         yield name, run
     yield "cut alone", cut

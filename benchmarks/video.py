@@ -32,7 +32,7 @@ from mien.inference.video import Frame, open_video, write_video
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.runtime.cut import Box
-from mien.runtime.session import Model, open_graph
+from mien.runtime.session import open_graph
 from mien.runtime.spec import CutSpec
 
 REPEATS: Final = 5
@@ -45,7 +45,7 @@ def born() -> LoadedModel:
         file = Path(scratch) / "model.onnx"
         export_graph(spec.build(), spec, file, np.zeros((1, 48, 48, 1), np.uint8))
         serving = spec.serving(1.0)
-        return LoadedModel(Model(open_graph(file, serving, usable_threads()), serving), "resnet32, untrained")
+        return LoadedModel(open_graph(file, serving, usable_threads()), serving, "resnet32, untrained")
 
 
 def whole(predictor: Predictor, video: Path) -> tuple[float, float, int]:

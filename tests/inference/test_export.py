@@ -120,9 +120,9 @@ def test_missing_faces_are_said(exported: Export, tmp_path: Path) -> None:
     strangers.__dict__["seen"] = measured.seen.assign(face_digest="0")
     with pytest.raises(NoOwnFaces, match=r"holds no faces that .* was trained and chosen with"):
         own_faces(strangers, exported.root / "build/crop")
-    model = measured.loaded.model
-    spec = dataclasses.replace(model.spec, cut=dataclasses.replace(model.spec.cut, margin=0.2))
-    larger = dataclasses.replace(measured.loaded, model=dataclasses.replace(model, spec=spec))
+    spec = measured.loaded.spec
+    wider = dataclasses.replace(spec, cut=dataclasses.replace(spec.cut, margin=0.2))
+    larger = dataclasses.replace(measured.loaded, spec=wider)
     with pytest.raises(NoOwnFaces, match="cut otherwise than"):
         own_faces(dataclasses.replace(measured, loaded=larger), exported.root / "build/crop")
 

@@ -1,6 +1,5 @@
 """`mien predict` with an ONNX file without PyTorch, MLflow and pandas, the program of docs/ONNX.md, every network."""
 
-import dataclasses
 import json
 import os
 import re
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from mien.inference.address import MeasuredModel, load_model_of
-from mien.inference.classifier import OnnxMetadata
+from mien.inference.classifier import METADATA
 from mien.inference.export import ExportFaces, export_onnx, probabilities_in
 from mien.models.description import FACES
 from mien.models.graph import export_graph
@@ -98,7 +97,7 @@ def test_the_program_in_the_page_answers_as_mien_does(exported: Export, tmp_path
 
 
 def test_the_page_names_every_key_of_the_metadata() -> None:
-    keys = {"spec", *(field.name for field in dataclasses.fields(OnnxMetadata))}
+    keys = {"spec", *METADATA}
     section = PAGE.partition("## What is in the file")[2].partition("## In another program")[0]
     assert keys <= set(re.findall(r"`([a-z_]+)`", section))
 

@@ -40,10 +40,9 @@ class ModelFiles:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """What a predictor needs of a model, and what people want to know of it. Several threads may ask at once."""
+class LoadedModel(Model):
+    """An open graph with its spec, and what people want to know of the model. Several threads may ask at once."""
 
-    model: Model  # graph and spec
     name: str  # "mien-sample", or the folder or file
     version: int | None = None  # of the registered model; None for a folder
     title: str = ""  # the data set, for people
@@ -52,29 +51,19 @@ class LoadedModel:
     files: ModelFiles | None = None  # None: an ONNX file alone
 
     @property
-    def spec(self) -> Spec:
-        """Classes, cut and temperature."""
-        return self.model.spec
-
-    @property
     def temperature(self) -> float | None:
         """By which logits are divided; None: never fitted, so that probabilities are not calibrated."""
         return self.spec.temperature
 
-    def logits(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-        """Logits (N, classes) float32 of faces (N, size, size, C) uint8."""
-        return self.model.logits(faces, batch_size)
-
-    def probabilities(self, faces: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (N, classes) float64, in the order of the classes, of (N, size, size, C) uint8.
+    def probabilities(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
+        """As of any Model.
 
         Raises:
             ValueError: the faces have another form.
         """
-        expected = self.spec.cut.shape
-        if faces.shape[1:] != expected or faces.dtype != np.uint8:
-            raise ValueError(f"faces must be N x {expected} uint8, not {faces.shape} {faces.dtype}")
-        return self.model.probabilities(faces)
+        if faces.shape[1:] != self.spec.cut.shape or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be N x {self.spec.cut.shape} uint8, not {faces.shape} {faces.dtype}")
+        return super().probabilities(faces, batch_size)
 
     def network(self) -> "Network":
         """The network behind the graph, in PyTorch and read again on each call, for heat maps.
@@ -118,13 +107,13 @@ def load_files(files: ModelFiles) -> LoadedModel:
             spec = read_spec_file(folder / SPEC_FILE)
         else:
             spec = read_spec(folder).serving(_temperature(folder))
-        model = Model(open_graph(folder / GRAPH_FILE, spec, usable_threads()), spec)
+        session = open_graph(folder / GRAPH_FILE, spec, usable_threads())
     except UnusableModel as error:
         raise UserError(f"{error}; `dvc repro` trains and registers a model that this version can read.") from error
     _refuse_other_classes(spec, str(folder), RERUN_TRAIN)
     about = _about_data(folder)
     title, drawn = str(about.get("title") or ""), bool(about.get("drawn", False))
-    return LoadedModel(model, files.name, files.version, title, drawn, read_card(folder), files)
+    return LoadedModel(session, spec, files.name, files.version, title, drawn, read_card(folder), files)
 
 
 def _temperature(folder: Path) -> float | None:
@@ -173,8 +162,8 @@ def _refuse_other_classes(spec: Spec, name: str, remedy: str) -> None:
 
 # What an exported ONNX file says of itself beside its spec, as JSON: the fields of LoadedModel, the digest of
 # configuration, data and code, float32 or int8, and the version that wrote the file.
-ABOUT: Final = {"name": str, "version": object, "title": str, "drawn": bool, "card": str}
-METADATA: Final = {**ABOUT, "lineage": str, "precision": str, "mien": str}
+ABOUT: Final = {"name": str, "version": object, "title": str, "drawn": bool}
+METADATA: Final = {**ABOUT, "lineage": str, "precision": str, "card": str, "mien": str}
 
 
 def as_metadata(loaded: LoadedModel, lineage: str, precision: str) -> dict[str, str]:
@@ -184,17 +173,14 @@ def as_metadata(loaded: LoadedModel, lineage: str, precision: str) -> dict[str, 
         **{key: getattr(loaded, key) for key in ABOUT},
         "lineage": lineage,
         "precision": precision,
+        "card": loaded.card,
         "mien": __version__,
     }
     return {key: json.dumps(value) for key, value in values.items()}
 
 
-def load_onnx(file: Path, threads: int | None = None) -> LoadedModel:
+def load_onnx(file: Path) -> LoadedModel:
     """The model in a file that `mien export` wrote.
-
-    Args:
-        file: an ONNX file.
-        threads: for one batch of faces; None: as many as `usable_threads`.
 
     Raises:
         UserError: there is no such file, it is damaged, another program's or of another version.
@@ -202,13 +188,13 @@ def load_onnx(file: Path, threads: int | None = None) -> LoadedModel:
     if not file.is_file():
         raise UserError(f"{file}: there is no such file; `mien export` writes it.")
     try:
-        session = open_session(file, threads or usable_threads())
+        session = open_session(file, usable_threads())
         spec, about = read_metadata(session.get_modelmeta().custom_metadata_map, file)
         check_graph(session, spec, file)
     except UnusableModel as error:
         raise UserError(f"{error}; {EXPORT_AGAIN}.") from error
     _refuse_other_classes(spec, str(file), EXPORT_AGAIN)
-    return LoadedModel(Model(session, spec), **{key: about[key] for key in ABOUT})
+    return LoadedModel(session, spec, **{key: about[key] for key in (*ABOUT, "card")})
 
 
 def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, Any]]:
@@ -224,15 +210,13 @@ def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, 
             f"classes are; {EXPORT_AGAIN}."
         )
     values = {}
-    for key in ("spec", *METADATA):
+    for key, kind in {"spec": object, **METADATA}.items():
         try:
             values[key] = json.loads(text[key])
         except KeyError as error:
             raise UserError(f"{file} lacks {key}, as another version of mien wrote it; {EXPORT_AGAIN}.") from error
         except ValueError as error:
             raise UserError(f"{file}: {key} is damaged ({text[key][:40]!r}); {EXPORT_AGAIN}.") from error
-    spec = spec_of(values.pop("spec"), str(file))
-    for key, kind in METADATA.items():
         if not isinstance(values[key], kind):
             raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {text[key][:40]}; {EXPORT_AGAIN}.")
-    return spec, values
+    return spec_of(values.pop("spec"), str(file)), values

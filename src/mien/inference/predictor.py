@@ -130,8 +130,7 @@ class Predictor:
         """A predictor of `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx` or a folder like `build/train`.
 
         Raises:
-            NoSuchModel: the registry has none of that name, version or alias.
-            UserError: the registry cannot be reached, no model is there, or it cannot be read.
+            NoSuchModel, UserError: as `load_model_of`.
         """
         return cls(load_model_of(model), detector, settings)
 
