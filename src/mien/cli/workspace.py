@@ -57,6 +57,8 @@ def conf_files(root: Path, group: str) -> list[Path]:
 
 def model_address(model: str | None, data: str | None = None) -> str:
     """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on."""
+    if model and Path(model).exists():  # files need no store, and none of what it needs
+        return model
     from mien.tracking.store import use_store
 
     root = find_root()
