@@ -14,6 +14,7 @@ import pytest
 from mien.tracking.store import URI, connect
 from tests.cli.conftest import Command
 from tests.inference.conftest import write_model
+from tests.pipelines.workspace import ROOT
 from tests.servers import answers, free_port, wait_for
 
 
@@ -166,6 +167,54 @@ def test_ui_serves_the_store_of_the_checkout(tmp_path: Path) -> None:
         out, _ = server.communicate(timeout=60)
     assert f"open http://127.0.0.1:{port}".encode() in out
     assert b"`Model training`" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("predict PHOTO", 2),
+        ("app", 1),
+        ("explain PHOTO", 2),
+        ("video PHOTO out.mp4", 2),
+        ("card", 1),
+        ("export", 1),
+        ("evaluate --data sample", 1),
+        ("compare tiny other", 1),
+        ("promote 1", 1),
+        ("rollback", 1),
+        ("history", 1),
+        ("sync", 1),
+        ("ui", 1),
+        ("status", 0),
+        ("labels", 1),
+    ],
+)
+def test_an_address_without_a_store_is_one_sentence(
+    mien: Command,
+    command: str,
+    code: int,
+    photo_file: Path,
+    tmp_path: Path,
+    closed_port: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In every command that uses the store; a report and a search for labels are none of them."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "reports", tmp_path / "reports")
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    monkeypatch.chdir(tmp_path)
+    database = closed_port.replace("http", "postgresql+psycopg2") + "/mlflow"
+    for address in ("./mlruns", "foo://server", closed_port, database):
+        monkeypatch.setenv(URI, address)
+        done = mien(*(photo_file if word == "PHOTO" else word for word in command.split()))
+        if code == 0 or (command, address) == ("ui", closed_port):  # it says where the server would be
+            assert (done.code, done.err) == (0, "")
+        elif command == "labels":
+            assert (done.code, address in done.err, done.err.count("\n")) == (1, False, 1)
+        else:
+            assert (done.code, done.out) == (code, "")
+            assert address in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1
+    assert not (tmp_path / "mlruns").exists()
 
 
 COMMANDS = [

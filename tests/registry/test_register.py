@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from mien.base.errors import UserError
+from mien.inference.address import load_model_of
 from mien.registry import promotion, registration
-from mien.tracking.store import connect
+from mien.registry.gate import RegisterConfig
+from mien.tracking.store import connect, local_folder, use_store
 from tests.registry.workspace import NAME, registered, versions
 from tests.stores import with_store
 
@@ -87,6 +89,28 @@ def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Pa
     report = registered(weak)
     assert (report["outcome"], report["version"], report["champion"]) == ("promoted", 2, 2)
     assert "files are gone" in report["reasons"][0]
+
+
+@pytest.mark.parametrize("name", ["my%20project", "what?now #1 é+"])
+def test_a_moved_checkout_finds_and_writes_its_models_where_it_is(
+    name: str, finished: Path, weak: Path, tmp_path: Path, no_store: None
+) -> None:
+    def files_of(version: int) -> Path:
+        folder = local_folder(connect().get_model_version_download_uri(NAME, str(version)))
+        assert folder and load_model_of(f"models:/{NAME}/{version}").version == version
+        return folder
+
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    use_store(copy)
+    assert files_of(1).is_relative_to(copy)
+    moved = copy.rename(tmp_path / name)
+    use_store(moved)
+    assert files_of(2).is_relative_to(moved)
+    shutil.rmtree(files_of(1).parent)
+    assert registered(weak, RegisterConfig(bootstrap=100))["version"] == 3
+    assert files_of(3).is_relative_to(moved)
+    assert (moved / "mlruns/mlflow.db").is_file()
+    assert list(tmp_path.iterdir()) == [moved]
 
 
 def test_an_empty_store_gets_the_model_again(checkout: Path, weak: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The tracking store: where it is, its first creation, and databases that cannot be used."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -80,6 +81,22 @@ def test_no_password_is_shown() -> None:
     assert '`mlflow db upgrade "$MLFLOW_TRACKING_URI"`' in sentence
 
 
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("./mlruns", "MLflow no longer tracks into a folder"),
+        ("file:///mlruns", "MLflow no longer tracks into a folder"),
+        ("htp://ada:secret@server", "MLflow knows no htp"),
+        ("postgresql://ada:secret@server/mlflow", "No module named 'psycopg'"),
+    ],
+)
+def test_an_address_of_no_store_is_one_sentence_that_shows_what_would_be_right(address: str, reason: str) -> None:
+    with pytest.raises(UserError) as told:
+        connect(address)
+    assert reason in str(told.value) and "sqlite:///FOLDER/mlflow.db or postgresql+psycopg2://" in str(told.value)
+    assert "secret" not in str(told.value) and "\n" not in str(told.value)
+
+
 def test_passing_trouble_is_no_damage(checkout: Path) -> None:
     with pytest.raises(DBAPIError) as busy:
         raise DBAPIError("", {}, sqlite3.OperationalError("database is locked"))
@@ -118,6 +135,28 @@ def test_two_processes_create_the_store_at_once_over_a_half_made_one(tmp_path: P
 def test_artifacts_lie_beside_the_database(checkout: Path) -> None:
     experiment = find_experiment(connect(), "tiny")
     assert experiment.artifact_location == (checkout / "mlruns/artifacts/tiny").as_uri()
+
+
+def test_a_copy_without_artifacts_names_those_of_the_original(checkout: Path, tmp_path: Path) -> None:
+    before = find_experiment(connect(), "tiny").artifact_location
+    (tmp_path / "backup").mkdir()
+    copy = shutil.copy(checkout / "mlruns/mlflow.db", tmp_path / "backup")
+    assert connect(f"sqlite:///{copy}").get_experiment_by_name("tiny").artifact_location == before
+
+
+def test_every_address_follows_a_store_that_was_moved(checkout: Path, tmp_path: Path) -> None:
+    client = connect()
+    for name in ("tiny", "tiny2"):
+        run = client.create_run(find_experiment(client, name).experiment_id)
+        client.create_logged_model(run.info.experiment_id, source_run_id=run.info.run_id)
+    client.create_registered_model("mien-tiny")
+    client.create_model_version("mien-tiny", run.info.artifact_uri)
+    before = "\n".join(sqlite3.connect(checkout / "mlruns/mlflow.db").iterdump())
+    use_store(checkout.rename(tmp_path / "moved"))
+    connect()
+    after = "\n".join(sqlite3.connect(tmp_path / "moved/mlruns/mlflow.db").iterdump())
+    assert before.count(old := f"{checkout.as_uri()}/mlruns/artifacts/tiny") == 8
+    assert after == before.replace(old, f"{(tmp_path / 'moved').as_uri()}/mlruns/artifacts/tiny")
 
 
 def test_an_experiment_that_was_deleted_in_the_ui_comes_back(checkout: Path) -> None:

@@ -171,13 +171,14 @@ def ui(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
 ) -> None:
     """Serve the MLflow UI on the tracking store, with one worker; Ctrl-C ends it."""
-    from mien.tracking.store import connect, run_links, shown, use_store
+    from mien.tracking.store import connect, run_links, shown, store_errors, use_store
 
     uri = use_store(find_root())
     if uri.startswith(("http://", "https://")):
         typer.echo(f"The tracking store is a server already; open {shown(uri)} in a browser.")
         return
-    client = connect(uri)  # makes a file where it is missing
+    with store_errors("the tracking store", uri):
+        links = run_links(connect(uri), f"http://{host}:{port}")  # makes a file where it is missing
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -187,7 +188,7 @@ def ui(
     typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
     # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
     typer.echo("Choose `Model training` at its top left: it opens on language models, without the model registry.")
-    for name, link in run_links(client, f"http://{host}:{port}").items():
+    for name, link in links.items():
         typer.echo(f"The trainings on {name}, the most accurate first: {link}")
     sys.stdout.flush()
     address = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]

@@ -14,7 +14,6 @@ from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlparse
 
 import cv2
 import numpy as np
@@ -29,7 +28,7 @@ from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.source import DataConfig
-from mien.tracking.store import database_file
+from mien.tracking.store import database_file, local_folder
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedMo
     if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
         for logged in found:
             if logged.status == LoggedModelStatus.PENDING:
-                if folder := _local_folder(logged.artifact_location):
+                if folder := local_folder(logged.artifact_location):
                     shutil.rmtree(folder, ignore_errors=True)
                 client.delete_logged_model(logged.model_id)
     return None
@@ -158,13 +157,8 @@ def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedMo
 
 def _exists(address: str) -> bool:
     """Whether files are at an artifact address, where that is on this machine; on a server they are taken to be."""
-    folder = _local_folder(address)
+    folder = local_folder(address)
     return folder is None or folder.is_dir()
-
-
-def _local_folder(address: str) -> Path | None:
-    place = urlparse(address)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
 
 def _log(client: "MlflowClient", candidate: Candidate, run: "Run", card: str) -> "LoggedModel":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlparse
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 URI: Final = "MLFLOW_TRACKING_URI"
+ARTIFACTS: Final = "artifacts"  # the folder of files, beside an sqlite store
+# Where MLflow keeps absolute addresses of artifacts.
+ADDRESSES: Final = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 NOTE: Final = "mlflow.note.content"  # the tag that MLflow shows as a description
 # MLflow's own defaults let a dead server hold a training for minutes, and phone home.
 ENVIRONMENT: Final = {
@@ -58,6 +67,7 @@ MEANINGS: Final = {
 }
 # MLflow's client says so where a request got no answer, and where 5xx is all that it got.
 NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
+DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow knows
 OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 
 _default_uris: set[str] = set()  # addresses that `use_store` chose, and no person
@@ -74,7 +84,7 @@ def use_store(root: Path) -> str:
     given = os.environ.get(URI, "")
     if given and given not in _default_uris:
         return given
-    uri = f"sqlite:///{main_checkout(root) / 'mlruns' / 'mlflow.db'}"
+    uri = sqlite_uri(main_checkout(root) / "mlruns" / "mlflow.db")
     _default_uris.add(uri)
     os.environ[URI] = uri
     if mlflow := sys.modules.get("mlflow"):
@@ -95,36 +105,84 @@ def connect(uri: str | None = None) -> "MlflowClient":
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
+    if address.startswith(DATABASES):
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 2  # nine retries of a database server that is away take two minutes
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    file = database_file(address)
     try:
-        if file := database_file(address):
-            _create(file)
-        return MlflowClient(address)
+        if file:
+            _create(file, address)
+        client = MlflowClient(address)
+        if file:
+            _take_along(file, address)
+        return client
     except Exception as error:
-        if sentence := unusable_database(address, error):
+        if sentence := unusable_database(address, error) or _unusable_address(address, error):
             raise UserError(sentence) from error
         raise
 
 
-def _create(file: Path) -> None:
+def _create(file: Path, uri: str) -> None:
     """Make the database under another name and rename it: a kill leaves none, and two processes make it in turn."""
     if file.exists():
         return
-    with store_lock(f"sqlite:///{file}", "create"):
+    with store_lock(uri, "create"):
         if file.exists():
             return
         from mlflow.tracking import MlflowClient
 
         with replacing(file) as partial:
-            MlflowClient(f"sqlite:///{partial}")  # makes and migrates it
+            MlflowClient(sqlite_uri(partial))  # makes and migrates it
+
+
+def _take_along(file: Path, uri: str) -> None:
+    """Let a database that was moved or copied with its artifacts name them where they are now.
+
+    MLflow knows absolute addresses alone. A database that was copied without artifacts goes on using the old ones.
+    """
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(uri)
+    try:
+        with engine.begin() as database:
+            for name, old in database.execute(text("SELECT name, artifact_location FROM experiments")).all():
+                here = file.parent / ARTIFACTS / name
+                if old == here.as_uri() or not str(old).endswith(f"/{ARTIFACTS}/{quote(name)}"):
+                    continue
+                before = local_folder(old)
+                if before and (here.is_dir() or not before.is_dir()):
+                    for table, column in ADDRESSES:
+                        moved = f"rtrim(replace({column} || '/', :old, :new), '/')"
+                        places = {"old": f"{old}/", "new": f"{here.as_uri()}/"}
+                        database.execute(text(f"UPDATE {table} SET {column} = {moved}"), places)
+    finally:
+        engine.dispose()
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of an sqlite store.
+
+    SQLAlchemy takes `%41` for A and `?` for the path's end. Where they are quoted, slashes are too: MLflow makes the
+    folder that it reads in an address as it stands, beside the right one.
+    """
+    return "sqlite:///" + (quote(str(file), safe="") if {"%", "?"} & set(str(file)) else str(file))
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an sqlite store, or None for a server or another database."""
+    """The file of an sqlite store, its folder resolved, or None for a server or another database."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+    file = Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
+    return file.parent.resolve() / file.name
+
+
+def local_folder(address: str) -> Path | None:
+    """The folder that an address of artifacts names on this machine; None where it names another machine's."""
+    place = urlparse(address)
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
 
 @contextmanager
@@ -141,14 +199,18 @@ def store_lock(uri: str, name: str) -> Iterator[None]:
 def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
     """The experiment of a name: found, brought back if a person deleted it, or created.
 
-    Beside an sqlite file its artifacts lie in `artifacts/`; a server has its own place for them.
+    Beside an sqlite file its artifacts lie in `artifacts/`, made here to show that they belong to it; a server has its
+    own place for them.
     """
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         file = database_file(client.tracking_uri)
-        place = (file.parent / "artifacts" / name).as_uri() if file else None
+        place = None
+        if file:
+            (folder := file.parent / ARTIFACTS / name).mkdir(parents=True, exist_ok=True)
+            place = folder.as_uri()
         tags = {NOTE: EXPERIMENT_NOTE.format(name=name)}
         try:
             return client.get_experiment(client.create_experiment(name, artifact_location=place, tags=tags))
@@ -220,6 +282,24 @@ def first_line(error: BaseException) -> str:
 def shown(uri: str) -> str:
     """A store's address without user and password, for people and logs."""
     return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _unusable_address(uri: str, error: Exception) -> str | None:
+    """The sentence for an address of which MLflow makes no store, or None where something else was raised."""
+    from mlflow.exceptions import MlflowException
+
+    scheme, colon, _ = uri.partition(":")
+    if isinstance(error, ModuleNotFoundError):
+        reason = f"{error}, and {scheme} needs it"
+    elif not isinstance(error, MlflowException) or scheme.split("+")[0] in DATABASES:
+        return None
+    else:
+        reason = f"MLflow knows no {scheme}" if colon and scheme != "file" else "MLflow no longer tracks into a folder"
+    return (
+        f"{URI} is {shown(uri)!r}, which is no tracking store ({reason}): it would be a server, https://HOST, or a "
+        "database, sqlite:///FOLDER/mlflow.db or postgresql+psycopg2://HOST/NAME; without it, mien uses "
+        "mlruns/mlflow.db."
+    )
 
 
 def unusable_database(uri: str, error: Exception) -> str | None:
