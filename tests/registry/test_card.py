@@ -83,6 +83,7 @@ def test_leaks_are_said_where_there_are_any(card: str, candidate: Candidate, eva
     assert f"| without copies in training, {clean.faces} faces |" in leaky
     assert "the whole test set is its leak-free part" not in leaky
     assert "- Test faces with a copy in training: 7.\n" in leaky
+    assert "pairs of mirrored copies: 2.\n" in leaky and "the same person may stand in two parts" in leaky
     assert "would have leaked 30 of 90 test faces" in leaky and "| train | 1,500 | 700 | 1 |" in leaky
 
 
@@ -91,7 +92,8 @@ def audit_of(candidate: Candidate) -> dict[str, object]:
     return {
         "official_split": False,
         "parts": dict.fromkeys(PARTS, part),
-        "pairs": {"identical_pixels": 3, "near_duplicates": 5},
+        "pairs": {"identical_pixels": 3, "near_duplicates": 5, "mirrored": 2},
+        "persons": 0,
         "leaked_test_faces": 7,
         "naive_row_split": {"test_faces": 90, "test_faces_sharing_group": 30},
     }

@@ -40,6 +40,7 @@ class Background:
     lineage: dict[str, Any]  # what the training wrote of itself
     parts: dict[str, dict[str, int]]  # faces of each class, by part
     quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
+    persons_named: bool = False  # else the same person may stand in two parts
     other: OtherData | None = None  # None: the model is measured on its own data set
 
 
@@ -50,16 +51,17 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
         UserError: a file is missing or damaged.
     """
     classes = open_faces(build / "crop").classes
-    parts = {}
+    parts, persons_named = {}, False
     for name in PARTS:
         part = read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it again")
         parts[name] = count_labels(part["label"], classes)
+        persons_named |= bool((part["person"] != "").any())
     quarantine = read_out(
         build / "crop/quarantine.csv",
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
         "`dvc repro crop` writes it again",
     )
-    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine)
+    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, persons_named)
 
 
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:

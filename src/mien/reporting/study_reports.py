@@ -46,7 +46,7 @@ def _background(cross: CrossEvaluation) -> Background:
     model, data = cross.model, cross.data
     other = OtherData(model.name, model.title, model.drawn, cross.part, cross.digest, tuple(sentences(cross)))
     parts = {"measured": cross.evaluation.whole.support}
-    return Background(data.title or data.name, data.drawn, model.lineage, parts, cross.quarantine, other)
+    return Background(data.title or data.name, data.drawn, model.lineage, parts, cross.quarantine, other=other)
 
 
 def sentences(cross: CrossEvaluation) -> Iterator[str]:
