@@ -23,9 +23,16 @@ help:  ## list the targets
 
 install: $(BIN)/.installed  ## create .venv with the pinned stack
 
-$(BIN)/.installed: pyproject.toml constraints.txt
+# The programs of an environment name the folder that it was made in: moved or copied with the checkout, they do not
+# start, or run the code of the other folder.
+ELSEWHERE := $(shell made=$$(sed -nE '1,2s|^[^/]*(/.*/)python[^/"]*("[^/]*)?$$|\1|p' $(BIN)/mien 2>/dev/null); \
+  test -z "$$made" || test "$$made" -ef $(BIN) || echo made-elsewhere)
+.PHONY: made-elsewhere
+
+$(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE)
 	@$(PYTHON) -c '' >/dev/null 2>&1 || { echo "mien needs Python 3.11 or newer, and $(PYTHON) does not run; say: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "mien needs Python 3.11 or newer, and $(PYTHON) is %d.%d; say: make PYTHON=python3.11 $(MAKECMDGOALS)" % v[:2])'
+	@test -z "$(ELSEWHERE)" || { echo "$(VENV) was made in another folder: it is made again."; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

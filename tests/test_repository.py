@@ -79,21 +79,63 @@ def test_actionlint_finds_nothing() -> None:
     assert done.returncode == 0 or found, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python3"])
-def test_a_python_that_does_not_run_is_told_in_one_sentence(tmp_path: Path, python: str) -> None:
+# Makes an environment as `python -m venv` and pip do, without a network: with a program that names its Python.
+PYTHON = r"""#!/bin/sh
+case "$2" in
+  venv) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  pip) cat > .venv/bin/mien <<END ;;
+#!/bin/sh
+'''exec' "$PWD/.venv/bin/python" "\$0" "\$@"
+END
+esac
+"""
+
+
+@pytest.fixture
+def to_install(tmp_path: Path) -> Path:
+    """What `make install` needs of a checkout."""
+    (folder := tmp_path / "my checkout").mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path / name)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        ["make", "repro", f"PYTHON={python}"], cwd=tmp_path, env=alone, capture_output=True, text=True
-    )
+    return subprocess.run(["make", *arguments], cwd=folder, env=alone, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python3"])
+def test_a_python_that_does_not_run_is_told_in_one_sentence(to_install: Path, python: str) -> None:
+    done = make(to_install, "repro", f"PYTHON={python}")
     assert done.returncode == 2
     sentence, makes_own = done.stderr.splitlines()
     assert sentence == (
         f"mien needs Python 3.11 or newer, and {python} does not run; say: make PYTHON=python3.11 repro"
     )
     assert makes_own.startswith("make: ***")
-    assert not (tmp_path / ".venv").exists()
+    assert not (to_install / ".venv").exists()
+
+
+def test_an_environment_that_was_moved_or_copied_with_its_checkout_is_made_again(
+    to_install: Path, tmp_path: Path
+) -> None:
+    (python := tmp_path / "python").write_text(PYTHON)
+    python.chmod(0o755)
+
+    def install(folder: Path) -> str:
+        done = make(folder, "install", f"PYTHON={python}")
+        assert done.returncode == 0, done.stderr
+        assert f"{folder.resolve()}/.venv/bin/python" in (folder / ".venv/bin/mien").read_text()
+        return done.stdout
+
+    again = ".venv was made in another folder: it is made again."
+    assert "Installing" in (first := install(to_install)) and again not in first
+    assert "Installing" not in install(to_install)
+    assert again in install(shutil.copytree(to_install, tmp_path / "copy"))
+    assert again in install(to_install.rename(tmp_path / "moved"))
+    (tmp_path / "linked").symlink_to(tmp_path / "moved")
+    assert "Installing" not in install(tmp_path / "linked")
 
 
 # Options of DVC's remotes that are credentials or lead to them: they belong into .dvc/config.local.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,19 @@ def test_check_refuses_other_versions_unless_they_are_allowed(tmp_path: Path, mo
     allowed = CliRunner().invoke(app, ["check", "--allow-other-versions"])
     assert allowed.exit_code == 0
     assert "versions.yaml says 1.26.0" in allowed.output
+
+
+def test_check_refuses_the_code_of_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    (tmp_path / "src").unlink()
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    refused = CliRunner().invoke(app, ["check"])
+    assert refused.exit_code == 1
+    assert f"runs the code in {ROOT / 'src/mien'}, so edits of {tmp_path / 'src/mien'} have no effect" in refused.output
 
 
 def test_outs_appear_when_the_block_ends(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The first stages run the same check, so that a mistake in the settings of `evalu
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
@@ -34,7 +35,7 @@ def check(
 ) -> None:
     """Check params.yaml, the files of conf/ that it chooses, that they fit together, and library versions."""
     root = find_root()
-    found, differing = mistakes(root / PARAMS, root / "conf"), other_versions(root)
+    found, differing = [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf")], other_versions(root)
     if differing and not allow_other_versions:
         hint = "Other versions give other numbers: install with `-c constraints.txt`, or say --allow-other-versions."
         found += [*differing, hint]
@@ -43,6 +44,15 @@ def check(
     for sentence in differing:
         say(f"mien: {sentence}")
     typer.echo(f"{PARAMS} and the files that it chooses are right.")
+
+
+def _code_of_another_folder(root: Path) -> Iterator[str]:
+    own, running = root / "src" / "mien", Path(__file__).parents[1]
+    if own.is_dir() and not own.samefile(running):
+        yield (
+            f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: "
+            "`make install` makes .venv here; use the programs in .venv/bin."
+        )
 
 
 def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
