@@ -13,7 +13,7 @@ import yaml
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
 from mien.base.state import resumable_state
-from mien.search.study import Search
+from mien.search.tuning import Search
 from mien.training.inputs import BEST, read_inputs
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
@@ -34,7 +34,7 @@ def run(config: Config, listener: Listener) -> None:
 
 def _write(report: dict[str, Any]) -> None:
     best = {key: report[key] for key in ("digest", "made_on", "values", "overruled")}
-    best["trials"] = len(report["trials"])
+    best |= {"trials": len(report["trials"]), "confirmed": (report["confirmed"] or {"says": ""})["says"]}
     with Outs("tune") as outs:
         outs.path(BEST.as_posix()).write_text(yaml.safe_dump(best, sort_keys=True), encoding="utf-8")
         outs.path("reports/tune.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from tests.cli.conftest import Command
 TUNE: dict[str, Any] = {
     "trials": [{"number": 0}, {"number": 1}],
     "overruled": {"optim.lr": {"config": 0.001, "search": 0.0034567}},
+    "confirmed": {"says": "With 1 further seed it overrules."},
 }
 
 
@@ -35,7 +36,7 @@ def test_it_says_the_numbers_the_promotion_and_where_to_look(mien: Command, repo
     assert "mien-tiny version 2 promoted to champion" in said
     for reason in json.loads((reports / "register.json").read_text())["reasons"]:
         assert reason in said
-    assert "optim.lr: 0.001 → 0.00346" in said
+    assert "optim.lr: 0.001 → 0.00346 With 1 further seed it overrules." in said
     assert "drawings" in said
     for where in ("reports/report.html", "make ui", "mien predict PHOTO"):
         assert where in said

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -10,20 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import psutil
 import pytest
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import Trial, TrialState
+from optuna.trial import BaseTrial, TrialState
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener
+from mien.base.settings import read_settings
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
-from mien.search.space import TuneConfig, search_space
-from mien.search.study import JOURNAL, ShortTraining, best_trial, search, trial_row
+from mien.search.space import Confirm, TuneConfig, search_space
+from mien.search.study import JOURNAL, best_trials, compare, confirm, search, trial_row
+from mien.search.tuning import Search
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+from pipelines.compose import CONF
 from tests.training.tasks import bars
 
 SPACE = {
@@ -33,14 +38,16 @@ SPACE = {
 }
 RECIPE = Recipe(ModelConfig("resnet"), AugmentConfig(), OptimConfig(), TrainConfig())
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}"}
-CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, space=SPACE)
+CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, confirm=Confirm(2, 1), space=SPACE)
 
 
-def valley(trial: Trial, values: dict[str, Any]) -> float:
-    """A loss with a known minimum, reported epoch by epoch as a training would."""
+def valley(trial: BaseTrial, values: dict[str, Any]) -> float:
+    """A loss with a known minimum and some noise by the seed, reported epoch by epoch as a training would."""
     import math
 
-    loss = (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"]
+    loss = (
+        (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"] + values.get("train.seed", 0) % 100 / 1000
+    )
     for epoch in range(4):
         trial.report(loss + 4 - epoch, epoch)
         if trial.should_prune():
@@ -49,14 +56,16 @@ def valley(trial: Trial, values: dict[str, Any]) -> float:
 
 
 def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
+    """The trials, and at last what their confirmation found."""
     folder.mkdir(exist_ok=True)
     space = search_space(config.space, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, config, folder, Listener())
-    return [(t.state, t.params, t.value) for t in trials]
+    own = {key: RECIPE.value(key) for key in space}
+    trials = search(valley, space, own, config, folder, Listener())
+    return [*((t.state, t.params, t.value) for t in trials), confirm(valley, trials, own, config, 42, folder)]
 
 
 def test_the_first_trial_has_the_configs_own_values(tmp_path: Path) -> None:
-    trials = run(tmp_path)
+    *trials, _ = run(tmp_path)
     assert trials[0][1] == {"optim.lr": 1e-3, "model.dropout": 0.2, "train.batch_size": 64}
     assert len(trials) == 9
 
@@ -74,7 +83,7 @@ class Trials(Listener):
 def test_a_listener_hears_of_each_trial_that_this_process_ends(tmp_path: Path) -> None:
     space, heard = search_space(SPACE, RECIPE), Trials()
     own = {key: RECIPE.value(key) for key in space}
-    few = run(tmp_path, dataclasses.replace(CONFIG, trials=2))
+    *few, _ = run(tmp_path, dataclasses.replace(CONFIG, trials=2))
     trials = search(valley, space, own, CONFIG, tmp_path, heard)
     assert len(few) == 2
     assert heard.rows == [trial_row(i, trial) for i, trial in enumerate(trials)][2:]
@@ -85,10 +94,66 @@ def test_a_search_repeats_itself(tmp_path: Path) -> None:
 
 
 def test_more_trials_continue_the_study(tmp_path: Path) -> None:
-    few = run(tmp_path / "a", dataclasses.replace(CONFIG, trials=5))
+    *few, _ = run(tmp_path / "a", dataclasses.replace(CONFIG, trials=5))
     many = run(tmp_path / "a")
     assert many[:5] == few
     assert many == run(tmp_path / "b")
+
+
+def test_neighbouring_seeds_are_other_searches(tmp_path: Path) -> None:
+    """Not the same trials one place further on, as seed + number makes them."""
+    drawn = [run(tmp_path / f"{seed}", dataclasses.replace(CONFIG, startup_trials=9, seed=seed)) for seed in (42, 43)]
+    rates = [{params["optim.lr"] for _, params, _ in trials[1:9]} for trials in drawn]
+    assert len(rates[0]) == len(rates[1]) == 8
+    assert rates[0].isdisjoint(rates[1])
+
+
+@pytest.mark.parametrize("choice", ["quick", "thorough"])
+def test_noise_does_not_overrule_the_configuration_and_a_true_gain_does(choice: str) -> None:
+    """With the shipped confirmation: values that differ by chance alone, and one that is better by 5 times that."""
+    config, random = read_settings(CONF, "tune", choice), np.random.default_rng(0)
+    shares = []
+    for gain in (0.0, 5.0):
+        overruled = 0
+        for _ in range(400):
+            true = np.r_[np.zeros(config.trials - 1), -gain]
+            first = true + random.normal(size=config.trials)
+            best = [int(i) for i in first.argsort()[: config.confirm.best] if i]
+            rows = [0, *best]
+            further = true[rows, None] + random.normal(size=(len(rows), config.confirm.seeds))
+            overruled += compare(np.column_stack([first[rows], further]), best)["overrules"]
+        shares.append(overruled / 400)
+    assert shares[0] <= 0.15  # the lowest of these trials is another than the first in 87 and 97 of 100
+    assert shares[1] >= 0.85
+
+
+def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Path) -> None:
+    space = search_space(SPACE, RECIPE)
+    own = {key: RECIPE.value(key) for key in space}
+    trials = search(valley, space, own, CONFIG, tmp_path, Listener())
+    asked: list[dict[str, Any]] = []
+
+    def counted(trial: BaseTrial, values: dict[str, Any]) -> float:
+        asked.append(values)
+        if len(asked) == 5:
+            raise Killed
+        return valley(trial, values)
+
+    config = dataclasses.replace(CONFIG, confirm=Confirm(2, 2))
+    with pytest.raises(Killed):
+        confirm(counted, trials, own, config, 42, tmp_path)
+    found = confirm(counted, trials, own, config, 42, tmp_path)
+    assert len(asked) == 7  # of 6, the one that was killed twice
+    assert [{**values, "train.seed": 0} for values in asked[:2]] == [{**own, "train.seed": 0}] * 2
+    assert {values["train.seed"] for values in asked} == set(found["seeds"]) == set(found["seeds"]) - {42}
+    best = [trials.index(trial) for trial in best_trials(trials)[:2]]
+    assert list(found["losses"]) == ["configuration", *(f"trial {number}" for number in best)]
+    assert found == confirm(counted, trials, own, config, 42, tmp_path)
+    means = [np.mean(losses) for losses in found["losses"].values()]
+    assert found["trial"] in best
+    assert found["overrules"]
+    assert found["gain"] == pytest.approx(means[0] - min(means[1:]))
+    assert f"{found['gain']:.3f} lower than the configuration's (standard error {found['spread']:.3f})" in found["says"]
 
 
 KILLED = """
@@ -109,7 +174,7 @@ t.run(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize("moment", [1, 5, 9])
+@pytest.mark.parametrize("moment", [1, 5, 9, 11])  # the last is a confirmation
 def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
     assert subprocess.run(command, env=ENVIRONMENT).returncode == 9
@@ -154,7 +219,7 @@ def test_a_search_killed_after_any_write_to_its_journal_and_again_ends_as_undist
 
 def test_a_lock_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / f"{JOURNAL}.lock").touch()
-    assert len(run(tmp_path)) == 9
+    assert len(run(tmp_path)) == 10
 
 
 def test_a_write_that_was_broken_off_costs_nothing_but_itself(tmp_path: Path) -> None:
@@ -201,7 +266,7 @@ def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
 def test_the_best_trial_is_the_lowest_complete_one(tmp_path: Path) -> None:
     space = search_space(SPACE, RECIPE)
     trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
-    best = best_trial(trials)
+    best = best_trials(trials)[0]
     assert best.state == TrialState.COMPLETE
     assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
 
@@ -236,19 +301,20 @@ def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
         search_space(space, RECIPE)
 
 
-def test_values_with_which_a_training_diverges_are_pruned(tmp_path: Path) -> None:
-    """The config's own first; without that the same trial would be asked for without end."""
+def test_values_with_which_a_training_diverges_are_pruned_and_overruled(tmp_path: Path) -> None:
+    """The configuration's own, in real trainings; a trial that diverges must not be asked for without end."""
     recipe = RECIPE.with_values({"optim.lr": 1e30, "model.width": 4, "train.batch_size": 16, "train.precision": "32"})
     spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
-    space = search_space({"optim.lr": {"low": 1e-3, "high": 1e-2}}, recipe.with_values({"optim.lr": 5e-3}))
     inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(32, 0), bars(16, 1), "d", "s")
-    short = ShortTraining(inputs, epochs=1)
-    trials = search(
-        lambda trial, values: short(trial, {"optim.lr": 1e30} if trial.number == 0 else values),
-        space,
-        {"optim.lr": 5e-3},
-        dataclasses.replace(CONFIG, trials=2),
-        tmp_path,
-        Listener(),
-    )
-    assert [trial.state for trial in trials] == [TrialState.PRUNED, TrialState.COMPLETE]
+    space = {"optim.lr": {"choices": [0.003, 0.01]}}
+    config = dataclasses.replace(CONFIG, trials=4, epochs=1, startup_trials=4, space=space)
+    report = Search(inputs, config).run(tmp_path, Listener())
+    json.dumps(report, allow_nan=False)
+    states = [trial["state"] for trial in report["trials"]]
+    assert states[0] == "PRUNED"
+    assert "COMPLETE" in states[1:]
+    assert report["confirmed"]["overrules"]
+    assert report["confirmed"]["losses"]["configuration"] == [None]
+    assert "With 1 further seed the configuration's own values diverge: trial " in report["confirmed"]["says"]
+    assert report["overruled"] == {"optim.lr": {"config": 1e30, "search": report["values"]["optim.lr"]}}
+    assert report["values"]["optim.lr"] in (0.003, 0.01)

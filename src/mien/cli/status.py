@@ -109,6 +109,8 @@ def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
     for key, values in overruled.items():
         before, after = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values["config"], values["search"]))
         yield "", f"{key}: {before} → [bold]{after}[/]"
+    if confirmed := tune.get("confirmed"):
+        yield "", f"[dim]{confirmed['says']}[/]"
 
 
 def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:

@@ -13,6 +13,16 @@ from mien.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """Trainings with further seeds, before a search overrules the configuration; 0 and 0: its best trial does."""
+
+    __pydantic_config__ = STRICT
+
+    best: Count = 0  # trials with the lowest loss; the configuration's own values take part in any case
+    seeds: Count = 0  # further trainings of each
+
+
+@dataclass(frozen=True)
 class TuneConfig:
     """An Optuna study; no trials means that the config's own values are handed on."""
 
@@ -24,12 +34,15 @@ class TuneConfig:
     workers: AtLeastOne = 1  # more are faster and not reproducible
     startup_trials: Count = 5  # random trials before the sampler learns
     prune_after: Count = 3  # epochs before a trial may be pruned
+    confirm: Confirm = Confirm()
     # "optim.lr": {low: 1e-4, high: 1e-2, log: true} or "train.batch_size": {choices: [32, 64]}
     space: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.trials and not self.space:
             raise ValueError("space is empty: name at least one key to search, such as optim.lr")
+        if bool(self.confirm.best) != bool(self.confirm.seeds):
+            raise ValueError("confirm: best and seeds must both be at least 1, or both 0 for no confirmation")
 
 
 Space = dict[str, BaseDistribution]

@@ -273,6 +273,8 @@ def search_note(report: Mapping[str, Any]) -> str:
     line = f"{len(trials)} trials (the child runs), {pruned} of them stopped early."
     if best := report.get("best"):
         line += f" The best is trial {best['trial']}: `{report['objective']}` {best['value']:.4f}."
+    if confirmed := report.get("confirmed"):
+        line += f" {confirmed['says']}"
     return line
 
 

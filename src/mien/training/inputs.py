@@ -108,13 +108,13 @@ def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
 
 
 def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any], Recipe]:
-    """What tune handed on (digest, made_on, values, overruled, trials), and the recipe with its values.
+    """What tune handed on (digest, made_on, values, overruled, trials, confirmed), and the recipe with its values.
 
     Raises:
         UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
     file = (root or Path()) / BEST
-    keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int}
+    keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int, "confirmed": str}
     best = read_record(file, keys, RERUN_TUNE)
     try:
         return best, recipe.with_values(best["values"])
@@ -139,7 +139,7 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
         "model": inputs.choices["model"],
         "choices": dict(inputs.choices),
         "config": inputs.config,
-        "search": {key: best[key] for key in ("trials", "overruled", "made_on")},
+        "search": {key: best[key] for key in ("trials", "overruled", "confirmed", "made_on")},
         "data_digest": inputs.data_digest,
         "split_digest": inputs.split_digest,
         **made_on,
