@@ -96,7 +96,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path
 
 def rows(out: str) -> dict[str, list[str]]:
     """The lines of the first table, by data set."""
-    lines = [line.replace("*", " ").split() for line in out.split("what it expects")[0].splitlines()]
+    lines = [line.replace("*", " ").split() for line in out.split("expected files")[0].splitlines()]
     return {words[0]: words for words in lines if words}
 
 
@@ -133,7 +133,7 @@ def test_without_a_checkout_it_says_where_to_go(
     monkeypatch.chdir(tmp_path)
     done = mien(command)
     assert (done.code, done.out) == (1, "")
-    assert "go to a checkout of mien" in done.err
+    assert "change to a checkout of mien" in done.err
 
 
 def test_every_model_is_listed_with_its_faces_parameters_and_cost(
@@ -157,7 +157,7 @@ def test_every_model_is_listed_with_its_faces_parameters_and_cost(
 
 def test_the_detectors_and_the_chosen_one(mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "* haar cascade: faces from the front comes with OpenCV" in " ".join(mien("detector").out.split())
+    assert "* haar cascade, frontal faces only comes with OpenCV" in " ".join(mien("detector").out.split())
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/predict.yaml").write_text("detector: yunet\n")
-    assert "* yunet network: faster, and finds more comes with mien" in " ".join(mien("detector").out.split())
+    assert "* yunet network, faster, finds more comes with mien" in " ".join(mien("detector").out.split())

@@ -165,7 +165,7 @@ def workspace(cropped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_it_says_what_it_found_and_where_it_is(mien: Command, workspace: Path) -> None:
     done = mien("labels", "--folds", "2", "--epochs", "1")
     assert done.code == 0, done.err
-    assert "labels are suspected" in done.out and "nothing was changed" in done.out
+    assert "labels are suspect" in done.out and "nothing was changed" in done.out
     assert done.err.splitlines() == ["fold 1 of 2 done", "fold 2 of 2 done"]
     page = (workspace / "reports/labels/labels.html").read_text()
     assert "drawn sample: of" in page and "2 folds of\n    resnet16, at most 1 epoch each" in page

@@ -227,7 +227,7 @@ def test_csv_says_what_json_says(mien: Command, model: Path, photo_file: Path, t
     assert (row["file"], row["label"], row["unsure"]) == (face["file"], face["label"], face["unsure"])
     both = mien("predict", photo_file, "--json", "--csv", "-", "--model", model)
     assert (both.code, both.out) == (2, "")
-    assert "--json and --csv - both want stdout" in both.err
+    assert "--json and --csv - both write to stdout" in both.err
 
 
 def test_annotated_pictures_overwrite_none(mien: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
@@ -313,4 +313,4 @@ def test_an_unsure_answer_says_so(mien: Command, model: Path, photo_file: Path, 
 
 def test_every_must_be_a_time(mien: Command, photo_file: Path) -> None:
     done = mien("predict", photo_file, "--every", "0")
-    assert (done.code, done.err) == (2, "mien: --every is a time in seconds above 0, not 0.\n")
+    assert (done.code, done.err) == (2, "mien: --every must be a number of seconds above 0, not 0.\n")

@@ -29,7 +29,7 @@ def test_the_champions_card_is_markdown_where_no_terminal_is(mien: Command, two_
 def test_a_model_without_a_card_and_no_model_are_sentences(mien: Command, two_champions: Path, tmp_path: Path) -> None:
     folder = write_model(tmp_path / "old")
     done = mien("card", folder)
-    assert (done.code, done.out) == (1, "") and f"{folder} brings no model card" in done.err
+    assert (done.code, done.out) == (1, "") and f"{folder} has no model card" in done.err
     (folder / "card.md").write_text("# Mine\n")
     assert mien("card", folder).out == "# Mine\n"
     gone = mien("card", "models:/mien-other@champion")
@@ -41,10 +41,10 @@ def test_the_champion_in_one_command_and_used_at_once(mien: Command, two_champio
     assert done.code == 0, done.err
     first, checked, moved, cost, use = done.out.splitlines()
     assert first.startswith("mien-tiny-2-int8.onnx: mien-tiny version 2 in int8, 0.")
-    assert checked.startswith("float32 beside the model, on 62 of its own validation faces: no probability differs by")
-    assert moved.startswith("int8 beside float32: the same expression on ")
+    assert checked.startswith("float32 against the model, on 62 of its own validation faces: probabilities differ")
+    assert moved.startswith("int8 against float32: the same expression on ")
     assert "95 % interval" in cost
-    assert use == "`mien predict PHOTO --model mien-tiny-2-int8.onnx` uses it."
+    assert use == "Use it with `mien predict PHOTO --model mien-tiny-2-int8.onnx`."
     assert [file.name for file in two_champions.glob("*.onnx*")] == ["mien-tiny-2-int8.onnx"]
     used = mien("predict", photo_file, "--model", "mien-tiny-2-int8.onnx")
     assert used.code == 0, used.err
@@ -55,12 +55,12 @@ def test_without_own_faces_it_says_what_it_did_without(mien: Command, two_champi
     shutil.rmtree(two_champions / "build")
     refused = mien("export", "--int8")
     assert refused.code == 1
-    assert refused.err.startswith("mien: int8 needs faces to find its ranges on: the faces that mien-tiny version 2")
-    assert refused.err.endswith("crop is missing (`dvc repro crop`). --photos FOLDER gives others.\n")
+    assert refused.err.startswith("mien: int8 needs faces for its calibration: the faces that mien-tiny version 2")
+    assert refused.err.endswith("crop is missing (`dvc repro crop`). Pass --photos FOLDER.\n")
     done = mien("export", "--model", "models:/mien-tiny/1", "--out", "to/here.onnx")
     assert done.code == 0, done.err
-    assert "The file is checked on generated pictures instead; --photos FOLDER gives others." in done.err
-    assert "on 64 generated pictures: no probability differs by more than" in done.out
+    assert "The file is checked on generated pictures instead; --photos FOLDER uses yours." in done.err
+    assert "on 64 generated pictures: probabilities differ by at most" in done.out
     assert (two_champions / "to/here.onnx").is_file()
 
 

@@ -20,7 +20,7 @@ def test_a_photo_becomes_a_picture(mien: Command, model: Path, photo_file: Path)
     assert done.code == 0, done.err
     first, last = done.out.splitlines()
     label = first.removeprefix("face 1: ").split()[0]
-    assert first.endswith(f"%; shown is what speaks for {label}")
+    assert first.endswith(f"%; the map shows what speaks for {label}")
     assert last == "portrait-explained.png shows where the network looked."
     with Image.open("portrait-explained.png") as picture:
         assert picture.size == (1760, 808)
@@ -28,14 +28,14 @@ def test_a_photo_becomes_a_picture(mien: Command, model: Path, photo_file: Path)
     orange = (drawn[..., 0] - drawn[..., 2] > 60).mean(axis=0)
     assert orange[528:928].mean() > 5 * orange[56:456].mean()  # over the second face, not over the first
     other = mien("explain", photo_file, "--model", model, "--class", "fear", "--out", "to/fear.png", "--cropped")
-    assert "shown is what speaks for fear" in other.out
+    assert "the map shows what speaks for fear" in other.out
     assert Path("to/fear.png").read_bytes() != Path("portrait-explained.png").read_bytes()
 
 
 def test_what_cannot_be_explained_is_said_in_a_sentence(mien: Command, model: Path, photo_file: Path) -> None:
     unknown = mien("explain", photo_file, "--model", model, "--class", "glad")
     assert (unknown.code, unknown.out) == (1, "")
-    assert f"--class: {model} knows no 'glad'; it knows angry, disgust" in unknown.err
+    assert f"--class: {model} has no class 'glad'; it has angry, disgust" in unknown.err
     Path("wall.jpg").write_bytes(jpeg(np.full((200, 300, 3), 90, np.uint8)))
     assert "wall.jpg: no face found (Haar cascade" in mien("explain", "wall.jpg", "--model", model).err
     Path("text.jpg").write_text("no photo")
@@ -66,11 +66,11 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(mien: Command, model: Pa
     source = write_video(tmp_path / "in.mp4", [scene()])
     (tmp_path / "no.mp4").write_bytes(b"hello")
     for arguments, sentence in [
-        ((source, tmp_path / "out.avi"), "out.avi: mien writes mp4; give it a name that ends in .mp4."),
-        ((source, source), "in.mp4: is the video itself; give the annotated one another name."),
+        ((source, tmp_path / "out.avi"), "out.avi: mien writes mp4; choose a name that ends in .mp4."),
+        ((source, source), "in.mp4 is the input video; choose another name for the annotated one."),
         ((tmp_path / "gone.mp4", tmp_path / "out.mp4"), "gone.mp4: there is no such file."),
         ((tmp_path / "no.mp4", tmp_path / "out.mp4"), "no.mp4: is no video that can be read"),
-        ((source, tmp_path / "out.mp4", "--smoothing", "-1"), "--smoothing is a time in seconds, 0 or more, not -1."),
+        ((source, tmp_path / "out.mp4", "--smoothing", "-1"), "--smoothing must be a number of seconds, 0 or more"),
     ]:
         done = mien("video", *arguments, "--model", model)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)

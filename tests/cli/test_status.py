@@ -47,7 +47,7 @@ def test_it_says_the_numbers_the_promotion_and_where_to_look(mien: Command, repo
 
 @pytest.mark.parametrize(
     ("champion", "expected"),
-    [(2, "mien-tiny version 2 is the champion"), (1, "version 2 answers as the champion does")],
+    [(2, "mien-tiny version 2 is the champion"), (1, "version 2 is identical to the champion")],
 )
 def test_a_model_that_changes_nothing_is_not_called_champion_in_anothers_place(
     mien: Command, reports: Path, champion: int, expected: str
@@ -79,7 +79,7 @@ def test_numbers_of_two_runs_are_told_apart(mien: Command, reports: Path) -> Non
     (reports / "metrics.json").write_text(json.dumps(metrics))
     (reports.parent / "params.yaml").write_text("data: expw\n")
     said = " ".join(mien("status").out.split())
-    assert "decided on another test set" in said
+    assert "decision used another test set" in said
     assert "params.yaml now chooses data: expw" in said
 
 
@@ -87,7 +87,7 @@ def test_numbers_of_two_runs_are_told_apart(mien: Command, reports: Path) -> Non
     ("tune", "expected"),
     [
         ({"trials": [], "overruled": {}}, "none (tune: none)"),
-        ({"trials": [{}] * 3, "overruled": {}}, "3 trials; none beat the configuration's own values"),
+        ({"trials": [{}] * 3, "overruled": {}}, "3 trials; none beat the values of the configuration"),
     ],
 )
 def test_a_search_that_overruled_nothing(mien: Command, reports: Path, tune: dict[str, Any], expected: str) -> None:

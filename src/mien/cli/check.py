@@ -1,6 +1,6 @@
-"""Command `check`: mistakes in params.yaml and conf/, contradictions between their files, and other library versions.
+"""The command `mien check`: validation of params.yaml, conf/ and library versions.
 
-The first stages run the same check, so that a mistake in the settings of `evaluate` is found before a day of training.
+The first stages run the same check: a mistake in the settings of `evaluate` is found before a day of training.
 """
 
 import json
@@ -30,20 +30,20 @@ from mien.models.description import FACES, WITH_BACKBONE
 def check(
     allow_other_versions: Annotated[
         bool,
-        typer.Option("--allow-other-versions", help="Go on where libraries differ from versions.yaml, with a warning."),
+        typer.Option("--allow-other-versions", help="Only warn where a library differs from versions.yaml."),
     ] = False,
 ) -> None:
-    """Check params.yaml, the files of conf/ that it chooses, that they fit together, and library versions."""
+    """Check params.yaml, the files of conf/ that it chooses, and the library versions."""
     root = find_root()
     found, differing = [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf")], other_versions(root)
     if differing and not allow_other_versions:
-        hint = "Other versions give other numbers: install with `-c constraints.txt`, or say --allow-other-versions."
+        hint = "Other versions give other numbers: install with `-c constraints.txt`, or pass --allow-other-versions."
         found += [*differing, hint]
     if found:
         raise WrongSettings(found)
     for sentence in differing:
         say(f"mien: {sentence}")
-    typer.echo(f"{PARAMS} and the files that it chooses are right.")
+    typer.echo(f"{PARAMS} and the files that it chooses are valid.")
 
 
 def _code_of_another_folder(root: Path) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
     file = conf.parent / name
     hydra: Any = OmegaConf.to_container(OmegaConf.load(file))
     differing = [
-        f"{name}: {key} is {hydra[key]!r} to Hydra and {value!r} to DVC; quote it."  # 010 is 8 in YAML 1.1, 10 in 1.2
+        f"{name}: Hydra reads {key} as {hydra[key]!r}, DVC as {value!r}; quote it."  # 010 is 8 in YAML 1.1, 10 in 1.2
         for key, value in read_yaml(file, name).items()
         if json.dumps(hydra[key], default=str) != json.dumps(value, default=str)
     ]
@@ -132,7 +132,7 @@ def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
         yield from (f"{files['data']}: {sentence}" for sentence in _sentences(error))
     path, watched = settings["data"].path, f"data/{Path(files['data']).stem}"
     if PurePosixPath(path) != PurePosixPath(watched):
-        yield f"{files['data']}: path must be {watched}, the folder whose changes DVC sees, not {path}."
+        yield f"{files['data']}: path must be {watched}, the folder that DVC tracks, not {path}."
 
 
 def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
@@ -163,7 +163,7 @@ def _warm_up_ends_before_the_training(settings: Settings, files: Files) -> Itera
         return
     warm_up = f"{files['optim']}: warmup_epochs: {optim.warmup_epochs:g}"
     if optim.schedule != "cosine":
-        yield f"{warm_up} belongs to schedule: cosine; with schedule: {optim.schedule} say warmup_epochs: 0.0."
+        yield f"{warm_up} belongs to schedule: cosine; with schedule: {optim.schedule} set warmup_epochs: 0.0."
     lengths = {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
     shortest = min(lengths, key=lengths.__getitem__)
     if optim.warmup_epochs >= lengths[shortest]:
@@ -193,7 +193,7 @@ def _search_is_valid(settings: Settings, files: Files) -> Iterator[str]:
     )
     for key, holds, reason in without_effect:
         if key in tune.space and holds:
-            yield f"{files['tune']}: space: {key} changes nothing, as {reason}; take it out."
+            yield f"{files['tune']}: space: {key} has no effect, because {reason}; remove it."
 
 
 RULES: Final = (

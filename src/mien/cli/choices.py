@@ -18,13 +18,13 @@ from mien.runtime.spec import CutSpec
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
 CLASSES: Final = 7
 DETECTORS: Final = {
-    "haar": ("cascade: faces from the front", "OpenCV"),
-    "yunet": ("network: faster, and finds more", "mien"),
+    "haar": ("cascade, frontal faces only", "OpenCV"),
+    "yunet": ("network, faster, finds more", "mien"),
 }
 
 
-def preset(name: Annotated[str | None, typer.Argument(help="A preset; without it, all are listed.")] = None) -> None:
-    """List the presets, or write the choices of one into params.yaml."""
+def preset(name: Annotated[str | None, typer.Argument(help="A preset; omit it to list all presets.")] = None) -> None:
+    """List the presets, or write one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}
     if name is None:
@@ -40,7 +40,7 @@ def _list_presets(presets: dict[str, Path], chosen: dict[str, Any]) -> None:
     for name, file in presets.items():
         comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
         rows.append((read_yaml(file).items() <= chosen.items(), name, next(comments, "").lstrip("# ").strip()))
-    _print_choices(("preset", "what it is"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
+    _print_choices(("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
 
 
 def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str) -> None:
@@ -52,7 +52,7 @@ def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str
     for chosen, *cells in rows:
         choices.add_row("*" if chosen else "", *cells)
     console().print(choices)
-    console().print(f"{note} [bold]*[/bold] marks the present choice.")
+    console().print(f"{note} [bold]*[/bold] marks the current choice.")
 
 
 def _apply_preset(root: Path, name: str, file: Path) -> None:
@@ -64,7 +64,7 @@ def _apply_preset(root: Path, name: str, file: Path) -> None:
     before = choices(root)
     changed = {group: choice for group, choice in read_yaml(file).items() if before.get(group) != choice}
     if not changed:
-        typer.echo(f"{PARAMS} holds the choices of {name} already; `dvc repro` runs them.")
+        typer.echo(f"{PARAMS} already holds the choices of {name}; `dvc repro` runs them.")
         return
     yaml = YAML()  # it keeps comments and order
     content = yaml.load((root / PARAMS).read_text(encoding="utf-8")) if before else {}
@@ -74,11 +74,11 @@ def _apply_preset(root: Path, name: str, file: Path) -> None:
     typer.echo(f"{PARAMS} now holds the choices of {name}:")
     for group, choice in changed.items():
         typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
-    typer.echo("`dvc repro` is next.")
+    typer.echo("Run `dvc repro` next.")
 
 
 def data() -> None:
-    """List the data sets of conf/data, whether each is present, and the sources that read them."""
+    """List the data sets of conf/data, whether their files are present, and the sources that read them."""
     from dataclasses import fields
 
     from mien.sources.source import source_class, source_names
@@ -91,10 +91,10 @@ def data() -> None:
         title, source, folder = (str(about.get(key, "")) for key in ("title", "source", "path"))
         present = bool(folder) and (root / folder).is_dir() and any((root / folder).iterdir())
         rows.append((file.stem == chosen, file.stem, source, title, "yes" if present else "no"))
-    new = "A new one is a folder in data/ and a file in conf/data that names its source;"
-    columns = ("data set", "source", "what it is", "in data/")
+    new = "To add one, create a folder in data/ and a file in conf/data;"
+    columns = ("data set", "source", "description", "in data/")
     _print_choices(columns, rows, f"`data: NAME` in {PARAMS} chooses a data set. {new}")
-    sources = table("source", "what it expects in the folder", "options")
+    sources = table("source", "expected files", "options")
     for name in source_names():
         kind = source_class(name)
         sources.add_row(f"[bold]{name}[/]", kind.expects, "\n".join(field.name for field in fields(kind)))
@@ -102,7 +102,7 @@ def data() -> None:
 
 
 def models() -> None:
-    """List the models of conf/model: the faces that each takes, its trainable parameters and its cost for a face."""
+    """List the models of conf/model with their input, trainable parameters and cost per face."""
     root = find_root()
     chosen = choices(root).get("model")
     rows = []
@@ -111,8 +111,8 @@ def models() -> None:
         network = f"timm: {config.backbone}" if config.backbone else config.name
         rows.append((file.stem == chosen, file.stem, network, *_faces_and_cost(config)))
     note = (
-        f"`model: NAME` in {PARAMS} chooses one. Parameters are those that are trained, for seven classes; "
-        f"multiply-adds are those of one face, grey and of {FACE_SIZE} px where the network takes any;"
+        f"`model: NAME` in {PARAMS} chooses a model. Parameters are trainable ones, for seven classes. "
+        f"Multiply-adds are per face, at {FACE_SIZE} px grey if the network takes any size;"
     )
     _print_choices(("model", "network", "faces", "parameters", " mult-adds"), rows, note)
 
@@ -136,12 +136,12 @@ def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
 
 
 def detector() -> None:
-    """List the face detectors, and which one conf/predict.yaml chooses."""
+    """List the face detectors and mark the one that conf/predict.yaml chooses."""
     chosen = read_usage(find_root(), "predict")
     rows = []
     for name, (kind, origin) in DETECTORS.items():
         is_chosen = name == chosen.detector
         file = chosen.detector_file if is_chosen and chosen.detector_file else f"comes with {origin}"
         rows.append((is_chosen, name, kind, file))
-    note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` for once;"
-    _print_choices(("detector", "what it is", "its file"), rows, note)
+    note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` overrides it;"
+    _print_choices(("detector", "description", "file"), rows, note)

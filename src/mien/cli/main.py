@@ -1,6 +1,6 @@
-"""The command `mien`, and the table of its commands.
+"""The command-line program `mien` and its commands.
 
-The modules of this package import what is heavy (PyTorch, MLflow, pandas, OpenCV) inside the commands, so that
+The modules of this package import heavy libraries (PyTorch, MLflow, pandas, OpenCV) inside the commands, so that
 `mien --help` answers at once.
 """
 
@@ -44,7 +44,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {  # in the order in which `mi
 
 
 class Commands(TyperGroup):
-    """Ends an error that a user can mend in one sentence and exit code 1."""
+    """Report a user's error in one sentence, with exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -80,9 +80,9 @@ def options(
         bool, typer.Option("--version", help="Print mien's version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Facial expressions: use the champion, see why it is champion, and steer what is trained next.
+    """Facial-expression recognition: use the champion, inspect its evidence, configure the next training.
 
-    The stages themselves run with [bold]make repro[/bold] or [bold]dvc repro[/bold].
+    Run the DAG with [bold]make repro[/bold] or [bold]dvc repro[/bold].
     """
 
 

@@ -1,4 +1,4 @@
-"""Commands that measure: `evaluate` on another data set, `compare` two runs, `labels` that are likely wrong."""
+"""The commands `evaluate`, `compare` and `labels`: other data sets, comparison of runs, label noise."""
 
 import json
 import tempfile
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from mien.reporting.comparison import Comparison
 
 COMPARISON: Final = "reports/compare.html"
-RUN: Final = "A run's id or its beginning, its name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
+RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 RECIPE: Final = ("model", "augment", "optim", "train")  # the groups of conf/ that say how a network is trained
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(metavar="NAME", help="The data set to measure on: a file of conf/data.")],
+    data: Annotated[str, typer.Option(metavar="NAME", help="Data set to measure on, a file of conf/data.")],
     model: MeasuredOption = None,
     part: Annotated[
         str | None,
-        typer.Option(metavar="PART", help="test, val, train or all; by default test of an official split, else all."),
+        typer.Option(metavar="PART", help="test, val, train or all; default: test of an official split, else all."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/cross/MODEL-on-DATA.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: reports/cross/MODEL-on-DATA.")] = None,
 ) -> None:
     """Measure a model on a data set other than its own.
 
-    Faces are cut from that data set's boxes as the model's own were (size, colour, margin, square, EXIF rotation).
-    The confidence filter is that of the crop that params.yaml chooses; its size and its sample of rows are not used.
-    Faces that the model learnt from are left out, and the temperature stays the model's.
+    Faces are cropped with the model's own settings (size, colour, margin, square, EXIF rotation).
+    Of the crop in params.yaml, only the confidence filter is used.
+    Faces that the model learnt from are left out. The temperature is the model's own.
     """
     from mien.evaluation.other_data import PART_OPTIONS, evaluate_elsewhere
     from mien.inference.address import open_measured
@@ -78,20 +78,20 @@ def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
         typer.echo(f"  {MEASURES[measure]:<23} {whole.intervals.overall[measure].text()}")
     for sentence in sentences(cross):
         typer.echo(f"  {sentence}")
-    typer.echo(f"the report: {folder / 'report.html'}")
+    typer.echo(f"report: {folder / 'report.html'}")
     if bool(cross.model.drawn) != cross.data.drawn:
-        say("mien: WARNING: one of the two is drawn and the other photographed; the result says nothing of people.")
+        say("mien: WARNING: model and data set mix drawings and photographs; the result says nothing about people.")
 
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="RUN", help=RUN)],
-    b: Annotated[str, typer.Argument(metavar="RUN", help="The other run, in any of these forms.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help=f"The page; by default {COMPARISON}.")] = None,
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other run, named in the same way.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=f"Default: {COMPARISON}.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs: scores, a paired test, the configuration, and the faces on which they disagree.
 
-    Writes one self-contained HTML page. With --json a page is written only where --out says.
+    Writes one self-contained HTML page. With --json, only --out writes a page.
     """
     from mien.inference.compared_run import find_run
     from mien.reporting import comparison
@@ -132,22 +132,22 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     out.print(rows)
     out.print(escape(compared.sentence))
     if compared.paired:
-        out.print(f"They disagree on {len(compared.paired.disagreements):,} of {compared.paired.faces:,} faces.")
+        out.print(f"The models disagree on {len(compared.paired.disagreements):,} of {compared.paired.faces:,} faces.")
     keys = ", ".join(key for key, _, _ in compared.config)
     out.print(f"[dim]settings that differ:[/] {escape(keys or 'none')}")
-    out.print(f"[dim]the whole comparison:[/] {escape(str(page))}")
+    out.print(f"[dim]full comparison:[/] {escape(str(page))}")
 
 
 def labels(
-    folds: Annotated[int, typer.Option(min=2, max=20, help="Number of networks, each trained without one fold.")] = 5,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each, in place of conf/train's.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default reports/labels.")] = None,
+    folds: Annotated[int, typer.Option(min=2, max=20, help="Number of folds; one network is trained per fold.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs per network; default: those of conf/train.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: reports/labels.")] = None,
 ) -> None:
-    """List the faces whose labels are likely wrong, as a page sorted by suspicion. Nothing is changed.
+    """List the faces whose labels are likely wrong on a page, most suspicious first. Changes no label.
 
-    Confident learning on cross-validated predictions: the network and the settings that params.yaml chooses, with what
-    the search found, are trained once per fold; a photo and its duplicates stay in one fold. Only faces of train and
-    validation are judged: the test set stays closed. A run that was killed continues where it was.
+    Uses confident learning on cross-validated predictions, with the network and settings of params.yaml and the result
+    of the search. A photo and its duplicates stay in one fold. Only training and validation faces are judged; the test
+    set stays closed. A killed run resumes.
     """
     from mien.evaluation.label_noise import find_label_noise
     from mien.reporting.study_reports import LABELS_PAGE, LABELS_TABLE, write_label_noise
@@ -163,7 +163,7 @@ def labels(
         recipe = recipe.with_values({"train.epochs": epochs})
 
     def report_fold(number: int, kept: bool) -> None:
-        say(f"fold {number + 1} of {folds} {'was done before' if kept else 'done'}")
+        say(f"fold {number + 1} of {folds} {'was already done' if kept else 'done'}")
 
     folder = out or root / "reports" / "labels"
     title = settings["data"].title or settings["data"].name
@@ -171,7 +171,7 @@ def labels(
     with find_label_noise(root, recipe, folds, report_fold) as found:
         write_label_noise(found, about, folder)
     suspects, faces = len(found.suspects), len(found.ranked)
-    typer.echo(f"{suspects:,} of {faces:,} labels are suspected ({suspects / faces:.1%})")
-    typer.echo(f"  the networks answer {found.accuracy:.1%} of the faces, which they had not seen, as labelled")
-    typer.echo("  nothing was changed: look, and decide (docs/LABELS.md)")
-    typer.echo(f"the page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")
+    typer.echo(f"{suspects:,} of {faces:,} labels are suspect ({suspects / faces:.1%})")
+    typer.echo(f"  the networks agree with the label of {found.accuracy:.1%} of the unseen faces")
+    typer.echo("  nothing was changed; review the page and decide (docs/LABELS.md)")
+    typer.echo(f"page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")

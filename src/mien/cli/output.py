@@ -1,4 +1,4 @@
-"""Terminal output: results on stdout, problems on stderr, progress where a person watches."""
+"""Terminal output: results on stdout, problems on stderr, progress bars on a terminal."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Command `predict`: photos and videos in, the expressions of their faces out."""
+"""The command `mien predict`: expressions of the faces in photos and videos."""
 
 import json
 import sys
@@ -31,29 +31,27 @@ def predict(
     cropped: workspace.CroppedOption = False,
     as_json: workspace.JsonOption = False,
     csv: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write a row for each face; - prints them in place of the table.")
+        str | None, typer.Option(metavar="FILE", help="Write one row per face; - replaces the table on stdout.")
     ] = None,
-    annotate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write each picture into DIR with its faces drawn in.")
-    ] = None,
-    every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between the frames of a video to use.")] = 1.0,
+    annotate: Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated pictures into DIR.")] = None,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="Interval between frames taken from a video.")] = 1.0,
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,
 ) -> None:
-    """Find the faces in photos and videos, and name their expressions.
+    """Find the faces in photos and videos and recognise their expressions.
 
-    The model is the champion of the data set that params.yaml chooses.
+    The default model is the champion of the data set that params.yaml chooses.
 
-    Exit code 0: every photo gave a face; 1: some did not (a sentence each on stderr); 2: there is no model or detector,
-    or the command line is wrong.
+    Exit code 0: every photo has a face; 1: some have none or cannot be read (listed on stderr); 2: no model, no
+    detector, or a wrong command line.
     """
     if as_json and csv == "-":
-        fail("--json and --csv - both want stdout; give the csv a file's name.", UNUSABLE)
+        fail("--json and --csv - both write to stdout; give --csv a file name.", UNUSABLE)
     if every <= 0:
-        fail(f"--every is a time in seconds above 0, not {every:g}.", UNUSABLE)
+        fail(f"--every must be a number of seconds above 0, not {every:g}.", UNUSABLE)
     files, problems, remarks = find_photos(photos)
     predictions: list[PhotoPrediction] = []
     by: tuple[str, int | None] = ("", None)  # the model
@@ -113,7 +111,7 @@ def _photos_in(folder: Path, problems: list[str], remarks: list[str]) -> list[Pa
         problems.append(f"{folder}: no photo in this folder (of {', '.join(PHOTO_SUFFIXES)}).")
     elif others := len(everything) - len(photos):
         videos = sum(_is_video(file) for file in everything)
-        seen = f", of them {counted(videos, 'video')} (a video has to be named itself)" if videos else ""
+        seen = f", of them {counted(videos, 'video')} (name a video to use it)" if videos else ""
         remarks.append(f"{folder}: skipped {counted(others, 'file')} other than photos{seen}.")
     return photos
 

@@ -1,4 +1,4 @@
-"""Predictions as a table, as JSON, as csv, and drawn into pictures."""
+"""Output of predictions: table, JSON, csv and annotated pictures."""
 
 import csv
 import io

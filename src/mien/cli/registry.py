@@ -1,4 +1,4 @@
-"""Commands on registered models and the tracking store."""
+"""Commands for registered models and the tracking store."""
 
 import getpass
 import os
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 CROP: Final = Path("build/crop")
 
-Data = Annotated[str | None, typer.Option(metavar="NAME", help="The data set; by default params.yaml's.")]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the history.")]
+Data = Annotated[str | None, typer.Option(metavar="NAME", help="Data set; default: that of params.yaml.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
 
 
 def card(
@@ -30,17 +30,17 @@ def card(
         str | None, typer.Argument(metavar="[MODEL]", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or a folder.")
     ] = None,
 ) -> None:
-    """Print a model's card: its data, its numbers, where it fails, and what it must not be used for.
+    """Print a model card: data, numbers, known failures, intended use and misuse.
 
-    By default that of the champion of params.yaml's data set. Formatted on a terminal, Markdown elsewhere:
-    `mien card > card.md`.
+    The default model is the champion of params.yaml's data set. Output is formatted on a terminal and Markdown
+    elsewhere: `mien card > card.md`.
     """
     from mien.inference.address import load_model_of
 
     address = model_address(model)
     text = load_model_of(address).card
     if not text:
-        raise UserError(f"{address} brings no model card; what `dvc repro` registers from now on has one.")
+        raise UserError(f"{address} has no model card; models that `dvc repro` registers now have one.")
     if sys.stdout.isatty():
         from rich.markdown import Markdown
 
@@ -52,17 +52,17 @@ def card(
 def export(
     model: MeasuredOption = None,
     data: DataOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default NAME-VERSION.onnx, here.")] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Store weights and activations in eight bits.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: NAME-VERSION.onnx.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise weights and activations to int8.")] = False,
     photos: Annotated[
         list[str] | None,
-        typer.Option(metavar="PHOTO", help="Photos, a folder or a glob to check with, in place of its own faces."),
+        typer.Option(metavar="PHOTO", help="Photos, folder or glob to check on instead of the model's faces."),
     ] = None,
 ) -> None:
     """Write a model as one ONNX file for other programs.
 
-    The check, and the ranges of --int8, use the model's own validation and training faces where build/crop holds them,
-    never its test faces.
+    The file is checked on the model's validation faces, and --int8 is calibrated on its training faces, if build/crop
+    has them. Test faces are never used.
     """
     from mien.inference.address import open_measured
     from mien.inference.export import export_onnx
@@ -74,14 +74,14 @@ def export(
         done = export_onnx(measured, faces, file, int8=int8)
     size, difference = done.file.stat().st_size / 1e6, done.float32.difference
     typer.echo(f"{done.file}: {measured.name} in {'int8' if done.int8 else 'float32'}, {size:.1f} MB")
-    typer.echo(f"float32 beside the model, on {done.faces}: no probability differs by more than {difference:.1g}")
+    typer.echo(f"float32 against the model, on {done.faces}: probabilities differ by at most {difference:.1g}")
     if done.int8:
         same = f"the same expression on {done.int8.same:,} of {done.int8.faces:,}"
-        typer.echo(f"int8 beside float32: {same}, a probability moves by up to {done.int8.difference:.2f}")
+        typer.echo(f"int8 against float32: {same}, probabilities differ by at most {done.int8.difference:.2f}")
         if change := done.int8.change:
-            accuracies = f"{done.int8.before:.3f}, in int8 {done.int8.after:.3f}"
-            typer.echo(f"accuracy on them {accuracies}: {change.text('+.3f')}, 95 % interval")
-    typer.echo(f"`mien predict PHOTO --model {done.file}` uses it.")
+            accuracies = f"accuracy in float32 {done.int8.before:.3f}, in int8 {done.int8.after:.3f}"
+            typer.echo(f"{accuracies}: {change.text('+.3f')}, 95 % interval")
+    typer.echo(f"Use it with `mien predict PHOTO --model {done.file}`.")
 
 
 def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) -> "ExportFaces":
@@ -99,24 +99,24 @@ def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) ->
         return own_faces(measured, root / CROP)
     except NoOwnFaces as error:
         if int8:
-            raise UserError(f"int8 needs faces to find its ranges on: {error} --photos FOLDER gives others.") from error
-        say(f"mien: {error} The file is checked on generated pictures instead; --photos FOLDER gives others.")
+            raise UserError(f"int8 needs faces for its calibration: {error} Pass --photos FOLDER.") from error
+        say(f"mien: {error} The file is checked on generated pictures instead; --photos FOLDER uses yours.")
         return generated_faces(measured.loaded.spec.cut)
 
 
 def promote(
-    version: Annotated[int | None, typer.Argument(help="The version; by default the challenger.", min=1)] = None,
+    version: Annotated[int | None, typer.Argument(help="Version; default: the challenger.", min=1)] = None,
     data: Data = None,
     reason: Reason = "Promoted by hand.",
 ) -> None:
-    """Make a registered version champion, whatever the gate decided."""
+    """Make a registered version champion, regardless of the gate's decision."""
     from mien.registry import promotion
 
     typer.echo(promotion.promote(_model_in_store(data), version, by=_user(), reason=reason))
 
 
 def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None:
-    """Bring back the previous champion."""
+    """Restore the previous champion."""
     from mien.registry import promotion
 
     typer.echo(promotion.rollback(_model_in_store(data), by=_user(), reason=reason))
@@ -160,7 +160,7 @@ def _model_in_store(data: str | None) -> str:
 
 
 def sync() -> None:
-    """Send the tracking store what it is missing, for example after an outage."""
+    """Upload what the tracking store lacks, for example after an outage."""
     from mien.tracking import publish
 
     typer.echo(publish.sync(find_root()))
@@ -168,9 +168,9 @@ def sync() -> None:
 
 def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: there is no password.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines, without a password.")] = "127.0.0.1",
 ) -> None:
-    """Serve the MLflow UI on the tracking store, with one worker; Ctrl-C ends it."""
+    """Serve the MLflow UI on the tracking store, with one worker; Ctrl-C stops it."""
     from mien.tracking.store import connect, run_links, shown, store_errors, use_store
 
     uri = use_store(find_root())
@@ -184,12 +184,12 @@ def ui(
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UserError(f"port {port} on {host} cannot be used ({error.strerror}); say --port OTHER.") from error
-    typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C ends it.")
+            raise UserError(f"port {port} on {host} cannot be used ({error.strerror}); pass another --port.") from error
+    typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C stops it.")
     # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
-    typer.echo("Choose `Model training` at its top left: it opens on language models, without the model registry.")
+    typer.echo("Choose `Model training` at the top left; the UI opens on language models, without the registry.")
     for name, link in links.items():
-        typer.echo(f"The trainings on {name}, the most accurate first: {link}")
+        typer.echo(f"Trainings on {name}, most accurate first: {link}")
     sys.stdout.flush()
     address = ["--backend-store-uri", uri, "--host", host, "--port", str(port)]
     # MLflow's default of four workers and a job queue takes 2.1 GB; this takes 0.5 GB.

@@ -1,4 +1,4 @@
-"""Commands that show answers: `explain` in a picture, `video` in a video, `app` on a web page."""
+"""The commands `explain`, `video` and `app`: heat maps, annotated videos, the web page."""
 
 import os
 from pathlib import Path
@@ -16,16 +16,16 @@ from mien.cli.workspace import PARTLY, UNUSABLE, find_root, model_address, predi
 if TYPE_CHECKING:
     from mien.inference.predictor import FoundFaces, Predictor
 
-MOST_EXPLAINED: Final = 12  # faces; a picture of more would be too long to look at
-# Gradio and what it brings ask their makers for versions and count visits unless told not to.
+MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
+# Without these, Gradio and its dependencies check for new versions and report usage.
 SILENT: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def explain(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with faces.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="By default PHOTO-explained.png, here.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Default: PHOTO-explained.png.")] = None,
     name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Show what speaks for this class, not for the answer.")
+        str | None, typer.Option("--class", metavar="NAME", help="Explain this class instead of the answer.")
     ] = None,
     cropped: workspace.CroppedOption = False,
     model: workspace.ModelOption = None,
@@ -34,14 +34,14 @@ def explain(
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
 ) -> None:
-    """Draw where the network looked for its answer (Grad-CAM).
+    """Draw a heat map of where the network looked (Grad-CAM).
 
-    docs/EXPLAIN.md says what such a picture shows, and what it does not.
+    docs/EXPLAIN.md explains what the map shows and what it does not.
     """
     predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
     names = predictor.model.spec.classes
     if name is not None and name not in names:
-        raise UserError(f"--class: {predictor.model.says} knows no {name!r}; it knows {', '.join(names)}.")
+        raise UserError(f"--class: {predictor.model.says} has no class {name!r}; it has {', '.join(names)}.")
     from mien.inference.heatmap import explain_faces, explanation_figure
 
     with quiet_libraries():
@@ -56,7 +56,7 @@ def explain(
         part.write_bytes(picture)
     for number, face in enumerate(explained, start=1):
         share = face.prediction.probabilities[face.prediction.label]
-        typer.echo(f"face {number}: {face.prediction.label} {share:.0%}; shown is what speaks for {face.asked}")
+        typer.echo(f"face {number}: {face.prediction.label} {share:.0%}; the map shows what speaks for {face.asked}")
     typer.echo(f"{file} shows where the network looked.")
 
 
@@ -76,27 +76,27 @@ def _find_faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFac
 
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A video.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="Where the annotated video goes.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="The annotated video to write.")],
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
-    smoothing: Annotated[float, typer.Option(metavar="SECONDS", help="Time constant of the smoothing; 0: none.")] = 0.5,
+    smoothing: Annotated[float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 for none.")] = 0.5,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,
 ) -> None:
-    """Draw the expressions of the faces into a video, smoothed over time.
+    """Annotate a video with the expressions of its faces, smoothed over time.
 
     Also writes OUT.timeline.csv, with every face of every frame, and OUT.timeline.png.
 
-    Exit code 0: the whole video was read and had a face; 1: not all of it could be read, or no face was in it; 2: it
-    is not a video, or there is no model.
+    Exit code 0: the whole video was read and has a face; 1: it was read in part, or has no face; 2: it is not a video,
+    or there is no model.
     """
     if out.suffix.lower() != ".mp4":
-        fail(f"{out}: mien writes mp4; give it a name that ends in .mp4.", UNUSABLE)
+        fail(f"{out}: mien writes mp4; choose a name that ends in .mp4.", UNUSABLE)
     if out.exists() and source.exists() and out.samefile(source):
-        fail(f"{out}: is the video itself; give the annotated one another name.", UNUSABLE)
+        fail(f"{out} is the input video; choose another name for the annotated one.", UNUSABLE)
     if not 0 <= smoothing < float("inf"):
-        fail(f"--smoothing is a time in seconds, 0 or more, not {smoothing:g}.", UNUSABLE)
+        fail(f"--smoothing must be a number of seconds, 0 or more, not {smoothing:g}.", UNUSABLE)
     predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
     from mien.inference.annotation import annotate_video, timeline_file
 
@@ -109,9 +109,9 @@ def video(
     typer.echo(f"{out}: {frames}; a face in {report.with_a_face:,} frames, by {predictor.model.says}")
     typer.echo(f"{timeline_file(out, '.csv')} and {timeline_file(out, '.png').name}: the timeline")
     if report.sound_lost:
-        say(f"{source}: its sound is of a kind that mp4 players do not know; the annotated video has none.")
+        say(f"{source}: mp4 players cannot play its audio format; the annotated video has no sound.")
     if report.left_out:
-        say(f"{source}: {report.left_out:,} faces beyond max_faces in a frame were left out, the smallest ones.")
+        say(f"{source}: {report.left_out:,} faces were left out, the smallest in frames with more than max_faces.")
     if report.problem:
         say(report.problem)
     if not report.with_a_face:
@@ -123,12 +123,12 @@ def video(
 def serve_page(
     model: workspace.MeasuredOption = None,
     data: workspace.DataOption = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in: see docs/APP.md first.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any port that is free.")] = 7860,
+    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines; read docs/APP.md first.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 7860,
 ) -> None:
-    """Serve a web page that names the expressions in photos, in videos and in front of a camera.
+    """Serve a web page that recognises expressions in photos, videos and the camera's picture.
 
-    It answers with the champion, and with the next one without a restart. conf/app.yaml holds its limits.
+    It uses the champion and loads a new one without a restart. Its limits are in conf/app.yaml.
     """
     os.environ.update(SILENT)
     from mien.inference.address import NoSuchModel
@@ -139,7 +139,7 @@ def serve_page(
         from mien.app.answers import Answerer
         from mien.app.server import serve
     except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}; `pip install -c constraints.txt '.[app]'` brings it.") from error
+        raise UserError(f"{error.name} is missing; `pip install -c constraints.txt '.[app]'` installs it.") from error
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
 
@@ -153,8 +153,8 @@ def serve_page(
 
 
 def say_ready(model: str, address: str, detector: str) -> None:
-    """Say on stderr that the page is there, and where finding faces will be slow."""
+    """Report on stderr that the page is ready, and warn of the slow detector."""
     say(f"mien: {model} answers at {address}")
     if detector == "haar":
-        slow = "mien: faces are found by the Haar cascade, twenty times as slow as YuNet: for many visitors,"
-        say(f"{slow} write `detector: yunet` in conf/predict.yaml.")
+        slow = "mien: the Haar cascade is twenty times slower than YuNet; for many visitors,"
+        say(f"{slow} set `detector: yunet` in conf/predict.yaml.")

@@ -1,4 +1,4 @@
-"""Command `status`: a summary of the last run of the DAG, from the reports that it wrote."""
+"""The command `mien status`: a summary of the last run of the DAG."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,8 +17,8 @@ OUTCOMES: Final = {
     "challenger": "[bold yellow]not promoted[/]: it stays challenger",
     "refused": "[bold yellow]not compared[/]: a person decides",
     "candidate": "[bold]candidate[/] of an experiment: only `dvc repro` or a person promotes",
-    "unchanged": "[bold]answers as the champion does[/]: nothing changes",
-    "not registered": "[bold yellow]is not registered[/]: the registry gave no answer",
+    "unchanged": "[bold]is identical to the champion[/]: nothing changes",
+    "not registered": "[bold yellow]is not registered[/]: the registry did not answer",
 }
 
 # The keys that are read of each report.
@@ -32,7 +32,7 @@ TUNE: Final[Keys] = {"trials": list, "overruled": dict}
 
 
 def status() -> None:
-    """Summarise the last `dvc repro`: accuracy, promotion, search, where to look next."""
+    """Summarise the last `dvc repro`: accuracy, promotion, search, next steps."""
     root = find_root()
     metrics = _read(root / "reports/metrics.json", METRICS, "evaluate")
     if metrics is None:
@@ -59,8 +59,8 @@ def status() -> None:
 def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
     faces = f"{metrics['n']:,} faces of {metrics['photos']:,} photos"
     yield "test accuracy", f"[bold]{_score(metrics['accuracy'])}[/]  on {faces}"
-    yield "", "[dim]in brackets: 95 % intervals, with photos resampled[/]"
-    yield "", f"[dim]always saying the most frequent expression scores {metrics['majority_share']:.3f}[/]"
+    yield "", "[dim]in brackets: 95 % intervals from resampled photos[/]"
+    yield "", f"[dim]always answering the most frequent expression scores {metrics['majority_share']:.3f}[/]"
     yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
     yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
     if part := metrics.get("leak_free"):
@@ -73,7 +73,7 @@ def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | N
     if unlike := hardware_mismatch(lineage):
         yield "", f"[yellow]{unlike}[/]"
     if data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):
-        yield "", "[yellow]These faces are drawings: the numbers say nothing of photographs.[/]"
+        yield "", "[yellow]These faces are drawings: the numbers say nothing about photographs.[/]"
 
 
 def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
@@ -88,7 +88,7 @@ def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iter
     version = "" if register["version"] is None else f" version {register['version']}"
     yield "registry", f"{register['model']}{version} {outcome}"
     if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
-        yield "", "[yellow]That was decided on another test set than the numbers above; run `dvc repro`.[/]"
+        yield "", "[yellow]The decision used another test set than the numbers above; run `dvc repro`.[/]"
     for reason in register["reasons"]:
         yield "", f"[dim]{escape(reason)}[/]"
     if register["champion"] not in (None, register["version"]):
@@ -101,11 +101,11 @@ def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
         return
     trials, overruled = len(tune["trials"]), tune["overruled"]
     if not trials:
-        yield "search", "none (tune: none): the configuration's own values were used"
+        yield "search", "none (tune: none); the values of the configuration were used"
     elif overruled:
         yield "search", f"{trials} trials; the search overruled the configuration:"
     else:
-        yield "search", f"{trials} trials; none beat the configuration's own values"
+        yield "search", f"{trials} trials; none beat the values of the configuration"
     for key, values in overruled.items():
         before, after = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values["config"], values["search"]))
         yield "", f"{key}: {before} → [bold]{after}[/]"
@@ -116,12 +116,12 @@ def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
 def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
     report = root / "reports/report.html"
     missing = "" if report.exists() else " [yellow](missing; `dvc checkout` or `dvc repro` brings it)[/]"
-    yield "look next", f"reports/report.html    where it is right, and where it fails{missing}"
+    yield "next steps", f"reports/report.html    the full report, with failures{missing}"
     yield "", "make ui                runs, figures and registry in a browser"
     if register and register["champion"] is not None:
-        yield "", "mien predict PHOTO...  the champion at work"
+        yield "", "mien predict PHOTO...  expressions, by the champion"
     else:
-        yield "", "mien promote           makes a version champion by hand"
+        yield "", "mien promote           make a version champion by hand"
     chosen = choices(root).get("data")
     if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"]:
         yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"

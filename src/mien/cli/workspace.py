@@ -1,4 +1,4 @@
-"""The checkout that a command runs in, options that commands share, and the model that they name."""
+"""Shared options of the commands, and the checkout and the model that they use."""
 
 import dataclasses
 from pathlib import Path
@@ -19,20 +19,20 @@ PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
 ModelOption = Annotated[
-    str | None, typer.Option(metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or build/train.")
+    str | None, typer.Option(metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx or build/train.")
 ]
 MeasuredOption = Annotated[
     str | None,
-    typer.Option(metavar="URI|FOLDER", help="NAME@ALIAS, models:/NAME/3, or build/train; by default the champion."),
+    typer.Option(metavar="URI|FOLDER", help="NAME@ALIAS, models:/NAME/3 or build/train; default: the champion."),
 ]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Use the champion of this data set, not of params.yaml's.")
+    str | None, typer.Option(metavar="NAME", help="Use this data set's champion instead of params.yaml's.")
 ]
 DetectorOption = Annotated[str | None, typer.Option(metavar="NAME", help="haar or yunet; see `mien detector`.")]
-MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Side of the smallest face to find.")]
-MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest score of a face to keep (yunet).")]
-CroppedOption = Annotated[bool, typer.Option("--cropped", help="A photo is already one face: skip detection.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]
+MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest detection score to accept (yunet).")]
+CroppedOption = Annotated[bool, typer.Option("--cropped", help="Each photo is one cropped face: skip detection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 
 def find_root() -> Path:
@@ -51,7 +51,7 @@ def conf_files(root: Path, group: str) -> list[Path]:
     """The files of a group of conf/, sorted by name; a UserError where there is none."""
     files = sorted((root / "conf" / group).glob("*.yaml"), key=lambda file: file.stem)
     if not files:
-        raise UserError(f"there is no conf/{group}/*.yaml in {root}; go to a checkout of mien.")
+        raise UserError(f"there is no conf/{group}/*.yaml in {root}; change to a checkout of mien.")
     return files
 
 
@@ -69,7 +69,7 @@ def model_address(model: str | None, data: str | None = None) -> str:
 def registered_model(root: Path, data: str | None) -> str:
     """The name of the registered model of a data set, by default of the one that params.yaml chooses."""
     if not data and not (root / PARAMS).is_file():
-        raise UserError(f"there is no {PARAMS} here or above; go to a checkout of mien, or say --data NAME.")
+        raise UserError(f"there is no {PARAMS} here or above; change to a checkout of mien, or pass --data NAME.")
     data = data or choices(root).get("data")
     if not isinstance(data, str):
         raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
