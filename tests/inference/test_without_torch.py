@@ -98,7 +98,7 @@ def test_the_program_in_the_page_answers_as_mien_does(exported: Export, tmp_path
 
 def test_the_page_names_every_key_of_the_metadata() -> None:
     keys = {"spec", *METADATA}
-    section = PAGE.partition("## What is in the file")[2].partition("## In another program")[0]
+    section = PAGE.partition("## Contents of the file")[2].partition("## Use in another program")[0]
     assert keys <= set(re.findall(r"`([a-z_]+)`", section))
 
 
