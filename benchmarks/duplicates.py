@@ -22,6 +22,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from mien.runtime.cut import Box, cut_face
 from mien.sources.fingerprints import THUMBNAIL
 from mien.sources.table import faces_table
 from mien.split.near_copies import (
@@ -84,7 +85,7 @@ def measure(faces: np.ndarray) -> dict[str, float]:
     digests = [hashlib.sha256(face.tobytes()).hexdigest() for face in faces]
     rows: dict[str, list[object]] = {"face_id": [*names], "image": [*names], "label": [0] * len(faces)}
     table = faces_table(rows | {"photo_digest": [*digests]})
-    small = np.stack([cv2.resize(face, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for face in faces])
+    small = np.stack([cut_face(face, Box(0, 0, 48, 48), THUMBNAIL)[..., 0] for face in faces])
     similarity, aligned = CONFIG.similarity, CONFIG.aligned_similarity
     clock, processor, groups = timed(lambda: group_faces(table, small, similarity, aligned))
     # not ru_maxrss, which a child takes over from the process that started it

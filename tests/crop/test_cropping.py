@@ -67,9 +67,9 @@ def test_each_photo_is_decoded_once_and_the_order_is_the_tables(tmp_path: Path) 
     assert packed.index["row"].tolist() == list(range(8))
     assert (counts.faces, counts.photos) == (8, 5)
     for row in packed.index.itertuples():
-        whole = decode_photo(shelf.photos[row.image], colour="rgb", max_megapixels=1, apply_exif_rotation=False)
+        whole = decode_photo(shelf.photos[row.image], max_megapixels=1)
         box = Box(row.top, row.left, row.right, row.bottom)
-        assert (packed.pixels[row.row] == cut_face(whole, box, 16)).all()
+        assert (packed.pixels[row.row] == cut_face(whole, box, CONFIG.cut)).all()
         assert row.face_size == box.shorter_side
 
 

@@ -66,7 +66,7 @@ def jpeg(photo: np.ndarray, quality: int = 95) -> bytes:
 
 def pixels_of(predictor: Predictor, data: bytes) -> np.ndarray:
     """A photo's pixels as the predictor takes them."""
-    return Picture(Path("photo"), data=data).pixels(predictor.model.spec.cut.colour, predictor.settings)
+    return Picture(Path("photo"), data=data).pixels(predictor.settings)
 
 
 def overlap(one: Box, other: Box) -> float:

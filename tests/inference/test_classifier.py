@@ -15,7 +15,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.inference.address import load_model_of
 from mien.inference.classifier import MOST_THREADS, load_onnx
-from mien.runtime.spec import CutSpec
+from mien.runtime.spec import FORMAT, CutSpec
 from tests.inference.conftest import Export
 
 CUT = dataclasses.asdict(CutSpec(24, "grey"))
@@ -23,7 +23,7 @@ CUT = dataclasses.asdict(CutSpec(24, "grey"))
 
 def spec(**changes: Any) -> str:
     """The spec in the file's metadata, changed."""
-    return json.dumps({"format": 1, "classes": EXPRESSIONS, "cut": CUT, "temperature": 1.5, **changes})
+    return json.dumps({"format": FORMAT, "classes": EXPRESSIONS, "cut": CUT, "temperature": 1.5, **changes})
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_file_for_a_newer_runtime(changed: Callable[..., Path]) -> None:
     [
         ({"card": None}, r"lacks card, as another version of mien wrote it; `mien export` writes one that fits"),
         ({"title": "wide"}, r"title is damaged \('wide'\)"),
-        ({"spec": spec(format=0)}, r"is of format 0, and this mien reads format 1; `mien export` writes one that fits"),
+        ({"spec": spec(format=0)}, r"is of format 0, and this mien reads format 2; `mien export` writes one that fits"),
         ({"spec": spec(cut={**CUT, "size": "24"})}, r"cut\.size is '24'"),
         ({"drawn": "1"}, r"drawn must be true or false, not 1"),
         ({"spec": spec(classes=["glad"] * 7)}, r"the classes of the model are glad"),

@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named(saved: Path, file: str, damage: bytes, says: st
         ({"hue": 1}, "model.json has hue, which this version of mien does not know"),
         ({"cut": {**CUT, "size": "32"}}, r"model.json: cut\.size is '32'"),
         ({"cut": {**CUT, "square": 1}}, r"model.json: cut\.square is 1"),
-        ({"cut": {"size": 32}}, "model.json: cut must have size, colour, margin, square, apply_exif_rotation"),
+        ({"cut": {"size": 32}}, "model.json: cut must have size, colour, margin, square"),
         ({"classes": ["happy", "sad"]}, "gives happy, sad; this version of mien expects angry"),
     ],
 )

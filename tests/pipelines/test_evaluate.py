@@ -65,7 +65,7 @@ def _write_crop(folder: Path, index: pd.DataFrame) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (len(index), 48, 48, 1), dtype=np.uint8)
     np.save(folder / "faces.npy", pixels)
     index.to_parquet(folder / "index.parquet")
-    cut = {"size": 48, "colour": "grey", "margin": 0.0, "square": False, "apply_exif_rotation": False}
+    cut = {"size": 48, "colour": "grey", "margin": 0.0, "square": False}
     about = {"cut": cut, "classes": EXPRESSIONS, "n": len(index), "digest": LINEAGE["data_digest"]}
     (folder / "crop.json").write_text(json.dumps(about))
     columns = ["where", "face_id", "image", "label", "reason", "detail"]

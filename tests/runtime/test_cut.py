@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mien.runtime.cut import WHOLE_PHOTO, Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, as_photo, decode_photo
+from mien.runtime.spec import CutSpec
 from tests.photosets import encode, picture
 
 SIDES = st.integers(1, 300)
@@ -52,22 +53,28 @@ def test_the_whole_photo_stays_whole() -> None:
 def test_what_is_cut_is_the_box_and_not_its_mirror() -> None:
     photo = np.zeros((60, 100, 3), np.uint8)
     photo[10:40, 50:90] = (255, 0, 0)
-    face = cut_face(photo, Box(top=10, left=50, right=90, bottom=40), 16)
+    face = cut_face(photo, Box(top=10, left=50, right=90, bottom=40), CutSpec(16, "rgb"))
     assert face.shape == (16, 16, 3)
     assert (face == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("size", [16, 64, 100])
-def test_a_cut_face_keeps_size_and_channels(size: int) -> None:
-    photo = picture(90, 120)
-    assert cut_face(photo, Box(5, 5, 70, 70), size).shape == (size, size, 3)
-    assert cut_face(photo[..., :1], Box(5, 5, 70, 70), size).shape == (size, size, 1)
+@pytest.mark.parametrize(("colour", "channels"), [("rgb", 3), ("grey", 1)])
+def test_a_cut_face_has_the_cuts_size_and_colour(size: int, colour: str, channels: int) -> None:
+    photo, cut = picture(90, 120), CutSpec(size, colour)
+    assert cut_face(photo, Box(5, 5, 70, 70), cut).shape == (size, size, channels)
+    assert cut_face(photo[..., :1], Box(5, 5, 70, 70), cut).shape == (size, size, channels)
+
+
+def test_grey_given_in_three_channels_stays_the_same_grey() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    np.testing.assert_array_equal(cut_face(np.repeat(grey, 3, axis=2), Box(0, 0, 16, 16), CutSpec(16, "grey")), grey)
 
 
 def test_shrinking_averages_and_does_not_alias() -> None:
     stripes = np.zeros((128, 128, 1), np.uint8)
     stripes[:, ::2] = 254
-    assert set(np.unique(cut_face(stripes, Box(0, 0, 128, 128), 32))) == {127}
+    assert set(np.unique(cut_face(stripes, Box(0, 0, 128, 128), CutSpec(32, "grey")))) == {127}
 
 
 PICTURE = picture(9, 12, seed=5)
@@ -78,11 +85,10 @@ GREY = cv2.cvtColor(PICTURE, cv2.COLOR_RGB2GRAY)
 @pytest.mark.parametrize("value", [PICTURE, GREY, GREY[..., None]], ids=["rgb", "grey", "one channel"])
 def test_an_array_and_lists_give_the_pixels_of_the_file(value: np.ndarray, colour: str) -> None:
     file = encode(value if value.shape[-1] == 3 else GREY, "PNG")
-    expected = decode_photo(file, colour=colour, max_megapixels=1, apply_exif_rotation=False)
+    cut, whole = CutSpec(16, colour), Box(top=0, left=0, right=12, bottom=9)
+    expected = cut_face(decode_photo(file, max_megapixels=1), whole, cut)
     for as_given in (value, value.tolist(), value.astype(np.float32), value.astype(np.int64)):
-        photo = as_photo(as_given, colour=colour, max_megapixels=1)
-        assert photo.dtype == np.uint8
-        np.testing.assert_array_equal(photo, expected)
+        np.testing.assert_array_equal(cut_face(as_photo(as_given, max_megapixels=1), whole, cut), expected)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +115,4 @@ def test_an_array_and_lists_give_the_pixels_of_the_file(value: np.ndarray, colou
 )
 def test_what_is_no_picture_says_why(value: Any, words: str) -> None:
     with pytest.raises(UnreadablePhoto, match=words):
-        as_photo(value, colour="rgb", max_megapixels=1)
+        as_photo(value, max_megapixels=1)

@@ -92,6 +92,6 @@ def _left_out(found: FoundFaces) -> str:
 
 def _decoded(predictor: Predictor, data: bytes) -> np.ndarray:
     try:
-        return Picture(Path(), data=data).pixels(predictor.model.spec.cut.colour, predictor.settings)
+        return Picture(Path(), data=data).pixels(predictor.settings)
     except UnreadablePhoto as error:
         raise Refused(f"This photo cannot be used: {error.detail}.", STATUS.get(error.reason, 415)) from error

@@ -17,7 +17,7 @@ QUALITY: Final = 86
 
 def shown_photo(data: bytes, answer: Answer, max_megapixels: float) -> np.ndarray:
     """The photo of an answer in colour, at most 1,280 pixels long, (H, W, 3) uint8 RGB."""
-    photo = decode_photo(data, colour="rgb", max_megapixels=max_megapixels, apply_exif_rotation=True)
+    photo = decode_photo(data, max_megapixels=max_megapixels)
     return _at_most(photo, LONGEST)
 
 

@@ -32,7 +32,7 @@ def evaluate(
 ) -> None:
     """Measure a model on a data set other than its own.
 
-    Faces are cropped with the model's own settings (size, colour, margin, square, EXIF rotation).
+    Faces are cropped with the model's own settings (size, colour, margin, square).
     Of the crop in params.yaml, only the confidence filter is used.
     Faces that the model learnt from are left out. The temperature is the model's own.
     """

@@ -65,7 +65,7 @@ def _find_faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFac
     from mien.runtime.decode import UnreadablePhoto
 
     try:
-        pixels = Picture(photo).pixels(predictor.model.spec.cut.colour, predictor.settings)
+        pixels = Picture(photo).pixels(predictor.settings)
     except UnreadablePhoto as error:
         raise UserError(f"{photo} cannot be used: {error.detail}.") from error
     found = predictor.whole_face(pixels) if cropped else predictor.find_faces(pixels)

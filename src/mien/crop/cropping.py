@@ -137,11 +137,10 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
     """
     outcome = PhotoFaces()
     placed: list[tuple[int, Box]] = []
-    rotation = config.apply_exif_rotation
     try:
         data = photos.read(image)
         outcome.digest = short_digest(data)
-        header = read_header(data, max_megapixels=config.max_megapixels, apply_exif_rotation=rotation)
+        header = read_header(data, max_megapixels=config.max_megapixels)
         for row, box in zip(rows, boxes.tolist(), strict=True):
             try:
                 inside = face_box(box, header.height, header.width, margin=config.margin, square=config.square)
@@ -153,14 +152,14 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
             placed.append((row, inside))
         if not placed:
             return outcome
-        photo = decode_pixels(data, header, colour=config.colour, apply_exif_rotation=rotation)
+        photo = decode_pixels(data, header)
     except PhotoMissing as error:
         outcome.dropped = [(error.reason, row, str(error)) for row in rows]
     except UnreadablePhoto as error:
         unread = [row for row, _ in placed] or rows
         outcome.dropped += [(error.reason, row, error.detail) for row in unread]
     else:
-        outcome.kept = [(row, box, cut_face(photo, box, config.size)) for row, box in placed]
+        outcome.kept = [(row, box, cut_face(photo, box, config.cut)) for row, box in placed]
     return outcome
 
 

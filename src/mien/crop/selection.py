@@ -28,14 +28,13 @@ class CropConfig:
     sample_seed: Seed = 42
     margin: Annotated[float, Ge(0), Le(2)] = 0.0  # added on each side, as a share of the box's size
     square: bool = False  # widen the shorter side, so that the face is not stretched
-    apply_exif_rotation: bool = False  # True where boxes were drawn on the photo as viewers show it
     max_megapixels: Positive = 100.0  # a larger photo is quarantined unread
     workers: Count = 0  # 0: one per core
 
     @property
     def cut(self) -> CutSpec:
         """How each face is cut."""
-        return CutSpec(self.size, self.colour, self.margin, self.square, self.apply_exif_rotation)
+        return CutSpec(self.size, self.colour, self.margin, self.square)
 
 
 def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame, pd.DataFrame]:

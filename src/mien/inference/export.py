@@ -100,7 +100,7 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     found = []
     for file in files:
         try:
-            photo = Picture(file).pixels(predictor.model.spec.cut.colour, predictor.settings)
+            photo = Picture(file).pixels(predictor.settings)
             found.append(predictor.find_faces(photo).pixels)
         except UnreadablePhoto as error:
             raise UserError(f"{file} cannot be used: {error.detail}.") from error

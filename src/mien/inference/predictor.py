@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
-import cv2
 import numpy as np
 
 from mien.base.errors import printable
@@ -45,8 +44,8 @@ class Picture:
         """The name of the file, for a frame with its time; safe to print on a terminal."""
         return printable(self.file if self.time is None else f"{self.file} at {self.time:.2f} s")
 
-    def pixels(self, colour: str, limits: PredictConfig) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, or (H, W, 1) of a photo where `colour` is "grey"; the EXIF rotation is applied.
+    def pixels(self, limits: PredictConfig) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, as viewers show the picture.
 
         Raises:
             UnreadablePhoto: no image, broken off, or above the limits.
@@ -57,7 +56,7 @@ class Picture:
         data = read_photo(self.file, limits.max_megabytes) if self.data is None else self.data
         if len(data) > limits.max_megabytes * 1e6:
             raise UnreadablePhoto("too_large", f"it has more than {limits.max_megabytes:g} megabytes")
-        return decode_photo(data, colour=colour, max_megapixels=limits.max_megapixels, apply_exif_rotation=True)
+        return decode_photo(data, max_megapixels=limits.max_megapixels)
 
 
 def read_photo(file: Path, max_megabytes: float) -> bytes:
@@ -148,8 +147,7 @@ class Predictor:
     def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
         box = Box(0, 0, photo.shape[1], photo.shape[0])
-        face = cut_face(self._in_colour(photo), box, self.model.spec.cut.size)
-        return FoundFaces([Detection(box)], face[None])
+        return FoundFaces([Detection(box)], cut_face(photo, box, self.model.spec.cut)[None])
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
         """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
@@ -157,21 +155,11 @@ class Predictor:
         Raises:
             BoxOutside: nothing of a box lies in the photo.
         """
-        spec = self.model.spec
+        cut = self.model.spec.cut
         height, width = photo.shape[:2]
-        pixels = self._in_colour(photo)
-        placed = [face_box(box, height, width, margin=spec.cut.margin, square=spec.cut.square) for box in boxes]
-        faces = [cut_face(pixels, box, spec.cut.size) for box in placed]
-        return np.array(faces, np.uint8).reshape(-1, *spec.cut.shape)  # also of no faces
-
-    def _in_colour(self, photo: np.ndarray) -> np.ndarray:
-        """The photo with as many channels as the network takes."""
-        channels = photo.shape[2]
-        if channels == self.model.spec.cut.channels:
-            return photo
-        if channels == 3:
-            return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
-        return np.repeat(photo, 3, axis=2)
+        placed = [face_box(box, height, width, margin=cut.margin, square=cut.square) for box in boxes]
+        faces = [cut_face(photo, box, cut) for box in placed]
+        return np.array(faces, np.uint8).reshape(-1, *cut.shape)  # also of no faces
 
     def probabilities(self, photos: Sequence[FoundFaces]) -> list[np.ndarray]:
         """Calibrated probabilities (N, classes) float64 of the faces of each photo; all photos share a batch."""
@@ -226,7 +214,7 @@ def _find_faces(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[
     spec = predictor.model.spec
     none = FoundFaces([], np.empty((0, *spec.cut.shape), np.uint8))
     try:
-        photo = picture.pixels(spec.cut.colour, predictor.settings)
+        photo = picture.pixels(predictor.settings)
     except UnreadablePhoto as error:
         return PhotoPrediction(picture, problem=f"{picture.says}: cannot be used: {error.detail}."), none
     except OSError as error:

@@ -83,25 +83,17 @@ class ServedModel(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"row {row}: the image cannot be read: {error.detail}."
             ) from error
-        return np.asarray(cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._model.spec.cut.size))
+        return np.asarray(cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._model.spec.cut))
 
     def _of_file(self, value: Any) -> np.ndarray:
         if not isinstance(value, bytes | bytearray):
             raise UnreadablePhoto("not_an_image", f"{IMAGE} must be a file's bytes, not {type(value).__name__}")
         if len(value) > self._limits["max_megabytes"] * 1e6:
             raise UnreadablePhoto("too_large", f"more than {self._limits['max_megabytes']:g} megabytes")
-        cut = self._model.spec.cut
-        photo = decode_photo(
-            bytes(value),
-            colour=cut.colour,
-            max_megapixels=self._limits["max_megapixels"],
-            apply_exif_rotation=cut.apply_exif_rotation,
-        )
-        return np.asarray(photo)
+        return np.asarray(decode_photo(bytes(value), max_megapixels=self._limits["max_megapixels"]))
 
     def _of_pixels(self, value: Any) -> np.ndarray:
-        colour, most = self._model.spec.cut.colour, self._limits["max_megapixels"]
-        return np.asarray(as_photo(value, colour=colour, max_megapixels=most))
+        return np.asarray(as_photo(value, max_megapixels=self._limits["max_megapixels"]))
 
 
 def _limits_from(config: Mapping[str, Any] | None) -> dict[str, float]:

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
+from .spec import CutSpec
+
 # A box that stands for the whole photo, where a data set is cropped already.
 WHOLE_PHOTO: Final = (-1, -1, -1, -1)
 
@@ -60,9 +62,11 @@ def _widen(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
     return low, low + length
 
 
-def cut_face(photo: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The face in `box` of a photo (H, W, C) uint8, as (size, size, C) uint8."""
+def cut_face(photo: np.ndarray, box: Box, cut: CutSpec) -> np.ndarray:
+    """The face in `box` of a photo (H, W, 3) uint8 RGB or (H, W, 1) grey, as (size, size, C) uint8 in its colour."""
     face = photo[box.top : box.bottom, box.left : box.right]
+    if photo.shape[2] != cut.channels:
+        face = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY if cut.channels == 1 else cv2.COLOR_GRAY2RGB)
     # Averaged areas do not alias; they cannot enlarge.
-    how = cv2.INTER_AREA if box.shorter_side >= size else cv2.INTER_LINEAR
-    return cv2.resize(face, (size, size), interpolation=how).reshape(size, size, -1)
+    how = cv2.INTER_AREA if box.shorter_side >= cut.size else cv2.INTER_LINEAR
+    return cv2.resize(face, (cut.size, cut.size), interpolation=how).reshape(cut.size, cut.size, -1)

@@ -14,10 +14,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 # Pillow opens MPO as JPEG and has no format of that name to open.
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-ORIENTATION: Final = 0x0112  # EXIF tag; 5 to 8 turn the photo on its side
-PNG_SIGNATURE: Final = 8  # bytes before the first chunk
+ORIENTATION: Final = 0x0112  # EXIF tag
+# By its value: quarter turns counter-clockwise, and whether left and right are then exchanged.
+TURNS: Final = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}
 AROUND_CHUNK: Final = 12  # bytes of a PNG's chunk beside its content: length, kind, checksum
-END_MARKS: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
 # What Pillow's readers raise on bytes that are no image of their format.
 PILLOW_ERRORS: Final = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
@@ -39,27 +39,27 @@ class UnreadablePhoto(Exception):
 
 @dataclass(frozen=True)
 class PhotoHeader:
-    """What a photo says of itself: its format, and its size in pixels as it will be decoded."""
+    """What a photo says of itself: its format, its size in pixels as viewers show it, and how it is turned for that."""
 
     format: str
     height: int
     width: int
+    orientation: int  # EXIF's, 1 to 8
 
 
-def decode_photo(data: bytes, *, colour: str, max_megapixels: float, apply_exif_rotation: bool) -> np.ndarray:
-    """The pixels of a photo: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 where `colour` is "grey".
+def decode_photo(data: bytes, *, max_megapixels: float) -> np.ndarray:
+    """The pixels of a photo as viewers show it, turned by its EXIF orientation: (H, W, 3) uint8 RGB.
 
-    Alpha is dropped, 16 bits are cut to the upper 8, CMYK and palettes become RGB, colour profiles are not applied,
-    of an animation the first picture is taken, a TIFF is turned as it says in any case.
+    Alpha is dropped, 16 bits are cut to the upper 8, grey, CMYK and palettes become RGB, colour profiles are not
+    applied, of an animation the first picture is taken.
 
     Raises:
         UnreadablePhoto: `empty_file`, `not_an_image`, `too_large`, `truncated` or `undecodable`.
     """
-    header = read_header(data, max_megapixels=max_megapixels, apply_exif_rotation=apply_exif_rotation)
-    return decode_pixels(data, header, colour=colour, apply_exif_rotation=apply_exif_rotation)
+    return decode_pixels(data, read_header(data, max_megapixels=max_megapixels))
 
 
-def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool) -> PhotoHeader:
+def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
     """The photo's header; nothing is decoded, unless the photo does not end as its format ends.
 
     Raises:
@@ -75,20 +75,25 @@ def read_header(data: bytes, *, max_megapixels: float, apply_exif_rotation: bool
             raise UnreadablePhoto("truncated", f"the WEBP file breaks off ({len(data):,} bytes)") from error
         raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
     width, height = image.size
-    _refuse_too_large(height, width, max_megapixels)  # before the EXIF: Pillow decodes a whole PNG to look for it
-    if apply_exif_rotation and _lies_on_its_side(image):
+    _refuse_too_large(height, width, max_megapixels)
+    _check_whole(data, image.format or "", image)
+    orientation = _orientation(image, data)
+    if orientation >= 5:  # a quarter turn, one way or the other
         width, height = height, width
-    header = PhotoHeader(image.format or "", height, width)
-    _check_whole(data, header.format, image)
-    return header
+    return PhotoHeader(image.format or "", height, width, orientation)
 
 
-def _lies_on_its_side(image: Image.Image) -> bool:
-    """Whether the EXIF rotation exchanges width and height; Pillow and OpenCV have turned a TIFF already."""
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """EXIF's, 1 to 8; like viewers it heeds no XMP. 1 for a TIFF, which Pillow and OpenCV turn by themselves."""
+    exif = Image.Exif()
     try:
-        return image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        if image.format == "PNG" and b"eXIf" in data and "exif" not in image.info:
+            image.load()  # the chunk may follow the pixels
+        exif.load(image.info.get("exif", b""))
+        found = exif.get(ORIENTATION)
     except PILLOW_ERRORS:  # broken EXIF turns nothing
-        return False
+        return 1
+    return found if found in TURNS else 1
 
 
 def _refuse_too_large(height: int, width: int, max_megapixels: float) -> None:
@@ -106,7 +111,7 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
         if not _chunks_fit(data):
             raise UnreadablePhoto("truncated", f"the PNG file breaks off, or says wrong lengths ({len(data):,} bytes)")
         return
-    if form == "WEBP" or (form in END_MARKS and data.endswith(END_MARKS[form])):
+    if form == "WEBP" or (form in ("JPEG", "MPO") and data.endswith(b"\xff\xd9")):
         return  # Pillow opens no WebP that is shorter than it says
     try:
         image.load()
@@ -116,7 +121,7 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
 
 def _chunks_fit(data: bytes) -> bool:
     """Whether every chunk of a PNG up to its end mark lies in the file; one wrong length cost 30 s and 3.4 GB."""
-    at = PNG_SIGNATURE
+    at = 8  # bytes of the signature
     while at + AROUND_CHUNK <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         at += length + AROUND_CHUNK
@@ -125,31 +130,32 @@ def _chunks_fit(data: bytes) -> bool:
     return False
 
 
-def decode_pixels(data: bytes, header: PhotoHeader, *, colour: str, apply_exif_rotation: bool) -> np.ndarray:
+def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
     """As `decode_photo`, for a photo whose header has been read.
 
     Raises:
         UnreadablePhoto: `undecodable`.
     """
-    flags = cv2.IMREAD_COLOR_RGB if colour == "rgb" else cv2.IMREAD_GRAYSCALE
-    if not apply_exif_rotation:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    # OpenCV turns neither animated PNGs nor animated WEBPs.
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         why = getattr(error, "err", "") or "there is no memory for it"
         raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({why})") from error
-    shape = (header.height, header.width, *([3] if colour == "rgb" else []))
-    if pixels is None or pixels.shape != shape or pixels.dtype != np.uint8:  # a PFM gives floats, and grey in any case
+    quarters, mirrored = TURNS[header.orientation]
+    turned = None if pixels is None else np.rot90(pixels, quarters)
+    shape = (header.height, header.width, 3)
+    if turned is None or turned.shape != shape or turned.dtype != np.uint8:  # a PFM gives floats
         raise UnreadablePhoto("undecodable", f"this kind of {header.format} file cannot be decoded")
-    return pixels.reshape(header.height, header.width, -1)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
 
-def as_photo(value: Any, *, colour: str, max_megapixels: float) -> np.ndarray:
-    """The picture as `decode_photo` gives one: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 where `colour` is "grey".
+def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
+    """A picture that is no file, as a photo: (H, W, 3) uint8 RGB or (H, W, 1) grey.
 
     `value` is an array or nested lists, (H, W) or (H, W, 1) grey or (H, W, 3) RGB, of whole numbers from 0 to 255;
-    floats such as 12.0 are whole. Grey and RGB are converted as those of a file.
+    floats such as 12.0 are whole.
 
     Raises:
         UnreadablePhoto: `too_large`, or `not_an_image`: another shape, or values that are no pixels.
@@ -163,16 +169,8 @@ def as_photo(value: Any, *, colour: str, max_megapixels: float) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
         raise UnreadablePhoto("not_an_image", f"the shape is {shape}; it must be {SHAPES}")
-    height, width, channels = pixels.shape
-    _refuse_too_large(height, width, max_megapixels)
-    photo = np.ascontiguousarray(_whole_bytes(pixels))
-    if channels == (1 if colour == "grey" else 3):
-        return photo
-    if colour == "rgb":
-        return np.repeat(photo, 3, axis=2)
-    # Reading a PNG as grey rounds otherwise than `cvtColor`, and an array is to answer as its PNG does.
-    file = cv2.imencode(".png", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 0])[1]
-    return np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE))[..., None]
+    _refuse_too_large(pixels.shape[0], pixels.shape[1], max_megapixels)
+    return np.ascontiguousarray(_whole_bytes(pixels))
 
 
 def _whole_bytes(pixels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 SPEC_FILE: Final = "spec.json"
-FORMAT: Final = 1  # of spec.json; another one is refused
+FORMAT: Final = 2  # of spec.json; another one is refused
 
 
 class UnusableModel(ValueError):
@@ -21,7 +21,6 @@ class CutSpec:
     colour: str  # "rgb" or "grey"
     margin: float = 0.0  # added on each side, as a share of the box's size
     square: bool = False  # widen the shorter side, so that the face is not stretched
-    apply_exif_rotation: bool = False  # turn the photo as viewers show it
 
     @property
     def channels(self) -> int:

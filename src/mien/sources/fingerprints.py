@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from mien.runtime.cut import BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
+from mien.runtime.spec import CutSpec
 from mien.sources.photos import PhotoMissing, Photos
 
 T = TypeVar("T")
 THUMBNAILS: Final = "thumbnails.npy"
-THUMBNAIL: Final = 32  # pixels of each side
+THUMBNAIL: Final = CutSpec(32, "grey")
 BOX: Final = ["top", "left", "right", "bottom"]
 MAX_MEGAPIXELS: Final = 100.0  # a larger photo gets no thumbnail
 PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
@@ -33,7 +34,7 @@ def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress:
     """
     names, rows_of = rows_by_photo(faces)
     boxes = faces[BOX].to_numpy()
-    size = (len(faces), THUMBNAIL, THUMBNAIL)
+    size = (len(faces), THUMBNAIL.size, THUMBNAIL.size)
     pixels = np.lib.format.open_memmap(thumbnails, mode="w+", dtype=np.uint8, shape=size)
     facts: dict[str, list[object]] = {"photo_digest": [], "photo_height": [], "photo_width": []}
 
@@ -44,8 +45,8 @@ def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress:
             return "", 0, 0
         digest = short_digest(data)
         try:
-            header = read_header(data, max_megapixels=MAX_MEGAPIXELS, apply_exif_rotation=True)
-            photo = decode_pixels(data, header, colour="grey", apply_exif_rotation=True)
+            header = read_header(data, max_megapixels=MAX_MEGAPIXELS)
+            photo = decode_pixels(data, header)
         except UnreadablePhoto:
             return digest, 0, 0
         for row in rows_of[i]:

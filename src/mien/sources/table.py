@@ -9,7 +9,7 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
 
-# `top, left, right, bottom` are pixels of the photo as stored, `right` and `bottom` exclusive;
+# `top, left, right, bottom` are pixels of the photo as viewers show it, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.
 FACES_DTYPES: Final = {
     "face_id": "str",  # unique in the table
