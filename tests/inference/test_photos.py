@@ -1,6 +1,5 @@
 """Files of every kind, several in a batch, and those that fail beside those that do not."""
 
-import io
 import os
 import socket
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from mien.base.classes import EXPRESSIONS
 from mien.inference import predictor as photos_module
@@ -16,33 +14,7 @@ from mien.inference.address import load_model_of
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Picture, Predictor, predict_pictures, read_photo
 from mien.runtime.decode import UnreadablePhoto
-from tests.inference.conftest import jpeg, overlap, portrait, portraits, write_model
-
-
-def _pillow(photo: np.ndarray, mode: str, form: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(photo).convert(mode).save(file, form)
-    return file.getvalue()
-
-
-def test_photos_of_every_kind_give_the_face(predictor: Predictor, tmp_path: Path) -> None:
-    photo, box = portrait()
-    bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
-    kinds = {
-        "grey.jpg": jpeg(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)),
-        "cmyk.jpg": _pillow(photo, "CMYK", "JPEG"),
-        "alpha.png": _pillow(photo, "RGBA", "PNG"),
-        "palette.gif": _pillow(photo, "P", "GIF"),
-        "sixteen.png": cv2.imencode(".png", bgr.astype(np.uint16) * 257)[1].tobytes(),
-        "tiff.tif": cv2.imencode(".tif", bgr)[1].tobytes(),
-        "webp.webp": cv2.imencode(".webp", bgr)[1].tobytes(),
-    }
-    for name, data in kinds.items():
-        (tmp_path / name).write_bytes(data)
-    found = list(predict_pictures(predictor, [Picture(tmp_path / name) for name in kinds]))
-    assert [p.picture.file.name for p in found] == list(kinds)
-    assert {p.picture.file.name: p.problem for p in found if p.problem} == {}
-    assert all(any(overlap(face.box, box) > 0.4 for face in p.faces) for p in found)
+from tests.inference.conftest import jpeg, portrait, portraits, write_model
 
 
 def test_a_photo_that_fails_stops_no_other(predictor: Predictor, tmp_path: Path, photo_file: Path) -> None:

@@ -17,7 +17,6 @@ from mien.inference.address import load_model_of
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from mien.runtime.cut import Box
-from mien.runtime.decode import UnreadablePhoto
 from mien.runtime.session import softmax
 from mien.sources.detect import Detection
 from mien.sources.photos import FolderPhotos
@@ -122,22 +121,6 @@ def test_faces_of_another_shape_are_refused(tmp_path: Path) -> None:
     predictor = Predictor.load(str(write_model(tmp_path)))
     with pytest.raises(ValueError, match=r"faces must be N x \(32, 32, 1\) uint8, not \(1, 48, 48, 1\)"):
         predictor.model.probabilities(np.zeros((1, 48, 48, 1), np.uint8))
-
-
-def test_a_rotated_photo_is_taken_as_viewers_show_it(tmp_path: Path) -> None:
-    import io
-
-    from PIL import Image
-
-    photo = portraits(1)[0][0]
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side: viewers turn it by 90 degrees clockwise
-    file = io.BytesIO()
-    Image.fromarray(np.rot90(photo)).save(file, "PNG", exif=exif)
-    predictor = Predictor.load(str(write_model(tmp_path, colour="rgb")))
-    np.testing.assert_array_equal(pixels_of(predictor, file.getvalue()), photo)
-    with pytest.raises(UnreadablePhoto):
-        pixels_of(predictor, b"no photo")
 
 
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:

@@ -81,13 +81,6 @@ def test_one_row_many_rows_and_none(served: Any, strong: Path) -> None:
     assert served.predict(photos.iloc[:0]).empty
 
 
-def test_jpeg_grey_and_larger_photos_are_taken(served: Any) -> None:
-    grey = np.full((90, 60), 120, np.uint8)
-    files = [cv2.imencode(kind, grey)[1].tobytes() for kind in (".jpg", ".png", ".bmp")]
-    answers = served.predict(pd.DataFrame({"image": files}))
-    np.testing.assert_allclose(answers[list(EXPRESSIONS)].sum(axis=1), 1)
-
-
 def test_an_array_answers_as_its_file_does(served: Any) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     for pixels in (colour, colour[..., 0], colour[..., :1]):
