@@ -32,7 +32,7 @@ from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.photos import FolderPhotos
 from mien.sources.table import faces_table
 from tests.inference.conftest import portrait, write_model
-from tests.inference.test_onnx_page import PAGE
+from tests.inference.test_without_torch import PAGE
 
 SIZE: Final = 48
 SHARP: Final = 0.05  # temperature: a pixel that differs shows in the answer

@@ -170,17 +170,10 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
         shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
         raise UnreadablePhoto("not_an_image", f"the shape is {shape}; it must be {SHAPES}")
     _refuse_too_large(pixels.shape[0], pixels.shape[1], max_megapixels)
-    return np.ascontiguousarray(_whole_bytes(pixels))
-
-
-def _whole_bytes(pixels: np.ndarray) -> np.ndarray:
-    """The values as uint8, none of them changed by that."""
-    if pixels.dtype == np.uint8:
-        return pixels
     if pixels.dtype.kind not in "iuf":
         raise UnreadablePhoto("not_an_image", "the pixels are no numbers; they must be whole, from 0 to 255")
     with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
-        taken = pixels.astype(np.uint8)
-    if not np.array_equal(taken, pixels):
+        photo = pixels.astype(np.uint8)
+    if not np.array_equal(photo, pixels):
         raise UnreadablePhoto("not_an_image", "the pixels must be whole numbers from 0 to 255")
-    return taken
+    return np.ascontiguousarray(photo)
