@@ -54,7 +54,4 @@ def run(config: Config, listener: Listener) -> None:
 
 def _summary(report: dict[str, Any]) -> str:
     version = "" if report["version"] is None else f" version {report['version']}"
-    lines = [f"register: {report['model']}{version}: {report['outcome']}", *report["reasons"]]
-    if report["outcome"] == "promoted" and report["champion"] != report["version"]:
-        lines.append(f"Since then version {report['champion']} has become champion: see `mien history`.")
-    return "\n  ".join(lines)
+    return "\n  ".join([f"register: {report['model']}{version}: {report['outcome']}", *report["reasons"]])

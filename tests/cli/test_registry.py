@@ -86,7 +86,7 @@ def test_promote_roll_back_and_read_it_all(mien: Command, two_champions: Path, m
     folded = " ".join(out.split())
     for said in ("rolled back", "promoted", "ada", getpass.getuser(), "A customer asked.", "Rolled back by hand."):
         assert said in folded
-    assert folded.index("Rolled back by hand.") < folded.index("A customer asked.") < folded.index("no champion yet")
+    assert folded.index("Rolled back by hand.") < folded.index("A customer asked.") < folded.index("was no champion;")
 
 
 def test_what_cannot_be_done_is_a_sentence(mien: Command, two_champions: Path) -> None:

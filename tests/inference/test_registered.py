@@ -20,7 +20,7 @@ from mien.inference.predictor import Predictor
 from mien.models.description import CARD
 from mien.registry import promotion
 from mien.registry.gate import RegisterConfig
-from mien.tracking.store import URI
+from mien.tracking.store import URI, connect
 from tests.inference.conftest import pixels_of, write_model
 from tests.registry.workspace import photos_of, registered
 from tests.servers import wait_until
@@ -44,6 +44,14 @@ def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champion
     model = Predictor.load("models:/mien-tiny/1").model
     assert (model.name, model.version, model.drawn, model.title) == ("mien-tiny", 1, True, "bars")
     assert model.temperature is not None
+
+
+def test_a_champion_that_a_person_took_away_is_brought_back_as_the_sentence_says(two_champions: Path) -> None:
+    connect().delete_registered_model_alias("mien-tiny", "champion")
+    with pytest.raises(NoSuchModel, match=r"its versions are 1, 2, and `mien rollback` brings back the last champion"):
+        Predictor.load(CHAMPION)
+    promotion.rollback("mien-tiny", by="ada", reason="a mistake")
+    assert Predictor.load(CHAMPION).model.version == 2
 
 
 def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, weak: Path) -> None:
@@ -124,7 +132,7 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
 
 
 def test_there_must_be_one_at_the_start(two_champions: Path) -> None:
-    with pytest.raises(NoSuchModel, match="there is no models:/mien-tiny@nobody yet"):
+    with pytest.raises(NoSuchModel, match="there is no models:/mien-tiny@nobody "):
         CurrentModel("models:/mien-tiny@nobody")
 
 

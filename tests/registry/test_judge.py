@@ -14,6 +14,7 @@ from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import Interval
 from mien.registry import promotion
 from mien.registry.gate import CHALLENGER, PROMOTED, RegisterConfig, Scores, decide
+from mien.tracking.store import connect, local_folder
 from tests.registry.workspace import NAME, aliases, prepare, registered, train, versions
 
 
@@ -43,13 +44,7 @@ def test_a_worse_candidate_is_challenger(checkout: Path, weak: Path, strong: Pat
 
 def test_a_model_that_answers_as_the_champion_is_no_news(checkout: Path, weak: Path, tmp_path: Path) -> None:
     registered(weak)
-    again = tmp_path / "again"
-    shutil.copytree(weak, again)
-    file = again / "build/train/model.onnx"
-    graph = onnx.load(file)
-    graph.doc_string = "other bytes, the same answers"
-    onnx.save(graph, file)
-    report = registered(again)
+    report = registered(with_another_graph_file(weak, tmp_path / "again"))
     assert (report["outcome"], report["version"], report["champion"]) == ("unchanged", 2, 1)
     assert aliases() == {"champion": 1}
 
@@ -62,14 +57,67 @@ def test_an_experiment_registers_and_decides_nothing(checkout: Path, weak: Path)
     assert versions() == [1]
 
 
-def test_a_rolled_back_version_is_not_promoted_again_by_itself(checkout: Path, weak: Path, strong: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "then"),
+    [
+        ("mien", "nothing"),
+        ("mien", "files gone"),
+        ("mien", "other file"),
+        ("the UI", "deleted"),
+        ("deleting and mien", "nothing"),
+    ],
+)
+def test_a_model_that_a_person_took_down_is_not_promoted_again_by_itself(
+    checkout: Path, weak: Path, strong: Path, tmp_path: Path, by: str, then: str
+) -> None:
+    client = connect()
     registered(weak)
     registered(strong, decides=False)
     promotion.promote(NAME, 2, by="ada", reason="a try")
-    promotion.rollback(NAME, by="ada", reason="complaints")
-    report = registered(strong)
+    if by == "the UI":
+        client.set_registered_model_alias(NAME, "champion", "1")
+        promotion.history(NAME)
+    else:
+        if by == "deleting and mien":
+            client.delete_model_version(NAME, "2")
+        promotion.rollback(NAME, by="ada", reason="complaints")
+    if then == "files gone":
+        shutil.rmtree(str(local_folder(client.get_model_version_download_uri(NAME, "2"))))
+    if then == "deleted":
+        client.delete_model_version(NAME, "2")
+    again = with_another_graph_file(strong, tmp_path / "again") if then == "other file" else strong
+    report = registered(again)
     assert (report["outcome"], report["champion"]) == ("challenger", 1)
-    assert "rolled this version back" in " ".join(report["reasons"])
+    assert "down, so the gate leaves it" in " ".join(report["reasons"])
+    promotion.promote(NAME, None, by="ada", reason="it was the camera")
+    assert registered(again)["champion"] == report["version"]
+
+
+def test_a_champion_deleted_to_save_room_is_promoted_again(checkout: Path, weak: Path) -> None:
+    registered(weak)
+    connect().delete_model_version(NAME, "1")
+    report = registered(weak)
+    assert (report["outcome"], report["version"], aliases()) == ("promoted", 2, {"champion": 2})
+
+
+def test_an_alias_deleted_in_the_ui_is_left_and_said_with_what_brings_it_back(checkout: Path, weak: Path) -> None:
+    registered(weak)
+    connect().delete_registered_model_alias(NAME, "champion")
+    report = registered(weak)
+    assert (report["outcome"], report["champion"]) == ("promoted", None)
+    assert "`mien rollback` brings back the last champion, `mien promote 1`" in report["reasons"][-1]
+    promotion.rollback(NAME, by="ada", reason="it was a mistake")
+    assert aliases() == {"champion": 1}
+
+
+def with_another_graph_file(workspace: Path, to: Path) -> Path:
+    """The workspace with the same graph in other bytes, as another exporter would write it."""
+    shutil.copytree(workspace, to)
+    file = to / "build/train/model.onnx"
+    graph = onnx.load(file)
+    graph.doc_string = "other bytes, the same answers"
+    onnx.save(graph, file)
+    return to
 
 
 @pytest.mark.parametrize(
@@ -86,15 +134,21 @@ def test_a_champion_whose_files_are_damaged_or_of_another_format_is_not_compared
 ) -> None:
     registered(weak)
     (stored,) = (checkout / "mlruns").rglob(f"artifacts/model/{file}")
+    before = stored.read_bytes()
     stored.unlink()
     if content:
         stored.write_bytes(content)
     report = registered(strong)
+    assert registered(strong) == report
     assert report["outcome"] == "refused"
     assert aliases() == {"champion": 1, "challenger": 2}
     assert re.match(rf"The champion, version 1, cannot be compared \({words}.*`dvc repro`", report["reasons"][0])
     assert "\n" not in report["reasons"][0] and str(checkout) not in report["reasons"][0]
     assert "`mien promote`" in report["reasons"][1]
+    stored.write_bytes(before)
+    assert registered(strong)["outcome"] == "promoted"
+    assert aliases() == {"champion": 2, "previous": 1}
+    assert [event["action"] for event in promotion.history(NAME)] == ["promoted", "refused", "promoted"]
 
 
 def test_the_champion_is_scored_without_running_what_its_version_stores(
@@ -139,10 +193,12 @@ def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(
     other = tmp_path / "other"
     prepare(other, CropConfig(size=32, colour="rgb", workers=1))
     train(other, steps=8)
-    shutil.rmtree(other / "data")
+    (other / "data").rename(other / "away")
     report = registered(other)
     assert report["outcome"] == "refused"
     assert "raw photos" in report["reasons"][0]
+    (other / "away").rename(other / "data")
+    assert registered(other)["outcome"] in ("challenger", "promoted")
 
 
 def _faces(workspace: Path, part: str) -> list[str]:

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry.events import append_event, champions, new_event, rolled_back
+from mien.registry.events import append_event, champions, new_event, taken_down
 from mien.tracking.store import URI, connect
 
 NAME = "mien-tiny"
@@ -101,11 +101,59 @@ def test_aliases_moved_in_the_ui_do_not_mislead_a_rollback(client: MlflowClient)
     assert rollback() == "mien-tiny is back at version 1; version 2 stepped down."
 
 
-def test_a_rollback_skips_a_version_that_was_deleted(client: MlflowClient) -> None:
+@pytest.mark.parametrize("deleted", [{1}, {2}, {3}, {1, 2}, {2, 3}, {1, 3}, {1, 2, 3}])
+def test_after_versions_were_deleted_in_the_ui_every_command_does_its_work(
+    client: MlflowClient, deleted: set[int]
+) -> None:
+    client.create_model_version(NAME, "file:///nowhere")
+    for version in (1, 2, 3):
+        promote(version)
+    for version in sorted(deleted):
+        client.delete_model_version(NAME, str(version))
+    left = [version for version in (1, 2, 3) if version not in deleted]
+    if 3 in deleted:
+        event = promotion.history(NAME)[-1]
+        assert (event["action"], event["version"], event["from_version"]) == ("moved by hand", None, 3)
+        assert event["reasons"] == ["Version 3, which was champion, has been deleted outside of mien."]
+        assert aliases(client) == ({"previous": left[-1]} if left else {})
+    while len(left) > (0 if 3 in deleted else 1):
+        if 3 not in deleted:
+            left.pop()
+        assert f"is back at version {left[-1]}" in rollback()
+        assert aliases(client)["champion"] == left[-1]
+        if 3 in deleted:
+            left.pop()
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        rollback()
+    assert promote(4).startswith("mien-tiny version 4 is champion now")
+    assert promotion.history(NAME)[-1]["version"] == 4
+
+
+def test_a_rollback_names_the_versions_that_it_passes_over(client: MlflowClient) -> None:
     for version in (1, 2, 3):
         promote(version)
     client.delete_model_version(NAME, "2")
-    assert rollback() == "mien-tiny is back at version 1; version 3 stepped down."
+    said = rollback()
+    assert (
+        said
+        == "mien-tiny is back at version 1; version 3 stepped down. Version 2 was passed over: it has been deleted."
+    )
+
+
+def test_a_killed_promotion_of_a_version_that_was_deleted_since_is_given_up(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(promotion, "append_event", _interrupt)
+        promote(2)
+    client.delete_model_version(NAME, "2")
+    assert actions() == [("promoted", 1)]
+    assert promote(3) == "mien-tiny version 3 is champion now, in place of version 1."
+
+
+def _interrupt(*args: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -146,8 +194,8 @@ def test_a_killed_promotion_is_finished_by_the_next_look(
 
 
 def test_two_writers_of_one_number_both_find_room(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = new_event("promoted", 1, None, by="me", reasons=[])
-    other = json.dumps(new_event("promoted", 2, None, by="other", reasons=[]))
+    mine = new_event("promoted", 1, None, {}, by="me", reasons=[])
+    other = json.dumps(new_event("promoted", 2, None, {}, by="other", reasons=[]))
     real = MlflowClient.set_registered_model_tag
     race = [other]
 
@@ -181,13 +229,15 @@ def test_a_dead_server_ends_in_a_sentence(closed_port: str, monkeypatch: pytest.
 
 def test_champions_and_who_was_rolled_back() -> None:
     def event(action: str, version: int | None, before: int | None) -> dict[str, object]:
-        return {"action": action, "version": version, "from_version": before}
+        models = {"identity": f"model {version}", "from_identity": f"model {before}"}
+        return {"action": action, "version": version, "from_version": before, **models}
 
     events = [event("promoted", 1, None), event("promoted", 2, 1), event("challenger", 3, 2)]
     assert champions(events) == [None, 1, 2]
     events.append(event("rolled back", 1, 2))
     assert champions(events) == [None, 1]
-    assert rolled_back(events, 2)
-    assert not rolled_back(events, 1)
+    assert taken_down(events) == {"model 2"}
     events.append(event("promoted", 2, 1))
-    assert not rolled_back(events, 2)
+    assert taken_down(events) == set()
+    events.append(event("moved by hand", 1, 2))
+    assert taken_down(events) == {"model 2"}

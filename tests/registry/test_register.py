@@ -91,6 +91,14 @@ def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Pa
     assert "files are gone" in report["reasons"][0]
 
 
+def test_a_run_deleted_in_the_ui_keeps_no_decision_from_being_carried_out(checkout: Path, weak: Path) -> None:
+    registered(weak, decides=False)
+    connect().delete_run(str(connect().get_model_version(NAME, "1").run_id))
+    report = registered(weak)
+    assert (report["outcome"], report["champion"]) == ("promoted", 1)
+    assert registered(weak) == report
+
+
 @pytest.mark.parametrize("name", ["my%20project", "what?now #1 é+"])
 def test_a_moved_checkout_finds_and_writes_its_models_where_it_is(
     name: str, finished: Path, weak: Path, tmp_path: Path, no_store: None

@@ -32,9 +32,9 @@ GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unkno
 class NoSuchModel(UserError):
     """The registry holds no such model, alias or version: why, and what makes one."""
 
-    def __init__(self, address: str, reason: str) -> None:
-        advice = "`make repro` trains and promotes one; --model FOLDER takes one from files"
-        super().__init__(f"there is no {address} yet ({reason}): {advice}.")
+    def __init__(self, address: str, reason: str, advice: str = "") -> None:
+        repro = "`make repro` trains and promotes one; --model FOLDER takes one from files"
+        super().__init__(f"there is no {address}{'' if advice else ' yet'} ({reason}): {advice or repro}.")
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,17 @@ class ModelAddress:
                     return client, client.get_model_version_by_alias(self.name, self.alias)
                 return client, client.get_model_version(self.name, str(self.version))
             except MlflowException as error:
-                if error.error_code in GONE:
-                    raise NoSuchModel(self.text, first_line(error)) from error
-                raise
+                if error.error_code not in GONE:
+                    raise
+                from mien.registry.version import version_identities
+
+                advice = ""
+                if versions := version_identities(client, self.name):
+                    one = "`mien rollback` brings back the last champion, and `mien promote VERSION` makes another"
+                    if self.alias != "champion":
+                        one = f"models:/{self.name}/{max(versions)} is one"
+                    advice = f"its versions are {', '.join(map(str, versions))}, and {one}"
+                raise NoSuchModel(self.text, first_line(error), advice) from error
 
 
 def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:

@@ -1,7 +1,8 @@
 """Events of a registered model: its history and its decisions in tags, and the descriptions that show them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,7 @@ HISTORY: Final = "History"  # the section of a model's description
 ROWS: Final = 8  # events in it
 DELETED: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
 
-Event = dict[str, Any]  # at, action, version, from_version, by, reasons, decision
+Event = dict[str, Any]  # at, action, version, from_version, identity, from_identity, by, reasons, decision
 
 
 def read_model(client: "MlflowClient", name: str) -> "RegisteredModel":
@@ -59,12 +60,23 @@ def events_of(model: "RegisteredModel") -> list[Event]:
 
 
 def new_event(
-    action: str, version: int | None, before: int | None, *, by: str, reasons: Sequence[str], decision: str = ""
+    action: str,
+    version: int | None,
+    before: int | None,
+    identities: Mapping[int, str],
+    *,
+    by: str,
+    reasons: Sequence[str],
+    decision: str = "",
 ) -> Event:
-    """An event of now; `before` is the champion, and `decision` the key of the gate's decision behind it."""
+    """An event of now; `before` is the champion, and `decision` the key of the gate's decision behind it.
+
+    The identities of both models stay known where their versions, which have them in `identities`, are deleted.
+    """
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    who = {"by": by, "reasons": list(reasons), "decision": decision}
-    return {"at": at, "action": action, "version": version, "from_version": before, **who}
+    which = {"version": version, "from_version": before}
+    models = {"identity": identities.get(version or 0, ""), "from_identity": identities.get(before or 0, "")}
+    return {"at": at, "action": action, **which, **models, "by": by, "reasons": list(reasons), "decision": decision}
 
 
 def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) -> None:
@@ -101,10 +113,21 @@ def champions(events: Sequence[Event]) -> list[int | None]:
     return stack
 
 
-def rolled_back(events: Sequence[Event], version: int) -> bool:
-    """Whether a person took this version down, and none has put it up again since."""
-    last = [e for e in events if e["action"] in MOVES and version in (e["version"], e["from_version"])]
-    return bool(last) and last[-1]["action"] == ROLLED_BACK and last[-1]["from_version"] == version
+def taken_down(events: Sequence[Event]) -> set[str]:
+    """The identities of the models that a person took down, by a rollback or in the MLflow UI, and none put up since.
+
+    Deleting a champion's version alone takes no model down: that may be done to save room.
+    """
+    down, known, before = set[str](), dict[int | None, str](), champions([])
+    for number, event in enumerate(events, start=1):
+        identity, after = event.get("identity", ""), champions(events[:number])
+        known.setdefault(event["version"], identity)
+        if event["action"] in (ROLLED_BACK, BY_HAND):
+            down |= {event.get("from_identity", ""), *(known[v] for v in before if v not in after)}
+        if event["action"] in MOVES:
+            down.discard(identity)
+        before = after
+    return down - {""}
 
 
 def decisions_on(client: "MlflowClient", name: str, split_digest: str) -> int:
@@ -160,10 +183,8 @@ def version_text(name: str, version: int, run: str, decision: gate.Decision) -> 
 
 def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) -> None:
     """Write into the runs of these versions which aliases the versions have now; deleted ones are passed over."""
-    from mlflow.exceptions import MlflowException
-
     for number in {number for number in versions if number is not None}:
-        try:
+        with passing_over_deleted():
             version = client.get_model_version(name, str(number))
             if not version.run_id:
                 continue
@@ -173,6 +194,15 @@ def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) 
                 client.set_tag(version.run_id, ALIAS, aliases)
             elif before and not aliases:
                 client.delete_tag(version.run_id, ALIAS)
-        except MlflowException as error:
-            if error.error_code not in DELETED:
-                raise
+
+
+@contextmanager
+def passing_over_deleted() -> Iterator[None]:
+    """Go on behind the block where a version or a run in it has been deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in DELETED:
+            raise

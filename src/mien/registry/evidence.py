@@ -120,7 +120,8 @@ class Evidence:
         if cut == packed.cut:
             return np.asarray(packed.pixels[test["row"].to_numpy()])
         wanted = test["face_id"].astype(str)
-        table = pd.read_parquet(self.table)  # with the boxes as the data set gives them
+        # with the boxes as the data set gives them
+        table = read_out(self.table, pd.read_parquet, "`dvc repro ingest` writes it again")
         rows = table[table["face_id"].astype(str).isin(set(wanted))]
         # The candidate's crop has selected the faces by their confidence.
         config = CropConfig(**asdict(cut), min_confidence=float("-inf"))

@@ -86,7 +86,7 @@ def _first(candidate: Scores, settings: RegisterConfig) -> tuple[bool, list[str]
     accuracy, ece, share = candidate.accuracy, candidate.ece, candidate.majority_share
     better, calibrated = accuracy.low > share, ece.value <= settings.max_ece
     return better and calibrated, [
-        f"There was no champion yet; tested on {candidate.n} faces of {candidate.photos} photos.",
+        f"There was no champion; tested on {candidate.n} faces of {candidate.photos} photos.",
         f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "
         f"{'above' if better else 'not above'} the largest class's share of {share:.3f}.",
         f"Expected calibration error {ece.value:.3f}: {'within' if calibrated else 'above'} "

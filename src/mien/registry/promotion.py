@@ -1,7 +1,7 @@
 """Promotion and rollback: the alias `champion`, and a history from which every step can be taken back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from mien.registry.events import (
     tag_runs,
 )
 from mien.registry.gate import PROMOTED
+from mien.registry.version import version_identities
 from mien.tracking.store import connect, store_errors, store_lock
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
     with registry(name) as client:
         model = settle(client, name)
         chosen = version if version is not None else alias_of(model, CHALLENGER)
-        if chosen not in (versions := _versions(client, name)):
-            known = ", ".join(map(str, versions)) or "none"
+        if chosen not in (there := version_identities(client, name)):
+            known = ", ".join(map(str, there)) or "none"
             if chosen is None:
                 raise UserError(f"{name} has no challenger; say which version to promote, of {known}.")
             raise UserError(f"{name} has no version {chosen}; its versions are {known}.")
         before = alias_of(model, CHAMPION)
         if before == chosen:
             return f"{name} version {chosen} is champion already."
-        move(client, name, new_event(PROMOTED, chosen, before, by=by, reasons=[reason]))
+        move(client, name, new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
         return f"{name} version {chosen} is champion now" + (f", in place of version {before}." if before else ".")
 
 
@@ -59,13 +60,17 @@ def rollback(name: str, *, by: str, reason: str) -> str:
     """
     with registry(name) as client:
         model = settle(client, name)
-        there = _versions(client, name)
-        before = alias_of(model, CHAMPION)
-        earlier = [v for v in champions(events_of(model))[:-1] if v in there and v != before]
-        if not earlier:
-            raise UserError(f"{name} has had no champion before this one: there is nothing to roll back to.")
-        move(client, name, new_event(ROLLED_BACK, earlier[-1], before, by=by, reasons=[reason]))
-        return f"{name} is back at version {earlier[-1]}" + (f"; version {before} stepped down." if before else ".")
+        there = version_identities(client, name)
+        before, events = alias_of(model, CHAMPION), events_of(model)
+        earlier = champion_below(events, there)
+        if earlier is None:
+            raise UserError(f"{name} has no earlier champion that still exists: there is nothing to roll back to.")
+        event = new_event(ROLLED_BACK, earlier, before, there, by=by, reasons=[reason])
+        skipped = [v for v in champions(events) if v is not None and v not in champions([*events, event])]
+        move(client, name, event)
+        said = f"{name} is back at version {earlier}" + (f"; version {before} stepped down." if before else ".")
+        gone = (f" Version {v} was passed over: it has been deleted." for v in skipped if v not in there)
+        return said + "".join(gone)
 
 
 def history(name: str) -> list[dict[str, Any]]:
@@ -93,20 +98,32 @@ def registry(name: str) -> Iterator["MlflowClient"]:
 
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
-    """Finish a move that was killed, and record in the history what a person moved in the MLflow UI."""
-    model = read_model(client, name)
+    """Finish a move that was killed, and record in the history what a person moved or deleted in the MLflow UI."""
+    model, there = read_model(client, name), version_identities(client, name)
     if pending := model.tags.get(PENDING):
-        _carry_out(client, name, json.loads(pending))
+        event = json.loads(pending)
+        if event["version"] in there:
+            _carry_out(client, name, event)
+        else:
+            client.delete_registered_model_tag(name, PENDING)
         model = read_model(client, name)
     known, actual = champions(events_of(model))[-1], alias_of(model, CHAMPION)
     if known != actual:
-        reasons = ["The alias champion was moved outside of mien, for example in the MLflow UI."]
-        event = new_event(BY_HAND, actual, known, by="unknown", reasons=reasons)
+        reason = "The alias champion was moved outside of mien, for example in the MLflow UI."
+        if known is not None and known not in there:
+            reason = f"Version {known}, which was champion, has been deleted outside of mien."
+        event = new_event(BY_HAND, actual, known, there, by="unknown", reasons=[reason])
         # The event comes last: after a kill before it, all of this is done again.
         _set_other_aliases(client, name, [*events_of(model), event])
         append_event(client, name, event)
         model = read_model(client, name)
     return model
+
+
+def champion_below(events: list[Event], there: Container[int | None]) -> int | None:
+    """The champion that a rollback brings back: the last one before this one whose version is still `there`."""
+    *earlier, champion = champions(events)
+    return next((version for version in reversed(earlier) if version in there and version != champion), None)
 
 
 def move(client: "MlflowClient", name: str, event: Event) -> None:
@@ -131,10 +148,9 @@ def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
 
 def _set_other_aliases(client: "MlflowClient", name: str, events: list[Event]) -> None:
     """Set `previous` to the champion before this one, and take `challenger` from a version that became champion."""
-    model = read_model(client, name)
-    *stack, champion = champions(events)
-    below = next((v for v in reversed(stack) if v is not None), None)
-    if below is not None and below != champion:
+    model, champion = read_model(client, name), champions(events)[-1]
+    below = champion_below(events, version_identities(client, name))
+    if below is not None:
         client.set_registered_model_alias(name, PREVIOUS, str(below))
     elif PREVIOUS in model.aliases:
         client.delete_registered_model_alias(name, PREVIOUS)
@@ -142,7 +158,3 @@ def _set_other_aliases(client: "MlflowClient", name: str, events: list[Event]) -
         client.delete_registered_model_alias(name, CHALLENGER)
     touched = {*map(int, model.aliases.values()), champion, below, events[-1]["from_version"]}
     tag_runs(client, name, touched)
-
-
-def _versions(client: "MlflowClient", name: str) -> list[int]:
-    return sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))

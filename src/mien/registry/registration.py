@@ -1,9 +1,11 @@
 """Registering a candidate: find its version or log one, let the gate decide once, carry the decision out.
 
-Every step may be repeated, and the decision is written to the version before it is carried out. So a kill between two
-steps costs nothing: the next run finds what is done and goes on.
+Every step may be repeated, and a comparison's outcome is written to the version before it is carried out. So a kill
+between two steps costs nothing: the next run finds what is done and goes on. What was not compared is decided anew by
+each run: photos or files may be back, or another version may be champion.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,6 +21,7 @@ from mien.registry.events import DECISION, DONE, events_of, read_model
 from mien.registry.evidence import (
     Evidence,
     NoComparison,
+    TestSet,
     champion_answers,
     difference,
     read_test_set,
@@ -27,7 +30,7 @@ from mien.registry.evidence import (
 )
 from mien.registry.gate import RegisterConfig
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
-from mien.registry.version import IDENTITY, Candidate, find_version, register_version
+from mien.registry.version import IDENTITY, Candidate, find_version, register_version, version_identities
 from mien.tracking.publish import training_identity
 from mien.tracking.runs import obtain_run, set_note, set_tags
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BY_GATE: Final = "gate"
+COMPARED: Final = (gate.PROMOTED, gate.CHALLENGER)  # outcomes that stand
 SAME: Final = 1e-5  # of a probability: what rounding in a file can move
 
 
@@ -54,10 +58,10 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         if decides:
             key = decision_key(candidate, settings)
             stored = version.tags.get(DECISION + key)
-            if not stored:
-                stored = json.dumps(asdict(_decide(client, candidate, int(version.version), evidence, settings)))
-                client.set_model_version_tag(candidate.name, version.version, DECISION + key, stored)
-            decision = gate.Decision(**json.loads(stored))
+            text = stored or json.dumps(asdict(_decide(client, candidate, int(version.version), evidence, settings)))
+            decision = gate.Decision(**json.loads(text))
+            if not stored and decision.outcome in COMPARED:
+                client.set_model_version_tag(candidate.name, version.version, DECISION + key, text)
             if DONE + key not in version.tags:
                 _carry_out(client, version, decision, key)
         else:
@@ -90,14 +94,15 @@ def _decide(
     """The decision on a registered candidate, with its reasons, its numbers, and the count of decisions before it."""
     model = read_model(client, candidate.name)
     champion = alias_of(model, CHAMPION)
-    decision = _compare(client, candidate, version, champion, evidence, settings)
+    test = read_test_set(candidate.split, evidence.predictions)
+    decision = _compare(client, candidate, version, champion, test, evidence, settings)
     outcome, reasons = decision.outcome, list(decision.reasons)
-    if outcome == gate.PROMOTED and events.rolled_back(events_of(model), version):
+    if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, evidence)):
         outcome = gate.CHALLENGER
-        reasons.append("A person rolled this version back, so the gate leaves it: `mien promote` can bring it back.")
+        reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
     split_digest = str(candidate.lineage["split_digest"])
     before = events.decisions_on(client, candidate.name, split_digest)
-    decided = outcome in (gate.PROMOTED, gate.CHALLENGER)
+    decided = outcome in COMPARED
     if decided and before:
         reasons.append(
             f"This is decision {before + 1} on this test set: the more often it decides, the less a decision is worth."
@@ -111,21 +116,40 @@ def _decide(
     return dataclasses.replace(decision, outcome=outcome, reasons=reasons, numbers=numbers)
 
 
+def _taken_down(
+    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: TestSet, evidence: Evidence
+) -> str:
+    """The model that a person took down and that the candidate is, or answers as, in words; empty where there is none.
+
+    Other code may write the same weights into another file, which is another identity.
+    """
+    down = events.taken_down(past)
+    if candidate.identity in down:
+        return "this model"
+    for number, identity in version_identities(client, candidate.name).items():
+        if identity in down:
+            with contextlib.suppress(NoComparison):
+                answers = champion_answers(client, candidate, number, test, evidence)
+                if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
+                    return f"version {number}, which gives the same answers,"
+    return ""
+
+
 def _compare(
     client: "MlflowClient",
     candidate: Candidate,
     version: int,
     champion: int | None,
+    test: TestSet,
     evidence: Evidence,
     settings: RegisterConfig,
 ) -> gate.Decision:
-    test = read_test_set(candidate.split, evidence.predictions)
+    if champion == version:
+        return gate.Decision(gate.UNCHANGED, [f"Version {version} is champion already."])
     scores = score(test, test.probabilities, settings)
     numbers = {"level": 1 - 2 * settings.alpha, "candidate": scores, "champion": None, "difference": None}
     if champion is None:
         return dataclasses.replace(gate.decide(scores, None, settings), numbers=numbers)
-    if champion == version:
-        return gate.Decision(gate.UNCHANGED, [f"Version {version} is champion already."])
     if client.get_model_version(candidate.name, str(champion)).tags.get(IDENTITY) == candidate.identity:
         reason = f"It is the same model as the champion, version {champion}, whose files are gone."
         return gate.Decision(gate.PROMOTED, [reason])
@@ -146,8 +170,10 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     name, number = version.name, int(version.version)
     model = settle(client, name)
     champion = alias_of(model, CHAMPION)
-    event = events.new_event(decision.outcome, number, champion, by=BY_GATE, reasons=decision.reasons, decision=key)
-    written = any((old["decision"], old["version"]) == (key, number) for old in events_of(model))
+    identities, why = version_identities(client, name), decision.reasons
+    event = events.new_event(decision.outcome, number, champion, identities, by=BY_GATE, reasons=why, decision=key)
+    same = ("decision", "version", "action")
+    written = any(all(old[part] == event[part] for part in same) for old in events_of(model))
     if decision.outcome == gate.PROMOTED and not written:
         move(client, name, event)
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
@@ -157,14 +183,16 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
             events.append_event(client, name, event)
     run = ""
     if version.run_id:
-        set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
-        # The page of a run shows six lines; the reasons stand beside the version.
-        sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."
-        set_note(client, version.run_id, "Registered", sentence)
-        run = client.get_run(version.run_id).info.run_name
+        with events.passing_over_deleted():
+            run = client.get_run(version.run_id).info.run_name
+            set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
+            # The page of a run shows six lines; the reasons stand beside the version.
+            sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."
+            set_note(client, version.run_id, "Registered", sentence)
     client.update_model_version(name, version.version, description=events.version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
-    client.set_model_version_tag(name, version.version, DONE + key, "true")
+    if decision.outcome in COMPARED:
+        client.set_model_version_tag(name, version.version, DONE + key, "true")
 
 
 def unregistered(candidate: Candidate) -> dict[str, Any]:
@@ -175,11 +203,19 @@ def unregistered(candidate: Candidate) -> dict[str, Any]:
 
 def _report(candidate: Candidate, version: int | None, decision: gate.Decision, champion: int | None) -> dict[str, Any]:
     """What `reports/register.json` holds: the decision as it was made, and who is champion now."""
+    reasons = list(decision.reasons)
+    if decision.outcome == gate.PROMOTED and champion is None:
+        reasons.append(
+            "Since then the alias champion was taken away: `mien rollback` brings back the last champion, "
+            f"`mien promote {version}` this version."
+        )
+    elif decision.outcome == gate.PROMOTED and champion != version:
+        reasons.append(f"Since then version {champion} has become champion: see `mien history`.")
     return {
         "model": candidate.name,
         "version": version,
         "outcome": decision.outcome,
-        "reasons": decision.reasons,
+        "reasons": reasons,
         "champion": champion,
         "identity": candidate.identity,
         **{key: candidate.lineage[key] for key in ("data", "data_digest", "split_digest")},

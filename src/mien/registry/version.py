@@ -102,6 +102,14 @@ def read_training_faces(folder: Path) -> pd.DataFrame:
     return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
 
 
+def version_identities(client: "MlflowClient", name: str) -> dict[int, str]:
+    """The versions of a registered model that have not been deleted, in order, and the identity of each."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return {
+        int(version.version): version.tags.get(IDENTITY, "") for version in sorted(found, key=lambda v: int(v.version))
+    }
+
+
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
     """The newest version of this identity whose files are still there, or None."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
