@@ -182,5 +182,5 @@ def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: 
     assert done.code == 1 and "split.json is missing; `dvc repro split`" in done.err and done.err.count("\n") == 1
     monkeypatch.setattr("mien.evaluation.label_noise.find_spec", lambda name: None)
     done = mien("labels")
-    needed = "mien: `mien labels` needs cleanlab: `pip install -c constraints.txt '.[noise]'` brings it.\n"
+    needed = "mien: `mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` brings it.\n"
     assert done.code == 1 and done.err == needed

@@ -86,7 +86,7 @@ def test_without_pyav_it_says_what_to_install(
     done = mien("video", source, tmp_path / "out.mp4", "--model", model)
     assert (done.code, done.err) == (
         2,
-        "mien: videos need PyAV, which is not installed: `pip install -c constraints.txt '.[video]'` brings it.\n",
+        "mien: videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` brings it.\n",
     )
 
 

@@ -139,7 +139,7 @@ def serve_page(
         from mien.app.answers import Answerer
         from mien.app.server import serve
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is missing; `pip install -c constraints.txt '.[app]'` installs it.") from error
+        raise UserError(f"{error.name} is missing: `pip install -c constraints.txt -e '.[app]'`.") from error
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
 

@@ -81,7 +81,7 @@ class LoadedModel(Model):
         except ModuleNotFoundError as error:
             raise UserError(
                 f"heat maps need {error.name}, which is not installed: "
-                "`pip install -c constraints.txt torch '.[explain]'`."
+                "`pip install -c constraints.txt torch -e '.[explain]'`."
             ) from error
         return load_model(self.files.folder)[0]
 

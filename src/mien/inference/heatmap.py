@@ -66,7 +66,7 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
         ValueError: there are not as many classes as faces.
     """
     if importlib.util.find_spec("captum") is None:
-        raise UserError("heat maps need captum, which is not installed: `pip install -c constraints.txt '.[explain]'`.")
+        raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` brings it.")
     if len(classes) != len(faces):
         raise ValueError(f"{len(classes)} classes for {len(faces)} faces")
     import torch

@@ -76,6 +76,6 @@ def imagenet_weights(name: str) -> "dict[str, Tensor]":
 
 def _timm() -> Any:
     if importlib.util.find_spec("timm") is None:
-        raise UserError(f"timm is not installed: `pip install -c constraints.txt '.[timm]'` brings it. {OTHERWISE}")
+        raise UserError(f"timm is not installed: `pip install -c constraints.txt -e '.[timm]'` brings it. {OTHERWISE}")
     allow_torchvision()
     return import_module("timm")
