@@ -39,5 +39,7 @@ def run(config: Config, listener: Listener) -> None:
         pd.Series(counts, name="faces").rename_axis("label").to_csv(build / "classes.csv")
         outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")
     print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
+    for note in ingested.notes:
+        print(f"  {note}")
     if absent := [label for label, faces in counts.items() if not faces]:
         print(f"  No face is labelled {', '.join(absent)}: a model cannot learn that.")

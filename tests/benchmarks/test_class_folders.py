@@ -48,7 +48,7 @@ def test_numbered_folders_hold_so_many_rows_of_each_expression(tmp_path: Path) -
     write_csv(tmp_path / "csv", [row(i, label=i % 7, usage=USAGES[i % 5]) for i in range(70)])
     report = write_class_folders(tmp_path / "csv", tmp_path / "folders", "png", numbered=40)
     assert report == {"faces": 40, "problems": {}}
-    written = Folder().ingest(tmp_path / "folders").faces
+    written = Folder(numbering="fer2013").ingest(tmp_path / "folders").faces
     whole = Fer2013().ingest(tmp_path / "csv").faces.set_index("image")["label"]
     assert len(written) == 40
     assert written["source_split"].eq("").all()

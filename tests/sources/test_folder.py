@@ -18,7 +18,6 @@ SPELT = {
     "public copies": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
     "nouns": ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise", "Neutral"),
     "adjectives": ("ANGRY", "DISGUSTED", "FEARFUL", "HAPPY", "SAD", "SURPRISED", "NEUTRAL"),
-    "numbers": tuple("0123456"),
     "numbered": ("0_angry", "1_disgust", "2-fear", "3 Happy", "4. sad", "05surprise", "6_neutral"),
     "another order": ("1 anger", "2 disgust", "3 fear", "4 happy", "5 sad", "6 surprise", "0 neutral"),
 }
@@ -131,6 +130,39 @@ def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
     assert len(Folder().ingest(tmp_path).faces) == 9
 
 
+NUMBERED = {  # as their publishers write it
+    "fer2013": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+    "affectnet": ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
+    "rafdb": ("", "surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
+}
+
+
+@pytest.mark.parametrize("numbering", NUMBERED)
+def test_numbers_mean_what_the_named_data_set_means_by_them(tmp_path: Path, numbering: str) -> None:
+    names = {number: name for number, name in enumerate(NUMBERED[numbering]) if name}
+    put(tmp_path, [f"train/{number}/{i}.jpg" for number in names for i in range(number + 1)])
+    options = {"numbering": numbering}
+    ingested = get_source(DataConfig("mine", "folder", "data/mine", options=options)).ingest(tmp_path)
+    faces = ingested.faces
+    found = {image.split("/")[1]: ingested.classes[k] for image, k in zip(faces["image"], faces["label"], strict=True)}
+    assert found == {str(number): name for number, name in names.items()}
+    assert ingested.notes == tuple(f"train/{number}/ is {name}: {number + 1:,} faces" for number, name in names.items())
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["3/1.jpg", "happy/2.jpg"], r"3/ and happy/ in .* mean the same class, happy"),
+        (["0/1.jpg", "7/1.jpg"], r"holds 7/, which fer2013 .* does not have; .*class_names: \{7: happy\}"),
+        (["happy/1.jpg"], r"numbering: fer2013: there is no numbered folder"),
+    ],
+)
+def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[str], says: str) -> None:
+    put(tmp_path, files)
+    with pytest.raises(UserError, match=says):
+        Folder(numbering="fer2013").ingest(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("files", "class_names", "says"),
     [
@@ -142,10 +174,14 @@ def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
             r"anger/ and angry/ in .* mean the same class, angry; join.*\{angry: angry\}",
         ),
         (["sad/1.jpg", "Sad/2.jpg"], {}, r"Sad/ and sad/ in .* mean the same class, sad"),
-        (["3/1.jpg", "happy/2.jpg", "0/0.jpg"], {}, r"3/ and happy/ in .* mean the same class, happy"),
         (["val/sad/1.jpg", "valid/sad/2.jpg"], {}, r"val/ and valid/ in .* mean the same part, val; join"),
-        (["1/1.jpg", "2/2.jpg"], {}, r"1/, 2/ in .* are no numbers of FER2013, which begin with 0"),
-        (["0/1.jpg", "7/2.jpg"], {}, r"holds 7/, which is no known expression"),
+        (
+            [f"{number}/1.jpg" for number in range(7)],
+            {},
+            r"holds 0/, .*, 6/, and data sets number the expressions differently; .* numbering: fer2013 \(0 angry, "
+            r".*\), affectnet \(0 neutral, .*\), rafdb \(1 surprise, .*\); or .* class_names: \{0: happy\}",
+        ),
+        ([f"{number}/1.jpg" for number in range(8)], {"7": "contempt"}, r"holds 0/, .*, 6/, and data sets number"),
         (["train/sad/1.jpg", "sad/2.jpg"], {}, r"sad is beside train/; .*move it into one"),
         (["train/sad/1.jpg", "more/2.jpg"], {}, r"more is beside train/; .*class_names: \{more: null\}"),
         (["sad/train/1.jpg", "happy/train/1.jpg"], {}, r"happy/train has the name of a part and lies in .* happy/"),
@@ -180,7 +216,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         ),
         ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
-        ({"classes": {}}, r"options: there is no key .classes. .*class_names, conflicting_labels"),
+        ({"classes": {}}, r"options: there is no key .classes. .*class_names, numbering, conflicting_labels"),
+        ({"numbering": "ckplus"}, r"options: numbering must be .*'fer2013', 'affectnet' or 'rafdb', not 'ckplus'"),
     ],
 )
 def test_wrong_options_name_the_data_set(options: dict[str, object], says: str) -> None:

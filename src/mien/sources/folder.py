@@ -8,7 +8,7 @@ AffectNet and others spell them (folder_layout.py); `class_names` says what othe
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from mien.sources.folder_layout import (
     expression_spelt,
     find_layout,
     is_hidden,
+    number_of,
     part_spelt,
     refuse_link,
 )
@@ -40,8 +41,9 @@ OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo
 class Folder:
     """The source `folder`.
 
-    `class_names` maps further names of folders to expressions, or to None to leave a folder out. Photos with
-    the same bytes under two classes are all set aside, or with `conflicting_labels="keep"` used as they are.
+    `class_names` maps further names of folders to expressions, or to None to leave a folder out. `numbering` says whose
+    numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all set aside, or with
+    `conflicting_labels="keep"` used as they are.
 
     Raises:
         ValueError: class_names maps to what is no expression.
@@ -54,6 +56,7 @@ class Folder:
     __pydantic_config__ = STRICT
 
     class_names: dict[str, str | None] = field(default_factory=dict)
+    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
     conflicting_labels: Literal["quarantine", "keep"] = "quarantine"
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ class Folder:
         Raises:
             UserError: the folders are not as `expects` says, or hold no photo.
         """
-        layout = find_layout(existing_folder(folder), self.class_names)
+        layout = find_layout(existing_folder(folder), self.class_names, self.numbering)
         photos: list[tuple[str, ClassFolder]] = []
         problems: list[dict[str, str]] = []
         for where in layout.classes:
@@ -101,7 +104,13 @@ class Folder:
             }
         )
         knows_contempt = any(where.expression not in EXPRESSIONS for where in layout.classes)
-        return Ingested(faces, problems_table(problems), classes=WITH_CONTEMPT if knows_contempt else EXPRESSIONS)
+        numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
+        return Ingested(
+            faces,
+            problems_table(problems),
+            classes=WITH_CONTEMPT if knows_contempt else EXPRESSIONS,
+            notes=tuple(f"{f.path.relative_to(folder)}/ is {f.expression}: {n:,} faces" for f, n in numbered.items()),
+        )
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""

@@ -22,6 +22,12 @@ SPELLINGS: Final = {
     "neutrality": "neutral",
     "contemptuous": "contempt",
 }
+# What data sets mean by a folder that is a plain number: each counts in an order of its own.
+NUMBERINGS: Final[dict[str, dict[int, str]]] = {
+    "fer2013": dict(enumerate(EXPRESSIONS)),
+    "affectnet": dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))),
+    "rafdb": dict(enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1)),
+}
 PART_FOLDERS: Final = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "publictest"), "val"),
@@ -81,18 +87,24 @@ def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str 
     return checked
 
 
-def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
-    """The class folders in `train/`, `validation/` and `test/`, or right in `root`.
+def number_of(folder: Path) -> int | None:
+    """The number that a folder's name is; None where it is none."""
+    name = plain(folder.name)
+    return int(name) if name.isdecimal() else None
+
+
+def find_layout(root: Path, class_names: Mapping[str, str | None], numbering: str = "") -> Layout:
+    """The class folders in `train/`, `validation/` and `test/`, or right in `root`; `numbering` is one of NUMBERINGS.
 
     Raises:
         UserError: there is no class folder, one is unknown, two mean the same class or part, parts and classes
-            are side by side, a folder is a link, or class_names names a folder that is not there.
+            are side by side, a folder is a link, or class_names or numbering is for a folder that is not there.
     """
     layout = Layout()
     folders = _folders(root, layout)
     parts = {f: part for f in folders if plain(f.name) not in class_names and (part := part_spelt(f.name))}
     if not parts:
-        _add_classes(layout, root, "", folders, class_names)
+        _add_classes(layout, root, "", folders, class_names, numbering)
     elif beside := [f for f in folders if f not in parts and class_names.get(plain(f.name), "") is not None]:
         raise UserError(
             f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
@@ -103,7 +115,7 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
         layout.left_out += [folder for folder in folders if folder not in parts]
         for folder, part in parts.items():
             before = len(layout.classes)
-            _add_classes(layout, folder, part, _folders(folder, layout), class_names)
+            _add_classes(layout, folder, part, _folders(folder, layout), class_names, numbering)
             if len(layout.classes) == before:
                 raise UserError(
                     f"{folder} holds no class folder such as angry/; remove it, or leave it out by options: "
@@ -112,6 +124,8 @@ def find_layout(root: Path, class_names: Mapping[str, str | None]) -> Layout:
     found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
     if unused := [name for name in class_names if name not in found]:  # most likely mistyped
         raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or correct it.")
+    if numbering and all(number_of(folder.path) is None for folder in layout.classes):
+        raise UserError(f"numbering: {numbering}: there is no numbered folder in {root}; remove the key.")
     if not layout.classes:
         held = _names(folders) if folders else "no folder"
         raise UserError(f"{root} holds no class folder such as angry/ or train/angry/; it holds {held}.")
@@ -142,30 +156,27 @@ def _folders(folder: Path, layout: Layout) -> list[Path]:
 
 
 def _add_classes(
-    layout: Layout, parent: Path, part: str, folders: list[Path], class_names: Mapping[str, str | None]
+    layout: Layout,
+    parent: Path,
+    part: str,
+    folders: list[Path],
+    class_names: Mapping[str, str | None],
+    numbering: str,
 ) -> None:
     """Take the folders of one part as classes."""
     chosen = {f: class_names[plain(f.name)] for f in folders if plain(f.name) in class_names}
     others = [folder for folder in folders if folder not in chosen]
-    numbers = [folder for folder in others if plain(folder.name).isdecimal()]
-    if numbers and not any(int(folder.name) == 0 for folder in numbers):
-        raise UserError(
-            f"the folders {_names(numbers)} in {parent} are no numbers of FER2013, which begin with 0 (0 angry to "
-            f"6 neutral); say what each means, as in options: class_names: {{{numbers[0].name}: happy}}."
-        )
-    known = {folder: expression_spelt(folder.name) or _expression_numbered(folder.name) for folder in others}
+    numbers = {folder: number for folder in others if (number := number_of(folder)) is not None}
+    meanings = NUMBERINGS.get(numbering, {})
+    if strange := [folder for folder, number in numbers.items() if number not in meanings]:
+        raise UserError(_unknown_numbers(parent, strange, numbering))
+    known = {folder: meanings.get(numbers.get(folder, -1)) or expression_spelt(folder.name) for folder in others}
     if unknown := [folder for folder, expression in known.items() if expression is None]:
         raise UserError(_unknown(parent, unknown))
     _refuse_same({folder: str(expression) for folder, expression in known.items()}, "class")
     layout.left_out += [folder for folder, expression in chosen.items() if expression is None]
     meant = sorted((known | chosen).items())
     layout.classes += [ClassFolder(folder, part, expression) for folder, expression in meant if expression]
-
-
-def _expression_numbered(name: str) -> str | None:
-    """The expression that a plain number means, 0 to 6 as in FER2013, else None."""
-    number = plain(name)
-    return EXPRESSIONS[int(number)] if re.fullmatch(r"0*[0-6]", number, re.ASCII) else None
 
 
 def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
@@ -186,6 +197,21 @@ def _unknown(parent: Path, unknown: list[Path]) -> str:
             return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
     remedy = f"class_names: {{{unknown[0].name}: happy}}, or null to leave it out"
     return f"{problem}; say what is meant in conf/data, as in options: {remedy}."
+
+
+def _unknown_numbers(parent: Path, numbers: list[Path], numbering: str) -> str:
+    """What numbers may mean: nobody can see it in them, and a wrong guess gives every face a wrong label."""
+    one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
+    if numbering:
+        return f"{parent} holds {_names(numbers)}, which {_says(numbering)} does not have; say in options {one_each}."
+    return (
+        f"{parent} holds {_names(numbers)}, and data sets number the expressions differently; say in conf/data, in "
+        f"options, whose numbers they are: numbering: {', '.join(map(_says, NUMBERINGS))}; or {one_each}."
+    )
+
+
+def _says(numbering: str) -> str:
+    return f"{numbering} ({', '.join(f'{number} {name}' for number, name in NUMBERINGS[numbering].items())})"
 
 
 def _names(folders: list[Path]) -> str:

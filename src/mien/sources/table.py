@@ -53,13 +53,14 @@ class Ingested:
     `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
     `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
     `unlabelled_photos` counts the photos of the data set that no row names. `classes` are EXPRESSIONS, or
-    WITH_CONTEMPT where the data set knows it.
+    WITH_CONTEMPT where the data set knows it. `notes` say how the data set was understood, a line each.
     """
 
     faces: pd.DataFrame
     problems: pd.DataFrame
     unlabelled_photos: int = 0
     classes: tuple[str, ...] = EXPRESSIONS
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse labels that no class has."""
