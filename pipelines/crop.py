@@ -19,8 +19,8 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.crop.cropping import crop_faces
+    from mien.sources.faces import FACES_DTYPES
     from mien.sources.source import get_source
-    from mien.sources.table import FACES_DTYPES
 
     faces = read_out(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
     problems = read_out(

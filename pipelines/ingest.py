@@ -15,9 +15,9 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.base.classes import count_labels
+    from mien.sources.faces import name_persons
     from mien.sources.fingerprints import THUMBNAILS, fingerprint
     from mien.sources.source import get_source
-    from mien.sources.table import name_persons
 
     source, folder = get_source(config.data), Path(config.data.path)
     ingested = source.ingest(folder)

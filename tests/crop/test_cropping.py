@@ -14,8 +14,8 @@ from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.runtime.cut import Box, cut_face
 from mien.runtime.decode import decode_photo
+from mien.sources.faces import faces_table, problems_table
 from mien.sources.photos import FolderPhotos, PhotoMissing
-from mien.sources.table import faces_table, problems_table
 from tests.photosets import encode, photo, picture
 
 CONFIG = CropConfig(size=16, workers=2)

@@ -19,8 +19,8 @@ from mien.inference.predictor import Predictor
 from mien.runtime.cut import Box
 from mien.runtime.session import softmax
 from mien.sources.detect import Detection
+from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
-from mien.sources.table import faces_table
 from tests.inference.conftest import jpeg, pixels_of, portraits, write_model
 
 BOXES = [(20, 30, 90, 95), (-6, 10, 60, 70), (5, 5, 45, 140), (30, 40, 55, 62), (100, 90, 175, 180)]

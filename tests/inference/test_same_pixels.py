@@ -29,8 +29,8 @@ from mien.inference.export import export_onnx, generated_faces
 from mien.inference.predictor import FacePrediction, Picture, Predictor, predict_pictures
 from mien.runtime.decode import ORIENTATION
 from mien.runtime.spec import SPEC_FILE, Spec
+from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
-from mien.sources.table import faces_table
 from tests.inference.conftest import portrait, write_model
 from tests.inference.test_without_torch import PAGE
 

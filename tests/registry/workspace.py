@@ -26,10 +26,10 @@ from mien.registry.registration import register
 from mien.registry.version import Candidate
 from mien.reporting.images import face_png
 from mien.runtime.session import Model, open_graph
+from mien.sources.faces import faces_table
 from mien.sources.fingerprints import THUMBNAILS, fingerprint
 from mien.sources.photos import FolderPhotos
 from mien.sources.source import DataConfig
-from mien.sources.table import faces_table
 from mien.split.parts import SplitConfig, split_faces
 from mien.tracking.store import connect
 

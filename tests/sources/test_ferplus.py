@@ -6,10 +6,10 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.sources.faces import BadRow, Ingested
 from mien.sources.fer2013 import Fer2013
 from mien.sources.ferplus import label_of_votes
 from mien.sources.source import DataConfig, get_source
-from mien.sources.table import BadRow, Ingested
 from tests.fer_csv import row, unpacked_fer2013, write_csv
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"

@@ -9,9 +9,9 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
+from mien.sources.faces import Ingested
 from mien.sources.folder import Folder
 from mien.sources.source import DataConfig, get_source
-from mien.sources.table import Ingested
 from tests.photosets import encode, photo, picture
 
 SPELT = {

@@ -11,8 +11,8 @@ from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, Count, Positive, Seed
 from mien.runtime.spec import CutSpec
+from mien.sources.faces import PROBLEM_COLUMNS
 from mien.sources.fingerprints import BOX, hashed, photo_keys
-from mien.sources.table import PROBLEM_COLUMNS
 
 
 @dataclass(frozen=True)

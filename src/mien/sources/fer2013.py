@@ -16,11 +16,11 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.sources.archive import unpack_once
+from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fer2013_csv import SIDE, VALUES, Row, find_csv, read_csv, row_name
 from mien.sources.ferplus import label_by_votes
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import Source
-from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 
 PIXELS: Final = "pixels.npy"
 NUMBERS: Final = "rows.npy"

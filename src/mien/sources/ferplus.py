@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.sources.faces import BadRow
 from mien.sources.fer2013_csv import USAGES, Row, read_header, row_name
-from mien.sources.table import BadRow
 
 FILE: Final = "fer2013new.csv"
 WORDS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")

@@ -18,6 +18,7 @@ from typing import ClassVar, Final, Literal
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT
+from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.folder_layout import (
     ClassFolder,
     checked_class_names,
@@ -30,7 +31,6 @@ from mien.sources.folder_layout import (
 )
 from mien.sources.photos import PHOTO_SUFFIXES, FolderPhotos, existing_folder, is_photo_name, leaves_folder
 from mien.sources.source import Source
-from mien.sources.table import Ingested, faces_table, no_usable, problems_table
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 # Reasons that concern a photo, not some other file.

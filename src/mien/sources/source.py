@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 import mien.sources
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, build_settings
+from mien.sources.faces import Ingested
 from mien.sources.photos import Photos
-from mien.sources.table import Ingested
 
 
 @dataclass(frozen=True)
