@@ -276,7 +276,7 @@ def first_line(error: BaseException) -> str:
     """What an exception says, in a few words."""
     text = str(error).strip() or type(error).__name__
     known = [meaning for words, meaning in MEANINGS.items() if words in text]
-    return known[0] if known else text.splitlines()[0][:200]
+    return known[0] if known else text.splitlines()[0][:300]
 
 
 def shown(uri: str) -> str:
@@ -296,9 +296,8 @@ def _unusable_address(uri: str, error: Exception) -> str | None:
     else:
         reason = f"MLflow knows no {scheme}" if colon and scheme != "file" else "MLflow no longer tracks into a folder"
     return (
-        f"{URI} is {shown(uri)!r}, which is no tracking store ({reason}): it would be a server, https://HOST, or a "
-        "database, sqlite:///FOLDER/mlflow.db or postgresql+psycopg2://HOST/NAME; without it, mien uses "
-        "mlruns/mlflow.db."
+        f"{URI} is {shown(uri)!r}, which is no store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db or "
+        "postgresql+psycopg2://HOST/NAME, or unset it for mlruns/mlflow.db."
     )
 
 
