@@ -3,6 +3,7 @@ import io
 import lzma
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,13 +23,25 @@ USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
 ROWS = [row(i, label=i, usage=usage) for i, usage in enumerate(USAGES)]
 
 
-def targz(data: bytes, name: str = "fer2013/fer2013.csv") -> bytes:
+def tar(data: bytes, name: str = "fer2013/fer2013.csv") -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    with tarfile.open(fileobj=packed, mode="w") as archive:
         for member, content in {"fer2013/README": b"read me", name: data}.items():
             info = tarfile.TarInfo(member)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def targz(data: bytes, name: str = "fer2013/fer2013.csv") -> bytes:
+    return gzip.compress(tar(data, name))
+
+
+def zipped(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README", "read me")
+        archive.writestr("fer2013/fer2013.csv", data)
     return packed.getvalue()
 
 
@@ -37,6 +50,9 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "fer2013.csv.gz": gzip.compress,
     "fer2013.csv.xz": lzma.compress,
     "fer2013.tar.gz": targz,
+    "fer2013.tar": tar,
+    "fer2013": tar,  # as some tools unpack the tar.gz
+    "fer2013.zip": zipped,
 }
 
 
@@ -60,6 +76,23 @@ def test_every_packing_gives_the_same_faces(name: str, tmp_path: Path) -> None:
     assert ingested.problems.empty
     photos = source.photos(tmp_path, tmp_path / "unpacked")
     assert photos.read("row-00002").endswith(face(2).tobytes())
+
+
+@pytest.mark.parametrize("packer", [gzip.compress, lzma.compress, targz, tar, zipped, bytes])
+@pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz", "fer2013.tar.gz"])
+def test_what_a_file_is_shows_in_its_first_bytes_and_not_its_name(
+    name: str, packer: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    plain = write_csv(tmp_path, ROWS, name="plain")
+    (tmp_path / name).write_bytes(packer(plain.read_bytes()))
+    assert Fer2013().ingest(tmp_path).faces["label"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("begin", "says"), [(b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\7", "a RAR archive")])
+def test_an_archive_that_is_not_read_is_named(begin: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv").write_bytes(begin + bytes(99))
+    with pytest.raises(UserError, match=f"fer2013.csv is {says}; unpack it, and put the fer2013.csv that it holds"):
+        Fer2013().ingest(tmp_path)
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
@@ -135,7 +168,7 @@ def test_bad_rows_side_by_side_keep_their_lines_and_leave_the_others_alone(tmp_p
         photos.read("row-00001")
 
 
-@pytest.mark.parametrize("name", [n for n in PACKERS if n != "fer2013.csv"])
+@pytest.mark.parametrize("name", [n for n in PACKERS if n.endswith(("gz", "xz", "zip"))])
 @pytest.mark.parametrize("damage", ["truncated", "overwritten"])
 def test_a_damaged_file_is_refused_in_a_sentence(name: str, damage: str, tmp_path: Path) -> None:
     file = pack(tmp_path, name)

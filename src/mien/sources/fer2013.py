@@ -39,7 +39,7 @@ class Fer2013:
         ValueError: contempt is asked for without ferplus.
     """
 
-    expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz; or icml_face_data.csv"
+    expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz, .tar or .zip; or icml_face_data.csv"
 
     __pydantic_config__ = STRICT
 

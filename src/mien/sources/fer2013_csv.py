@@ -1,6 +1,7 @@
 """FER2013's csv, read row by row: a label, an official part and 48 x 48 pixels, or the reason why not.
 
-The csv is plain, packed by gzip or xz, or a member of the distributed tar.gz; it is unpacked while it is read.
+The csv is plain, packed by gzip or xz, or a member of a tar or zip; it is unpacked while it is read. First bytes tell
+which, since unpacking tools leave a tar under the csv's name.
 """
 
 import csv
@@ -8,11 +9,12 @@ import gzip
 import lzma
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -27,9 +29,11 @@ PIXEL: Final = re.compile("0*([0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
 
 # Kaggle's name for the set's second edition, whose header is "emotion, Usage, pixels".
 NAMES: Final = ("fer2013.csv", "icml_face_data.csv")
-PACKED: Final = ("", ".gz", ".xz")
-ARCHIVE: Final = "fer2013.tar.gz"
-DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError)
+PACKED: Final = ("", ".gz", ".xz", ".zip")
+ARCHIVES: Final = ("fer2013.tar.gz", "fer2013.tgz", "fer2013.tar", "fer2013.zip", "fer2013")
+NOT_READ: Final = {b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive"}
+REMEDY: Final = f"unpack it, and put the {NAMES[0]} that it holds in its place"
+DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile)
 
 COLUMNS: Final = ("emotion", "pixels", "usage")
 LABELS: Final = {str(label): label for label in range(N_EXPRESSIONS)}
@@ -55,7 +59,7 @@ def find_csv(folder: Path) -> Path:
     Raises:
         UserError: there is no such folder, none, or more than one.
     """
-    known = [*(f"{name}{packed}" for name in NAMES for packed in PACKED), ARCHIVE]
+    known = [*(f"{name}{packed}" for name in NAMES for packed in PACKED), *ARCHIVES]
     places = (existing_folder(folder), folder / "fer2013")
     found = [place / name for place in places for name in known if (place / name).is_file()]
     if not found:
@@ -98,28 +102,44 @@ def row_name(number: int) -> str:
 @contextmanager
 def _open_csv(file: Path) -> Iterator[IO[bytes]]:
     """The csv's bytes, unpacked while they are read; damage becomes a UserError then as well."""
-    openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
     try:
-        if file.name == ARCHIVE:
-            # not tarfile's own "r|gz", which does not look at the checksum
-            with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-                yield _member(archive, file)
-                while packed.read(1 << 20):  # to the checksum at the end
+        with ExitStack() as stack:
+            layers: list[Any] = [stack.enter_context(file.open("rb"))]
+            while inner := _unpacked(layers[-1], file, stack):
+                layers.append(inner)
+            yield layers[-1]
+            for layer in layers[::-1]:  # to the checksums, which stand at the end
+                while layer.read(1 << 20):
                     pass
-        else:
-            with openers.get(file.suffix, open)(file, "rb") as content:
-                yield content
     except DAMAGED as error:
         why = str(error).rstrip(".") or type(error).__name__
         raise UserError(f"{file} is damaged or breaks off ({why}); download it again.") from error
 
 
-def _member(archive: tarfile.TarFile, file: Path) -> IO[bytes]:
-    for member in archive:
-        if member.isfile() and PurePosixPath(member.name).name == NAMES[0]:
-            content = archive.extractfile(member)
-            if content is not None:
-                return content
+def _unpacked(content: Any, file: Path, stack: ExitStack) -> Any:
+    """What packed bytes hold, by how they begin, whatever the file's name says; None where they are not packed."""
+    head = content.peek(512)[:512]
+    if head.startswith(b"\x1f\x8b"):
+        return stack.enter_context(gzip.open(content))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return stack.enter_context(lzma.open(content))
+    if head[257:262] == b"ustar":
+        tar = stack.enter_context(tarfile.TarFile.open(fileobj=content, mode="r|"))
+        member = next((one for one in tar if one.isfile() and PurePosixPath(one.name).name in NAMES), None)
+        return tar.extractfile(member) if member else _holds_none(file)
+    if head.startswith(b"PK\3\4"):
+        archive = stack.enter_context(zipfile.ZipFile(content))
+        name = next((name for name in archive.namelist() if PurePosixPath(name).name in NAMES), None)
+        try:
+            return stack.enter_context(archive.open(name)) if name else _holds_none(file)
+        except (RuntimeError, NotImplementedError) as error:  # a password, or a packing that Python does not know
+            raise UserError(f"{file} is a zip archive that cannot be read ({error}); {REMEDY}.") from error
+    if kind := next((kind for begin, kind in NOT_READ.items() if head.startswith(begin)), None):
+        raise UserError(f"{file} is {kind}; {REMEDY}.")
+    return None
+
+
+def _holds_none(file: Path) -> NoReturn:
     raise UserError(f"{file} holds no {NAMES[0]}; the distributed archive has it as fer2013/{NAMES[0]}.")
 
 
