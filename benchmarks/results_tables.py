@@ -1,4 +1,4 @@
-"""The tables of docs/RESULTS.md: what was measured, how it was trained, and why a report claimed another number."""
+"""Tables of docs/RESULTS.md: results, training, and the claims of the reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ def tables(rows: Sequence[Row], conf: Path) -> str:
     """The three tables with their headings, as Markdown."""
     return "\n".join(
         [
-            "## What was measured\n",
+            "## Results\n",
             *_table(
                 ("system", "data", "test faces", "accuracy (95 % interval)", "leak-free accuracy (interval), faces",
                  "macro F1", "unweighted average recall", "ECE", "run, data"),
                 [_measured(row) for row in rows],
             ),
-            "\n## How it was trained\n",
+            "\n## Training\n",
             *_table(
-                ("system", "network (trainable parameters)", "faces to learn from", "epochs", "training time",
+                ("system", "network (trainable parameters)", "training faces", "epochs", "training time",
                  "hardware, precision", "MLflow run"),
                 [_trained(row, conf) for row in rows],
             ),
-            "\n## What the reports claimed\n",
+            "\n## Claims of the reports\n",
             *_table(
-                ("system", "its report claimed", "measured here", "why the two differ"),
+                ("system", "claimed in its report", "measured here", "reason for the difference"),
                 [_claimed(row, conf) for row in rows],
             ),
             "",
