@@ -119,12 +119,12 @@ def test_a_wrong_model_is_code_2(mien: Command, photo_file: Path, tmp_path: Path
 def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "album" / "inner"
     folder.mkdir(parents=True)
-    for name in ("b.jpg", "a.JPG", ".hidden.jpg", "notes.txt"):
+    for name in ("b.jpg", "a.JPG", "c.jfif", "d.jpe", "e.MPO", ".hidden.jpg", "notes.txt"):
         shutil.copy(photo_file, folder / name)
     (tmp_path / "nothing").mkdir()
     arguments = ["predict", tmp_path / "album", folder / "b.*", tmp_path / "nothing", "*.none", "--json"]
     done = mien(*arguments, "--model", model)
-    assert [Path(face["file"]).name for face in json.loads(done.out)] == ["a.JPG", "b.jpg"]
+    assert [Path(face["file"]).name for face in json.loads(done.out)] == ["a.JPG", "b.jpg", "c.jfif", "d.jpe", "e.MPO"]
     assert done.code == 1
     assert f"{tmp_path / 'nothing'}: no photo in this folder" in done.err
     assert "*.none: no file matches." in done.err

@@ -12,7 +12,7 @@ from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.faces import Ingested
 from mien.sources.folder import Folder
 from mien.sources.source import DataConfig, get_source
-from tests.photosets import encode, photo, picture
+from tests.photosets import photo
 
 SPELT = {
     "public copies": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
@@ -123,11 +123,11 @@ def test_photos_of_one_class_may_be_copies(tmp_path: Path) -> None:
 
 
 def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
-    put(tmp_path, ["happy/1.jpg"])
-    forms = {"png": "PNG", "webp": "WEBP", "bmp": "BMP", "TIF": "TIFF", "gif": "GIF", "ppm": "PPM"}
-    for end, form in (forms | {"jfif": "JPEG", "jpe": "JPEG"}).items():
-        (tmp_path / f"happy/a.{end}").write_bytes(encode(picture(), form))
-    assert len(Folder().ingest(tmp_path).faces) == 9
+    ends = ["jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "webp", "tif", "tiff", "gif", "ppm", "pgm", "pbm"]
+    put(tmp_path, [f"happy/a.{end}" for end in (*ends, "JPG")])
+    assert len(Folder().ingest(tmp_path).faces) == len(ends) + 1
+    documented = (Path(__file__).parents[2] / "docs/DATA.md").read_text()
+    assert all(f"`.{end}`" in documented for end in ends)
 
 
 NUMBERED = {  # as their publishers write it
