@@ -10,7 +10,7 @@ from mien.base.files import Outs
 from mien.base.listener import Listener
 from mien.base.records import read_out, read_record
 from mien.crop.packed import open_faces
-from mien.evaluation import tables
+from mien.evaluation import looks, tables
 from mien.evaluation.scoring import evaluate_model
 from mien.models.description import RERUN_TRAIN, read_lineage, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, open_graph
@@ -29,11 +29,11 @@ def run(config: Config, listener: Listener) -> None:
         model = Model(open_graph(MODEL / GRAPH_FILE, spec, config.evaluate.threads), spec)
     except UnusableModel as error:
         raise UserError(f"{error}; {RERUN_TRAIN}.") from error
-    packed = open_faces(Path("build/crop"))
-    lineage = read_lineage(MODEL)
-    _refuse_other_split(lineage, packed.digest)
+    packed, lineage = open_faces(Path("build/crop")), read_lineage(MODEL)
+    test_faces = _refuse_other_split(lineage, packed.digest)
     val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, REMEDY) for name in ("val", "test"))
     evaluation = evaluate_model(model, packed, val, test, config.evaluate)
+    looks.record_look(test_faces, MODEL, evaluation.temperature.value)
     with Outs("evaluate") as outs:
         folder = outs.folder("build/evaluate")
         tables.write_numbers(evaluation, folder)
@@ -47,13 +47,14 @@ def run(config: Config, listener: Listener) -> None:
     print(f"evaluate: accuracy {accuracy} on {whole.faces:,} faces of {whole.photos:,} photos")
 
 
-def _refuse_other_split(lineage: dict[str, Any], faces: str) -> None:
-    """Refuse to measure a network on another split than its own: its training faces could be among the test's."""
-    split = read_record(PARTS / "split.json", {"digest": str}, REMEDY)["digest"]
-    digests = ("faces", lineage["data_digest"], faces), ("split", lineage["split_digest"], split)
+def _refuse_other_split(lineage: dict[str, Any], faces: str) -> str:
+    """The digest of the test faces; another split than the network's is refused, whose test faces it may know."""
+    split = read_record(PARTS / "split.json", {"digest": str, "test_faces": str}, REMEDY)
+    digests = ("faces", lineage["data_digest"], faces), ("split", lineage["split_digest"], split["digest"])
     for what, trained, here in digests:
         if trained != here:
             raise UserError(
                 f"the model in {MODEL} was trained with {what} {trained[:12]}, and the {what} here are {here[:12]}; "
                 "`dvc repro evaluate` trains it on these first."
             )
+    return str(split["test_faces"])

@@ -37,6 +37,7 @@ def run(config: Config, listener: Listener) -> None:
         packed=Path("build/crop"),
         table=Path("build/ingest/faces.parquet"),
         open_photos=lambda: get_source(data).photos(Path(data.path), state_folder() / "unpacked"),
+        state=state_folder(),
         threads=config.register.threads,
     )
     decides = main_checkout(root) == root.resolve() and EXPERIMENT not in os.environ

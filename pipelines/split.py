@@ -28,6 +28,7 @@ def run(config: Config, listener: Listener) -> None:
     split = split_faces(faces, thumbnails, packed, config.split)
     about = {
         "digest": split.digest,
+        "test_faces": split.test_faces,
         "data_digest": packed.digest,
         "parts": {name: len(rows) for name, rows in split.parts.items()},
     }

@@ -44,7 +44,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _write_crop(tmp_path / "build/crop", index)
     for name, rows in (("train", slice(0, 42)), ("val", slice(42, 63)), ("test", slice(63, 84))):
         index.iloc[rows].reset_index(drop=True).to_parquet(tmp_path / f"build/split/{name}.parquet")
-    (tmp_path / "build/split/split.json").write_text(json.dumps({"digest": LINEAGE["split_digest"]}))
+    about = {"digest": LINEAGE["split_digest"], "test_faces": "faces"}
+    (tmp_path / "build/split/split.json").write_text(json.dumps(about))
     torch.manual_seed(0)
     spec = ModelSpec({"name": "cnn48"}, CutSpec(48, "grey"))
     network = spec.build()
@@ -82,6 +83,7 @@ def test_evaluate_writes_numbers_and_no_picture_twice_the_same(workspace, capsys
     first = digests(workspace, OUTS)
     run_stage("evaluate", ARGUMENTS)
     assert digests(workspace, OUTS) == first
+    assert len(list((workspace / ".mien/looks/faces").iterdir())) == 1  # the same model on the same faces
     assert not [file for file in (workspace / "reports").rglob("*") if file.suffix in (".png", ".html")]
     metrics = json.loads((workspace / "reports/metrics.json").read_text())
     predictions = pd.read_csv(workspace / "reports/predictions.csv")

@@ -12,10 +12,11 @@ import pytest
 
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import Interval
+from mien.evaluation.looks import record_look
 from mien.registry import promotion
 from mien.registry.gate import CHALLENGER, PROMOTED, RegisterConfig, Scores, decide
 from mien.tracking.store import connect, local_folder
-from tests.registry.workspace import NAME, aliases, prepare, registered, train, versions
+from tests.registry.workspace import NAME, aliases, candidate_of, prepare, registered, train, versions
 
 
 def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
@@ -184,6 +185,29 @@ def test_a_champion_of_another_crop_meets_faces_cut_for_it(checkout: Path, weak:
     train(other, steps=40)
     report = registered(other)
     assert report["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
+
+
+def test_looks_at_a_test_set_are_counted_by_its_faces(
+    checkout: Path, weak: Path, strong: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another crop and a deleted version change nothing, the same model counts once, an evaluation alone counts."""
+    registered(weak)
+    other = tmp_path / "other"
+    prepare(other, CropConfig(size=32, colour="rgb", workers=1))
+    train(other, steps=8)
+    faces = candidate_of(weak).test_faces
+    monkeypatch.setenv("MIEN_STATE", str(other / ".mien"))
+    for temperature in (1.0, 1.0, 2.0):
+        record_look(faces, strong / "build/train", temperature)
+    connect().delete_model_version(NAME, "1")
+    report = registered(other)
+    assert report["numbers"]["test_faces"] == faces
+    assert report["numbers"]["models_measured_on_this_test_set"] == 4
+    assert report["numbers"]["decisions_on_this_test_set"] == 2
+    assert "decision 2 on this test set, on which 4 models have been measured" in report["reasons"][-1]
+    connect().delete_model_version(NAME, "2")
+    again = registered(other)["numbers"]
+    assert (again["models_measured_on_this_test_set"], again["decisions_on_this_test_set"]) == (4, 2)
 
 
 def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(

@@ -40,7 +40,7 @@ def test_registering_does_not_import_torch(checkout: Path, weak: Path) -> None:
         "root = Path(sys.argv[1])\n"
         "folders = root / 'build/train', root / 'build/evaluate', root / 'build/split'\n"
         "candidate = Candidate(*folders, DataConfig('tiny', 'folder', 'data/tiny', 'bars', True))\n"
-        "evidence = Evidence(root / 'reports/predictions.csv', root / 'build/crop', root, None)\n"
+        "evidence = Evidence(root / 'reports/predictions.csv', root / 'build/crop', root, None, root)\n"
         "print(register(candidate, evidence, RegisterConfig(bootstrap=300), decides=True)['outcome'])\n"
         "print('torch' in sys.modules)\n"
     )

@@ -76,7 +76,7 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
     split = split_faces(table, np.load(root / "build/ingest" / THUMBNAILS), packed, config)
     for part, index in split.parts.items():
         index.to_parquet(root / "build/split" / f"{part}.parquet")
-    about = {"digest": split.digest, "data_digest": packed.digest}
+    about = {"digest": split.digest, "data_digest": packed.digest, "test_faces": split.test_faces}
     (root / "build/split/split.json").write_text(json.dumps(about))
 
 
@@ -149,6 +149,7 @@ def evidence_of(root: Path) -> Evidence:
         packed=root / "build/crop",
         table=root / "build/ingest/faces.parquet",
         open_photos=lambda: FolderPhotos(root / "data/tiny"),
+        state=root / ".mien",
     )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -155,6 +156,11 @@ def test_the_seed_decides_and_the_digest_tells() -> None:
     a, b, c = (faces.split(SplitConfig(near_duplicates=False, seed=seed)) for seed in (1, 1, 2))
     assert a.digest == b.digest != c.digest
     pd.testing.assert_frame_equal(a.parts["test"], b.parts["test"])
+    index = faces.packed.index.iloc[9:].reset_index(drop=True)  # as a crop with a higher threshold leaves it
+    faces.packed = dataclasses.replace(faces.packed, index=index)
+    fewer = faces.split(SplitConfig(near_duplicates=False, seed=1))
+    assert fewer.digest != a.digest and len(fewer.parts["test"]) < len(a.parts["test"])
+    assert fewer.test_faces == a.test_faces != c.test_faces
 
 
 def test_the_audit_counts_what_it_says() -> None:

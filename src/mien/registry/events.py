@@ -22,6 +22,7 @@ DONE: Final = "mien.carried_out."  # set when aliases and history agree with the
 # Tags of a registered model.
 PREFIX: Final = "mien.event."  # + a number: an event as JSON
 PENDING: Final = "mien.pending"  # a move that was begun
+LOOK: Final = "mien.look."  # + test faces + a model: "measured", and the keys of the gate's decisions
 ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
 
 ROLLED_BACK: Final = "rolled back"
@@ -130,14 +131,20 @@ def taken_down(events: Sequence[Event]) -> set[str]:
     return down - {""}
 
 
-def decisions_on(client: "MlflowClient", name: str, split_digest: str) -> int:
-    """How often a test set has decided about a version of this model."""
-    versions = client.search_model_versions(f"name = '{name}'")
-    stored = [json.loads(v) for m in versions for k, v in m.tags.items() if k.startswith(DECISION)]
-    return sum(
-        d["outcome"] in (gate.PROMOTED, gate.CHALLENGER) and d["numbers"].get("split_digest") == split_digest
-        for d in stored
-    )
+def looks_of(model: "RegisteredModel", test_faces: str) -> dict[str, list[str]]:
+    """The models that were measured on these test faces, and the keys of the gate's decisions about each on them."""
+    prefix = f"{LOOK}{test_faces}."
+    return {key.removeprefix(prefix): text.split()[1:] for key, text in model.tags.items() if key.startswith(prefix)}
+
+
+def add_looks(client: "MlflowClient", name: str, test_faces: str, models: Iterable[str], decision: str = "") -> None:
+    """Add that these models were measured, and the key of a decision about them; the same again adds nothing."""
+    known = looks_of(read_model(client, name), test_faces)
+    for identity in models:
+        before = known.get(identity)
+        after = list(dict.fromkeys([*(before or []), *decision.split()]))
+        if before != after:
+            client.set_registered_model_tag(name, f"{LOOK}{test_faces}.{identity}", " ".join(["measured", *after]))
 
 
 def model_text(name: str, lineage: Mapping[str, Any]) -> str:

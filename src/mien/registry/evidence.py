@@ -108,6 +108,7 @@ class Evidence:
     packed: Path  # the folder that crop wrote
     table: Path  # the faces table that ingest wrote
     open_photos: Callable[[], Photos]  # opens the raw photos
+    state: Path  # the state folder, with the looks at test sets
     threads: int = 1  # of onnxruntime
 
     def faces(self, cut: CutSpec, test: pd.DataFrame) -> np.ndarray:

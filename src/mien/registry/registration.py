@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mien.evaluation.looks import looks_at
 from mien.evaluation.tables import plain
 from mien.registry import events, gate
 from mien.registry.card import write_card
@@ -55,6 +56,8 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         if version is None:
             version = _log(client, candidate, evidence)
         settle(client, candidate.name)
+        measured = {*looks_at(evidence.state, candidate.test_faces), candidate.identity}
+        events.add_looks(client, candidate.name, candidate.test_faces, measured)
         if decides:
             key = decision_key(candidate, settings)
             stored = version.tags.get(DECISION + key)
@@ -64,6 +67,9 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
                 client.set_model_version_tag(candidate.name, version.version, DECISION + key, text)
             if DONE + key not in version.tags:
                 _carry_out(client, version, decision, key)
+                if decision.outcome in COMPARED:
+                    events.add_looks(client, candidate.name, candidate.test_faces, [candidate.identity], key)
+                    client.set_model_version_tag(candidate.name, version.version, DONE + key, "true")
         else:
             reasons = ["Experiments register candidates and decide nothing; `dvc repro` in the main checkout does."]
             decision = gate.Decision(gate.CANDIDATE, reasons)
@@ -100,17 +106,21 @@ def _decide(
     if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, evidence)):
         outcome = gate.CHALLENGER
         reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
-    split_digest = str(candidate.lineage["split_digest"])
-    before = events.decisions_on(client, candidate.name, split_digest)
+    looks = events.looks_of(model, candidate.test_faces)
+    decisions = [(identity, key) for identity, keys in looks.items() for key in keys]
     decided = outcome in COMPARED
-    if decided and before:
+    before = len({*decisions} - {(candidate.identity, decision_key(candidate, settings))})
+    if decided and len(looks) > 1:
         reasons.append(
-            f"This is decision {before + 1} on this test set: the more often it decides, the less a decision is worth."
+            f"This is decision {before + 1} on this test set, on which {len(looks)} models have been measured: the "
+            "more often it is asked, the less an answer is worth."
         )
     numbers = {
         **decision.numbers,
         "against": champion,
-        "split_digest": split_digest,
+        "split_digest": str(candidate.lineage["split_digest"]),
+        "test_faces": candidate.test_faces,
+        "models_measured_on_this_test_set": len(looks),
         "decisions_on_this_test_set": before + decided,
     }
     return dataclasses.replace(decision, outcome=outcome, reasons=reasons, numbers=numbers)
@@ -191,8 +201,6 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
             set_note(client, version.run_id, "Registered", sentence)
     client.update_model_version(name, version.version, description=events.version_text(name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
-    if decision.outcome in COMPARED:
-        client.set_model_version_tag(name, version.version, DONE + key, "true")
 
 
 def unregistered(candidate: Candidate) -> dict[str, Any]:

@@ -76,6 +76,12 @@ class Candidate:
         return f"mien-{self.lineage['data']}"
 
     @cached_property
+    def test_faces(self) -> str:
+        """The digest of the faces that it was measured on, whatever their crop."""
+        remedy = "`dvc repro split` writes it again"
+        return str(read_record(self.split / "split.json", {"test_faces": str}, remedy)["test_faces"])
+
+    @cached_property
     def identity(self) -> str:
         """The digest of all that decides an answer: equal identity, equal answers."""
         remedy = "`dvc repro train` writes it again"

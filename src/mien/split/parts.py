@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from mien.base.classes import PARTS, count_labels
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed
+from mien.base.state import digest
 from mien.crop.packed import PackedFaces
 from mien.sources.fingerprints import hashed, photo_keys
 from mien.split.audit import audit_split, identical_pixels
@@ -69,6 +70,7 @@ class Split:
     left_out: pd.DataFrame  # columns LEFT_OUT of training faces in no part, which `clean_training` left out
     audit: dict[str, Any]
     digest: str  # SHA-256, in hex, over the data's digest and which face is in which part
+    test_faces: str  # digest of photo and box of each ingested face of the test part, whatever crop takes of them
 
 
 def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces, config: SplitConfig) -> Split:
@@ -98,6 +100,7 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
     part = _official(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
+    test_faces = faces.loc[part == PARTS.index("test"), ["photo_digest", "top", "left", "right", "bottom"]]
     part, groups = part[rows], ingested.of(rows)
     pixels = identical_pixels(index, part)
     left_out, cleaned = index.iloc[:0].assign(reason="", detail="")[LEFT_OUT], None
@@ -113,14 +116,15 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
     audit = audit_split(table, part, groups, official, config.shares, config.seed, classes)
     audit |= {"identical_pixels": pixels, "clean_training": cleaned}
-    return Split(parts, left_out.reset_index(drop=True), audit, _digest(parts, packed.digest))
+    digests = _digest(parts, packed.digest), digest(sorted(test_faces.astype(str).agg(" ".join, axis=1)))
+    return Split(parts, left_out.reset_index(drop=True), audit, *digests)
 
 
 def _digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
-    digest = hashlib.sha256(data_digest.encode())
+    found = hashlib.sha256(data_digest.encode())
     for name in PARTS:
-        digest.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
-    return digest.hexdigest()
+        found.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
+    return found.hexdigest()
 
 
 def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> np.ndarray:
