@@ -26,7 +26,7 @@ def data_set(source: str, **options: object) -> DataConfig:
 
 def test_a_module_is_a_source_where_it_says_so() -> None:
     assert "expw" in source_names()
-    assert not {"archive", "photos", "table"} & set(source_names())
+    assert not {"archive", "photos", "faces"} & set(source_names())
 
 
 @pytest.mark.parametrize("name", source_names())

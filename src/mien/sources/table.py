@@ -1,0 +1,227 @@
+"""Tables of labelled photos: a csv or Parquet file with a row per face, as RAF-DB, AffectNet and labelling tools have.
+
+    image,label                 image,label,left,top,right,bottom,person,split
+    photos/1.jpg,happy    or    photos/1.jpg,happy,10,20,90,100,S01,train
+
+Further columns are kept in the faces table.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Final, Literal
+
+import pandas as pd
+
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.errors import UserError
+from mien.base.settings import STRICT
+from mien.runtime.cut import WHOLE_PHOTO
+from mien.sources.faces import BadRow, Ingested, faces_table, no_usable, problems_table
+from mien.sources.folder_layout import NUMBERINGS, checked_class_names, expression_spelt, part_spelt, plain
+from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
+from mien.sources.source import Source
+
+TABLES: Final = (".csv", ".tsv", ".txt", ".lst", ".parquet")
+BOX: Final = ("left", "top", "right", "bottom")
+SIZES: Final = ("left", "top", "width", "height")
+ROW: Final = ("face_id", "image", "label", *BOX, "confidence", "source_split", "person", "votes")
+KNOWN: Final = ("image", "label", *BOX, "width", "height", "confidence", "split", "person", "votes")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The source `table`.
+
+    `file` is the table's name in the data set's folder; without it there must be one table alone. `columns` says what
+    the file calls the columns image, label, left, top, right, bottom (or width, height), confidence, split, person and
+    votes, where it has other names. `header` names the columns of a file without a header. `separator` stands between
+    the columns of a text file. `photo` makes the photo's path of a row's image, by `{image}`, `{stem}` and `{suffix}`.
+    `split` is a pattern whose one group finds the part in a row's image. `class_names` maps labels to expressions, or
+    to None to leave a row out; `numbering` says whose numbers the labels are.
+
+    Raises:
+        ValueError: class_names maps to what is no expression, columns names what is no column of mien's, or photo or
+            split is no pattern.
+    """
+
+    expects: ClassVar[str] = "a csv or Parquet file with the columns image and label, and the photos it names"
+
+    __pydantic_config__ = STRICT
+
+    file: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    header: list[str] = field(default_factory=list)
+    separator: str = ","
+    photo: str = "{image}"
+    split: str = ""
+    class_names: dict[str, str | None] = field(default_factory=dict)
+    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
+
+    def __post_init__(self) -> None:
+        """Check class_names and columns."""
+        object.__setattr__(self, "class_names", checked_class_names(self.class_names))
+        if unknown := sorted(set(self.columns) - set(KNOWN)):
+            raise ValueError(f"columns: {unknown[0]} is no column; they are {', '.join(KNOWN)}")
+        try:
+            self.photo.format(image="", stem="", suffix="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"photo: {self.photo!r} may hold {{image}}, {{stem}} and {{suffix}} alone") from error
+        try:
+            groups = re.compile(self.split).groups
+        except re.error as error:
+            raise ValueError(f"split: {self.split!r} is no regular expression ({error})") from error
+        if self.split and groups != 1:
+            raise ValueError(f"split must have one group, which finds the part, not {groups}")
+
+    def ingest(self, folder: Path) -> Ingested:
+        """A face per row; a row that cannot be used is a problem that names file and line.
+
+        The classes are eight where a row shows contempt, else seven.
+
+        Raises:
+            UserError: there is no such table or column, it cannot be read, or no row can be used.
+        """
+        path = self._find(existing_folder(folder))
+        table = self._read(path)
+        first = 1 if self.header or path.suffix == ".parquet" else 2  # the line of the first row
+        rows: dict[str, list[Any]] = {name: [] for name in ROW}
+        kept, named = list[int](), set[str]()
+        problems: list[dict[str, str]] = []
+        for position, row in enumerate(table.to_dict("records")):
+            try:
+                face = self._face(row)
+                if face["face_id"] in named:
+                    raise BadRow("duplicate_row", "an earlier row names this face, and is used", face)
+            except BadRow as error:
+                problems.append(error.problem(f"{path.name}:{position + first}"))
+                continue
+            kept.append(position)
+            named.add(face["face_id"])
+            for name, value in face.items():
+                rows[name].append(value)
+        if not kept:
+            raise no_usable(f"{path} has no usable row", problems)
+        most = max(rows["label"]), *(len(votes) - 1 for votes in rows["votes"] if votes)
+        classes = WITH_CONTEMPT if max(most) >= len(EXPRESSIONS) else EXPRESSIONS
+        rows["votes"] = [votes and votes + [0.0] * (len(classes) - len(votes)) for votes in rows["votes"]]
+        faces = faces_table(rows)
+        further = [name for name in table.columns if name not in KNOWN and name not in faces]
+        faces[further] = table[further].iloc[kept].reset_index(drop=True)
+        return Ingested(faces, problems_table(problems), classes=classes)
+
+    def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
+        """The photos, where they lie."""
+        return FolderPhotos(folder)
+
+    def _find(self, folder: Path) -> Path:
+        if self.file:
+            if leaves_folder(self.file) or not (folder / self.file).is_file():
+                raise UserError(f"{folder / self.file} is missing; options: file names the table of the data set.")
+            return folder / self.file
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.is_file())
+        if len(found) != 1:
+            held = ", ".join(path.name for path in found) or "none"
+            raise UserError(f"{folder} must hold one table ({', '.join(TABLES)}), and holds {held}; name it by file.")
+        return found[0]
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        """The table with mien's names for its columns, all values text but those of Parquet."""
+        try:
+            if path.suffix == ".parquet":
+                table = pd.read_parquet(path)
+            else:
+                names: dict[str, Any] = {"names": self.header, "header": None} if self.header else {}
+                text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+                table = pd.read_csv(path, sep=self.separator, **text, **names)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{path} cannot be read ({str(error).strip().splitlines()[0]}).") from error
+        table.columns = [str(name).strip() for name in table]
+        for name in ("image", "label", *self.columns):
+            if (theirs := self.columns.get(name, name)) not in table:
+                raise UserError(
+                    f"{path} has no column {theirs}; its columns are {', '.join(table.columns)}. Say in conf/data, in "
+                    f"options, which of them is the {name}: columns: {{{name}: ...}}."
+                )
+        return table.rename(columns={theirs: name for name, theirs in self.columns.items()})
+
+    def _face(self, row: dict[Any, Any]) -> dict[str, Any]:
+        """One row as a row of the faces table; raises BadRow."""
+        given = {name: "" if _is_empty(value) else value for name, value in row.items()}
+        name = PurePosixPath(str(given["image"]).strip().replace("\\", "/"))
+        image = self.photo.format(image=name, stem=name.with_suffix(""), suffix=name.suffix) if name.name else ""
+        at: dict[str, Any] = {"image": image, "face_id": image}
+        at["label"] = WITH_CONTEMPT.index(self._expression(str(given["label"]).strip(), at))
+        if leaves_folder(image):
+            raise BadRow("malformed_name", f"{image!r} names no photo in the data set's folder", at)
+        box = self._box(given, at)
+        part = str(given.get("split", "")).strip()
+        if self.split and (found := re.search(self.split, name.as_posix())):
+            part = found[1]
+        if part and part_spelt(part) is None:
+            raise BadRow("unknown_part", f"split {part!r} is none of train, val and test", at)
+        return {
+            **at,
+            "face_id": f"{image}:{','.join(map(str, box))}" if box else image,
+            **dict(zip(BOX, box or WHOLE_PHOTO, strict=True)),
+            "confidence": _number(given, "confidence", at) if given.get("confidence", "") != "" else float("nan"),
+            "source_split": part_spelt(part) or "",
+            "person": str(given.get("person", "")).strip(),
+            "votes": _votes(given.get("votes", ""), at),
+        }
+
+    def _expression(self, label: str, at: dict[str, Any]) -> str:
+        """The expression that a label means."""
+        numbers = {str(number): name for number, name in NUMBERINGS.get(self.numbering, {}).items()}
+        if (key := plain(label)) in self.class_names:
+            expression = self.class_names[key]
+            if expression is None:
+                raise BadRow("left_out", f"class_names leaves {label!r} out", at)
+            return expression
+        expression = numbers.get(label) if label.isdecimal() else expression_spelt(label)
+        if expression is None:
+            raise BadRow("unknown_label", f"{label!r} is no known expression; class_names may say what it means", at)
+        return expression
+
+    def _box(self, row: dict[Any, Any], at: dict[str, Any]) -> tuple[int, int, int, int] | None:
+        """Left, top, right and bottom; None where the whole photo is the face."""
+        keys = next((keys for keys in (BOX, SIZES) if all(row.get(key, "") != "" for key in keys)), None)
+        if keys is None:
+            return None
+        left, top, x, y = (round(_number(row, key, at)) for key in keys)
+        right, bottom = (x, y) if keys is BOX else (left + x, top + y)
+        if right <= left or bottom <= top:
+            raise BadRow("malformed_row", f"the box {left} {top} {right} {bottom} has no area", at)
+        return left, top, right, bottom
+
+
+SOURCE: Final[type[Source]] = Table
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:
+    try:
+        number = float(row[key])
+    except (TypeError, ValueError):
+        number = math.nan
+    if not abs(number) < 2**31:
+        raise BadRow("malformed_row", f"{key} {row[key]!r} is no number", at)
+    return number
+
+
+def _votes(votes: Any, at: dict[str, Any]) -> list[float] | None:
+    """A vote for each of the seven or eight expressions, in their order; in text they are separated by blanks."""
+    if isinstance(votes, str) and not votes.strip():
+        return None
+    given = re.split(r"[\s;|]+", votes.strip()) if isinstance(votes, str) else list(votes)
+    try:
+        shares = [float(vote) for vote in given]
+    except ValueError as error:
+        raise BadRow("malformed_row", f"votes {votes!r} are no numbers", at) from error
+    if len(shares) not in (len(EXPRESSIONS), len(WITH_CONTEMPT)) or min(shares) < 0 or not 0 < sum(shares) < math.inf:
+        raise BadRow("malformed_row", f"votes must be 7 or 8 numbers of at least 0, not {votes!r}", at)
+    return shares

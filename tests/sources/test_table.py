@@ -1,0 +1,160 @@
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.errors import UserError
+from mien.base.settings import read_yaml
+from mien.sources.faces import Ingested
+from mien.sources.source import DataConfig, get_source
+from tests.photosets import encode, picture
+from tests.pipelines.workspace import ROOT
+
+
+def ingest(folder: Path, options: dict[str, object] | None = None) -> Ingested:
+    return get_source(DataConfig("listed", "table", str(folder), options=options or {})).ingest(folder)
+
+
+def write(folder: Path, text: str, name: str = "labels.csv", encoding: str = "utf-8") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder
+
+
+def test_image_and_label_are_enough(tmp_path: Path) -> None:
+    found = ingest(write(tmp_path, "image,label\na.jpg,happy\nb/c.jpg,Sadness\n"))
+    assert found.faces["image"].tolist() == ["a.jpg", "b/c.jpg"]
+    assert found.faces["label"].tolist() == [3, 4]
+    assert (found.faces[["top", "left", "right", "bottom"]] == -1).all(axis=None)
+    assert found.classes == EXPRESSIONS and found.problems.empty
+
+
+def test_every_optional_column_is_read_and_further_ones_are_kept(tmp_path: Path) -> None:
+    text = (
+        "image,label,left,top,right,bottom,confidence,split,person,votes,camera\n"
+        "a.jpg,contempt,10,20,90,101,0.9,training,S1,0 0 0 1 0 0 0 3,front\n"
+        "a.jpg,happy,100,20,190,101,,test,,,back\n"
+    )
+    found = ingest(write(tmp_path, text))
+    first, second = found.faces.to_dict("records")
+    assert [first[key] for key in ("left", "top", "right", "bottom")] == [10, 20, 90, 101]
+    assert (first["source_split"], first["person"], first["camera"]) == ("train", "S1", "front")
+    assert first["confidence"] == np.float32(0.9) and list(first["votes"]) == [0, 0, 0, 1, 0, 0, 0, 3]
+    assert math.isnan(second["confidence"]) and second["votes"] is None and second["source_split"] == "test"
+    assert first["face_id"] != second["face_id"] and found.classes == WITH_CONTEMPT
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        ("a.jpg,bored,,,,", "unknown_label", "'bored' is no known expression"),
+        ("a.jpg,3,,,,", "unknown_label", "'3' is no known expression"),
+        (",happy,,,,", "malformed_name", "'' names no photo"),
+        ("../a.jpg,happy,,,,", "malformed_name", "'../a.jpg' names no photo"),
+        ("a.jpg,happy,10,10,10,20", "malformed_row", "the box 10 10 10 20 has no area"),
+        ("a.jpg,happy,10,x,20,20", "malformed_row", "top 'x' is no number"),
+        ("good.jpg,sad,,,,", "duplicate_row", "an earlier row names this face"),
+    ],
+)
+def test_a_row_that_cannot_be_used_names_line_and_reason(tmp_path: Path, row: str, reason: str, detail: str) -> None:
+    found = ingest(write(tmp_path, f"image,label,left,top,right,bottom\ngood.jpg,happy,,,,\n{row}\n"))
+    assert found.faces["image"].tolist() == ["good.jpg"]
+    (problem,) = found.problems.to_dict("records")
+    assert (problem["where"], problem["reason"]) == ("labels.csv:3", reason)
+    assert detail in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\ufeffimage,label\r\na.jpg,happy\r\n", "utf-8"),
+        (" image , label \n a.jpg , Happy \n", "utf-8"),
+        ('"image","label"\n"a.jpg","happy"\n', "utf-8"),
+        ("image,label\na.jpg,happy", "utf-8"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str, encoding: str) -> None:
+    assert ingest(write(tmp_path, text, encoding=encoding)).faces["image"].tolist() == ["a.jpg"]
+
+
+def test_the_list_of_rafdb(tmp_path: Path) -> None:
+    write(tmp_path, "train_00001.jpg 5\ntest_0002.jpg 7\n", "list_patition_label.txt")
+    faces = ingest(tmp_path, shipped("rafdb")).faces
+    assert faces["image"].tolist() == ["aligned/train_00001_aligned.jpg", "aligned/test_0002_aligned.jpg"]
+    assert [EXPRESSIONS[label] for label in faces["label"]] == ["sad", "neutral"]
+    assert faces["source_split"].tolist() == ["train", "test"]
+
+
+def test_the_list_of_affectnet(tmp_path: Path) -> None:
+    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+    write(
+        tmp_path, f"{head}689/a.jpg,134,134,899,890,1;2,1,0.7,0.1\n392/b.jpg,10,5,20,30,1;2,9,-2,-2\n", "training.csv"
+    )
+    found = ingest(tmp_path, shipped("affectnet"))
+    (face,) = found.faces.to_dict("records")
+    assert [face[key] for key in ("left", "top", "right", "bottom")] == [134, 134, 1033, 1024]
+    assert (face["image"], EXPRESSIONS[face["label"]], face["valence"]) == ("689/a.jpg", "happy", "0.7")
+    assert found.problems["reason"].tolist() == ["unknown_label"]
+
+
+def shipped(name: str) -> dict[str, object]:
+    options: dict[str, object] = read_yaml(ROOT / f"conf/data/{name}.yaml")["options"]
+    return options
+
+
+def test_parquet_and_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "label": [3, 5], "votes": [[0, 0, 0, 2.0, 0, 0, 1], None]})
+    table.to_parquet(tmp_path / "labels.parquet")
+    faces = ingest(tmp_path, {"numbering": "fer2013"}).faces
+    assert faces["label"].tolist() == [3, 5] and list(faces["votes"][0]) == [0, 0, 0, 2, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "says"),
+    [
+        ({}, {}, "must hold one table .*, and holds none"),
+        ({"a.csv": "image,label\n", "b.csv": "x"}, {}, r"holds a.csv, b.csv; name it by file"),
+        ({"a.csv": "image,label\n"}, {"file": "c.csv"}, r"c.csv is missing; options: file names the table"),
+        (
+            {"a.csv": "photo,label\na,happy\n"},
+            {},
+            r"has no column image; its columns are photo, label.*columns: {",
+        ),
+        ({"a.csv": "image,label\n"}, {}, "has no usable row"),
+        ({"a.csv": 'image,label\n"a.jpg,happy\n'}, {}, "cannot be read"),
+        ({"a.csv": "image,label\na,happy,1,2\nb,sad\n"}, {}, "cannot be read|has no usable row"),
+        ({"a.parquet": "no parquet"}, {}, "cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
+    tmp_path: Path, files: dict[str, str], options: dict[str, object], says: str
+) -> None:
+    for name, text in files.items():
+        write(tmp_path, text, name)
+    with pytest.raises(UserError, match=says):
+        ingest(tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"columns": {"emotion": "label"}}, "columns: emotion is no column; they are image, label"),
+        ({"photo": "{name}.jpg"}, "may hold {image}, {stem} and {suffix} alone"),
+        ({"split": "("}, "is no regular expression"),
+        ({"split": "train"}, "must have one group"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        ingest(write(tmp_path, "image,label\na.jpg,happy\n"), options)
+
+
+def test_photos_lie_beside_the_table(tmp_path: Path) -> None:
+    write(tmp_path, "image,label\na.png,happy\n")
+    (tmp_path / "a.png").write_bytes(encode(picture(), "PNG"))
+    source = get_source(DataConfig("listed", "table", str(tmp_path)))
+    assert io.BytesIO(source.photos(tmp_path, tmp_path).read("a.png")).getvalue().startswith(b"\x89PNG")
