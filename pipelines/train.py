@@ -14,6 +14,7 @@ from mien.base.state import digest, resumable_state
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
+from mien.training.dataset import refuse_longer_average
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
 from mien.training.recipe import Recipe
@@ -26,6 +27,8 @@ def run(config: Config, listener: Listener) -> None:
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
+    settings = searched.train
+    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, inputs.train)
     lineage = training_lineage(inputs, best, tuned)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())

@@ -24,6 +24,8 @@ SHRUNK: Final[dict[str, dict[str, Any]]] = {
     "conf/tune/quick.yaml": {
         "trials": 3,
         "epochs": 2,
+        "startup_trials": 3,
+        "prune_after": 2,
         "space": {"optim.lr": {"low": 0.003, "high": 0.01, "log": True}},
     },
     "conf/evaluate/standard.yaml": {"bootstrap": 200},

@@ -147,6 +147,23 @@ def test_a_batch_of_more_faces_than_there_are_stops_the_search_before_it_begins(
     assert not (root / ".mien").exists()
 
 
+@pytest.mark.parametrize(
+    ("stage", "where"),
+    [
+        ("tune", ["tune=quick", "train.batch_size=4", "+tune.space={train.ema:{low:0.0,high:0.9999}}"]),
+        ("train", ["train.batch_size=4", "train.ema=0.9999"]),
+    ],
+)
+def test_an_average_over_more_steps_than_a_training_has_stops_it_before_it_begins(
+    root: Path, stage: str, where: list[str]
+) -> None:
+    with pytest.raises(
+        UserError, match=r"train.ema: 0.9999 averages the weights of about 10,000 steps, and \d+ epochs"
+    ):
+        run_stage(stage, [*CHOICES, *where])
+    assert not (root / ".mien").exists()
+
+
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:
     about = json.loads((root / LINEAGE).read_text())
     assert "device" not in about and "made_on" not in about["search"]

@@ -133,7 +133,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (DATA, {"path": "data/sample/.."}, ("path must be data/sample", "not data/sample/..")),
     (PARAMS, {"model": "vgg64"}, ("conf/model/vgg64.yaml", "64 pixels in rgb", "conf/crop/grey48.yaml", "size: 48")),
     (PARAMS, {"model": "cnn48", "crop": "rgb64"}, ("conf/model/cnn48.yaml", "conf/crop/rgb64.yaml", "colour: rgb")),
-    (OPTIM, {"warmup_epochs": "30"}, ("warmup_epochs: 30 must be less than the epochs: 12", TUNE)),
+    (OPTIM, {"warmup_epochs": "30"}, ("warmup_epochs: 30 must be less than the epochs: 10", TUNE)),
     (TRAIN, {"epochs": "1"}, (OPTIM, "warmup_epochs: 1 must be less than the epochs: 1", TRAIN)),
     (OPTIM, {"schedule": "constant"}, ("warmup_epochs: 1 belongs to schedule: cosine",)),
     (TRAIN, {"freeze_epochs": "3"}, (MODEL, "freeze_epochs: 3 freezes a backbone, and resnet", "mobilenetv2, timm")),
@@ -152,9 +152,48 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
         {"space": "{train.batch_size: {choices: [1, 32]}}"},
         ("batch_size: batch_size must be at least 2",),
     ),
-    (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs has no effect", "epochs: 12")),
+    (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs has no effect", "epochs: 10")),
+    (TUNE, {"space": "{train.patience: {low: 1, high: 9}}"}, ("train.patience has no effect", "epochs: 10")),
+    (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
+    (TUNE, {"space": "{train.workers: {low: 0, high: 2}}"}, ("train.workers cannot be searched", "machine")),
+    (TUNE, {"space": "{train.threads: {low: 1, high: 2}}"}, ("train.threads cannot be searched", "machine")),
+    (TUNE, {"space": "{train.accelerator: {choices: [cpu, gpu]}}"}, ("train.accelerator cannot be", "machine")),
+    (TUNE, {"space": "{train.precision: {choices: [auto, bf16]}}"}, ("train.precision cannot be", "machine")),
     (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("optim.backbone_lr has no effect", MODEL)),
     (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum has no effect", OPTIM)),
+    (TUNE, {"space": "{optim.warmup_epochs: {low: 0.0, high: 10.0}}"}, ("optim.warmup_epochs: 10 must be less than",)),
+    (TUNE, {"prune_after": "20"}, ("prune_after: 20 is never reached with epochs: 10", "10 for no pruning")),
+    (TUNE, {"startup_trials": "50"}, ("startup_trials: 50 is more than trials: 7",)),
+    (TUNE, {"confirm": "{best: 2}"}, ("confirm: best and seeds must both",)),
+    (TUNE, {"confirm": "{best: 2, seed: 1}"}, ("confirm: there is no key 'seed'",)),
+    (TUNE, {"confirm": "3"}, ("confirm must be lines of `name: value`, not 3",)),
+    (TRAIN, {"patience": "100"}, ("patience: 100 is never reached with epochs: 30", "0 for no early stopping")),
+]
+# Several files that contradict each other, each right by itself, and the sentence.
+TRANSFER = {"model": "mobilenetv2_imagenet", "optim": "transfer", "train": "transfer"}
+FROZEN, UNCHANGED = "conf/train/transfer.yaml", "conf/augment/none.yaml"
+TOGETHER: list[tuple[dict[str, Change], str]] = [
+    (
+        {PARAMS: {**TRANSFER, "tune": "none"}, FROZEN: {"freeze_epochs": "25"}},
+        f"{FROZEN}: freeze_epochs: 25 must be less than the epochs: 25 of {FROZEN}.",
+    ),
+    (
+        {PARAMS: TRANSFER, TUNE: {"epochs": "3", "prune_after": "3"}},
+        f"{FROZEN}: freeze_epochs: 3 must be less than the epochs: 3 of {TUNE}.",
+    ),
+    (
+        {PARAMS: {**TRANSFER, "model": "mobilenetv2"}},
+        f"{FROZEN}: freeze_epochs: 3 freezes a backbone, and with weights: none of conf/model/mobilenetv2.yaml it has "
+        "learnt nothing yet; begin with imagenet or a file.",
+    ),
+    (
+        {PARAMS: {"augment": "none", "tune": "none"}, UNCHANGED: {"erase": "0.5"}},
+        f"{UNCHANGED}: strength: 0 switches off erase: 0.5; set a strength above 0, or 0.0 for each of them.",
+    ),
+    (
+        {PARAMS: {"augment": "none"}},
+        f"{TUNE}: space: augment.strength has no effect, because every amount of {UNCHANGED} is 0; remove it.",
+    ),
 ]
 
 
@@ -203,6 +242,18 @@ def test_a_wrong_configuration_is_told_in_one_sentence(
     with pytest.raises(WrongSettings) as stage:  # the first stage knows it too, though it composes one group only
         refuse_mistakes(root / "params.yaml", root / "conf", {"data": _data(file, how)})
     assert stage.value.mistakes == found
+
+
+@pytest.mark.parametrize(("changes", "says"), TOGETHER, ids=[says[:50] for _, says in TOGETHER])
+def test_files_that_contradict_each_other_are_named(root: Path, changes: dict[str, Change], says: str) -> None:
+    for file, how in changes.items():
+        change(root / file, how)
+    assert says in mistakes(root / "params.yaml", root / "conf")
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (CONF / "preset").glob("*.yaml")))
+def test_no_preset_contradicts_itself(root: Path, preset: str) -> None:
+    assert mistakes(root / "conf/preset" / preset, root / "conf") == []
 
 
 def test_a_folder_in_place_of_a_file_is_named(root: Path) -> None:

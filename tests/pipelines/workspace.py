@@ -17,12 +17,17 @@ from dvc.repo import Repo
 ROOT = Path(__file__).resolve().parents[2]
 # Small enough for half a minute, and enough for the gate to promote what was learnt.
 SHRUNK = {
-    "conf/augment/standard.yaml": {"strength": 0.0},
+    "conf/augment/standard.yaml": dict.fromkeys(
+        ("strength", "flip", "rotate", "shift", "zoom", "brightness", "contrast"), 0.0
+    ),
     "conf/optim/adamw.yaml": {"lr": 0.003},
     "conf/train/short.yaml": {"epochs": 12, "batch_size": 16},
     "conf/tune/quick.yaml": {
         "trials": 3,
         "epochs": 2,
+        "startup_trials": 3,
+        "prune_after": 2,
+        "confirm": {"best": 0, "seeds": 0},
         "space": {"optim.lr": {"low": 0.002, "high": 0.004, "log": True}, "model.dropout": {"low": 0.0, "high": 0.1}},
     },
     "conf/evaluate/standard.yaml": {"bootstrap": 200},

@@ -123,7 +123,7 @@ def test_noise_does_not_overrule_the_configuration_and_a_true_gain_does(choice: 
             further = true[rows, None] + random.normal(size=(len(rows), config.confirm.seeds))
             overruled += compare(np.column_stack([first[rows], further]), best)["overrules"]
         shares.append(overruled / 400)
-    assert shares[0] <= 0.15  # the lowest of these trials is another than the first in 87 and 97 of 100
+    assert shares[0] <= 0.15  # the lowest of these trials is another than the first in 86 and 98 of 100
     assert shares[1] >= 0.85
 
 

@@ -196,6 +196,7 @@ _WANTED: Final = {
     "string_type": "text",
     "dict_type": "lines of `name: value`",
     "mapping_type": "lines of `name: value`",
+    "dataclass_type": "lines of `name: value`",
     "finite_number": "a finite number",
     "literal_error": "{expected}",
     "greater_than": "above {gt}",
@@ -210,6 +211,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "value_error":  # of `__post_init__`
         return str(error["ctx"]["error"]).rstrip(".")
+    if error["type"] == "unexpected_keyword_argument":
+        within, _, unknown = key.rpartition(".")
+        return f"{within}: there is no key {unknown!r}"
     if error["type"] not in _WANTED:
         return f"{key}: {error['msg']}"
     bounds = {name: f"{bound:.10g}" for name, bound in error.get("ctx", {}).items() if isinstance(bound, int | float)}

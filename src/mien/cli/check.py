@@ -5,7 +5,7 @@ The first stages run the same check: a mistake in the settings of `evaluate` is 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 
@@ -91,7 +91,23 @@ def mistakes(params: Path, conf: Path) -> list[str]:
     if found:
         return found
     files = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
-    return [sentence for rule in RULES for sentence in rule(settings, files)]
+    settings["space"] = {}
+    try:
+        settings["space"] = _space(settings)
+    except UserError as error:
+        found.append(str(error).replace("conf/tune:", f"{files['tune']}:", 1))
+    return found + [sentence for rule in RULES for sentence in rule(settings, files)]
+
+
+def _space(settings: "Settings") -> Mapping[str, Any]:
+    tune = settings["tune"]
+    if not tune.trials:
+        return {}
+    from mien.search.space import search_space  # it imports optuna
+    from mien.training.recipe import Recipe
+
+    groups = ("model", "augment", "optim", "train")
+    return search_space(tune.space, Recipe(*(settings[group] for group in groups)))
 
 
 def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
@@ -119,8 +135,31 @@ def _sentences(error: UserError) -> list[str]:
     return error.mistakes if isinstance(error, WrongSettings) else [str(error)]
 
 
-Settings = Mapping[str, Any]  # each group's dataclass
+Settings = Mapping[str, Any]  # each group's dataclass, and a search's distributions as `space`
 Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
+
+
+def _values(settings: Settings, key: str) -> Sequence[Any]:
+    """The configuration's value of a dotted key, or what a search may make of it."""
+    group, _, name = key.partition(".")
+    own, searched = getattr(settings[group], name), settings["space"].get(key)
+    if searched is None:
+        return (own,)
+    return getattr(searched, "choices", None) or (searched.low, searched.high)
+
+
+def _stands(settings: Settings, files: Files, key: str, value: Any) -> str:
+    """Where a value comes from: `conf/train/short.yaml: patience: 8`."""
+    group, _, name = key.partition(".")
+    if key in settings["space"]:
+        return f"{files['tune']}: space: {key}: {value:.10g}"
+    return f"{files[group]}: {name}: {value:.10g}"
+
+
+def _lengths(settings: Settings) -> dict[str, int]:
+    """Epochs of the training, and of a search's trials."""
+    tune = settings["tune"]
+    return {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
 
 
 def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
@@ -146,60 +185,103 @@ def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
         )
 
 
-def _only_a_backbone_is_frozen(settings: Settings, files: Files) -> Iterator[str]:
-    model, frozen, share = settings["model"], settings["train"].freeze_epochs, settings["optim"].backbone_lr
-    if model.name in WITH_BACKBONE:
+def _only_a_trained_backbone_is_frozen(settings: Settings, files: Files) -> Iterator[str]:
+    model = settings["model"]
+    if model.name not in WITH_BACKBONE:
+        settings = {**settings, "space": {}}  # whether the search changes anything is another rule's
+        reason = f"{model.name} of {files['model']} has none; the networks with one are {', '.join(WITH_BACKBONE)}."
+    elif "none" in _values(settings, "model.weights"):
+        reason = f"with weights: none of {files['model']} it has learnt nothing yet; begin with imagenet or a file."
+    else:
         return
-    none = f"and {model.name} of {files['model']} has none; the networks with one are {', '.join(WITH_BACKBONE)}."
-    if frozen:
-        yield f"{files['train']}: freeze_epochs: {frozen} freezes a backbone, {none}"
-    if share != 1:
-        yield f"{files['optim']}: backbone_lr: {share:g} is for a backbone, {none}"
+    if frozen := max(_values(settings, "train.freeze_epochs")):
+        yield f"{_stands(settings, files, 'train.freeze_epochs', frozen)} freezes a backbone, and {reason}"
+    if (share := min(_values(settings, "optim.backbone_lr"))) != 1:
+        yield f"{_stands(settings, files, 'optim.backbone_lr', share)} is for a backbone, and {reason}"
 
 
-def _warm_up_ends_before_the_training(settings: Settings, files: Files) -> Iterator[str]:
-    optim, tune = settings["optim"], settings["tune"]
-    if not optim.warmup_epochs:
-        return
-    warm_up = f"{files['optim']}: warmup_epochs: {optim.warmup_epochs:g}"
-    if optim.schedule != "cosine":
-        yield f"{warm_up} belongs to schedule: cosine; with schedule: {optim.schedule} set warmup_epochs: 0.0."
-    lengths = {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
+def _warm_up_and_freezing_end_before_the_training(settings: Settings, files: Files) -> Iterator[str]:
+    optim, lengths = settings["optim"], _lengths(settings)
     shortest = min(lengths, key=lengths.__getitem__)
-    if optim.warmup_epochs >= lengths[shortest]:
-        yield f"{warm_up} must be less than the epochs: {lengths[shortest]} of {files[shortest]}."
+    for key in ("optim.warmup_epochs", "train.freeze_epochs"):
+        longest = max(_values(settings, key))
+        if longest and longest >= lengths[shortest]:
+            stands = _stands(settings, files, key, longest)
+            yield f"{stands} must be less than the epochs: {lengths[shortest]} of {files[shortest]}."
+    if optim.warmup_epochs and "cosine" not in _values(settings, "optim.schedule"):
+        warm_up = f"{files['optim']}: warmup_epochs: {optim.warmup_epochs:g}"
+        yield f"{warm_up} belongs to schedule: cosine; with schedule: {optim.schedule} set warmup_epochs: 0.0."
 
 
-def _search_is_valid(settings: Settings, files: Files) -> Iterator[str]:
-    from mien.search.space import search_space
-    from mien.training.recipe import Recipe
-
-    tune, model, optim = settings["tune"], settings["model"], settings["optim"]
+def _patience_and_pruning_can_take_effect(settings: Settings, files: Files) -> Iterator[str]:
+    train, tune = settings["train"], settings["tune"]
+    if train.patience >= train.epochs:
+        patience = f"{files['train']}: patience: {train.patience}"
+        yield f"{patience} is never reached with epochs: {train.epochs}; set less, or 0 for no early stopping."
     if not tune.trials:
         return
-    try:
-        search_space(tune.space, Recipe(model, settings["augment"], optim, settings["train"]))
-    except UserError as error:
-        yield str(error).replace("conf/tune:", f"{files['tune']}:", 1)
+    if tune.prune_after > tune.epochs:
+        prune = f"{files['tune']}: prune_after: {tune.prune_after}"
+        yield f"{prune} is never reached with epochs: {tune.epochs}; set less, or {tune.epochs} for no pruning."
+    if tune.startup_trials > tune.trials:
+        startup = f"{files['tune']}: startup_trials: {tune.startup_trials}"
+        yield f"{startup} is more than trials: {tune.trials}; set less, or {tune.trials} for random trials alone."
+
+
+def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[str]:
+    lost = ", ".join(f"{name}: {amount:g}" for name, amount in vars(settings["augment"]).items() if amount)
+    if lost and max(_values(settings, "augment.strength")) == 0:
+        yield f"{files['augment']}: strength: 0 switches off {lost}; set a strength above 0, or 0.0 for each of them."
+
+
+def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
+    tune, model, optim, space = settings["tune"], settings["model"], settings["optim"], settings["space"]
+    networks = _values(settings, "model.name")
     network, schedule = f"name: {model.name} of {files['model']}", f"schedule: {optim.schedule} of {files['optim']}"
-    backbone = model.name in WITH_BACKBONE
-    without_effect = (
+    backbone = any(name in WITH_BACKBONE for name in networks)
+    amounts = [f"augment.{name}" for name in vars(settings["augment"]) if name != "strength"]
+    unaugmented = not any(max(_values(settings, key)) for key in amounts)
+    without_effect = [
         ("train.epochs", True, f"every trial lasts its epochs: {tune.epochs}"),
-        ("model.width", model.name != "resnet", f"{network} has no width"),
+        ("train.patience", True, f"every trial lasts its epochs: {tune.epochs}"),
+        ("model.width", "resnet" not in networks, f"{network} has no width"),
         ("optim.backbone_lr", not backbone, f"{network} has no backbone"),
         ("train.freeze_epochs", not backbone, f"{network} has no backbone"),
-        ("optim.momentum", optim.name != "sgd", f"name: {optim.name} of {files['optim']} has no momentum"),
-        ("optim.warmup_epochs", optim.schedule != "cosine", f"{schedule} has no warm-up"),
-    )
+        (
+            "optim.momentum",
+            "sgd" not in _values(settings, "optim.name"),
+            f"name: {optim.name} of {files['optim']} has no momentum",
+        ),
+        ("optim.warmup_epochs", "cosine" not in _values(settings, "optim.schedule"), f"{schedule} has no warm-up"),
+        ("augment.strength", unaugmented, f"every amount of {files['augment']} is 0"),
+    ]
+    without_effect += [
+        (key, max(_values(settings, "augment.strength")) == 0, f"{files['augment']} says strength: 0")
+        for key in amounts
+    ]
     for key, holds, reason in without_effect:
-        if key in tune.space and holds:
+        if key in space and holds:
             yield f"{files['tune']}: space: {key} has no effect, because {reason}; remove it."
+    for key, reason in NOT_SEARCHED.items():
+        if key in space:
+            yield f"{files['tune']}: space: {key} cannot be searched, because {reason}; remove it."
 
 
+MACHINE: Final = "it says how a machine works, not what is learnt"
+NOT_SEARCHED: Final = {
+    "train.seed": "the lowest loss of many seeds is luck",
+    "train.monitor": "scores of two kinds do not compare",
+    "train.keep": "scores of two kinds of epochs do not compare",
+    **dict.fromkeys(
+        (f"train.{name}" for name in ("precision", "memory_format", "accelerator", "workers", "threads")), MACHINE
+    ),
+}
 RULES: Final = (
     _data_set_can_be_read,
     _crop_fits_the_network,
-    _only_a_backbone_is_frozen,
-    _warm_up_ends_before_the_training,
-    _search_is_valid,
+    _only_a_trained_backbone_is_frozen,
+    _warm_up_and_freezing_end_before_the_training,
+    _patience_and_pruning_can_take_effect,
+    _augmentation_has_a_strength,
+    _search_changes_something,
 )

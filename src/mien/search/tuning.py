@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from mien.base.listener import Listener
 from mien.search.space import Confirm, Space, TuneConfig, search_space
 from mien.search.study import best_trials, confirm, search, trial_row
-from mien.training.dataset import refuse_larger_batch
+from mien.training.dataset import refuse_larger_batch, refuse_longer_average
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import choose_hardware
 from mien.training.inputs import Inputs
@@ -41,9 +41,9 @@ class Search:
         made_on = None
         if config.trials:
             self.space = search_space(config.space, inputs.recipe)
-            sizes = config.space.get("train.batch_size", {})  # refused here, not in the middle of the search
-            largest = max(inputs.recipe.train.batch_size, *sizes.get("choices", ()), sizes.get("high", 0))
-            refuse_larger_batch(largest, inputs.train)
+            largest_batch = self._largest("train.batch_size")
+            refuse_larger_batch(largest_batch, inputs.train)  # here, not in the middle of the search
+            refuse_longer_average(self._largest("train.ema"), config.epochs, largest_batch, inputs.train)
             made_on = choose_hardware(inputs.recipe.train).made_on
         self.lineage = {
             "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=made_on),
@@ -55,6 +55,12 @@ class Search:
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm())
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=made_on)
+
+    def _largest(self, key: str) -> Any:
+        searched: Any = self.space.get(key)
+        if searched is None:
+            return self.inputs.recipe.value(key)
+        return max(getattr(searched, "choices", ()) or (searched.high,))
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json. A study whose journal is in `folder` is continued."""

@@ -112,6 +112,16 @@ def refuse_larger_batch(batch_size: int, faces: LabelledFaces) -> None:
         )
 
 
+def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: LabelledFaces) -> None:
+    """Raise a UserError where the average of the weights would reach back to before the training."""
+    steps, averaged = epochs * (len(faces) // batch_size), 1 / (1 - ema)
+    if ema and averaged > steps:
+        raise UserError(
+            f"train.ema: {ema:g} averages the weights of about {averaged:,.0f} steps, and {epochs} epochs of "
+            f"{len(faces):,} faces in batches of {batch_size:,} have {steps:,}; set less, or 0.0 for no average."
+        )
+
+
 def training_loader(
     faces: LabelledFaces, augmentation: Augmentation, *, batch_size: int, seed: int, workers: int
 ) -> DataLoader[Batch]:
