@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Nothing phones home, and the stages run with the environment's own Python.
+# Libraries send no telemetry, and the stages run with the environment's own Python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -12,7 +12,7 @@ export GIT_PYTHON_REFRESH := quiet
 export DVC_NO_ANALYTICS := 1
 
 PORT ?= 5000
-# Passed on in the environment, not by way of make: what they hold is never read as shell.
+# Passed in the environment, not through make, so that their values are never interpreted by the shell.
 export BASE PRESET SYSTEM
 
 .DEFAULT_GOAL := help
@@ -38,15 +38,15 @@ $(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-sample: install  ## draw the embedded sample where it is missing
+sample: install  ## draw the embedded sample if it is missing
 	@test -d data/sample || $(BIN)/python -m tools.sample data/sample
 
-repro: sample  ## run the DAG (what changed of it), then say what came out
+repro: sample  ## run the changed stages of the DAG, then summarise the results
 	@mien check
 	@dvc repro
 	@mien status
 
-test: install lint  ## everything that must hold: lint, format, types, imports, tests, the DAG end to end
+test: install lint  ## all checks: lint, format, types, imports, tests, the DAG end to end
 	@$(MAKE) --no-print-directory -j 2 pytest types test-timm  # mypy and timm need one core each, beside the tests
 
 check: lint types  ## lint, format, types, import contracts
@@ -59,7 +59,7 @@ types: install
 	mypy
 	lint-imports
 
-pytest: install  ## the tests, with the DAG end to end on a small sample, but the slow ones
+pytest: install  ## the tests, including the DAG end to end on a small sample, without the slow ones
 	pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # timm brings torchvision, which costs every training a second of imports: it has an environment of its own, which
@@ -81,21 +81,21 @@ test-slow: install  ## the slow tests
 ui: install  ## open the MLflow UI on the tracking store
 	@mien ui --port $(PORT)
 
-bench: install  ## the benchmarks of benchmarks/, one after the other
+bench: install  ## the main benchmarks, one after the other
 	@for f in benchmarks/crop.py benchmarks/stage_start.py benchmarks/tracking.py; do echo "== $$f"; $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
 
-dry: install  ## say whether dvc.lock belongs to this code and configuration; needs neither data nor cache
+dry: install  ## check dvc.lock against code and configuration; needs neither data nor cache
 	@.ci/dry
 
 BASE ?= origin/main
 diff: install  ## metrics, parameters and plots against BASE (default origin/main), as Markdown and in build/diff
 	@.ci/diff "$$BASE"
 
-reproduce: install  ## run preset PRESET with what the DVC remote has, push what came out, register it
+reproduce: install  ## run preset PRESET with the DVC remote's outs, push the results, register the model
 	@.ci/reproduce "$$PRESET"
 
 reference: install  ## run reference system SYSTEM (a preset) as an experiment of that name
 	@.ci/reference "$$SYSTEM"
 
-clean:  ## remove what the DAG wrote (not data/, mlruns/ or .venv)
+clean:  ## remove the outs of the DAG (not data/, mlruns/ or .venv)
 	rm -rf build .mien reports/*/ reports/*.csv reports/*.html

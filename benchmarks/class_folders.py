@@ -1,4 +1,4 @@
-"""Write FER2013's csv out as class folders, the forms in which three of the reference systems had it.
+"""Conversion of FER2013's csv to class folders, the formats of three reference systems.
 
     python -m benchmarks.class_folders FOLDER OUT [--form png|jpg] [--numbered ROWS]
 

@@ -1,4 +1,4 @@
-"""Speed of cropping beside the loop that people write, and its memory.
+"""Benchmark of cropping against the usual loop: speed and memory.
 
     python -m benchmarks.crop [FOLDER]
 

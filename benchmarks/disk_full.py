@@ -1,4 +1,4 @@
-"""Fill the disk under each stage, read what is said, make room, and run the same command again.
+"""Full-disk test of each stage: fill the disk, check the message, free space, run again.
 
     python -m benchmarks.disk_full --folder /tmp/full
 

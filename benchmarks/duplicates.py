@@ -1,4 +1,4 @@
-"""The search for near duplicates at 10,000, 36,000 and 150,000 faces: seconds, memory, and what it finds.
+"""Benchmark of the near-duplicate search at 10,000, 36,000 and 150,000 faces: time, memory, results.
 
     python -m benchmarks.duplicates [FOLDER]
 

@@ -1,4 +1,4 @@
-"""From a cold start to the first answer: `mien predict PHOTO`, as a person waits for it.
+"""Benchmark of the first answer of `mien predict PHOTO` from a cold start.
 
     python -m benchmarks.first_answer PHOTO MODEL [MODEL ...] [--runs N]
 

@@ -1,4 +1,4 @@
-"""Training recipes screened on one GPU: many trainings of FER2013 at once, judged on PublicTest alone.
+"""Screening of training recipes on one GPU: many trainings of FER2013 at once, evaluated on PublicTest.
 
     python -m benchmarks.gpu_screening fer2013.csv jobs.json OUT --streams 16
 

@@ -1,4 +1,4 @@
-"""Measures of a code base's structure, side by side: `python -m benchmarks.house [NAME=FOLDER ...]`.
+"""Code structure metrics of several code bases: `python -m benchmarks.house [NAME=FOLDER ...]`.
 
 For mien's own rooms, and for any other Python code that is named: files, lines, the sizes of files and functions, and
 how many files have one public name or one user. docs/ARCHITECTURE.md holds the table.

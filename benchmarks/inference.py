@@ -1,4 +1,4 @@
-"""From a decoded photo with a known box to calibrated probabilities: what a face costs, without detection.
+"""Benchmark of inference: a decoded photo with a known box to calibrated probabilities, without detection.
 
     python -m benchmarks.inference [ROUNDS] [THREADS]
 

@@ -1,4 +1,4 @@
-"""Kill DVC, a stage or both at random moments, run the same command again, and compare with an undisturbed run.
+"""Kill test: kill DVC, a stage or both at random moments, run again, compare with an uninterrupted run.
 
     python -m benchmarks.kill_campaign --kills 100 --seed 1 --folder /tmp/kill [--stages register]
 

@@ -1,4 +1,4 @@
-"""The web page under load: 20 visitors at once, and its memory over 2,000 answers.
+"""Load test of the web page: 20 visitors at once, and memory over 2,000 answers.
 
     python -m benchmarks.page PHOTO [--model URI|FOLDER] [--way api|page] [--clients 20] [--requests 2000] [--pause 0]
 

@@ -1,4 +1,4 @@
-"""What one visit to the web page asks over HTTP: by a program, and by the page's own script."""
+"""Simulated visits to the web page over HTTP, by a program or by the page's own script."""
 
 import json
 import secrets

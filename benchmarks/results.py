@@ -1,4 +1,4 @@
-"""Write docs/RESULTS.md's tables from the tracked runs: each reference system, its numbers, its report's claim.
+"""Generator of docs/RESULTS.md's tables from the tracked runs.
 
     python -m benchmarks.results [--page docs/RESULTS.md]
 

@@ -1,4 +1,4 @@
-"""How long a stage takes before it touches data: imports and configuration, beside a bare `import torch`.
+"""Benchmark of stage start-up: imports and configuration, compared with a bare `import torch`.
 
     python -m benchmarks.stage_start [RUNS]
 

@@ -1,4 +1,4 @@
-"""The tracked run that belongs to a set of choices: what a page of results says of a training."""
+"""Lookup of the tracked run that belongs to a set of choices, for docs/RESULTS.md."""
 
 import tempfile
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What tracking costs a training, also where the store fails: the same training in turn without and with each store.
+"""Benchmark of tracking: the same training without a store and with working and failing stores.
 
     python -m benchmarks.tracking [ROUNDS] [EPOCHS]
 

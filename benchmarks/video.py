@@ -1,4 +1,4 @@
-"""How fast `mien video` is, and where the time goes.
+"""Benchmark of `mien video`, by step.
 
     python -m benchmarks.video [VIDEO] [--detector NAME[=FILE]] [--model MODEL]
 

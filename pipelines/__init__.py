@@ -1,4 +1,4 @@
-"""The stages run the code of the checkout in which they stand.
+"""Pipeline stages, which run the code of their own checkout.
 
 DVC runs a queued experiment in a copy of the checkout, and an editable install points to the checkout that it was made
 in: without this an experiment would run what stands there at that moment, and be filed under the code of its copy.

@@ -1,4 +1,4 @@
-"""Run a stage of the DAG: `python -m pipelines STAGE GROUP=CHOICE ...`, as dvc.yaml does.
+"""Entry point of the stages: `python -m pipelines STAGE GROUP=CHOICE ...`, as in dvc.yaml.
 
 Everything around a stage is here: its lock, the check of the whole configuration before long work, live tracking,
 and the sentence in which a user's mistake ends. No stage depends on this file.

@@ -1,4 +1,4 @@
-"""Composition of a stage's configuration, by Hydra, from exactly the groups that the stage uses.
+"""Hydra composition of a stage's configuration, from exactly the groups that the stage uses.
 
 A stage names its groups in `STAGE_GROUPS`, `dvc.yaml` passes it exactly these choices and depends on
 exactly these files, and a test holds the two together.

@@ -1,4 +1,4 @@
-"""Stage evaluate: measure the trained network on the test set: `python -m pipelines evaluate evaluate=standard`."""
+"""Evaluation stage, trained network -> test scores: `python -m pipelines evaluate evaluate=standard`."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Stage register: a version in the MLflow registry, and the gate's decision on it.
+"""Registration stage: a version in the MLflow registry, and the gate's decision on it.
 
 python -m pipelines register data=sample register=auto
 """

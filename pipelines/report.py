@@ -1,4 +1,4 @@
-"""Stage report: draw what a person looks at: `python -m pipelines report data=sample`.
+"""Report stage, results -> figures and pages: `python -m pipelines report data=sample`.
 
 It reads build/crop, build/split, build/train, build/evaluate, reports/train.json, reports/tune.json and
 reports/predictions.csv, and writes reports/report.html and reports/figures/{crop,tune,train,evaluate}/*.png. Of the

@@ -1,4 +1,4 @@
-"""Stage train: train the network with the values that tune handed on.
+"""Training stage: the network with the values of the search.
 
 python -m pipelines train data=sample model=resnet16 augment=standard optim=adamw train=short
 """

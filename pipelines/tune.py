@@ -1,4 +1,4 @@
-"""Stage tune: search learning rate, dropout and the like with Optuna; with `tune=none` hand on the config's own.
+"""Search stage: hyperparameters by Optuna; with `tune=none` the values of the configuration.
 
 python -m pipelines tune data=sample model=resnet16 augment=standard optim=adamw train=short tune=quick
 """

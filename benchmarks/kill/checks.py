@@ -1,4 +1,4 @@
-"""What must hold after a kill, and at the end: compared with a run that nobody disturbed."""
+"""Checks after a kill and at the end, against an uninterrupted run."""
 
 import hashlib
 import sqlite3

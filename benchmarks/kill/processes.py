@@ -1,4 +1,4 @@
-"""The processes of one workspace, and killing them."""
+"""Processes of one workspace, and killing them."""
 
 import time
 from pathlib import Path

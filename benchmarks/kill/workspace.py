@@ -1,4 +1,4 @@
-"""A checkout of mien with a small drawn sample, of which every stage does real work in seconds."""
+"""Workspace of the kill test: a checkout with a small drawn sample."""
 
 import json
 import os

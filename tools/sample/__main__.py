@@ -1,4 +1,4 @@
-"""Draws the embedded sample where it is missing: `python -m tools.sample [FOLDER]`, or `make sample`."""
+"""Command that draws the embedded sample: `python -m tools.sample [FOLDER]`, or `make sample`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Expressions as facial action units, with each face's own intensity.
+"""Expressions as facial action units, with an intensity per face.
 
 The prototypes follow EMFACS (Friesen and Ekman, 1983) on the action units of FACS (Ekman and
 Friesen, 1978).

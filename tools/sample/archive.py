@@ -1,4 +1,4 @@
-"""Split 7z volumes whose bytes are a function of their contents alone."""
+"""Reproducible split 7z volumes."""
 
 import io
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Drawing of the embedded sample, an ExpW-shaped data set.
+"""Drawing of the embedded sample, in the format of ExpW.
 
 `make sample` draws it where it is missing. Its detections and its faults are of the kinds that ExpW
 has (Zhang et al., 2016); a photo is a function of the seed and of its own number alone, so that

@@ -1,4 +1,4 @@
-"""Brows, eyes, nose and mouth: where the action units move them, and how they are painted."""
+"""Brows, eyes, nose and mouth, moved by the action units."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Head, hair, neck and clothes, and all of a person in the right order."""
+"""Head, hair, neck and clothes, drawn in the right order."""
 
 from typing import TypeAlias
 

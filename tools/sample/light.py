@@ -1,4 +1,4 @@
-"""Light on a head: the direction it comes from, the relief of the face, and the creases it draws."""
+"""Light on a head: direction, relief of the face, and creases."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""A pen that draws smooth, anti-aliased shapes with the same bytes on every machine.
+"""Anti-aliased drawing of smooth shapes, byte-identical on every machine.
 
 Coordinates are rounded to sixteenths of a pixel before OpenCV sees them, curves are sums in a fixed
 order (no matrix product, whose last bit depends on the processor), and colours are whole numbers.

@@ -1,4 +1,4 @@
-"""Who a drawn face belongs to: what stays the same whatever the face expresses."""
+"""Identity of a drawn face: the features that no expression changes."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""A whole photo: a background, people in their light, and a camera that is never quite perfect."""
+"""Photo composition: background, lit people, and camera imperfections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Where a head is in the photo and which way it looks.
+"""Head pose: position in the photo and viewing direction.
 
 A face's own coordinates: x to the viewer's right, y down, the unit is half the width of an average
 face. The eyes are near y = -0.1, the mouth near y = 0.8, the chin near y = 1.4.

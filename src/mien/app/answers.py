@@ -1,4 +1,4 @@
-"""A visitor's photo to an answer: within the limits, a few at once, with sentences where there is none."""
+"""Answers to a visitor's photo, within the limits."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`/api/predict` and `/api/model`: the answers for programs, in JSON."""
+"""JSON API: `/api/predict` and `/api/model`."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""A request's body as it arrives: neither larger nor slower than it may be."""
+"""Request bodies: limits on size and duration."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An answer as HTML: the photo with its faces, and a card with probabilities for each."""
+"""Answers as HTML: the photo with its faces, and a card of probabilities for each."""
 
 import base64
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A visitor's video: some pictures a second are answered, and joined into faces over time."""
+"""Answers to a visitor's video: some frames per second, joined into tracks."""
 
 import time
 from dataclasses import dataclass

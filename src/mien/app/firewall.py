@@ -1,4 +1,4 @@
-"""What comes in at all: the few addresses that the page needs, and bodies that are neither too large nor too slow.
+"""Request filter: the few routes that the page needs, with limits on bodies.
 
 Gradio answers many more addresses than this page uses, some of which read files or start programs. What is not
 listed here is answered with 404, whatever a later version adds.

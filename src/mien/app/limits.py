@@ -1,4 +1,4 @@
-"""Limits of the web page: how much `mien app` takes, and how much at once."""
+"""Limits of the web page (`conf/app.yaml`)."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What a visitor names instead of sending it: refused before Gradio sees it.
+"""File references in requests: refused before Gradio sees them.
 
 A browser uploads a file, is told its path, and names that path in the event that follows. Gradio asks whether a file
 was uploaded only in an app that it launched itself, not in one that is mounted in another: it would read any file of

@@ -1,4 +1,4 @@
-"""The page: a photo, a camera or a video in, faces with their probabilities out."""
+"""Gradio page: photo, camera or video in, faces with probabilities out."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures inside the page's own HTML, so that no picture of a visitor is ever a file with an address."""
+"""Inline pictures in the page's HTML, so that no picture of a visitor has a URL."""
 
 import base64
 from typing import Final

@@ -1,4 +1,4 @@
-"""The page and its routes as one server."""
+"""Web server: the page and its routes."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What Gradio keeps of a visitor, and that it forgets it at once."""
+"""Gradio sessions: what Gradio stores of a visitor, and its deletion."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How the page looks: the colours of mien's reports, the fonts that the visitor has."""
+"""Page theme: the colours of mien's reports, and system fonts."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Who computes and who waits: a few at once, some in the queue, and a sentence for everybody else."""
+"""Request queue: a few requests at once, some waiting, and a sentence for the rest."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The folder in which uploads wait for their answer, and from which they go soon after."""
+"""Upload folder: uploads kept until their answer, and deleted soon after."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""What the page's events do: an upload or a camera's picture to HTML, and a sentence where that fails."""
+"""Page events: an upload or a camera picture to HTML, or a sentence on failure."""
 
 import base64
 import binascii

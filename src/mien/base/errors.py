@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and printing what strangers wrote."""
+"""Errors that a user can fix, and safe printing of foreign text."""
 
 
 class UserError(ValueError):

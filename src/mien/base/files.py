@@ -1,4 +1,4 @@
-"""Atomic file writes: a file, a folder or all outs of a stage appear complete, by rename, or not at all."""
+"""Atomic file writes: a file, a folder or all outs of a stage appear complete, by rename."""
 
 import shutil
 from collections.abc import Iterator

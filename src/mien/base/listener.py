@@ -1,4 +1,4 @@
-"""Listener: how a training or a search reports its progress, for example to live tracking.
+"""Listener protocol: progress reports of a training or a search, for example to live tracking.
 
 Stages that decide numbers call a `Listener` and do not know what listens; `pipelines/__main__.py` passes one in.
 """

@@ -1,4 +1,4 @@
-"""Records: small JSON and YAML files that one stage writes and another stage, or another version of mien, reads.
+"""Records: small JSON and YAML files passed between stages and between versions of mien.
 
 They carry no version number: a record of an older mien lacks a key, one of a newer mien has a key too many, and either
 is named.

@@ -1,4 +1,4 @@
-"""Locks and resumable state: what must outlive a kill, used by one process at a time.
+"""Locks and resumable state: data that survives a kill, used by one process at a time.
 
 DVC deletes a stage's outs before it runs, so resumable state lies in `.mien/` of the main checkout (or where the
 environment variable MIEN_STATE says), keyed by a digest of configuration, data and code.

@@ -1,4 +1,4 @@
-"""Versions of libraries: what `versions.yaml` pins, against what is installed."""
+"""Library versions: those pinned in `versions.yaml` and those installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

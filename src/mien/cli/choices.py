@@ -1,4 +1,4 @@
-"""Commands on the choices in conf/: `preset`, `data`, `models`, `detector`."""
+"""The commands `preset`, `data`, `models` and `detector`: the choices in conf/."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cropping: every photo is decoded once, all its faces are cut, and packed in the order of the faces table."""
+"""Cropping: each photo is decoded once, and its faces are packed in the order of the faces table."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Packed faces: `faces.npy`, its index, and how they were cut."""
+"""Packed faces: `faces.npy`, its index and its cropping settings."""
 
 import hashlib
 from collections.abc import Callable, Iterator

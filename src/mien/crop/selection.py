@@ -1,4 +1,4 @@
-"""Settings of cropping, and the selection of faces by confidence."""
+"""Crop settings, and the selection of faces by confidence."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

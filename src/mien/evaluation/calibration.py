@@ -1,4 +1,4 @@
-"""Temperature scaling and reliability diagrams: is a probability of 0.8 right eight times in ten?
+"""Temperature scaling and reliability diagrams.
 
 C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
 """

@@ -1,4 +1,4 @@
-"""Likely wrong labels, found by cross-validated training.
+"""Label noise detection by cross-validated training.
 
 C. Northcutt, L. Jiang, I. Chuang: Confident Learning: Estimating Uncertainty in Dataset Labels. JAIR 2021. A face is
 suspected where a network that never saw it is surer of another class than it usually is where that class is right; how

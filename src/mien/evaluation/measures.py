@@ -1,4 +1,4 @@
-"""Measures of a classifier: accuracy, recall, F1, likelihood, Brier score, calibration error, confusion matrix.
+"""Classification measures: accuracy, recall, F1, likelihood, Brier score, calibration error, confusion matrix.
 
 Every measure depends on the faces through sums only: the confusion matrix, the summed NLL and Brier scores, and faces,
 confidence and hits in each bin of confidence. Summed within each photo once, a thousand resamples of photos are one

@@ -1,4 +1,4 @@
-"""Evaluation of a model on another data set's faces.
+"""Cross-data-set evaluation of a model.
 
 Cross-corpus studies of expressions measure on the classes that both sides share. Two rules follow. A face whose
 class the model cannot name is left out: no answer to it could be right. A class that the data set cannot name is

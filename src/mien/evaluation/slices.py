@@ -1,4 +1,4 @@
-"""Accuracy by slice of the test set: classes, face sizes and detector confidences show where a model fails."""
+"""Accuracy by slice of the test set: classes, face sizes and detector confidences."""
 
 from dataclasses import dataclass
 from typing import Final

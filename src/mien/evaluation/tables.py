@@ -1,4 +1,4 @@
-"""Files of an evaluation: metrics for people and programs, and all numbers that the report draws."""
+"""Evaluation files: metrics for people and programs, and the numbers that the report draws."""
 
 import json
 from collections.abc import Mapping

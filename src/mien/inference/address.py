@@ -1,4 +1,4 @@
-"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file, to a loaded model.
+"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file.
 
 One parser and one loader serve every command, the page and the video.
 """

@@ -1,4 +1,4 @@
-"""Expressions drawn into photos and videos: boxes with tags, faces followed from frame to frame, and their timeline."""
+"""Annotation of photos and videos: boxes with labels, tracked faces, and their timeline."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Loaded models: the graph that answers, with its spec, name, card and files."""
+"""Loaded models: the graph with its spec, name, card and files."""
 
 import json
 import os

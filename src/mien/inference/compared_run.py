@@ -1,4 +1,4 @@
-"""Which run is meant: a checkout's folder, a run's id or name, a registered version; read to be compared."""
+"""Runs to compare, by address: a checkout's folder, a run's id or name, a registered version."""
 
 import difflib
 import os

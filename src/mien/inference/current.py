@@ -1,4 +1,4 @@
-"""The champion in use: the version that an alias names, replaced while a page runs."""
+"""The champion in use: the version behind an alias, replaced while the page runs."""
 
 import logging
 import threading

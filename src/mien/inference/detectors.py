@@ -1,4 +1,4 @@
-"""Face detectors by name: the Haar cascade of OpenCV, and YuNet."""
+"""Face detectors by name: OpenCV's Haar cascade and YuNet."""
 
 import threading
 from contextlib import suppress

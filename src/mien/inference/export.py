@@ -1,4 +1,4 @@
-"""Export to one ONNX file that any program can use: calibrated probabilities, spec and card in it, optionally int8."""
+"""ONNX export for other programs: calibrated probabilities, spec and card in one file, optionally int8."""
 
 import tempfile
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Heat maps of where a network looked: Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
+"""Grad-CAM heat maps (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
 
 docs/EXPLAIN.md says what such a map shows, and what it does not.
 """

@@ -1,4 +1,4 @@
-"""Facial expressions in photos: read a picture, find its faces, cut them as in training, ask the model."""
+"""Facial-expression prediction for photos: decode, detect, crop, classify."""
 
 import os
 import stat

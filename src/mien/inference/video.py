@@ -1,4 +1,4 @@
-"""Video files: frames read in the order of their times, and written with the sound of the source."""
+"""Video files: frames with their times in, frames with the source's sound out."""
 
 import heapq
 from collections import deque

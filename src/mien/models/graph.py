@@ -1,4 +1,4 @@
-"""ONNX export of a network: the graph that every use of a model answers from.
+"""ONNX export of a network: the graph used for every inference.
 
 PyTorch trains, and onnxruntime answers: what `evaluate` measures is the file that a registered version holds.
 """

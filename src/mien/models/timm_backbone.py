@@ -1,4 +1,4 @@
-"""Any backbone of timm (https://timm.fast.ai), by its name."""
+"""timm backbones (https://timm.fast.ai), by name."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Model card: what a stranger must know before using a model, in Markdown (Mitchell et al., 2019).
+"""Model card in Markdown (Mitchell et al., 2019).
 
 It is a function of the training's files and reports: no times, machines or version numbers, so that the same model has
 the same card wherever it is registered. The words are in `card.md.j2`.

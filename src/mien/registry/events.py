@@ -1,4 +1,4 @@
-"""Events of a registered model: its history and its decisions in tags, and the descriptions that show them."""
+"""Registry events: the history and decisions of a registered model in tags and descriptions."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Promotion and rollback: the alias `champion`, and a history from which every step can be taken back."""
+"""Promotion and rollback: the alias `champion`, and a history of reversible steps."""
 
 import json
 from collections.abc import Container, Iterator

@@ -1,4 +1,4 @@
-"""Registering a candidate: find its version or log one, let the gate decide once, carry the decision out.
+"""Model registration: find or log a version, let the gate decide once, apply the decision.
 
 Every step may be repeated, and a comparison's outcome is written to the version before it is carried out. So a kill
 between two steps costs nothing: the next run finds what is done and goes on. What was not compared is decided anew by

@@ -1,4 +1,4 @@
-"""Registered versions: what a version holds, its identity, and logging it once.
+"""Registered versions: their files, their identity, and logging them once.
 
 A version is an MLflow model with two readers. mien reads the files in `artifacts/model` with its own code. Whoever
 serves the version without mien runs `served.py` on the copy of the runtime that lies beside it, and needs no PyTorch.

@@ -1,4 +1,4 @@
-"""Comparison of two runs: configuration, curves, paired scores, and one HTML page that asks the network for nothing."""
+"""Comparison of two runs: configuration, curves, paired scores, and one self-contained HTML page."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Evaluation report: figures and one HTML page that asks the network for nothing."""
+"""Evaluation report: figures and one self-contained HTML page."""
 
 from dataclasses import dataclass
 from itertools import groupby

@@ -1,4 +1,4 @@
-"""Pictures of faces: PNG and JPEG encoding, data URIs, and a contact sheet of each class."""
+"""Face images: PNG and JPEG encoding, data URIs, and a contact sheet per class."""
 
 import base64
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""HTML pages from templates: one environment, and how numbers and pictures stand in a page."""
+"""HTML pages from templates, and the formatting of numbers and pictures."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Reports of studies beside the DAG: a model on another data set, and labels that are likely wrong."""
+"""Reports outside the DAG: evaluation on another data set, and label noise."""
 
 import base64
 import tempfile

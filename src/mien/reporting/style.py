@@ -1,4 +1,4 @@
-"""How figures look: one calm style, for light and for dark pages, the same bytes on every run."""
+"""Figure style for light and dark pages, byte-identical on every run."""
 
 import io
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Cutting a face out of a photo: boxes, margins and the one resize."""
+"""Face cropping: boxes, margins and resizing."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple

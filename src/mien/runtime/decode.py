@@ -1,4 +1,4 @@
-"""Decoding: a photo's bytes or an array to pixels, checked before anything is decoded."""
+"""Image decoding: a photo's bytes or an array to pixels, checked before decompression."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Running a model's graph with onnxruntime on the CPU: faces to logits and probabilities, without PyTorch."""
+"""Inference with onnxruntime on the CPU: faces to logits and probabilities, without PyTorch."""
 
 import re
 from dataclasses import dataclass

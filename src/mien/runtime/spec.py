@@ -1,4 +1,4 @@
-"""Description of a model in use: its classes, how faces are cut for it, and its temperature."""
+"""Model spec: classes, cropping settings and temperature."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Search space: which settings a search may change, and in which range."""
+"""Search space: the settings that a search may change, and their ranges."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Search of hyperparameters: an Optuna study that survives kills and repeats itself.
+"""Hyperparameter search: a resumable, reproducible Optuna study.
 
 Facts behind it: a seeded sampler that is created again repeats its trials, so each trial gets a sampler seeded
 by how many have ended; the journal has no heartbeat, so trials that a killed process left RUNNING are failed and their

@@ -1,4 +1,4 @@
-"""What `tune` does: the configured search, each trial of which is a short training."""
+"""Tuning: the configured hyperparameter search, whose trials are short trainings."""
 
 import dataclasses
 import json

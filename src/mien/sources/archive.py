@@ -1,4 +1,4 @@
-"""7z archives, in one file or in volumes: checked before anything is unpacked, and unpacked once."""
+"""7z archives in one file or in volumes: checks before unpacking, and unpacking once."""
 
 import hashlib
 import lzma

@@ -1,4 +1,4 @@
-"""YuNet face detection, and what every detector of mien shares: boxes, scores and photos made smaller."""
+"""YuNet face detection, and the types shared by all face detectors."""
 
 import threading
 from collections.abc import Iterable

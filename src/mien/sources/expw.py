@@ -1,4 +1,4 @@
-"""ExpW, Expression in-the-Wild (Zhang, Luo, Loy and Tang, IJCV 2018), as it is distributed.
+"""ExpW, Expression in-the-Wild (Zhang, Luo, Loy and Tang, IJCV 2018) in its distributed format.
 
 `label.lst` has a row per face, separated by blanks, in this order (right before bottom):
 

@@ -1,4 +1,4 @@
-"""The faces table, one row per face: what every source makes of its raw data set."""
+"""Faces table: one row per face, the common output of all sources."""
 
 from dataclasses import dataclass
 from typing import Any, Final

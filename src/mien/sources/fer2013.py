@@ -1,4 +1,4 @@
-"""FER2013 (Goodfellow et al., "Challenges in Representation Learning", ICONIP 2013), as it is distributed.
+"""FER2013 (Goodfellow et al., "Challenges in Representation Learning", ICONIP 2013) in its distributed format.
 
 One csv with a row per face of 48 x 48 grey pixels, `emotion,pixels,Usage`, or with the columns in another order.
 Its official split is kept: Training, PublicTest as validation, PrivateTest as test.

@@ -1,4 +1,4 @@
-"""FER2013's csv, read row by row: a label, an official part and 48 x 48 pixels, or the reason why not.
+"""FER2013's csv, row by row: a label, an official part and 48 x 48 pixels, or a reason for exclusion.
 
 The csv is plain, packed by gzip or xz, or a member of a tar or zip; it is unpacked while it is read. First bytes tell
 which, since unpacking tools leave a tar under the csv's name.

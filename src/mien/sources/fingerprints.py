@@ -1,4 +1,4 @@
-"""Fingerprints of photos and faces: digest, size and thumbnail, by which copies are found whatever is cropped later."""
+"""Fingerprints of photos and faces: digest, size and thumbnail, for finding copies before cropping."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator

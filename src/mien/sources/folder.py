@@ -1,4 +1,4 @@
-"""Class folders: photos that are faces already, sorted into a folder per expression.
+"""Class folders: photos of one face each, sorted into a folder per expression.
 
     train/angry/1.png  validation/angry/2.png  test/angry/3.png  ...     or     angry/1.png  ...
 

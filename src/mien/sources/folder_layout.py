@@ -1,4 +1,4 @@
-"""Class and part folders: which folder of a data set holds which expression and part, by the spelling of its name."""
+"""Class and part folders: mapping of folder names to expressions and parts."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Photo files: which names are photos, and reading them by the name that a faces table uses."""
+"""Photo files: recognition by suffix, and reading by the name used in the faces table."""
 
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath

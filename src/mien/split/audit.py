@@ -1,4 +1,4 @@
-"""Leak audit of a split: what crosses the parts, what a random split would leak, what the data set holds twice."""
+"""Leak audit of a split: faces that cross the parts, leaks of a random split, repeated data."""
 
 from collections.abc import Sequence
 from typing import Any, Final

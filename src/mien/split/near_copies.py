@@ -1,4 +1,4 @@
-"""Near copies of faces: which faces show one photo or one person, and the groups that must stay together.
+"""Near-copy detection: faces of one photo or one person, and the groups that stay together.
 
 Two faces are compared by their grey thumbnails, as they are and mirrored: at 16 x 16 pixels, and where these are
 doubtful by laying the 32 x 32 ones over each other at small shifts and scales, since one photo under two names rarely

@@ -1,4 +1,4 @@
-"""Train, validation and test parts: whole groups of faces, shared out by class, each group by a hash of its photos.
+"""Train, validation and test parts: whole groups of faces, assigned by class and a hash of their photos.
 
 The parts are a function of the ingested faces and their thumbnails alone, so that no crop, margin, colour or threshold
 moves a face, and a face more or less moves next to no other.

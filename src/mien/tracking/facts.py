@@ -1,4 +1,4 @@
-"""Facts of a run: its code, its machine and its libraries, as tags."""
+"""Run tags: code, machine and libraries."""
 
 import hashlib
 import os

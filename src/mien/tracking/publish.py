@@ -1,4 +1,4 @@
-"""Publishing what stages wrote to MLflow: parameters, metrics, trials, notes and files, each sent once."""
+"""Publishing of stage results to MLflow: parameters, metrics, trials, descriptions and files, each sent once."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Runs of the store: found by the digest of what they are, and brought up to date without duplicates."""
+"""MLflow runs: lookup by digest, and updates without duplicates."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Tracking store: where it is, how it is opened, and its failures as sentences."""
+"""Tracking store: its address, opening it, and its errors as sentences."""
 
 import logging
 import os

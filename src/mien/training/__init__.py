@@ -1,4 +1,4 @@
-"""Training with Lightning. Its metrics import torchvision where that is installed."""
+"""Training with Lightning. Its metrics import torchvision if that is installed."""
 
 from mien.models.timm_backbone import allow_torchvision
 

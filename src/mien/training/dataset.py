@@ -1,4 +1,4 @@
-"""Data set and loaders of labelled faces."""
+"""Data set and data loaders of labelled faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

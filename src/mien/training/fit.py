@@ -1,4 +1,4 @@
-"""Training of one network on labelled faces: the loop, its checkpoints and its history."""
+"""Training of one network on labelled faces: loop, checkpoints and history."""
 
 import io
 import logging

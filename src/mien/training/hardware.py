@@ -1,4 +1,4 @@
-"""Hardware of a training: device, precision and memory format.
+"""Training hardware: device, precision and memory format.
 
 Numbers depend on device and precision, so every lineage names them, and whoever shows the numbers says where this
 machine would have chosen others.

@@ -1,4 +1,4 @@
-"""Inputs of tune and train: faces of train and validation, settings, digests, and the values that a search found."""
+"""Inputs of tune and train: training and validation faces, settings, digests, and the values of the search."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Settings of a training: augmentation, optimiser, loop, and all of them together."""
+"""Training settings: augmentation, optimiser and training loop."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The Lightning task: one network learning the expressions, and the class weights of its loss."""
+"""Lightning module: a network that learns the expressions."""
 
 from typing import Any
 
