@@ -207,7 +207,8 @@ def report(tmp_path: Path) -> dict[str, Any]:
     space = search_space(SPACE, RECIPE)
     trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
     distributions = {key: json.loads(distribution_to_json(one)) for key, one in space.items()}
-    return {"trials": [trial_row(i, trial) for i, trial in enumerate(trials)], "space": distributions}
+    rows = [trial_row(i, trial) for i, trial in enumerate(trials)]
+    return {"objective": "val_loss", "trials": rows, "space": distributions}
 
 
 def is_drawn(png: bytes) -> bool:

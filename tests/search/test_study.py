@@ -318,3 +318,18 @@ def test_values_with_which_a_training_diverges_are_pruned_and_overruled(tmp_path
     assert "With 1 further seed the configuration's own values diverge: trial " in report["confirmed"]["says"]
     assert report["overruled"] == {"optim.lr": {"config": 1e30, "search": report["values"]["optim.lr"]}}
     assert report["values"]["optim.lr"] in (0.003, 0.01)
+
+
+def test_trials_are_ranked_by_what_the_training_monitors(tmp_path: Path) -> None:
+    accurate = {"train.monitor": "val_accuracy", "model.width": 4, "train.batch_size": 16, "train.precision": "32"}
+    recipe = RECIPE.with_values(accurate)
+    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
+    inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(64, 0), bars(16, 1), "d", "s")
+    space = {"optim.lr": {"choices": [0.003, 0.01]}}
+    report = Search(inputs, dataclasses.replace(CONFIG, trials=2, epochs=2, space=space)).run(tmp_path, Listener())
+    assert report["objective"] == "1 - val_accuracy"
+    for trial in report["trials"]:
+        right = 16 * (1 - np.array(trial["history"]))
+        np.testing.assert_allclose(right, np.round(right), atol=1e-4)  # of 16 validation faces
+        assert trial["value"] == pytest.approx(min(trial["history"]))
+    assert report["best"]["value"] == min(trial["value"] for trial in report["trials"])

@@ -70,23 +70,23 @@ def draw_search(report: Mapping[str, Any], theme: Theme = LIGHT) -> dict[str, by
     if not complete:
         return {}
     drawn = {
-        "history": trials_figure(report["trials"], complete, theme),
-        "values": values_figure(complete, report["space"], theme),
+        "history": trials_figure(report["trials"], complete, report["objective"], theme),
+        "values": values_figure(complete, report["space"], report["objective"], theme),
     }
     if len(complete) > 1:
         drawn["importance"] = importance_figure(complete, report["space"], theme)
     return drawn
 
 
-def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], theme: Theme = LIGHT) -> bytes:
-    """PNG: the validation loss of each complete trial, and the best one so far."""
+def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], objective: str, theme: Theme = LIGHT) -> bytes:
+    """PNG: the objective of each complete trial, and the best one so far."""
     numbers, losses = [row["number"] for row in complete], [row["value"] for row in complete]
     with drawing(theme, 8.6, 4.6) as figure:
         axes = figure.add_subplot()
         best = list(accumulate(losses, min))
         axes.step(numbers, best, where="post", color=theme.second, linewidth=2, label="best so far")
         axes.scatter(numbers, losses, color=theme.first, s=50, zorder=3, label="trial")
-        axes.set(xlabel="trial", ylabel="validation loss")
+        axes.set(xlabel="trial", ylabel=_words(objective))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True)
         axes.legend()
@@ -96,12 +96,12 @@ def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], theme: The
         return png(figure)
 
 
-def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Theme = LIGHT) -> bytes:
-    """PNG: the validation loss of each complete trial against each searched value, the best trial marked."""
+def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], objective: str, theme: Theme = LIGHT) -> bytes:
+    """PNG: the objective of each complete trial against each searched value, the best trial marked."""
     best = min(complete, key=lambda row: row["value"])
     lines = -(-len(space) // COLUMNS)
     with drawing(theme, 11, 1.1 + 2.9 * lines) as figure:
-        title = "Search: loss by value, the best trial in orange"
+        title = f"Search: {_words(objective)} by value, the best trial in orange"
         figure.suptitle(title, x=0.014, ha="left", fontsize=16, fontweight="bold")
         for place, (key, distribution) in enumerate(space.items(), start=1):
             axes = figure.add_subplot(lines, COLUMNS, place)
@@ -115,13 +115,18 @@ def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Th
                 axes.set_xscale("log")
                 axes.set_xlim(0.8 * attributes["low"], 1.25 * attributes["high"])
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.set(xlabel=key, ylabel="validation loss" if place % COLUMNS == 1 else "")
+            axes.set(xlabel=key, ylabel=_words(objective) if place % COLUMNS == 1 else "")
             axes.grid(visible=True)
         return png(figure)
 
 
+def _words(objective: str) -> str:
+    """`val_loss` as `validation loss`."""
+    return objective.replace("val_", "validation ").replace("_", " ")
+
+
 def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Theme = LIGHT) -> bytes:
-    """PNG: the share of the loss's variance that each searched value explains (fANOVA: Hutter et al., 2014)."""
+    """PNG: the share of the objective's variance that each searched value explains (fANOVA: Hutter et al., 2014)."""
     import optuna  # 1 s, for a search alone
     from optuna.distributions import json_to_distribution
 
@@ -140,5 +145,5 @@ def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme
         axes.set(xlim=(0, 1.1 * max(*shares.values(), 0.01)), xticks=[])
         axes.tick_params(axis="y", length=0)
         axes.spines["bottom"].set_visible(False)
-        headline(axes, "Search: importance", f"share of the loss's variance, estimated from {len(complete)} trials")
+        headline(axes, "Search: importance", f"share of its variance, estimated from {len(complete)} trials")
         return png(figure)

@@ -37,7 +37,7 @@ JOURNAL: Final = "journal.log"
 QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued
 ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
-# Trains with the trial's values, reports each epoch to the trial (which may prune), returns the validation loss.
+# Trains with the trial's values, reports each epoch to the trial (which may prune), returns its cost.
 Objective = Callable[[BaseTrial, dict[str, Any]], float]
 Losses = list[float | None]  # of trainings with one seed each; None where one diverged
 
@@ -80,7 +80,7 @@ def search(
 
 
 def best_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The complete trials, that with the lowest validation loss first; of equals the earlier."""
+    """The complete trials, that with the lowest cost first; of equals the earlier."""
     return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=attrgetter("value"))
 
 
@@ -131,7 +131,7 @@ def compare(losses: np.ndarray, trials: Sequence[int]) -> dict[str, Any]:
         `spread`, the standard error of that, both None where one of the two diverged; `overrules`; `says`, a sentence.
     """
     if not trials:
-        says = "No trial had a lower validation loss than the configuration's own values, which stay."
+        says = "No trial had a lower objective than the configuration's own values, which stay."
         return {"trial": None, "gain": None, "spread": None, "overrules": False, "says": says}
     means = losses[:, 1:].mean(axis=1)
     means[np.isnan(means)] = np.inf
@@ -150,7 +150,7 @@ def compare(losses: np.ndarray, trials: Sequence[int]) -> dict[str, Any]:
     else:
         found |= {"gain": float(means[0] - means[best]), "spread": spread}
         than = f"{abs(found['gain']):.3f} {'lower' if found['gain'] > 0 else 'higher'} than the configuration's"
-        says = f"With {further} the validation loss of {trial} is {than} (standard error {spread:.3f})"
+        says = f"With {further} the objective of {trial} is {than} (standard error {spread:.3f})"
     ends = f"{trial} overrules the configuration" if overrules else "the configuration's own values stay"
     return {**found, "says": f"{says}: {ends}."}
 

@@ -22,6 +22,7 @@ from mien.training.dataset import refuse_larger_batch, refuse_longer_average
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import choose_hardware
 from mien.training.inputs import Inputs
+from mien.training.recipe import SCORES, cost
 
 
 class Search:
@@ -45,13 +46,14 @@ class Search:
             refuse_larger_batch(largest_batch, inputs.train)  # here, not in the middle of the search
             refuse_longer_average(self._largest("train.ema"), config.epochs, largest_batch, inputs.train)
             made_on = choose_hardware(inputs.recipe.train).made_on
+        monitor = inputs.recipe.train.monitor
         self.lineage = {
             "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=made_on),
             "data": inputs.data,
             "model": inputs.choices["model"],
             "run": inputs.run_name,
             "made_on": made_on,
-            "objective": "val_loss",
+            "objective": f"1 - {monitor}" if monitor in SCORES else monitor,
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm())
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=made_on)
@@ -90,9 +92,10 @@ class Search:
 
 @dataclass(frozen=True)
 class ShortTraining:
-    """An objective: the lowest validation loss of a training with the trial's values and `epochs` epochs.
+    """An objective: the cost, by `train.monitor`, of the epoch that a training with the trial's values keeps.
 
-    Each epoch's loss is reported to the trial, which may end the training; one that diverges counts as pruned.
+    It lasts `epochs` epochs. Each epoch's cost is reported to the trial, which may end the training; one that diverges
+    counts as pruned.
     """
 
     inputs: Inputs
@@ -101,19 +104,21 @@ class ShortTraining:
     def __call__(self, trial: BaseTrial, values: Mapping[str, Any]) -> float:
         """Train and score; a hopeless trial raises optuna.TrialPruned."""
 
+        monitor = self.inputs.recipe.train.monitor
+
         def report(trainer: pl.Trainer, _: pl.LightningModule) -> None:
-            loss = float(trainer.callback_metrics["val_loss"])
-            if math.isfinite(loss):  # the median of the other trials must stay a number
-                trial.report(loss, trainer.current_epoch)
+            reached = cost(monitor, float(trainer.callback_metrics[monitor]))
+            if math.isfinite(reached):  # the median of the other trials must stay a number
+                trial.report(reached, trainer.current_epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
         short = {**values, "train.epochs": self.epochs, "train.patience": 0}
         new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
-        pruning = [LambdaCallback(on_validation_epoch_end=report)]
+        pruning = [LambdaCallback(on_validation_end=report)]
         with tempfile.TemporaryDirectory() as folder:
             try:
                 fitted = fit(new.spec, new.recipe, new.train, new.val, Path(folder), callbacks=pruning, verbose=False)
             except Diverged as error:
                 raise optuna.TrialPruned from error
-        return min(row["val_loss"] for row in fitted.history)
+        return cost(monitor, fitted.history[fitted.best_epoch][monitor])

@@ -1,16 +1,16 @@
 """Data set and data loaders of labelled faces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mien.base.errors import UserError
 from mien.training.augmentation import Augmentation
+from mien.training.seeds import ORDER, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
 Batch = tuple[Tensor, Tensor]
@@ -64,43 +64,50 @@ def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, cla
 class FaceDataset(Dataset[Batch]):
     """One labelled face at a time, augmented where an augmentation is given."""
 
-    def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None, seed: int) -> None:
+    def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None = None) -> None:
         self.faces = faces
         self.augmentation = augmentation
-        self.seed = seed
-
-    def start_epoch(self, epoch: int) -> None:
-        """Random changes depend on seed, epoch and worker alone, so that a resumed training repeats none."""
-        if self.augmentation is not None:
-            worker = get_worker_info()
-            self.augmentation.seed(self.seed, epoch, worker.id if worker else 0)
 
     def __len__(self) -> int:
         """How many faces."""
         return len(self.faces)
 
-    def __getitem__(self, i: int) -> Batch:
-        """Pixels `(C, H, W)` uint8 and label, or soft label `(classes,)` where there are votes."""
-        face = np.asarray(self.faces.pixels[self.faces.rows[i]])
+    def __getitem__(self, place: int) -> Batch:
+        """Pixels `(C, H, W)` uint8 and label, or soft label `(classes,)` where there are votes.
+
+        `place` counts on over the epochs, as `EpochSampler` does: the loaders' processes learn the epoch from it.
+        """
+        epoch, i = divmod(place, len(self))
+        row = int(self.faces.rows[i])
+        face = np.asarray(self.faces.pixels[row])
         if self.augmentation is not None:
-            face = self.augmentation(face)
+            face = self.augmentation(face, epoch, row)
         pixels = np.array(face.transpose(2, 0, 1), order="C")  # a copy: the memory map is read-only
         if self.faces.votes is not None:
             return torch.from_numpy(pixels), torch.from_numpy(self.faces.votes[i])
         return torch.from_numpy(pixels), torch.tensor(int(self.faces.labels[i]))
 
 
-class EpochSampler(DistributedSampler[Batch]):
-    """Shuffles each epoch by seed and epoch alone, and tells the data set which epoch begins."""
+class EpochSampler(Sampler[int]):
+    """Each epoch's places in its own order, which seed and epoch alone decide."""
 
-    def __init__(self, dataset: FaceDataset, seed: int) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0, shuffle=True, seed=seed)
-        self._faces = dataset
+    def __init__(self, faces: int, seed: int) -> None:
+        self._faces = faces
+        self._seed = seed
+        self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch, also after a resume."""
-        super().set_epoch(epoch)
-        self._faces.start_epoch(epoch)
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """How many faces an epoch has."""
+        return self._faces
+
+    def __iter__(self) -> Iterator[int]:
+        """Places from `epoch * faces` on, shuffled."""
+        order = np.random.default_rng(stream(self._seed, ORDER, self._epoch)).permutation(self._faces)
+        return iter((self._epoch * self._faces + order).tolist())
 
 
 def refuse_larger_batch(batch_size: int, faces: LabelledFaces) -> None:
@@ -131,24 +138,15 @@ def training_loader(
         UserError: there are fewer faces than one batch needs.
     """
     refuse_larger_batch(batch_size, faces)
-    dataset = FaceDataset(faces, augmentation, seed)
-    sampler = EpochSampler(dataset, seed)
     return DataLoader(
-        dataset,
+        FaceDataset(faces, augmentation),
         batch_size=batch_size,
-        sampler=sampler,
+        sampler=EpochSampler(len(faces), seed),
         drop_last=True,
         num_workers=workers,
-        worker_init_fn=partial(_start_worker, sampler) if workers else None,
     )
-
-
-def _start_worker(sampler: EpochSampler, worker: int) -> None:
-    info = get_worker_info()
-    if info is not None and isinstance(info.dataset, FaceDataset):
-        info.dataset.start_epoch(sampler.epoch)
 
 
 def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:
     """Batches in order, unchanged, with hard labels: what is reported compares with data sets without votes."""
-    return DataLoader(FaceDataset(replace(faces, votes=None), None, 0), batch_size=batch_size)
+    return DataLoader(FaceDataset(replace(faces, votes=None)), batch_size=batch_size)

@@ -9,14 +9,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
@@ -27,10 +27,9 @@ from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
 from mien.training.optimizers import freezing
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, TrainConfig, cost
 from mien.training.task import ExpressionTask, class_weights
 
-BEST: Final = "best.ckpt"
 LAST: Final = "last.ckpt"
 
 
@@ -40,11 +39,11 @@ class Diverged(UserError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network (the best epoch's weights, on the CPU) and its history."""
+    """A trained network (the weights of the epoch that `train.keep` says, on the CPU) and its history."""
 
     model: nn.Module
     history: list[dict[str, float]]  # a row per epoch
-    best_epoch: int  # of the lowest validation loss, counted from 0
+    best_epoch: int  # whose weights these are, counted from 0
     hardware: Hardware
 
 
@@ -59,20 +58,20 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     verbose: bool = True,
 ) -> Fitted:
-    """Train until the epochs are over or the validation loss stops falling.
+    """Train until the epochs are over or `train.monitor` has not become better for `train.patience` epochs.
 
     Args:
         spec: the network and its input; `spec.architecture` is `recipe.model`.
         recipe: all settings.
         train: faces to learn from.
         val: faces that choose the epoch.
-        folder: where checkpoints are; a training that was killed there is continued, on the CPU bit for bit.
+        folder: where the checkpoint is; a training that was killed there is continued, on the CPU bit for bit.
         listener: its `epoch` is called with each row of the history.
         callbacks: further Lightning callbacks, such as a search's pruning.
         verbose: print a line per epoch.
 
     Returns:
-        the network with the weights of its best epoch, and the history.
+        the network with the weights of the epoch that was chosen, and the history.
 
     Raises:
         Diverged: a loss became infinite or NaN.
@@ -86,18 +85,18 @@ def fit(
     hardware = choose_hardware(settings)
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train, hardware)
-    history = History(listener or Listener(), verbose=verbose)
+    history = History(settings, listener or Listener(), verbose=verbose)
     trainer = _trainer(recipe, hardware, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
     loader = training_loader(
         train,
-        Augmentation(recipe.augment),
+        Augmentation(recipe.augment, settings.seed),
         batch_size=settings.batch_size,
         seed=settings.seed,
         workers=settings.workers,
     )
     trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
-    best_epoch = _load_best(task.model, folder)
-    return Fitted(task.model.cpu().eval(), history.rows, best_epoch, hardware)
+    task.model.load_state_dict(history.weights)
+    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, hardware)
 
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardware) -> ExpressionTask:
@@ -106,23 +105,24 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardw
     model.normalise.measure(train.pixels[np.sort(train.rows)])
     if hardware.memory_format == "channels_last":
         to_channels_last(model)
+    weights = None
+    if recipe.train.class_weights:
+        hard = np.bincount(train.labels, minlength=len(spec.classes))
+        weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
     return ExpressionTask(
         model,
-        recipe.optim,
+        recipe,
         classes=len(spec.classes),
-        seed=recipe.train.seed,
-        label_smoothing=recipe.train.label_smoothing,
-        class_weights=class_weights(train.labels, len(spec.classes)) if recipe.train.class_weights else None,
+        class_weights=weights,
         channels_last=hardware.memory_format == "channels_last",
     )
 
 
 def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     settings = recipe.train
-    every: list[pl.Callback] = [*callbacks, *best_and_last(folder)]
-    if settings.patience:
-        every.append(Patience("val_loss", patience=settings.patience))
-    if settings.ema:
+    checkpoint = ModelCheckpoint(folder, LAST.removesuffix(".ckpt"), enable_version_counter=False)
+    every: list[pl.Callback] = [*callbacks, checkpoint]
+    if settings.ema:  # after History, which copies the averaged weights while they are in place
         every.append(EMAWeightAveraging(decay=settings.ema))
     return pl.Trainer(
         accelerator=hardware.accelerator,
@@ -149,15 +149,43 @@ def _silence_lightning() -> None:
 
 
 class History(pl.Callback):
-    """Collects each epoch's metrics, prints a line, and calls the listener.
+    """Each epoch's metrics and the weights of the chosen one; prints a line, calls the listener, stops early.
 
-    It travels in the checkpoints: after a resume the rows of the epochs before are still there.
+    It travels in the checkpoint, so that after a kill metrics and weights are still those of the same epochs: an epoch
+    that is trained again may come out otherwise on a GPU.
     """
 
-    def __init__(self, listener: Listener, *, verbose: bool = True) -> None:
+    def __init__(self, settings: TrainConfig, listener: Listener, *, verbose: bool = True) -> None:
         self.rows: list[dict[str, float]] = []
+        self.weights: dict[str, Tensor] = {}
+        self._settings = settings
         self._listener = listener
         self._verbose = verbose
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the best value of what is monitored."""
+        monitor = self._settings.monitor
+        return int(min(self.rows, key=lambda row: cost(monitor, row[monitor]))["epoch"])
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The epoch whose weights are handed on."""
+        return self.best_epoch if self._settings.keep == "best" else int(self.rows[-1]["epoch"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do not continue a training that had stopped: it would have one epoch more than an undisturbed one."""
+        self._stop_without_patience(trainer)
+
+    def _stop_without_patience(self, trainer: pl.Trainer) -> None:
+        patience = self._settings.patience
+        if patience and self.rows and self.rows[-1]["epoch"] - self.best_epoch >= patience:
+            trainer.should_stop = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the weights that were validated, the averaged ones where there is an average."""
+        network = cast(ExpressionTask, pl_module).model
+        self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch; its training and its validation are both done by now.
@@ -178,14 +206,17 @@ class History(pl.Callback):
                     f"the training diverged: {name} is {row[name]} in epoch {epoch + 1}, at a learning rate of "
                     f"{row['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or say train.precision: 32."
                 )
+        if self.chosen_epoch == epoch:
+            self.weights = self._validated
+        self._stop_without_patience(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"rows": self.rows}
+        return {"rows": self.rows, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
-        self.rows = list(state_dict["rows"])
+        self.rows, self.weights = list(state_dict["rows"]), dict(state_dict["weights"])
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
@@ -194,32 +225,6 @@ def _line(row: Mapping[str, float], epochs: int) -> str:
         f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
         f"val macro F1 {row['val_macro_f1']:.3f}"
     )
-
-
-class Patience(EarlyStopping):
-    """Early stopping on the validation loss that still holds after a kill that came later than the stop."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Do not continue a training that had stopped: it would have one epoch more than an undisturbed one."""
-        if self.stopped_epoch:
-            trainer.should_stop = True
-
-
-def best_and_last(folder: Path) -> list[pl.Callback]:
-    """`best.ckpt` where the validation loss is the lowest yet, then `last.ckpt`, after each epoch.
-
-    Two callbacks, because one with `save_last` writes its last only when it writes its best. The best comes first: the
-    last one names the best, which must exist by then.
-    """
-    best = ModelCheckpoint(
-        dirpath=folder,
-        filename=BEST.removesuffix(".ckpt"),
-        monitor="val_loss",
-        mode="min",
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False)
-    return [best, last]
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -237,19 +242,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def checkpoint_to_continue(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read; a damaged one is removed, with a sentence.
-
-    Without the best epoch's checkpoint there is nothing to continue: its weights are the result.
-    """
-    existing = [path for name in (LAST, BEST) if (path := folder / name).exists()]
-    damaged = [path for path in existing if not _readable(path)]
-    usable = [path for path in existing if path not in damaged] if folder / BEST not in damaged else []
-    then = f"training continues from {usable[0]}" if usable else "training starts over"
-    for path in damaged:
-        print(f"mien: {path} is damaged; {then}.", file=sys.stderr)
-    for path in set(existing) - set(usable):
-        path.unlink()
-    return usable[0] if usable else None
+    """The checkpoint of a training that was killed, if it can be read; a damaged one is removed, with a sentence."""
+    checkpoint = folder / LAST
+    if not checkpoint.exists() or _readable(checkpoint):
+        return checkpoint if checkpoint.exists() else None
+    print(f"mien: {checkpoint} is damaged; training starts over.", file=sys.stderr)
+    checkpoint.unlink()
+    return None
 
 
 def _readable(path: Path) -> bool:
@@ -258,22 +257,7 @@ def _readable(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return False
-        read_checkpoint(path)
+        torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # zipfile and torch.load raise whatever the damage provokes
         return False
     return True
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU, without running code from it."""
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return checkpoint
-
-
-def _load_best(model: nn.Module, folder: Path) -> int:
-    """Put the best epoch's weights (the averaged ones where there is an average) into `model`; returns the epoch."""
-    checkpoint = read_checkpoint(folder / BEST)
-    prefix = "model."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    model.load_state_dict(weights)
-    return int(checkpoint["epoch"])

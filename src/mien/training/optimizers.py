@@ -1,14 +1,16 @@
 """Optimisers, learning-rate schedules and frozen backbones."""
 
-from typing import Any
+import math
+from functools import partial
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from torch import nn, optim
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from mien.base.errors import UserError
 from mien.models.networks import Network
-from mien.training.recipe import OptimConfig
+from mien.training.recipe import SCORES, OptimConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
@@ -32,7 +34,9 @@ def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> l
     ]
 
 
-def make_schedule(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int) -> dict[str, Any] | None:
+def make_schedule(
+    optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int, monitor: str
+) -> dict[str, Any] | None:
     """Lightning's description of the schedule, or None for a constant rate.
 
     Args:
@@ -40,21 +44,24 @@ def make_schedule(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, 
         config: the schedule's name and warm-up.
         epochs: of the whole training.
         steps: optimizer steps per epoch.
+        monitor: the validation score that `plateau` watches.
     """
     if config.schedule == "plateau":
-        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
-        return {"scheduler": plateau, "interval": "epoch", "monitor": "val_loss"}
+        mode: Literal["min", "max"] = "max" if monitor in SCORES else "min"
+        plateau = ReduceLROnPlateau(optimizer, mode, factor=0.5, patience=3)
+        return {"scheduler": plateau, "interval": "epoch", "monitor": monitor}
     if config.schedule == "cosine":
-        return {"scheduler": _warm_cosine(optimizer, config, epochs, steps), "interval": "step"}
+        warm = min(round(config.warmup_epochs * steps), epochs * steps - 1)
+        share = partial(warm_cosine, warm=warm, steps=epochs * steps)
+        return {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
     return None
 
 
-def _warm_cosine(optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int) -> LRScheduler:
-    warm = min(round(config.warmup_epochs * steps), epochs * steps - 1)
-    cosine = CosineAnnealingLR(optimizer, T_max=epochs * steps - warm, eta_min=config.lr * 0.01)
-    if warm <= 0:
-        return cosine
-    return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=warm), cosine], milestones=[warm])
+def warm_cosine(step: int, warm: int, steps: int) -> float:
+    """Share of each parameter group's own rate: linear from 0.1 to 1 in `warm` steps, then a cosine down to 0.01."""
+    if step < warm:
+        return 0.1 + 0.9 * step / warm
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
 
 
 class FreezeBackbone(pl.Callback):

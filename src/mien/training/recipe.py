@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 
@@ -13,15 +13,15 @@ from mien.models.description import ModelConfig
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes to training faces; every amount is scaled by `strength` (0: none, 1: as written)."""
+    """Random changes to training faces; `strength` scales all of them (0: none, 1: as written)."""
 
     __pydantic_config__ = STRICT
 
     strength: Annotated[float, Ge(0), Le(3)] = 1.0
-    flip: Share = 0.5  # probability of a left-right flip
+    flip: Share = 0.5  # probability of a left-right flip; a strength above 1 leaves it
     rotate: Annotated[float, Ge(0), Le(180)] = 15.0  # degrees to each side
     shift: Share = 0.1  # share of the face's size
-    zoom: Share = 0.1  # share of the face's size
+    zoom: Share = 0.1  # share of the face's size; width and height alike
     brightness: Share = 0.2
     contrast: Share = 0.2
     erase: Share = 0.0  # probability of one erased rectangle (Zhong et al., 2017)
@@ -51,7 +51,10 @@ class TrainConfig:
 
     epochs: AtLeastOne = 30
     batch_size: Annotated[int, Ge(2)] = 64
-    patience: Count = 8  # epochs without a better validation loss before stopping; 0: never stop early
+    # The validation score that chooses the epoch, stops early, steers the plateau and the search.
+    monitor: Literal["val_loss", "val_calibrated_loss", "val_accuracy", "val_macro_f1"] = "val_loss"
+    keep: Literal["best", "last"] = "best"  # the epoch whose weights are handed on
+    patience: Count = 8  # epochs without a better `monitor` before stopping; 0: never stop early
     seed: Seed = 42
     class_weights: bool = False  # weigh the loss by the inverse of a class's share
     label_smoothing: BelowOne = 0.0
@@ -63,6 +66,14 @@ class TrainConfig:
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
     threads: Count = 0  # of the processor; 0: PyTorch's own choice. Another number changes results in their last bits
+
+
+SCORES: Final = ("val_accuracy", "val_macro_f1")  # monitored, and better when higher; of losses the lower is better
+
+
+def cost(monitor: str, value: float) -> float:
+    """The value of what is monitored as a number that is better when lower: of a score, what it lacks of 1."""
+    return 1 - value if monitor in SCORES else value
 
 
 @dataclass(frozen=True)

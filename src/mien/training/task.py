@@ -1,56 +1,71 @@
 """Lightning module: a network that learns the expressions."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
 from mien.training.dataset import Batch
 from mien.training.optimizers import make_optimizer, make_schedule
-from mien.training.recipe import OptimConfig
+from mien.training.recipe import Recipe
+from mien.training.seeds import DROPOUT, stream
 
 
-def class_weights(labels: np.ndarray, classes: int) -> Tensor:
-    """Weights `(classes,)` float32, the inverse of each class's share of `labels`; 1 on average over the faces."""
-    counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    return torch.tensor(len(labels) / (present * np.maximum(counts, 1)), dtype=torch.float32)
+def class_weights(shares: np.ndarray) -> Tensor:
+    """Weights `(classes,)` float32, the inverse of each class's share of the faces; 1 on average over the faces.
+
+    `shares` `(classes,)` are counts of labels, or sums of soft labels. A class that no face has weighs nothing.
+    """
+    fair = shares.sum() / np.count_nonzero(shares)
+    return torch.tensor(np.divide(fair, shares, out=np.zeros(len(shares)), where=shares > 0), dtype=torch.float32)
+
+
+def training_loss(logits: Tensor, labels: Tensor, weights: Tensor | None, label_smoothing: float) -> Tensor:
+    """Cross entropy against labels `(B,)` or soft labels `(B, classes)`, a mean weighted by class where asked for.
+
+    PyTorch divides by the sum of the weights where labels are hard, and by the number of faces where they are soft: the
+    same labels, written as soft ones, would give a loss (and a step of sgd) of another size in each batch.
+    """
+    if weights is None or labels.ndim == 1:
+        return functional.cross_entropy(logits, labels, weights, label_smoothing=label_smoothing)
+    total = functional.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=label_smoothing)
+    return total / (labels * weights).sum()
+
+
+def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
+    """Cross entropy after the temperature that makes it the lowest: what `evaluate`'s calibration will leave of it."""
+
+    def loss(log_temperature: float) -> float:
+        return float(functional.cross_entropy(logits / math.exp(log_temperature), labels))
+
+    return float(minimize_scalar(loss, bounds=(-7, 7), method="bounded").fun)
 
 
 class ExpressionTask(pl.LightningModule):
-    """Cross entropy on the training faces; loss, accuracy, macro precision, recall and F1 on the validation faces."""
+    """One network in training: its loss on the training faces, its scores on the validation faces."""
 
     def __init__(
         self,
         model: nn.Module,
-        optim: OptimConfig,
+        recipe: Recipe,
         *,
         classes: int,
-        seed: int = 0,
-        label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
-        self.optim = optim
-        self.seed = seed
-        self.label_smoothing = label_smoothing
+        self.recipe = recipe
+        self.classes = classes
         self.channels_last = channels_last
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.scores = MetricCollection(
-            {
-                "val_accuracy": MulticlassAccuracy(classes, average="micro"),
-                "val_macro_precision": MulticlassPrecision(classes, average="macro"),
-                "val_macro_recall": MulticlassRecall(classes, average="macro"),
-                "val_macro_f1": MulticlassF1Score(classes, average="macro"),
-            }
-        )
+        self._validated: list[Batch] = []  # logits and labels of an epoch
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Start each step from its own seed: a resumed training then draws the same dropout masks.
@@ -58,7 +73,8 @@ class ExpressionTask(pl.LightningModule):
         Each step rather than each epoch, since Lightning and the loaders draw from the same generator in between,
         and not the same number of times after a resume.
         """
-        torch.manual_seed(self.seed + self.global_step)
+        own = stream(self.recipe.train.seed, DROPOUT, self.global_step)
+        torch.manual_seed(int(own.generate_state(1, np.uint64)[0]))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
@@ -71,26 +87,37 @@ class ExpressionTask(pl.LightningModule):
         """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
         pixels, labels = batch
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
-        loss = functional.cross_entropy(self(pixels), labels, weights, label_smoothing=self.label_smoothing)
+        loss = training_loss(self(pixels), labels, weights, self.recipe.train.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Plain cross entropy, unsmoothed and unweighted, so that runs with other losses compare."""
+        """Collect the logits."""
         pixels, labels = batch
-        logits = self(pixels).float()
-        self.scores.update(logits, labels)
-        self.log("val_loss", functional.cross_entropy(logits, labels), batch_size=len(labels))
+        self._validated.append((self(pixels).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's scores."""
-        self.log_dict(self.scores.compute())
-        self.scores.reset()
+        """Log loss, loss after temperature, accuracy, macro precision, recall and F1.
+
+        The loss is plain cross entropy, unsmoothed and unweighted, so that runs with other losses compare.
+        """
+        logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
+        self._validated.clear()
+        macro: dict[str, Any] = {"num_classes": self.classes, "average": "macro"}
+        scores: dict[str, Tensor | float] = {
+            "val_loss": functional.cross_entropy(logits, labels),
+            "val_calibrated_loss": calibrated_loss(logits, labels),
+            "val_accuracy": (logits.argmax(1) == labels).float().mean(),
+            "val_macro_precision": multiclass_precision(logits, labels, **macro),
+            "val_macro_recall": multiclass_recall(logits, labels, **macro),
+            "val_macro_f1": multiclass_f1_score(logits, labels, **macro),
+        }
+        self.log_dict(scores)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the configuration."""
-        optimizer = make_optimizer(self.model, self.optim)
-        epochs = self.trainer.max_epochs or 1
-        steps = max(int(self.trainer.estimated_stepping_batches) // epochs, 1)
-        schedule = make_schedule(optimizer, self.optim, epochs, steps)
+        config, train = self.recipe.optim, self.recipe.train
+        optimizer = make_optimizer(self.model, config)
+        steps = max(int(self.trainer.estimated_stepping_batches) // train.epochs, 1)
+        schedule = make_schedule(optimizer, config, train.epochs, steps, train.monitor)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
