@@ -9,7 +9,7 @@ from benchmarks.tracked_runs import TrackedRun, other_settings
 from mien.base.settings import read_settings
 from mien.models.description import PRECISION_WORDS
 
-MEASURES: Final = ("macro_f1", "unweighted_average_recall", "ece")
+MEASURES: Final = ("macro_f1", "unweighted_average_recall", "calibration_error")
 EPOCHS: Final = "train.epochs"
 SHORT: Final = 8  # digits of an id or a digest that tell it apart
 
@@ -31,7 +31,7 @@ def tables(rows: Sequence[Row], conf: Path) -> str:
             "## Results\n",
             *_table(
                 ("system", "data", "test faces", "accuracy (95 % interval)", "leak-free accuracy (interval), faces",
-                 "macro F1", "unweighted average recall", "ECE", "run, data"),
+                 "macro F1", "unweighted average recall", "calibration error", "run, data"),
                 [_measured(row) for row in rows],
             ),
             "\n## Training\n",

@@ -22,7 +22,7 @@ RECIPE: Final = ("model", "augment", "optim", "train")
 FILES: Final[dict[str, tuple[str, dict[str, type]]]] = {
     "metrics": (
         "evaluation/metrics.json",
-        {"n": int, "accuracy": dict, "macro_f1": dict, "unweighted_average_recall": dict, "ece": dict},
+        {"n": int, "accuracy": dict, "macro_f1": dict, "unweighted_average_recall": dict, "calibration_error": dict},
     ),
     "train": ("training/train.json", {"best_epoch": int, "epochs": int}),
     "ingest": ("data/ingest.json", {"faces": int}),

@@ -26,7 +26,7 @@ METRICS: dict[str, Any] = {
     "majority_share": 0.2,
     **{
         name: {"value": 0.5, "low": 0.4, "high": 0.6}
-        for name in ("accuracy", "macro_f1", "unweighted_average_recall", "ece")
+        for name in ("accuracy", "macro_f1", "unweighted_average_recall", "calibration_error")
     },
     "leak_free": {"n": 2998, "accuracy": {"value": 0.45, "low": 0.35, "high": 0.55}},
 }

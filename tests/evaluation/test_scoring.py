@@ -13,6 +13,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation import tables
+from mien.evaluation.intervals import bootstrap
 from mien.evaluation.measures import MEASURES, measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.description import ModelSpec
@@ -33,13 +34,27 @@ def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_se
     calibrated = softmax(4 * logits, found.temperature.value)
     assert found.predictions.probabilities == pytest.approx(calibrated, abs=1e-5)
     expected = measure(labels, calibrated, CONFIG.bins)
-    for name, one in found.whole.intervals.overall.items():
-        assert one.value == pytest.approx(expected[name]), name
+    for name, value in expected.items():
+        assert found.whole.intervals.overall[name].value == pytest.approx(value), name
     assert found.before["ece"] == pytest.approx(measure(labels, softmax(4 * logits))["ece"])
     assert found.whole.intervals.overall["ece"].value < found.before["ece"]
     assert (found.whole.faces, found.whole.photos) == (300, 150)
     assert found.whole.majority == EXPRESSIONS[np.bincount(labels).argmax()]
     assert found.whole.majority_share == np.bincount(labels).max() / 300
+
+
+def test_intervals_resample_the_groups_of_the_split_and_photos_are_counted():
+    labels, logits = drawn(300, 2)
+    index = index_of(labels, per_photo=1)
+    together = index.assign(group=np.arange(300) // 10)
+    wide, narrow = (evaluate_logits(logits, labels, logits, one, CONFIG) for one in (together, index))
+    direct = bootstrap(labels, softmax(logits, wide.temperature.value), np.arange(300) // 10, n=CONFIG.bootstrap)
+    assert wide.whole.intervals == direct
+    assert wide.whole.intervals != narrow.whole.intervals
+    assert (wide.whole.photos, narrow.whole.photos) == (300, 300)
+    ours, theirs = (next(s for s in one.slices.slices if s.group == "face size") for one in (wide, narrow))
+    assert (ours.photos, ours.accuracy.value) == (theirs.photos, theirs.accuracy.value)
+    assert ours.accuracy != theirs.accuracy
 
 
 def test_calibration_changes_no_prediction():

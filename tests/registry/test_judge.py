@@ -235,12 +235,12 @@ GOOD = Scores(
     majority_share=0.2,
     accuracy=Interval(0.6, 0.55, 0.65),
     unweighted_average_recall=Interval(0.58, 0.5, 0.66),
-    ece=Interval(0.05, 0.02, 0.09),
+    calibration_error=Interval(0.05, 0.02, 0.09),
 )
 BETTER = {
     "accuracy": Interval(0.05, 0.01, 0.09),
     "unweighted_average_recall": Interval(0.04, -0.01, 0.09),
-    "ece": Interval(0.0, -0.02, 0.02),
+    "calibration_error": Interval(0.0, -0.02, 0.02),
 }
 RULES = RegisterConfig()
 
@@ -254,7 +254,7 @@ def test_first_champion_beats_the_majority_and_is_calibrated() -> None:
     [
         (dataclasses.replace(GOOD, accuracy=Interval(0.3, 0.2, 0.4)), "not above the largest class's share of 0.200"),
         (dataclasses.replace(GOOD, accuracy=Interval(0.6, float("nan"), float("nan"))), "not above"),
-        (dataclasses.replace(GOOD, ece=Interval(0.26, 0.2, 0.3)), "0.260: above max_ece of 0.25"),
+        (dataclasses.replace(GOOD, calibration_error=Interval(0.26, 0.2, 0.3)), "0.260: above max_ece of 0.25"),
     ],
 )
 def test_first_champion_is_not_taken_on_trust(scores: Scores, words: str) -> None:
@@ -277,7 +277,7 @@ def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> Non
         ("accuracy", Interval(0.0, 0.0, 0.0), "may not be better"),
         ("accuracy", Interval(float("nan")), "may not be better"),
         ("unweighted_average_recall", Interval(-0.001, -0.05, 0.05), "recall changes by -0.1"),
-        ("ece", Interval(0.03, 0.01, 0.05), "worse beyond noise"),
+        ("calibration_error", Interval(0.03, 0.01, 0.05), "worse beyond noise"),
     ],
 )
 def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval, words: str) -> None:
@@ -287,7 +287,7 @@ def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval,
 
 
 def test_calibration_may_be_worse_within_noise() -> None:
-    within = {**BETTER, "ece": Interval(0.02, -0.001, 0.05)}
+    within = {**BETTER, "calibration_error": Interval(0.02, -0.001, 0.05)}
     assert decide(GOOD, within, RULES).outcome == PROMOTED
 
 

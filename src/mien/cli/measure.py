@@ -74,7 +74,7 @@ def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
     whole = cross.evaluation.whole
     title = cross.data.title or cross.data.name
     typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
-    for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "ece"):
+    for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "calibration_error"):
         typer.echo(f"  {MEASURES[measure]:<23} {whole.intervals.overall[measure].text()}")
     for sentence in sentences(cross):
         typer.echo(f"  {sentence}")

@@ -24,7 +24,13 @@ OUTCOMES: Final = {
 # The keys that are read of each report.
 Keys = dict[str, type]
 DIGESTS: Final[Keys] = {"data_digest": str, "split_digest": str}
-SCORES: Final[Keys] = {"accuracy": dict, "unweighted_average_recall": dict, "ece": dict}
+SCORES: Final[Keys] = {
+    "accuracy": dict,
+    "unweighted_average_recall": dict,
+    "calibration_error": dict,
+    "ece": dict,
+    "ece_if_calibrated": dict,
+}
 METRICS: Final[Keys] = {"data": str, "model": str, "n": int, "photos": int, "majority_share": float} | SCORES | DIGESTS
 DECISION: Final[Keys] = {"outcome": str, "reasons": list, "champion": object}
 REGISTER: Final[Keys] = {"model": str, "version": object} | DECISION | DIGESTS
@@ -59,10 +65,12 @@ def status() -> None:
 def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
     faces = f"{metrics['n']:,} faces of {metrics['photos']:,} photos"
     yield "test accuracy", f"[bold]{_score(metrics['accuracy'])}[/]  on {faces}"
-    yield "", "[dim]in brackets: 95 % intervals from resampled photos[/]"
+    yield "", "[dim]in brackets: 95 % intervals from resampled groups of photos[/]"
     yield "", f"[dim]always answering the most frequent expression scores {metrics['majority_share']:.3f}[/]"
     yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
-    yield "calibration", f"{_score(metrics['ece'])}  expected calibration error"
+    yield "calibration", f"{_score(metrics['calibration_error'])}  debiased calibration error"
+    ece, calibrated = (metrics[name]["value"] for name in ("ece", "ece_if_calibrated"))
+    yield "", f"[dim]ECE {ece:.3f}; a perfectly calibrated model would read {calibrated:.3f} on these faces[/]"
     if part := metrics.get("leak_free"):
         yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
     if not lineage:

@@ -1,8 +1,8 @@
 """Classification measures: accuracy, recall, F1, likelihood, Brier score, calibration error, confusion matrix.
 
 Every measure depends on the faces through sums only: the confusion matrix, the summed NLL and Brier scores, and faces,
-confidence and hits in each bin of confidence. Summed within each photo once, a thousand resamples of photos are one
-product of weights (resamples, photos) and sums (photos, columns).
+confidence and hits in each bin of confidence. Summed within each group once, a thousand resamples of groups are one
+product of weights (resamples, groups) and sums (groups, columns).
 
 A class that stands in the test set but is never predicted has precision 0 and F1 0. A class without a face in the test
 set has none of the three (NaN), and macro averages leave it out: its precision cannot be earned there. So macro recall
@@ -25,7 +25,8 @@ Array = npt.NDArray[Any]
 
 CLASS_MEASURES: Final = ("precision", "recall", "f1")
 MACRO: Final = tuple(f"macro_{name}" for name in CLASS_MEASURES)
-MEASURES: Final = ("accuracy", *MACRO, "unweighted_average_recall", "nll", "brier", "ece")
+RECALL: Final = "unweighted_average_recall"
+MEASURES: Final = ("accuracy", *MACRO, RECALL, "nll", "brier", "ece")
 
 
 def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> dict[str, float]:
@@ -83,7 +84,7 @@ def measures(sums: Floats, bins: int) -> dict[str, Floats]:
         **by_class,
         **macro,
         "accuracy": right.sum(axis=1) / n,
-        "unweighted_average_recall": macro["macro_recall"],
+        RECALL: macro["macro_recall"],
         "nll": nll[:, 0] / n,
         "brier": brier[:, 0] / n,
         "ece": np.abs(confidence - right).sum(axis=1) / n,

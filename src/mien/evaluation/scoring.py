@@ -17,10 +17,9 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.crop.packed import PackedFaces
 from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
-from mien.evaluation.intervals import DIGITS, NAN, Interval, Intervals, bootstrap, photo_clusters
+from mien.evaluation.intervals import DIGITS, NAN, OVERALL, Interval, Intervals, bootstrap
 from mien.evaluation.measures import (
     CLASS_MEASURES,
-    MEASURES,
     ConfusedPair,
     Floats,
     Ints,
@@ -38,7 +37,7 @@ class EvaluateConfig:
 
     __pydantic_config__ = STRICT
 
-    bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of photos for the 95 % intervals
+    bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of groups for the 95 % intervals
     bins: Annotated[int, Ge(2)] = 15  # of the expected calibration error
     seed: Seed = 42
     batch_size: AtLeastOne = 256
@@ -165,11 +164,13 @@ def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats) -> Pr
 
 def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) -> Part:
     names = class_names(probabilities.shape[1])
-    labels, clusters = index["label"].to_numpy(), photo_clusters(index)
+    labels = index["label"].to_numpy()
     support = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
     if index.empty:  # every test face leaked
         per_class = {name: dict.fromkeys(CLASS_MEASURES, Interval(NAN)) for name in names}
-        return Part(0, 0, "", NAN, Intervals(dict.fromkeys(MEASURES, Interval(NAN)), per_class), support)
+        return Part(0, 0, "", NAN, Intervals(dict.fromkeys(OVERALL, Interval(NAN)), per_class), support)
     majority = max(names, key=lambda name: support[name])
-    intervals = bootstrap(labels, probabilities, clusters, n=config.bootstrap, seed=config.seed, bins=config.bins)
-    return Part(len(index), int(clusters.max()) + 1, majority, support[majority] / len(index), intervals, support)
+    how = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
+    intervals = bootstrap(labels, probabilities, index["group"].to_numpy(), **how)
+    photos = index["photo_digest"].nunique()
+    return Part(len(index), photos, majority, support[majority] / len(index), intervals, support)

@@ -1,17 +1,14 @@
 """Accuracy by slice of the test set: classes, face sizes and detector confidences."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mien.base.classes import WITH_CONTEMPT
-from mien.evaluation.intervals import Interval, interval, photo_clusters, resampled_sums
+from mien.evaluation.intervals import TOO_FEW, Interval, cluster_sums, interval, resampled_sums
 from mien.evaluation.measures import Array
-
-TOO_FEW: Final = 20
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,20 @@ class Slices:
 def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
     """Accuracy by class (its recall), by terciles of face size and by terciles of the detector's confidence.
 
-    `index` has label, face_size, confidence and photo_digest of N faces, `predicted` (N,) their predicted classes.
+    `index` has label, face_size, confidence, photo_digest and group of N faces, `predicted` (N,) their answers.
     """
     chosen, skipped = _groupings(index)
-    clusters = photo_clusters(index)
+    groups, photos = index["group"].to_numpy(), index["photo_digest"]
     hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
     members = np.column_stack(list(chosen.values())).astype(np.float64)
-    sums = resampled_sums(np.column_stack([members, members * hit[:, None]]), clusters, n, seed)
+    sums = resampled_sums(cluster_sums(np.column_stack([members, members * hit[:, None]]), groups), n, seed)
     faces, hits = np.split(sums, 2, axis=1)
     shares = hits / np.where(faces > 0, faces, np.nan)
     slices = []
     for k, ((group, name), rows) in enumerate(chosen.items()):
-        many, photos = int(rows.sum()), len(np.unique(clusters[rows]))
-        slices.append(Slice(group, name, many, photos, interval(shares[:, k] if many >= TOO_FEW else shares[:1, k])))
+        many = int(rows.sum())
+        accuracy = interval(shares[:, k], len(np.unique(groups[rows])) if many >= TOO_FEW else 0)
+        slices.append(Slice(group, name, many, photos[rows].nunique(), accuracy))
     return Slices(tuple(slices), skipped)
 
 

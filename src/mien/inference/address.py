@@ -149,7 +149,7 @@ class MeasuredModel:
 
     @cached_property
     def seen(self) -> "pd.DataFrame | None":
-        """Columns `photo_digest`, `face_digest` and `part` (train or val); None where the model's files do not tell."""
+        """What `training_faces` of the registry gives; None where the model's files do not tell."""
         from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
 
         if self.loaded.files is None:

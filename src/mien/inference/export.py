@@ -34,7 +34,7 @@ PROBABILITIES: Final = "probabilities"  # (N, classes) float32
 class ExportFaces:
     """Faces (N, size, size, C) uint8 as the model takes them.
 
-    `checked` are compared; `labels` are theirs, and `photos` (N,) says which come from one photo, or both are None.
+    `checked` are compared; `labels` are theirs, and `groups` (N,) says which are resampled together, or both are None.
     `calibration` are others, never of a test set; None: none are there that an int8 file could be fitted to.
     `says` is for people, such as "342 of its own validation faces".
     """
@@ -42,7 +42,7 @@ class ExportFaces:
     checked: np.ndarray
     says: str
     labels: np.ndarray | None = None
-    photos: np.ndarray | None = None
+    groups: np.ndarray | None = None
     calibration: np.ndarray | None = None
 
 
@@ -83,7 +83,7 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
         checked=packed.pixels[checked["row"].to_numpy()],
         says=f"{len(checked):,} of its own validation faces",
         labels=checked["label"].to_numpy(),
-        photos=checked["photo_digest"].to_numpy(),
+        groups=checked["group"].to_numpy(),
         calibration=packed.pixels[calibration["row"].to_numpy()],
     )
 
@@ -137,9 +137,9 @@ def agreement(before: np.ndarray, after: np.ndarray, faces: ExportFaces | None =
     """Of probabilities (N, classes) and (N, classes); with the faces' labels also what becomes of the accuracy."""
     old, new = before.argmax(axis=1), after.argmax(axis=1)
     found = Agreement(len(before), int((old == new).sum()), float(np.abs(before - after).max()))
-    if faces is None or faces.labels is None or faces.photos is None:
+    if faces is None or faces.labels is None or faces.groups is None:
         return found
-    change = bootstrap(faces.labels, after, faces.photos, baseline=before, n=2000).overall["accuracy"]
+    change = bootstrap(faces.labels, after, faces.groups, baseline=before, n=2000).overall["accuracy"]
     return replace(
         found, before=float((old == faces.labels).mean()), after=float((new == faces.labels).mean()), change=change
     )

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
-from mien.evaluation.intervals import Interval
 from mien.registry import gate
 from mien.tracking.runs import with_section
 
@@ -181,9 +180,8 @@ def _row(event: Mapping[str, Any]) -> str:
 def version_text(name: str, version: int, run: str, decision: gate.Decision) -> str:
     """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
     candidate = decision.numbers.get("candidate")
-    accuracy = f"Accuracy {Interval.from_json(candidate['accuracy']).percent()}: " if candidate else ""
-    level = f" ({100 * decision.numbers['level']:g} % interval)" if candidate else ""
-    head = f"{accuracy}{decision.outcome} by the gate{level}"
+    accuracy = f"Accuracy {100 * candidate['accuracy']['value']:.1f} %: " if candidate else ""
+    head = f"{accuracy}{decision.outcome} by the gate"
     card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."
     return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\n{card}\n\nRun: {run}."])
 

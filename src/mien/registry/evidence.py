@@ -14,7 +14,7 @@ from mien.base.records import read_out
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.intervals import bootstrap, photo_clusters
+from mien.evaluation.intervals import bootstrap
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.tables import read_predictions
 from mien.models.description import VERSION_FOLDER
@@ -29,7 +29,7 @@ from mien.tracking.store import first_line, is_unreachable
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-COMPARED: Final = ("accuracy", "unweighted_average_recall", "ece", "nll")
+COMPARED: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "nll")
 CHECKED: Final = 16  # test faces on which the graph is asked again before it is registered
 TOLERANCE: Final = 1e-4  # of a probability; predictions.csv keeps six digits
 
@@ -42,7 +42,7 @@ class NoComparison(Exception):
 class TestSet:
     """The faces on which models are compared: those of the test set without a copy in training.
 
-    `faces` is the split's index of them (row, face_id, label, photo_digest, face_digest, ...), and
+    `faces` is the split's index of them (row, face_id, label, photo_digest, face_digest, group, ...), and
     `probabilities` (N, classes) float64 are the candidate's calibrated answers in the same order.
     """
 
@@ -55,6 +55,11 @@ class TestSet:
     def labels(self) -> np.ndarray:
         """True classes, (N,) int64."""
         return self.faces["label"].to_numpy().astype(np.int64)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """What is resampled as a whole: the split's group of each face, (N,)."""
+        return self.faces["group"].to_numpy()
 
 
 def read_test_set(split: Path, predictions: Path) -> TestSet:
@@ -76,23 +81,22 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
 
 
 def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) -> Scores:
-    """Scores of a model with intervals at level 1 - 2 alpha, by resampling photos."""
-    clusters = photo_clusters(test.faces)
-    overall = bootstrap(test.labels, probabilities, clusters, **_resampling(settings)).overall
+    """Scores of a model with intervals at level 1 - 2 alpha, by resampling groups."""
+    overall = bootstrap(test.labels, probabilities, test.groups, **_resampling(settings)).overall
     return Scores(
         n=len(test.faces),
-        photos=len(np.unique(clusters)),
+        photos=test.faces["photo_digest"].nunique(),
         majority_share=float(np.bincount(test.labels).max() / len(test.labels)),
         accuracy=overall["accuracy"],
         unweighted_average_recall=overall["unweighted_average_recall"],
-        ece=overall["ece"],
+        calibration_error=overall["calibration_error"],
     )
 
 
 def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) -> dict[str, Any]:
     """Candidate minus champion, whose probabilities are (N, classes), on the same faces, at level 1 - 2 alpha."""
-    clusters, how = photo_clusters(test.faces), _resampling(settings)
-    found = bootstrap(test.labels, test.probabilities, clusters, baseline=champion, **how).overall
+    how = _resampling(settings)
+    found = bootstrap(test.labels, test.probabilities, test.groups, baseline=champion, **how).overall
     return {name: found[name] for name in COMPARED}
 
 

@@ -1,5 +1,6 @@
 """Promotion gate: the rules by which a candidate becomes champion. Pure: numbers in, a decision with reasons out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -20,9 +21,9 @@ class RegisterConfig:
 
     approve: Literal["auto", "manual"] = "auto"  # auto: the gate promotes; manual: a person does
     alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05  # one-sided level of the paired tests
-    bootstrap: Annotated[int, Ge(100)] = 2000  # resamples of photos
+    bootstrap: Annotated[int, Ge(100)] = 2000  # resamples of groups
     seed: Seed = 42
-    # calibrated expected calibration error that a first champion may have
+    # debiased calibration error, with the temperature, that a first champion may have
     max_ece: Annotated[float, Gt(0), Le(1)] = 0.25
     threads: AtLeastOne = 2  # of onnxruntime, which scores the champion on the CPU; no part of the rules
 
@@ -44,7 +45,7 @@ class Scores:
     majority_share: float
     accuracy: "Interval"
     unweighted_average_recall: "Interval"
-    ece: "Interval"
+    calibration_error: "Interval"
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,13 @@ def decide(candidate: Scores, difference: Mapping[str, "Interval"] | None, setti
 
 def _first(candidate: Scores, settings: RegisterConfig) -> tuple[bool, list[str]]:
     """Whether a first champion is good enough, and why."""
-    accuracy, ece, share = candidate.accuracy, candidate.ece, candidate.majority_share
-    better, calibrated = accuracy.low > share, ece.value <= settings.max_ece
+    accuracy, error, share = candidate.accuracy, candidate.calibration_error, candidate.majority_share
+    better, calibrated = accuracy.low > share, error.value <= settings.max_ece
     return better and calibrated, [
         f"There was no champion; tested on {candidate.n} faces of {candidate.photos} photos.",
         f"Accuracy {accuracy.value:.3f}, at least {accuracy.low:.3f} with {_level(settings)} confidence: "
         f"{'above' if better else 'not above'} the largest class's share of {share:.3f}.",
-        f"Expected calibration error {ece.value:.3f}: {'within' if calibrated else 'above'} "
-        f"max_ece of {settings.max_ece:g}.",
+        f"Calibration error {error.value:.3f}: {'within' if calibrated else 'above'} max_ece of {settings.max_ece:g}.",
     ]
 
 
@@ -98,16 +98,22 @@ def _against(
     candidate: Scores, difference: Mapping[str, "Interval"], settings: RegisterConfig
 ) -> tuple[bool, list[str]]:
     """Whether the candidate is better than the champion, and why."""
-    accuracy, recall, ece = (difference[name] for name in ("accuracy", "unweighted_average_recall", "ece"))
-    better, no_worse, calibrated = accuracy.low > 0, recall.value >= 0, not ece.low > 0
+    accuracy, recall = difference["accuracy"], difference["unweighted_average_recall"]
+    error, confidence = difference["calibration_error"], f"with {_level(settings)} confidence"
+    better, no_worse, calibrated = accuracy.low > 0, recall.value >= 0, not error.low > 0
     return better and no_worse and calibrated, [
         f"Compared with the champion on the same {candidate.n} faces of {candidate.photos} photos.",
-        f"Accuracy changes by {accuracy.points()}: with {_level(settings)} confidence "
+        f"Accuracy changes by {_points(accuracy.value)}, at least {_points(accuracy.low)} {confidence}: "
         f"{'it is better' if better else 'it may not be better'}.",
-        f"Unweighted average recall changes by {recall.points()}: {'not worse' if no_worse else 'worse'}.",
-        f"Expected calibration error changes by {ece.points()}: {'not worse' if calibrated else 'worse'} beyond noise.",
+        f"Unweighted average recall changes by {_points(recall.value)}: {'not worse' if no_worse else 'worse'}.",
+        f"Calibration error changes by {_points(error.value)}, at least {_points(error.low)} {confidence}: "
+        f"{'not worse' if calibrated else 'worse'} beyond noise.",
     ]
 
 
 def _level(settings: RegisterConfig) -> str:
     return f"{100 * (1 - settings.alpha):g} %"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f} points" if math.isfinite(difference) else "an unknown amount"

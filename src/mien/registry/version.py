@@ -89,12 +89,14 @@ class Candidate:
 
 
 def training_faces(split: Path) -> pd.DataFrame:
-    """The faces that a model of this split was fitted or chosen with: photo_digest, face_digest, part (train or val).
+    """The faces that a model of this split was fitted or chosen with.
+
+    Columns: photo_digest, face_digest, group, part (train or val).
 
     Raises:
         UserError: the split is missing or damaged.
     """
-    columns, remedy = ["photo_digest", "face_digest"], "`dvc repro split` writes it again"
+    columns, remedy = ["photo_digest", "face_digest", "group"], "`dvc repro split` writes it again"
     parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, remedy) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
 

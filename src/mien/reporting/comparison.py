@@ -24,11 +24,12 @@ MEASURES: Final = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "unweighted_average_recall": "mean recall (UAR)",
-    "ece": "calibration error (ECE)",
+    "calibration_error": "calibration error",
+    "ece": "ECE, biased upwards",
     "nll": "log loss (NLL), nats",
     "brier": "Brier score, 0 to 2",
 }
-LOWER_IS_BETTER: Final = ("ece", "nll", "brier")
+LOWER_IS_BETTER: Final = ("calibration_error", "ece", "nll", "brier")
 RESAMPLES: Final = 2000
 SHOWN: Final = 24  # faces of each kind of disagreement
 KINDS: Final = {"b": "Only B is right", "a": "Only A is right", "none": "Both are wrong, each in its own way"}
