@@ -266,7 +266,7 @@ def test_first_champion_is_not_taken_on_trust(scores: Scores, words: str) -> Non
 def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> None:
     decision = decide(GOOD, BETTER, RULES)
     assert decision.outcome == PROMOTED
-    assert "+5.0 points (+1.0 to +9.0)" in " ".join(decision.reasons)
+    assert "+5.0 points, at least +1.0 points with 95 % confidence: it is better" in " ".join(decision.reasons)
     assert "200 faces of 150 photos" in " ".join(decision.reasons)
 
 
