@@ -4,15 +4,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.runtime.cut import WHOLE_PHOTO
+from mien.runtime.cut import WHOLE_PHOTO, Box
+from mien.sources.detect import YuNetDetector
 from mien.sources.faces import Ingested
 from mien.sources.folder import Folder
 from mien.sources.source import DataConfig, get_source
-from tests.photosets import photo
+from tests.inference.conftest import overlap, portrait
+from tests.photosets import encode, photo
 
 SPELT = {
     "public copies": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
@@ -291,3 +295,28 @@ def test_a_photo_under_two_classes_is_set_aside_everywhere(tmp_path: Path) -> No
     assert row["detail"] == "the same photo as test/fear/6.jpg, test/fear/7.jpg, test/happy/3.jpg, under another class"
     kept = Folder(conflicting_labels="keep").ingest(tmp_path)
     assert len(kept.faces) == 7 and kept.problems.empty
+
+
+def test_faces_of_whole_photographs_are_detected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_STATE", str(tmp_path / "state"))
+    root = tmp_path / "data"
+    picture, box = portrait()
+    small = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    both = np.zeros((picture.shape[0], picture.shape[1] + small.shape[1], 3), np.uint8)
+    both[: small.shape[0], : small.shape[1]] = small
+    both[:, small.shape[1] :] = picture
+    files = {"happy/one.png": encode(picture, "PNG"), "sad/two.png": encode(both, "PNG"), "sad/none.jpg": photo()}
+    for name, data in {**files, "fear/broken.png": files["happy/one.png"][:-900]}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    largest = Folder(faces="detect").ingest(root)
+    assert problems(largest) == {"fear/broken.png": "truncated", "sad/none.jpg": "no_face"}
+    assert largest.faces["face_id"].tolist() == ["happy/one.png:0", "sad/two.png:0"]
+    edges = largest.faces[["top", "left", "right", "bottom"]].to_numpy().tolist()
+    assert overlap(Box(*edges[0]), box) > 0.4
+    moved = Box(box.top, box.left + small.shape[1], box.right + small.shape[1], box.bottom)
+    assert overlap(Box(*edges[1]), moved) > 0.4
+    assert largest.faces["confidence"].between(70, 100).all()  # above the shipped filter of 30
+    monkeypatch.setattr(YuNetDetector, "detect", None)  # a second search would fail
+    everyone = Folder(faces="detect", faces_per_photo="all").ingest(root)
+    assert everyone.faces["face_id"].tolist() == ["happy/one.png:0", "sad/two.png:0", "sad/two.png:1"]

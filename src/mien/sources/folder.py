@@ -18,6 +18,9 @@ from typing import ClassVar, Final, Literal
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT
+from mien.runtime.cut import Box
+from mien.runtime.decode import UnreadablePhoto
+from mien.sources.detect import detect_faces, largest_of
 from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.folder_layout import (
     ClassFolder,
@@ -34,7 +37,10 @@ from mien.sources.source import Source
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 # Reasons that concern a photo, not some other file.
-OF_PHOTOS: Final = ("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside")
+OF_PHOTOS: Final = (
+    *("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside", "no_face", "empty_file"),
+    *("truncated", "not_an_image", "too_large", "undecodable", "unreadable_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class Folder:
 
     `class_names` maps further names of folders to expressions, or to None to leave a folder out. `numbering` says whose
     numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all set aside, or with
-    `conflicting_labels="keep"` used as they are.
+    `conflicting_labels="keep"` used as they are. With `faces="detect"` YuNet looks for the faces in whole photographs,
+    and the largest is taken, or all of them (`faces_per_photo`).
 
     Raises:
         ValueError: class_names maps to what is no expression.
@@ -58,6 +65,8 @@ class Folder:
     class_names: dict[str, str | None] = field(default_factory=dict)
     numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
     conflicting_labels: Literal["quarantine", "keep"] = "quarantine"
+    faces: Literal["whole", "detect"] = "whole"
+    faces_per_photo: Literal["largest", "all"] = "largest"
 
     def __post_init__(self) -> None:
         """Check class_names."""
@@ -65,6 +74,9 @@ class Folder:
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
+
+        A face that was detected has its number in the photo behind its `face_id`, and 100 times the detector's score
+        as its confidence.
 
         The classes are eight where there is a folder for contempt, else seven.
 
@@ -94,15 +106,17 @@ class Folder:
             problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
-        names: list[object] = [name for name, _ in photos]
-        faces = faces_table(
-            {
-                "face_id": names,
-                "image": names,
-                "label": [WITH_CONTEMPT.index(where.expression) for _, where in photos],
-                "source_split": [where.part for _, where in photos],
-            }
-        )
+        rows: dict[str, list[object]] = {
+            "face_id": [name for name, _ in photos],
+            "image": [name for name, _ in photos],
+            "label": [WITH_CONTEMPT.index(where.expression) for _, where in photos],
+            "source_split": [where.part for _, where in photos],
+        }
+        if self.faces == "detect":
+            rows = self._detected(rows, folder, problems)
+            if not rows["face_id"]:
+                raise no_usable(f"{folder} holds no photo with a face", problems)
+        faces = faces_table(rows)
         knows_contempt = any(where.expression not in EXPRESSIONS for where in layout.classes)
         numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
         return Ingested(
@@ -111,6 +125,28 @@ class Folder:
             classes=WITH_CONTEMPT if knows_contempt else EXPRESSIONS,
             notes=tuple(f"{f.path.relative_to(folder)}/ is {f.expression}: {n:,} faces" for f, n in numbered.items()),
         )
+
+    def _detected(
+        self, photos: dict[str, list[object]], folder: Path, problems: list[dict[str, str]]
+    ) -> dict[str, list[object]]:
+        """The columns of the photos' faces; a photo without one becomes a problem."""
+        names = [str(name) for name in photos["image"]]
+        rows: dict[str, list[object]] = {name: [] for name in (*photos, *Box._fields, "confidence")}
+        for i, found in enumerate(detect_faces(FolderPhotos(folder), names)):
+            label = WITH_CONTEMPT[photos["label"][i]]  # type: ignore[call-overload]
+            if isinstance(found, UnreadablePhoto):
+                problems.append(_problem(names[i], found.reason, found.detail, label))
+            elif not found:
+                problems.append(_problem(names[i], "no_face", "YuNet finds no face in the photo", label))
+            else:
+                faces = largest_of(found, 1) if self.faces_per_photo == "largest" else found
+                for number, (box, score) in enumerate(faces):
+                    values = {name: photos[name][i] for name in photos} | box._asdict()
+                    for name, value in values.items():
+                        rows[name].append(value)
+                    rows["confidence"].append(100 * (score or 0))
+                    rows["face_id"][-1] = f"{names[i]}:{number}"
+        return rows
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""
