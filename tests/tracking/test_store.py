@@ -16,7 +16,16 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy.exc import DBAPIError
 
 from mien.base.errors import UserError
-from mien.tracking.store import URI, Unreachable, connect, find_experiment, store_errors, unusable_database, use_store
+from mien.tracking.store import (
+    URI,
+    Unreachable,
+    connect,
+    find_experiment,
+    shown,
+    store_errors,
+    unusable_database,
+    use_store,
+)
 
 OLDER = "75868b020152"  # the last but one
 LONG_AGO = "bda7b8c39065"  # of June 2025: 42 tables fewer
@@ -108,6 +117,7 @@ def test_the_default_store_lies_in_the_checkout(tmp_path: Path, no_store: None) 
     assert os.environ[URI] == use_store(tmp_path)
     other = tmp_path / "other"
     assert use_store(other) == f"sqlite:///{other}/mlruns/mlflow.db"
+    assert shown(use_store(tmp_path / "100%25?")) == f"sqlite:///{tmp_path}/100%25?/mlruns/mlflow.db"
     assert not (tmp_path / "mlruns").exists()
 
 

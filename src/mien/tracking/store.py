@@ -280,8 +280,8 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(uri: str) -> str:
-    """A store's address without user and password, for people and logs."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    """A store's address for people and logs: without user and password, a file's path as it is."""
+    return unquote(uri) if uri.startswith("sqlite:///%2F") else re.sub(r"//[^/@]*@", "//", uri)
 
 
 def _unusable_address(uri: str, error: Exception) -> str | None:
@@ -308,7 +308,7 @@ def unusable_database(uri: str, error: Exception) -> str | None:
     """
     found = OTHER_SCHEMA.search(str(error))
     if found and found[1] != "None":
-        argument = uri if shown(uri) == uri else f'"${URI}"'
+        argument = uri if shown(uri) == uri or database_file(uri) else f'"${URI}"'
         return (
             f"the tracking store {shown(uri)} has MLflow's schema {found[1]}, and this MLflow needs {found[2]}: make a "
             f"copy, then `mlflow db upgrade {argument}` brings one of an older MLflow up to date; one that a newer "
