@@ -13,7 +13,7 @@ from mien.base.errors import UserError, printable
 from mien.base.files import Outs, replacing
 from mien.base.records import read_record
 from mien.base.settings import read_yaml
-from mien.base.versions import VERSIONS, other_versions
+from mien.cli.check import VERSIONS, other_versions
 from mien.cli.main import app
 
 KEYS = {"n": int, "share": float, "name": str, "parts": dict, "any": object}

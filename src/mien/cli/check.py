@@ -6,6 +6,7 @@ The first stages run the same check: a mistake in the settings of `evaluate` is 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 
@@ -21,10 +22,11 @@ from mien.base.settings import (
     read_yaml,
     refuse_unknown_choice,
 )
-from mien.base.versions import other_versions
 from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
 from mien.models.description import FACES, WITH_BACKBONE
+
+VERSIONS: Final = "versions.yaml"
 
 
 def check(
@@ -53,6 +55,28 @@ def _code_of_another_folder(root: Path) -> Iterator[str]:
             f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: "
             "`make install` makes .venv here; use the programs in .venv/bin."
         )
+
+
+def other_versions(root: Path) -> list[str]:
+    """A sentence for each library that is installed in another version than versions.yaml of a checkout says.
+
+    Builds of one version, such as 2.13.0+cpu, are equal. A folder without versions.yaml has no differences.
+
+    Raises:
+        UserError: versions.yaml cannot be read.
+    """
+    if not (root / VERSIONS).is_file():
+        return []
+    sentences = []
+    for library, wanted in read_yaml(root / VERSIONS, VERSIONS).items():
+        try:
+            installed = version(library)
+        except PackageNotFoundError:
+            sentences.append(f"{library} is not installed, and {VERSIONS} says {wanted}.")
+            continue
+        if installed.partition("+")[0] != wanted:
+            sentences.append(f"{library} {installed} is installed, and {VERSIONS} says {wanted}.")
+    return sentences
 
 
 def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
