@@ -44,6 +44,7 @@ def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFr
             "face_id": [f"f{i}" for i in range(n)],
             "image": [f"p{i}.jpg" for i in photo],
             "label": labels.astype("int8"),
+            "person": "",
             "confidence": generator.uniform(30, 130, n).astype("float32"),
             "face_size": generator.integers(20, 120, n),
             "photo_digest": [f"d{i}" for i in photo],
