@@ -50,7 +50,6 @@ ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # Trains with the trial's values, reports each epoch to the trial (which may prune), returns its cost.
 Objective = Callable[[BaseTrial, dict[str, Any]], float]
-Losses = list[float | None]  # of trainings with one seed each; None where one diverged
 
 
 class Search:
