@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     gc.set_threshold(50_000)  # imports make objects by the hundred thousand, and none of them is garbage
     stage, choices = (argv[0] if argv else ""), argv[1:]
     if stage not in STAGE_GROUPS:
-        sys.exit(f"mien: {stage or 'nothing'!r} is no stage; the stages are {', '.join(STAGE_GROUPS)}.")
+        sys.exit(f"mien: {stage or 'nothing'!r} is not a stage; the stages are {', '.join(STAGE_GROUPS)}.")
     with stage_command(stage):
         run_stage(stage, choices)
 

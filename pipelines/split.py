@@ -50,5 +50,5 @@ def run(config: Config, listener: Listener) -> None:
     if key := split.audit["person_key"]:
         print(
             f"  File names begin with {key['values']:,} recurring words: if these name persons, "
-            f"say person: '{key['pattern']}' in conf/data, so that nobody stands in two parts."
+            f"set person: '{key['pattern']}' in conf/data, so that nobody is in two parts."
         )

@@ -76,7 +76,7 @@ def test_what_is_too_large_is_refused(look: Look, clip: Path, limits: dict[str, 
 @pytest.mark.parametrize("data", [b"", b"no video" * 100, b"\x00\x00\x00\x18ftypmp42" + bytes(500)])
 def test_what_is_no_video_gets_a_sentence_without_its_place(look: Look, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.mp4").write_bytes(data)
-    with pytest.raises(Refused, match=r"^This video is no video") as refused:
+    with pytest.raises(Refused, match=r"^This video is not a readable video") as refused:
         look(tmp_path / "a.mp4")
     assert str(tmp_path) not in str(refused.value)
 

@@ -106,15 +106,15 @@ def test_check_refuses_other_versions_unless_they_are_allowed(tmp_path: Path, mo
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
     (tmp_path / VERSIONS).write_text('numpy: "1.26.0"\nno-such-library: "1.0"\n')
     assert [re.sub(r"numpy \S+", "numpy X", sentence) for sentence in other_versions(tmp_path)] == [
-        "numpy X is installed, and versions.yaml says 1.26.0.",
-        "no-such-library is not installed, and versions.yaml says 1.0.",
+        "numpy X is installed, and versions.yaml requires 1.26.0.",
+        "no-such-library is not installed, and versions.yaml requires 1.0.",
     ]
     refused = CliRunner().invoke(app, ["check"])
     assert refused.exit_code == 1
-    assert "versions.yaml says 1.26.0" in refused.output and "--allow-other-versions" in refused.output
+    assert "versions.yaml requires 1.26.0" in refused.output and "--allow-other-versions" in refused.output
     allowed = CliRunner().invoke(app, ["check", "--allow-other-versions"])
     assert allowed.exit_code == 0
-    assert "versions.yaml says 1.26.0" in allowed.output
+    assert "versions.yaml requires 1.26.0" in allowed.output
 
 
 def test_check_refuses_the_code_of_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def holder(tmp_path: Path) -> subprocess.Popen[str]:
 
 def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     with (
-        pytest.raises(UserError, match=f"process {holder.pid} is still at work on this"),
+        pytest.raises(UserError, match=f"process {holder.pid} is still working on this"),
         resumable_state("train", "key", {}, tmp_path),
     ):
         pytest.fail("two writers")
@@ -110,7 +110,7 @@ def test_states_that_nobody_continues_go_when_the_stage_succeeds(
         assert states["old"].exists()
     assert {key for key, state in states.items() if state.exists()} == {"young", "continued"}
     assert other.exists()
-    assert f"removed old of {tmp_path}/.mien/train, which nobody has continued for 14 days" in capsys.readouterr().out
+    assert f"removed old of {tmp_path}/.mien/train, unused for 14 days" in capsys.readouterr().out
 
 
 def test_a_state_that_is_held_stays_however_old(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -131,7 +131,7 @@ def test_an_absent_class_is_said(mien: Command, bars: Path) -> None:
 def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien: Command, bars: Path) -> None:
     for arguments, reason in (
         (["--data", "nowhere"], "there is no conf/data/nowhere.yaml"),
-        (["--data", "fer2013"], "data set fer2013 is not here: data/fer2013 is missing"),
+        (["--data", "fer2013"], "data set fer2013: data/fer2013 is missing"),
         (["--data", "other", "--part", "test"], "has no part 'test': the data set has no official split"),
         (["--data", "eight", "--part", "train"], "has no part 'train': the official parts are test"),
         (["--data", "tiny"], "learnt from tiny itself, whose test set `dvc repro evaluate` alone opens"),
@@ -182,5 +182,5 @@ def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: 
     assert done.code == 1 and "split.json is missing; `dvc repro split`" in done.err and done.err.count("\n") == 1
     monkeypatch.setattr("mien.evaluation.label_noise.find_spec", lambda name: None)
     done = mien("labels")
-    needed = "mien: `mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` brings it.\n"
+    needed = "mien: `mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` installs it.\n"
     assert done.code == 1 and done.err == needed

@@ -265,7 +265,7 @@ def test_videos_that_fail_say_why_beside_those_that_do_not(mien: Command, model:
     assert {face["file"] for face in json.loads(done.out)} == {"good.mp4"}
     assert sorted(line.split(" (")[0] for line in done.err.splitlines()) == [
         "empty.mp4: no face found in 1 frame, one in 1 s.",
-        "no.avi: is no video that can be read",
+        "no.avi: is not a readable video",
     ]
 
 

@@ -237,5 +237,5 @@ def test_a_damaged_store_is_one_sentence(
     assert done.code in (1, 2)
     assert done.out == ""
     assert done.err.startswith("mien: the tracking store sqlite:///") and done.err.count("\n") == 1
-    assert "no database of MLflow's, or a damaged one (file is not a database)" in done.err
+    assert "not an MLflow database, or is damaged (file is not a database)" in done.err
     assert "`dvc repro` and `mien sync` fill a new one" in done.err

@@ -69,7 +69,7 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(mien: Command, model: Pa
         ((source, tmp_path / "out.avi"), "out.avi: mien writes mp4; choose a name that ends in .mp4."),
         ((source, source), "in.mp4 is the input video; choose another name for the annotated one."),
         ((tmp_path / "gone.mp4", tmp_path / "out.mp4"), "gone.mp4: there is no such file."),
-        ((tmp_path / "no.mp4", tmp_path / "out.mp4"), "no.mp4: is no video that can be read"),
+        ((tmp_path / "no.mp4", tmp_path / "out.mp4"), "no.mp4: is not a readable video"),
         ((source, tmp_path / "out.mp4", "--smoothing", "-1"), "--smoothing must be a number of seconds, 0 or more"),
     ]:
         done = mien("video", *arguments, "--model", model)
@@ -86,7 +86,7 @@ def test_without_pyav_it_says_what_to_install(
     done = mien("video", source, tmp_path / "out.mp4", "--model", model)
     assert (done.code, done.err) == (
         2,
-        "mien: videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` brings it.\n",
+        "mien: videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` installs it.\n",
     )
 
 

@@ -96,7 +96,7 @@ def test_threads_get_what_each_would_get_alone() -> None:
 
 def test_a_graph_alone_is_refused_in_one_sentence() -> None:
     model = dataclasses.replace(trained_on_stripes(), files=None, name="mien.onnx")
-    with pytest.raises(UserError, match=r"mien\.onnx is a graph alone.*name the registered model"):
+    with pytest.raises(UserError, match=r"mien\.onnx has only a graph.*name the registered model"):
         model.network()
 
 

@@ -126,7 +126,7 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
         current.look()
         assert current.model.version == 2
         assert "nowhere holds no model: model.onnx is missing" in current.standing.problem
-        assert "mien-tiny version 2 goes on answering" in caplog.text
+        assert "mien-tiny version 2 stays in use" in caplog.text
     current.look()
     assert (current.model.version, current.standing.problem) == (1, "")
 

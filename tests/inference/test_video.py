@@ -113,7 +113,7 @@ def test_sound_that_an_mp4_cannot_carry_is_told(predictor: Predictor, tmp_path: 
 
 def test_a_broken_source_leaves_nothing(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "no.mp4").write_bytes(b"hello")
-    with pytest.raises(UserError, match="is no video"):
+    with pytest.raises(UserError, match="is not a readable video"):
         annotate_video(predictor, tmp_path / "no.mp4", tmp_path / "results" / "out.mp4")
     assert not (tmp_path / "results").exists()
 
@@ -301,14 +301,14 @@ def test_a_file_that_breaks_off_gives_what_is_there_and_says_so(tmp_path: Path) 
 def test_what_is_no_video_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "no.mp4"
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"no\.mp4: is no video that can be read"), open_video(file):
+    with pytest.raises(UserError, match=r"no\.mp4: is not a readable video"), open_video(file):
         pass
 
 
 def test_a_playlist_reads_no_other_file(make: Make, tmp_path: Path) -> None:
     make(3, "secret.mp4")
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
-    with pytest.raises(UserError, match="is no video"), open_video(tmp_path / "list.mp4"):
+    with pytest.raises(UserError, match="is not a readable video"), open_video(tmp_path / "list.mp4"):
         pass
 
 
@@ -319,7 +319,7 @@ def test_other_odd_files_are_refused_too(make: Make, tmp_path: Path) -> None:
         pass
     whole = make(3).read_bytes()
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])  # its index stood at the end
-    with pytest.raises(UserError, match=r"half\.mp4: is no video"), open_video(tmp_path / "half.mp4"):
+    with pytest.raises(UserError, match=r"half\.mp4: is not a readable video"), open_video(tmp_path / "half.mp4"):
         pass
 
 
@@ -337,7 +337,7 @@ def test_no_frame_at_all_is_said(make: Make, tmp_path: Path) -> None:
     data = write_video(tmp_path / "b.mp4", [scene()] * 3, options={"movflags": "+faststart"}).read_bytes()
     (tmp_path / "b.mp4").write_bytes(data[: data.index(b"mdat") + 4])
     with (
-        pytest.raises(UserError, match=r"b\.mp4: (no frame of this video can be decoded|is no video)"),
+        pytest.raises(UserError, match=r"b\.mp4: (no frame of this video can be decoded|is not a readable video)"),
         open_video(tmp_path / "b.mp4") as video,
     ):
         list(video.frames())

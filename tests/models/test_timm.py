@@ -61,5 +61,5 @@ def test_an_unknown_backbone_gives_near_names() -> None:
 def test_without_a_network_imagenet_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
-    with pytest.raises(UserError, match=r"cannot be had from timm's hub .*weights_sha256.*train from scratch"):
+    with pytest.raises(UserError, match=r"timm's hub cannot give .*weights_sha256.*train from scratch"):
         load_pretrained(build_model(config, CutSpec(48, "grey"), 7), config)

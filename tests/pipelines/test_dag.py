@@ -141,7 +141,7 @@ def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(work
             fcntl.flock(held.enter_context(lock.open("a+")), fcntl.LOCK_EX)
         done = workspace.run(*training_of(workspace), check=False)
     assert done.returncode == 1
-    assert "is still at work on this" in done.stderr
+    assert "is still working on this" in done.stderr
     assert statuses() == before
 
 

@@ -162,7 +162,7 @@ def test_a_second_writer_of_any_stage_is_refused_and_touches_nothing(
         pytest.fail("two writers")
 
     with (
-        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still at work on this"),
+        pytest.raises(SystemExit, match=rf"^mien: evaluate: process {orphan.pid} is still working on this"),
         stage_command("evaluate"),
     ):
         second()

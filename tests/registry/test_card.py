@@ -70,8 +70,8 @@ def test_it_names_the_worst_slice_of_each_kind_and_no_slice_of_a_few_faces(
     assert failures(slices) == [
         "Worst class: angry, 50.0 % (40.0 to 90.0) right of 30 faces.",
         "Worst face size: small, 20–30 px, 70.0 % (60.0 to 80.0) right of 1,200 faces.",
-        "Under 20 test faces, too few to say: sad.",
-        "By detector confidence nothing is said: the data set gives none.",
+        "Under 20 test faces, too few for a result: sad.",
+        "No results by detector confidence: the data set gives none.",
     ]
     card = render_card(candidate, dataclasses.replace(evaluation, slices=slices), None)
     assert all(f"- {sentence}\n" in card for sentence in failures(slices))

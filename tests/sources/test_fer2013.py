@@ -210,7 +210,7 @@ def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_pat
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder .*gone"):
         Fer2013().ingest(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"holds no FER2013: none of fer2013.csv, fer2013.csv.gz"):
+    with pytest.raises(UserError, match=r"holds no FER2013 file; expected is one of fer2013.csv, fer2013.csv.gz"):
         Fer2013().ingest(tmp_path)
     write_csv(tmp_path, [])
     with pytest.raises(UserError, match=r"a header and no row"):
@@ -230,7 +230,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 def test_two_csvs_in_one_folder_are_refused(tmp_path: Path) -> None:
     pack(tmp_path, "fer2013.csv")
     pack(tmp_path, "fer2013.csv.gz")
-    with pytest.raises(UserError, match=r"holds fer2013.csv and fer2013.csv.gz; leave the one"):
+    with pytest.raises(UserError, match=r"holds fer2013.csv and fer2013.csv.gz; keep only the one"):
         Fer2013().ingest(tmp_path)
 
 

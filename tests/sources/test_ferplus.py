@@ -126,7 +126,7 @@ def test_votes_on_another_csv_are_refused(folder: Path) -> None:
 
 
 def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"fer2013new.csv, line 2: 'x' is no count of votes"):
+    with pytest.raises(UserError, match=r"fer2013new.csv, line 2: 'x' is not a number of votes"):
         file = write_votes(folder, list(ALL))
         file.write_text(file.read_text().replace(",10,", ",x,", 1))
         read(folder, ferplus="majority")

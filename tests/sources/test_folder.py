@@ -216,7 +216,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         (
             {"class_names": {"wut": "angri"}},
-            r"data set mine: options: class_names: wut: 'angri' is no expression",
+            r"data set mine: options: class_names: wut: 'angri' is not an expression",
         ),
         ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
@@ -261,7 +261,7 @@ def test_links_that_lead_out_are_set_aside_and_linked_folders_refused(tmp_path: 
     assert "sad/within.jpg" in labels(ingested)
     for link in ("sad/loop", "fear"):
         (root / link).symlink_to(root / "happy")
-        with pytest.raises(UserError, match=rf"{link} is a link to a folder; put the folder itself there"):
+        with pytest.raises(UserError, match=rf"{link} is a link to a folder; replace it by the folder"):
             Folder().ingest(root)
         (root / link).unlink()
 

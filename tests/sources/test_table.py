@@ -142,9 +142,9 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"columns": {"emotion": "label"}}, "columns: emotion is no column; they are image, label"),
+        ({"columns": {"emotion": "label"}}, "columns: emotion is not a column; the columns are image, label"),
         ({"photo": "{name}.jpg"}, "may hold {image}, {stem} and {suffix} alone"),
-        ({"split": "("}, "is no regular expression"),
+        ({"split": "("}, "is not a valid regular expression"),
         ({"split": "train"}, "must have one group"),
     ],
 )

@@ -223,7 +223,7 @@ def test_an_official_split_without_training_is_refused() -> None:
 
 
 def test_an_unknown_official_part_is_refused() -> None:
-    with pytest.raises(UserError, match="'dev' is none of train, val, test"):
+    with pytest.raises(UserError, match="'dev' is not one of train, val, test"):
         packed([0] * 4, official=["train", "dev", "test", "val"]).split()
 
 

@@ -48,9 +48,9 @@ CASES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
         lambda f: set_revision(f, "ffffffffffff"),
         ("schema ffffffffffff", "installed"),
     ),
-    ("without", lambda f: set_revision(f, None), ("no database of MLflow's", "no schema version", "move it away")),
-    ("garbage", lambda f: f.write_bytes(b"garbage " * 999), ("damaged one (file is not a database)", "move it away")),
-    ("truncated", lambda f: f.write_bytes(f.read_bytes()[:99_999]), ("damaged one (", "`dvc repro` and `mien sync`")),
+    ("without", lambda f: set_revision(f, None), ("not an MLflow database", "no schema version", "move it away")),
+    ("garbage", lambda f: f.write_bytes(b"garbage " * 999), ("is damaged (file is not a database)", "move it away")),
+    ("truncated", lambda f: f.write_bytes(f.read_bytes()[:99_999]), ("is damaged (", "`dvc repro` and `mien sync`")),
 ]
 
 

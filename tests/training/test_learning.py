@@ -307,7 +307,7 @@ def test_a_batch_carries_the_labels_of_its_faces() -> None:
 def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
     few = LabelledFaces(TRAIN.pixels, TRAIN.rows[:20], TRAIN.labels[:20])
     assert len(training_loader(few, NOTHING, batch_size=20, seed=3, workers=0)) == 1
-    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* say at most 20\."):
+    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* use at most 20\."):
         training_loader(few, NOTHING, batch_size=21, seed=3, workers=0)
 
 

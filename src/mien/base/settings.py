@@ -138,7 +138,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
     if not isinstance(choice, str):
         raise UserError(f"{where}: {group} must be the name of a choice, not {_shown(choice)}; {choices}.")
     if not CHOICE.fullmatch(choice):
-        raise UserError(f"{where}: {group}: {choice!r} is no name of letters, digits, '_', '-' and '.'; {choices}.")
+        raise UserError(f"{where}: {group}: {choice!r} may have only letters, digits, '_', '-' and '.'; {choices}.")
     if choice not in known:
         missing = f"there is no conf/{group}/{choice}.yaml{_near(choice, known)}"
         raise UserError(f"{where}: {group}: {missing}; {choices}.")

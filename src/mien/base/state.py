@@ -64,7 +64,7 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
     except Timeout as error:
         holder = file.read_text(encoding="utf-8").strip() or "unknown"
         raise UserError(
-            f"{work}: process {holder} is still at work on this (a killed `dvc` leaves its stage running); "
+            f"{work}: process {holder} is still working on this (a killed `dvc` leaves its stage running); "
             "wait for it or kill it, then run again."
         ) from error
     try:
@@ -128,7 +128,7 @@ def _remove_stale(states: Path, work: str) -> None:
                 shutil.rmtree(state)
         except UserError:  # in use, however old
             continue
-        print(f"{work}: removed {state.name} of {states}, which nobody has continued for {STALE_DAYS} days")
+        print(f"{work}: removed {state.name} of {states}, unused for {STALE_DAYS} days")
 
 
 def digest(*parts: Any) -> str:

@@ -72,10 +72,10 @@ def other_versions(root: Path) -> list[str]:
         try:
             installed = version(library)
         except PackageNotFoundError:
-            sentences.append(f"{library} is not installed, and {VERSIONS} says {wanted}.")
+            sentences.append(f"{library} is not installed, and {VERSIONS} requires {wanted}.")
             continue
         if installed.partition("+")[0] != wanted:
-            sentences.append(f"{library} {installed} is installed, and {VERSIONS} says {wanted}.")
+            sentences.append(f"{library} {installed} is installed, and {VERSIONS} requires {wanted}.")
     return sentences
 
 

@@ -42,7 +42,7 @@ def evaluate(
     from mien.tracking.publish import publish_cross
 
     if part is not None and part not in PART_OPTIONS:
-        raise typer.BadParameter(f"{part!r} is none of {', '.join(PART_OPTIONS)}", param_hint="--part")
+        raise typer.BadParameter(f"{part!r} is not one of {', '.join(PART_OPTIONS)}", param_hint="--part")
     root = find_root()
     settings = _settings(root, ("data", "crop", "evaluate"), data=data)
     measured = open_measured(model_address(model))

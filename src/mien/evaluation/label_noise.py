@@ -68,7 +68,7 @@ def find_label_noise(root: Path, recipe: Recipe, folds: int, fold_done: FoldDone
         UserError: crop or split have not run, cleanlab is missing, or the faces are too few.
     """
     if find_spec("cleanlab") is None:  # before hours of training
-        raise UserError("`mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` brings it.")
+        raise UserError("`mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` installs it.")
     packed, split = open_split(root)
     table = read_training_faces(root)
     settings = dataclasses.asdict(recipe)

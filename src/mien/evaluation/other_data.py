@@ -107,7 +107,7 @@ def evaluate_elsewhere(
         )
     source, folder = get_source(data), root / data.path
     if not folder.is_dir():
-        raise UserError(f"data set {data.name} is not here: {data.path} is missing; `mien data` says what goes there.")
+        raise UserError(f"data set {data.name}: {data.path} is missing; `mien data` lists the expected files.")
     ingested = source.ingest(folder)
     part, rows = _part(ingested.faces, part, data.name)
     classes = min(model.spec.classes, ingested.classes, key=len)  # those of both come first in either

@@ -73,7 +73,7 @@ class LoadedModel(Model):
         """
         if self.files is None:
             raise UserError(
-                f"{self.says} is a graph alone, and where it looked can be followed through a network in PyTorch only; "
+                f"{self.says} has only a graph, and a heat map needs the network in PyTorch; "
                 "name the registered model that it was exported from."
             )
         try:
@@ -206,8 +206,8 @@ def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, 
     """
     if "mien" not in text or "spec" not in text:
         raise UserError(
-            f"{file} is an ONNX file, but no export of mien's: it does not say how its faces are cut and what its "
-            f"classes are; {EXPORT_AGAIN}."
+            f"{file} is an ONNX file, but not an export of mien: it lacks the crop settings and the names of the "
+            f"classes; {EXPORT_AGAIN}."
         )
     values = {}
     for key, kind in {"spec": object, **METADATA}.items():

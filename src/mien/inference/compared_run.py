@@ -67,11 +67,11 @@ def read_folder(folder: Path) -> "ComparedRun":
 
     root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
     if missing := [name for name in NEEDED if not (root / name).is_file()]:
-        raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` makes it.")
+        raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` writes it.")
     lineage = read_lineage(root / "build/train")
     report = read_record(root / "reports/metrics.json", {"split_digest": str, "model": str}, REMEDY)
     if report["split_digest"] != lineage["split_digest"] or report["model"] != lineage["model"]:
-        raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` mends it.")
+        raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` fixes this.")
     return ComparedRun(
         key=str(root),
         name=lineage["run"],

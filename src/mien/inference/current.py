@@ -79,9 +79,9 @@ class CurrentModel:
             now = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
         self.standing = now
         if now.model is not before.model:
-            log.warning("%s answers now, in place of %s.", now.model.says, before.model.says)
+            log.warning("%s replaces %s.", now.model.says, before.model.says)
         if now.problem and not before.problem:
-            log.warning("%s goes on answering: %s", now.model.says, now.problem)
+            log.warning("%s stays in use: %s", now.model.says, now.problem)
         if before.problem and not now.problem:
             log.warning("The registry answers again; %s is what %s names.", now.model.says, self._address)
 

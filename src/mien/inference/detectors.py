@@ -83,7 +83,7 @@ def _read(file: Path) -> cv2.CascadeClassifier:
         cascade = cv2.CascadeClassifier(str(file))
         if not cascade.empty():
             return cascade
-    raise UserError(f"{file}: is no cascade that OpenCV can read.")
+    raise UserError(f"{file}: is not a cascade that OpenCV can read.")
 
 
 def build_detector(config: PredictConfig) -> Detector:

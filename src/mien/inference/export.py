@@ -66,8 +66,8 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
         raise NoOwnFaces(f"the faces that {name} learnt from are not here: {crop} is missing (`dvc repro crop`).")
     packed = open_faces(crop)
     if packed.cut != measured.loaded.spec.cut:
-        raise NoOwnFaces(f"{crop} holds faces that are cut otherwise than {name} needs them.")
-    strangers = NoOwnFaces(f"{crop} holds no faces that {name} was trained and chosen with.")
+        raise NoOwnFaces(f"{crop} holds faces with other crop settings than {name} needs.")
+    strangers = NoOwnFaces(f"{crop} holds no training and validation faces of {name}.")
     if measured.seen is None:
         raise strangers
     keys = ["photo_digest", "face_digest"]
@@ -225,7 +225,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
     if loaded.files is None:
         raise UserError(f"{loaded.says} is an exported file; export the model that it comes from.")
     if int8 and faces.calibration is None:
-        raise UserError(f"int8 needs faces to find its ranges on, and there are only {faces.says}.")
+        raise UserError(f"int8 needs more faces for its calibration; there are only {faces.says}.")
     about = as_metadata(loaded, str(measured.lineage["digest"]), "int8" if int8 else "float32")
     with tempfile.TemporaryDirectory(prefix="mien-export-") as scratch:
         file = Path(scratch) / "float32.onnx"
@@ -234,7 +234,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
         done = Exported(out, faces.says, agreement(loaded.probabilities(faces.checked), before))
         if not done.float32.difference <= MOST_APART:
             raise UserError(
-                f"the ONNX file was not written: on {faces.says} it answers otherwise than {loaded.says}, by up "
+                f"the ONNX file was not written: on {faces.says} it differs from {loaded.says} by up "
                 f"to {done.float32.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
             )
         if int8 and faces.calibration is not None:

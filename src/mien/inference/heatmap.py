@@ -66,7 +66,7 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
         ValueError: there are not as many classes as faces.
     """
     if importlib.util.find_spec("captum") is None:
-        raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` brings it.")
+        raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` installs it.")
     if len(classes) != len(faces):
         raise ValueError(f"{len(classes)} classes for {len(faces)} faces")
     import torch
@@ -106,7 +106,7 @@ def _last_stage(network: "Network", face: "Tensor") -> "nn.Module":
     for hook in hooks:
         hook.remove()
     if not stages:
-        raise UserError("this network has no convolutional stage, so that Grad-CAM cannot say where it looked.")
+        raise UserError("this network has no convolutional stage, which Grad-CAM needs.")
     return stages[-1]
 
 

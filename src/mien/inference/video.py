@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 # PyAV is imported in functions: it is an optional dependency.
-MISSING: Final = "videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` brings it."
+MISSING: Final = "videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` installs it."
 # Containers of pictures and sound; playlists and the like, which name other files to read, are not among them.
 FORMATS: Final = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,gif,h264,hevc,m4v"
 WIDEST: Final = 8192  # pixels of a frame's longer side, which is checked before a frame is decoded
@@ -156,7 +156,7 @@ def open_video(file: Path) -> Iterator[Video]:
         container = av.open(f"file:{file}", options=options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{file}: is no video that can be read ({reason}).") from error
+        raise UserError(f"{file}: is not a readable video ({reason}).") from error
     with container:
         if not container.streams.video:
             raise UserError(f"{file}: has no pictures, only sound.")

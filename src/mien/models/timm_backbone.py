@@ -70,12 +70,12 @@ def imagenet_weights(name: str) -> "dict[str, Tensor]":
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     except (OSError, RuntimeError, ValueError) as error:  # the hub's client derives its errors from these
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"ImageNet weights of {name} cannot be had from timm's hub ({reason}). {OTHERWISE}") from error
+        raise UserError(f"timm's hub cannot give ImageNet weights of {name} ({reason}). {OTHERWISE}") from error
     return state
 
 
 def _timm() -> Any:
     if importlib.util.find_spec("timm") is None:
-        raise UserError(f"timm is not installed: `pip install -c constraints.txt -e '.[timm]'` brings it. {OTHERWISE}")
+        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
     allow_torchvision()
     return import_module("timm")

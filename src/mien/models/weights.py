@@ -67,11 +67,11 @@ def load_pretrained(model: Network, config: ModelConfig) -> None:
 def _read(file: Path, sha256: str) -> dict[str, Tensor]:
     """A safetensors file, or a PyTorch file of plain tensors; never a pickle of anything else."""
     if not file.is_file():
-        raise UserError(f"model.weights: there is no file {file}; see that its path is from the repository's root.")
+        raise UserError(f"model.weights: there is no file {file}; the path must be relative to the repository's root.")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != sha256:
         raise UserError(
-            f"model.weights: {file} has the digest {found}, not {sha256}; a result must say what it began with."
+            f"model.weights: {file} has the digest {found}, not {sha256}; a result must record its initial weights."
         )
     try:
         if file.suffix == ".safetensors":

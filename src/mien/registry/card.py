@@ -63,5 +63,5 @@ def failures(slices: Slices) -> list[str]:
             right = f"{worst.accuracy.percent()} right of {worst.faces:,} faces"
             sentences.append(f"Worst {group}: {worst.name}, {right}.")
     if few := [part.name for part in slices.slices if part.too_few]:
-        sentences.append(f"Under 20 test faces, too few to say: {', '.join(few)}.")
-    return [*sentences, *(f"By {group} nothing is said: {why}." for group, why in slices.skipped.items())]
+        sentences.append(f"Under 20 test faces, too few for a result: {', '.join(few)}.")
+    return [*sentences, *(f"No results by {group}: {why}." for group, why in slices.skipped.items())]

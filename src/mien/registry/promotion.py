@@ -43,7 +43,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
         if chosen not in (there := version_identities(client, name)):
             known = ", ".join(map(str, there)) or "none"
             if chosen is None:
-                raise UserError(f"{name} has no challenger; say which version to promote, of {known}.")
+                raise UserError(f"{name} has no challenger; name a version to promote, of {known}.")
             raise UserError(f"{name} has no version {chosen}; its versions are {known}.")
         before = alias_of(model, CHAMPION)
         if before == chosen:

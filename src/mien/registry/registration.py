@@ -205,7 +205,7 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
 
 def unregistered(candidate: Candidate) -> dict[str, Any]:
     """The report where the registry gave no answer: nothing may be registered, and nothing is decided."""
-    sentence = "The registry gave no answer, so the model is not registered, or not to the end; `dvc repro` goes on."
+    sentence = "The registry did not answer, so the model is not, or not fully, registered; `dvc repro` continues."
     return _report(candidate, None, gate.Decision(gate.UNREGISTERED, [sentence]), None)
 
 

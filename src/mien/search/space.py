@@ -73,12 +73,12 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
 
 def _distribution(entry: Any, own: Any) -> BaseDistribution:
     if not isinstance(entry, Mapping) or set(entry) not in ({"choices"}, {"low", "high"}, {"low", "high", "log"}):
-        raise ValueError("say {low: ..., high: ..., log: ...} or {choices: [...]}")
+        raise ValueError("write {low: ..., high: ..., log: ...} or {choices: [...]}")
     if "choices" in entry:
         return _choices(entry["choices"], own)
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     if isinstance(own, bool | str):
-        raise ValueError(f"its values, such as {own!r}, have no range; say {{choices: [...]}}")
+        raise ValueError(f"its values, such as {own!r}, have no range; write {{choices: [...]}}")
     if not all(_alike(end, own) and math.isfinite(end) for end in (low, high)):
         raise ValueError(f"low {low!r} and high {high!r} must be two numbers like the configuration's own {own!r}")
     if not isinstance(log, bool):
@@ -95,9 +95,9 @@ def _choices(choices: Any, own: Any) -> CategoricalDistribution:
     if not isinstance(choices, list) or not choices:
         raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
     if wrong := [choice for choice in choices if not _alike(choice, own)]:
-        raise ValueError(f"choice {wrong[0]!r} is no value like the configuration's own {own!r}")
+        raise ValueError(f"choice {wrong[0]!r} is not a value like the configured {own!r}")
     if twice := [choice for i, choice in enumerate(choices) if choice in choices[:i]]:
-        raise ValueError(f"choice {twice[0]!r} stands there twice, and should once")
+        raise ValueError(f"choice {twice[0]!r} is listed twice; list it once")
     return CategoricalDistribution(choices if own in choices else [*choices, own])
 
 

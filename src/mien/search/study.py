@@ -345,7 +345,7 @@ def _processes(number: int) -> Iterator[Callable[..., Iterator[Any]]]:
         with ProcessPoolExecutor(number, context, initializer=_start_process, initargs=(number,)) as pool:
             yield pool.map
     except BrokenProcessPool as error:
-        raise UserError("tune: a worker was killed, as for want of memory; say fewer workers in conf/tune.") from error
+        raise UserError("tune: a worker was killed (out of memory?); use fewer workers in conf/tune.") from error
 
 
 def _start_process(number: int) -> None:

@@ -63,7 +63,7 @@ class YuNetDetector:
         try:
             self._network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), min_score, OVERLAP, MAX_CANDIDATES)
         except cv2.error as error:
-            raise UserError(f"{file}: is no YuNet network that OpenCV can read.") from error
+            raise UserError(f"{file}: is not a YuNet network that OpenCV can read.") from error
         self._lock = threading.Lock()  # the network keeps the size of its last photo
         self._smallest = smallest
 

@@ -63,10 +63,10 @@ def find_csv(folder: Path) -> Path:
     places = (existing_folder(folder), folder / "fer2013")
     found = [place / name for place in places for name in known if (place / name).is_file()]
     if not found:
-        raise UserError(f"{folder} holds no FER2013: none of {', '.join(known)} is there.")
+        raise UserError(f"{folder} holds no FER2013 file; expected is one of {', '.join(known)}.")
     if len(found) > 1:
         names = " and ".join(file.relative_to(folder).as_posix() for file in found)
-        raise UserError(f"{folder} holds {names}; leave the one that is to be used.")
+        raise UserError(f"{folder} holds {names}; keep only the one to use.")
     return found[0]
 
 

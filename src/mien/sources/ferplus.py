@@ -74,7 +74,7 @@ def read_votes(folder: Path) -> list[VoteRow]:
     """The rows of `fer2013new.csv` in `folder`.
 
     Raises:
-        UserError: the file is missing, lacks a column, or holds what is no count of votes; names file and line.
+        UserError: the file is missing, lacks a column, or holds what is not a number of votes; names file and line.
     """
     file = folder / FILE
     if not file.is_file():
@@ -91,9 +91,9 @@ def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> V
         raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
     usage, *counts = (fields[place].strip() for place in places)
     if usage not in USAGES:
-        raise UserError(f"{where}: Usage {usage!r} is none of {', '.join(USAGES)}.")
+        raise UserError(f"{where}: Usage {usage!r} is not one of {', '.join(USAGES)}.")
     if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
-        raise UserError(f"{where}: {wrong[0]!r} is no count of votes.")
+        raise UserError(f"{where}: {wrong[0]!r} is not a number of votes.")
     return VoteRow(line, USAGES[usage], tuple(map(int, counts)))
 
 

@@ -80,7 +80,7 @@ def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str 
         expression = None if name is None else expression_spelt(str(name))
         if name is not None and expression is None:
             raise ValueError(
-                f"class_names: {folder}: {name!r} is no expression; say one of {', '.join(WITH_CONTEMPT)}, "
+                f"class_names: {folder}: {name!r} is not an expression; use one of {', '.join(WITH_CONTEMPT)}, "
                 "or null to leave the folder out"
             )
         checked[plain(str(folder))] = expression
@@ -140,7 +140,7 @@ def is_hidden(path: Path) -> bool:
 def refuse_link(folder: Path) -> None:
     """Raise UserError where a folder is a link."""
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link to a folder; put the folder itself there, so that DVC keeps its photos.")
+        raise UserError(f"{folder} is a link to a folder; replace it by the folder, so that DVC tracks its photos.")
 
 
 def _folders(folder: Path, layout: Layout) -> list[Path]:
@@ -196,14 +196,14 @@ def _unknown(parent: Path, unknown: list[Path]) -> str:
         if part_spelt(inner.name) or expression_spelt(inner.name):
             return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
     remedy = f"class_names: {{{unknown[0].name}: happy}}, or null to leave it out"
-    return f"{problem}; say what is meant in conf/data, as in options: {remedy}."
+    return f"{problem}; map them in conf/data, as in options: {remedy}."
 
 
 def _unknown_numbers(parent: Path, numbers: list[Path], numbering: str) -> str:
     """What numbers may mean: nobody can see it in them, and a wrong guess gives every face a wrong label."""
     one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
     if numbering:
-        return f"{parent} holds {_names(numbers)}, which {_says(numbering)} does not have; say in options {one_each}."
+        return f"{parent} holds {_names(numbers)}, which {_says(numbering)} does not have; set in options {one_each}."
     return (
         f"{parent} holds {_names(numbers)}, and data sets number the expressions differently; say in conf/data, in "
         f"options, whose numbers they are: numbering: {', '.join(map(_says, NUMBERINGS))}; or {one_each}."

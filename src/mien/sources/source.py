@@ -37,7 +37,7 @@ class DataConfig:
         try:
             groups = re.compile(self.person).groups
         except re.error as error:
-            raise ValueError(f"person {self.person!r} is no regular expression ({error})") from error
+            raise ValueError(f"person {self.person!r} is not a valid regular expression ({error})") from error
         if self.person and groups != 1:
             raise ValueError(f"person must have one group, which finds the person, as in '^(S[0-9]+)_', not {groups}")
 

@@ -63,7 +63,7 @@ class Table:
         """Check class_names and columns."""
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
         if unknown := sorted(set(self.columns) - set(KNOWN)):
-            raise ValueError(f"columns: {unknown[0]} is no column; they are {', '.join(KNOWN)}")
+            raise ValueError(f"columns: {unknown[0]} is not a column; the columns are {', '.join(KNOWN)}")
         try:
             self.photo.format(image="", stem="", suffix="")
         except (KeyError, IndexError, ValueError) as error:
@@ -71,7 +71,7 @@ class Table:
         try:
             groups = re.compile(self.split).groups
         except re.error as error:
-            raise ValueError(f"split: {self.split!r} is no regular expression ({error})") from error
+            raise ValueError(f"split: {self.split!r} is not a valid regular expression ({error})") from error
         if self.split and groups != 1:
             raise ValueError(f"split must have one group, which finds the part, not {groups}")
 

@@ -94,7 +94,7 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     rows = pd.Index(faces["face_id"]).get_indexer(index["face_id"])
     if (rows < 0).any():
         raise UserError(
-            f"face {index['face_id'][rows < 0].iloc[0]} is not in build/ingest; `dvc repro crop` cuts anew."
+            f"face {index['face_id'][rows < 0].iloc[0]} is not in build/ingest; `dvc repro crop` crops again."
         )
     near = config.near_duplicates
     ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
@@ -131,7 +131,7 @@ def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> n
     """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
     names = faces["source_split"]
     if unknown := sorted(set(names) - {*PARTS, ""}):
-        raise UserError(f"source_split {unknown[0]!r} is none of {', '.join(PARTS)}; the source must use these.")
+        raise UserError(f"source_split {unknown[0]!r} is not one of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
     if not (part == 0).any():
         raise UserError(

@@ -296,7 +296,7 @@ def _unusable_address(uri: str, error: Exception) -> str | None:
     else:
         reason = f"MLflow knows no {scheme}" if colon and scheme != "file" else "MLflow no longer tracks into a folder"
     return (
-        f"{URI} is {shown(uri)!r}, which is no store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db or "
+        f"{URI} is {shown(uri)!r}, which is not a store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db or "
         "postgresql+psycopg2://HOST/NAME, or unset it for mlruns/mlflow.db."
     )
 
@@ -311,7 +311,7 @@ def unusable_database(uri: str, error: Exception) -> str | None:
         argument = uri if shown(uri) == uri or database_file(uri) else f'"${URI}"'
         return (
             f"the tracking store {shown(uri)} has MLflow's schema {found[1]}, and this MLflow needs {found[2]}: make a "
-            f"copy, then `mlflow db upgrade {argument}` brings one of an older MLflow up to date; one that a newer "
+            f"copy, then `mlflow db upgrade {argument}` upgrades a store of an older MLflow; one that a newer "
             "MLflow has upgraded needs that one installed, or the copy from before."
         )
     reason = "it has tables and no schema version" if found else ""
@@ -321,6 +321,6 @@ def unusable_database(uri: str, error: Exception) -> str | None:
     if not reason:
         return None
     return (
-        f"the tracking store {shown(uri)} is no database of MLflow's, or a damaged one ({reason}); bring back a copy, "
+        f"the tracking store {shown(uri)} is not an MLflow database, or is damaged ({reason}); restore a copy, "
         "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
     )

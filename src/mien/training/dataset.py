@@ -115,7 +115,7 @@ def refuse_larger_batch(batch_size: int, faces: LabelledFaces) -> None:
     if batch_size > len(faces):
         raise UserError(
             f"train.batch_size: {batch_size:,} is more than the {len(faces):,} faces of the training part; "
-            f"say at most {len(faces):,}."
+            f"use at most {len(faces):,}."
         )
 
 

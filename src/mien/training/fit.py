@@ -204,7 +204,7 @@ class History(pl.Callback):
             if not math.isfinite(row[name]):
                 raise Diverged(
                     f"the training diverged: {name} is {row[name]} in epoch {epoch + 1}, at a learning rate of "
-                    f"{row['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or say train.precision: 32."
+                    f"{row['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or set train.precision: 32."
                 )
         if self.chosen_epoch == epoch:
             self.weights = self._validated

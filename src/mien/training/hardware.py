@@ -49,7 +49,7 @@ def choose_hardware(config: TrainConfig) -> Hardware:
     """
     gpu = config.accelerator != "cpu" and has_gpu()
     if config.accelerator == "gpu" and not gpu:
-        raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; say cpu or auto.")
+        raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
     device = "gpu" if gpu else "cpu"
     return Hardware(
         accelerator=device,

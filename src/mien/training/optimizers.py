@@ -92,7 +92,7 @@ def freezing(model: nn.Module, epochs: int) -> list[pl.Callback]:
     backbone = model.backbone if isinstance(model, Network) else None
     if backbone is None:
         raise UserError(
-            f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; say 0, "
+            f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; set it to 0, "
             "or choose a model that has one, such as mobilenetv2."
         )
     return [FreezeBackbone(backbone, epochs)]
