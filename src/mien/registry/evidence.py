@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COMPARED: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "nll")
 CHECKED: Final = 16  # test faces on which the graph is asked again before it is registered
+FEWEST: Final = 50  # test faces on which a champion is compared, where it learnt from the others
 TOLERANCE: Final = 1e-4  # of a probability; predictions.csv keeps six digits
 
 
@@ -55,6 +56,10 @@ class TestSet:
     def labels(self) -> np.ndarray:
         """True classes, (N,) int64."""
         return self.faces["label"].to_numpy().astype(np.int64)
+
+    def only(self, rows: np.ndarray) -> Self:
+        """The faces for which `rows` (N,) bool is true."""
+        return replace(self, faces=self.faces[rows].reset_index(drop=True), probabilities=self.probabilities[rows])
 
     @property
     def groups(self) -> np.ndarray:
@@ -147,14 +152,14 @@ class Evidence:
 
 def champion_answers(
     client: "MlflowClient", candidate: Candidate, version: int, test: TestSet, evidence: Evidence
-) -> np.ndarray:
-    """The champion's calibrated probabilities (N, classes) of the test faces, cut as it needs them.
+) -> tuple[TestSet, np.ndarray]:
+    """The test faces that the champion did not learn from, and its calibrated probabilities (N, classes) of them.
 
-    Its graph runs here; no code that its version stores is run.
+    The faces are cut as it needs them. Its graph runs here; no code that its version stores is run.
 
     Raises:
         NoComparison: its files are gone, damaged or of another version of mien, it knows other classes, it learnt
-            from faces of this test set, or the faces cannot be cut for it.
+            from all but a few faces of this test set, or the faces cannot be cut for it.
         MlflowException: the server gives no answer, which is no ground for a decision.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -175,12 +180,13 @@ def champion_answers(
         known = test.faces["photo_digest"].isin(set(learnt_from["photo_digest"]))
         if model.spec.cut == candidate.spec.cut:
             known |= test.faces["face_digest"].isin(set(learnt_from["face_digest"]))
-        if known.any():
+        unseen = test.only(~known.to_numpy())
+        if known.any() and len(unseen.faces) < FEWEST:
             raise NoComparison(
                 f"The champion, version {version}, learnt from {known.sum()} of the {len(known)} faces of this test "
-                "set: a comparison would favour it, so there is none."
+                f"set, and {len(unseen.faces)} others are too few to compare on: it takes {FEWEST}."
             )
-        return model.probabilities(evidence.faces(model.spec.cut, test.faces))
+        return unseen, model.probabilities(evidence.faces(model.spec.cut, unseen.faces))
 
 
 def _fetch(client: "MlflowClient", name: str, version: int, to: Path) -> Path:

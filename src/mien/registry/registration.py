@@ -139,8 +139,8 @@ def _taken_down(
     for number, identity in version_identities(client, candidate.name).items():
         if identity in down:
             with contextlib.suppress(NoComparison):
-                answers = champion_answers(client, candidate, number, test, evidence)
-                if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
+                unseen, answers = champion_answers(client, candidate, number, test, evidence)
+                if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
                     return f"version {number}, which gives the same answers,"
     return ""
 
@@ -164,15 +164,18 @@ def _compare(
         reason = f"It is the same model as the champion, version {champion}, whose files are gone."
         return gate.Decision(gate.PROMOTED, [reason])
     try:
-        answers = champion_answers(client, candidate, champion, test, evidence)
+        unseen, answers = champion_answers(client, candidate, champion, test, evidence)
     except NoComparison as error:
         return gate.Decision(gate.REFUSED, [str(error), "`mien promote` lets a person decide."], numbers)
-    if np.allclose(answers, test.probabilities, rtol=0, atol=SAME):
+    if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
-    change = difference(test, answers, settings)
-    numbers |= {"champion": score(test, answers, settings), "difference": change}
-    return dataclasses.replace(gate.decide(scores, change, settings), numbers=numbers)
+    scores, change = score(unseen, unseen.probabilities, settings), difference(unseen, answers, settings)
+    numbers |= {"candidate": scores, "champion": score(unseen, answers, settings), "difference": change}
+    decision = gate.decide(scores, change, settings)
+    if left_out := len(test.faces) - len(unseen.faces):
+        decision.reasons.insert(1, f"The champion learnt from {left_out} other faces of this test set: left out.")
+    return dataclasses.replace(decision, numbers=numbers)
 
 
 def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.Decision, key: str) -> None:
