@@ -43,6 +43,7 @@ from mien.training.fit import Diverged, fit
 from mien.training.hardware import choose_hardware
 from mien.training.inputs import Inputs
 from mien.training.recipe import SCORES, cost
+from mien.training.seeds import derived_seed
 
 JOURNAL: Final = "journal.log"
 QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued
@@ -273,11 +274,6 @@ def _loss(objective: Objective, values: dict[str, Any]) -> float | None:
         return objective(FixedTrial(values), values)  # such a trial is never pruned
     except optuna.TrialPruned:
         return None
-
-
-def derived_seed(*parts: int) -> int:
-    """A seed for each list of numbers; neighbouring numbers give independent ones, which their sum would not."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def _open(journal: Path, config: TuneConfig) -> optuna.Study:

@@ -102,14 +102,12 @@ def to_channels_last(model: "nn.Module") -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory() -> None:
     """Tell glibc to keep the activations that each step frees; fetching them again from the system costs page faults.
 
-    Returns whether the setting took (not so outside glibc). It holds for the whole process.
+    It holds for the whole process; outside glibc nothing changes.
     """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, 2**30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

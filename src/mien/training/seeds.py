@@ -16,3 +16,8 @@ def stream(seed: int, kind: int, *place: int) -> SeedSequence:
     neighbouring seeds would differ less than trainings do.
     """
     return SeedSequence([seed, kind, *place])
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed for each list of numbers, of which neighbouring ones are independent."""
+    return int(SeedSequence(parts).generate_state(1)[0])

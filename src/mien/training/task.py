@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 from mien.training.dataset import Batch
 from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import Recipe
-from mien.training.seeds import DROPOUT, stream
+from mien.training.seeds import DROPOUT, derived_seed
 
 
 def class_weights(shares: np.ndarray) -> Tensor:
@@ -73,8 +73,7 @@ class ExpressionTask(pl.LightningModule):
         Each step rather than each epoch, since Lightning and the loaders draw from the same generator in between,
         and not the same number of times after a resume.
         """
-        own = stream(self.recipe.train.seed, DROPOUT, self.global_step)
-        torch.manual_seed(int(own.generate_state(1, np.uint64)[0]))
+        torch.manual_seed(derived_seed(self.recipe.train.seed, DROPOUT, self.global_step))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
