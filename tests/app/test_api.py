@@ -126,5 +126,5 @@ def test_a_new_champion_answers_without_a_restart(two_champions: Path, photo: by
         store = two_champions / "mlruns/mlflow.db"
         shutil.move(store, store.with_suffix(".away"))
         answerer.current.look()
-        down = "The registry cannot be read now; mien-tiny version 1 goes on answering."
+        down = "The registry cannot be read now; mien-tiny version 1 stays in use."
         assert now() == ("mien-tiny version 1", 1, down)

@@ -134,7 +134,7 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
         (["--data", "fer2013"], "data set fer2013: data/fer2013 is missing"),
         (["--data", "other", "--part", "test"], "has no part 'test': the data set has no official split"),
         (["--data", "eight", "--part", "train"], "has no part 'train': the official parts are test"),
-        (["--data", "tiny"], "learnt from tiny itself, whose test set `dvc repro evaluate` alone opens"),
+        (["--data", "tiny"], "learnt from tiny itself, and only `dvc repro evaluate` opens its test set"),
         (["--data", "other", "--model", "mien-none@champion"], "there is no models:/mien-none@champion"),
         (["--data", "other", "--model", "models:/mien-tiny/9"], "there is no models:/mien-tiny/9"),
         (["--data", "other", "--model", "nothing/there"], "nothing/there: there is no such folder; a model is"),

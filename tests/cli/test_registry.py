@@ -115,7 +115,7 @@ def test_looking_creates_no_store(
 def test_sync_sends_and_then_has_nothing_to_send(mien: Command, two_champions: Path) -> None:
     first, second = mien("sync"), mien("sync")
     assert first.code == second.code == 0
-    assert "is level with the files" in first.out
+    assert "is up to date" in first.out
     assert "0 metrics, 0 files" in second.out
     assert first.out != second.out
 

@@ -119,7 +119,7 @@ def test_a_port_that_is_taken_ends_in_a_sentence(tmp_path: Path, monkeypatch: py
         port = taken.getsockname()[1]
         code, says = run("--model", str(model), "--port", str(port))
     assert code == 1
-    assert f"mien: 127.0.0.1:{port} cannot be used (Address already in use); --port takes another one." in says
+    assert f"mien: 127.0.0.1:{port} cannot be used (Address already in use); choose another --port." in says
 
 
 def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,5 +81,5 @@ def test_a_class_without_a_face_takes_no_part() -> None:
     assert set(ranked[ranked["suspect"]]["face_id"]) == {"0", "25"}
     assert set(ranked["face_id"].head(2)) == {"0", "25"}
     assert ranked.set_index("face_id").loc["0", ["label", "suggested"]].tolist() == ["happy", "angry"]
-    with pytest.raises(UserError, match="one and the same label"):
+    with pytest.raises(UserError, match="have the same label"):
         rank_labels(table.assign(label=3), probabilities, EXPRESSIONS)

@@ -131,7 +131,7 @@ def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"detector_file": "gone.xml"}, r"gone\.xml: there is no such file; detector_file is the file of"),
+        ({"detector_file": "gone.xml"}, r"gone\.xml: there is no such file; detector_file must be a file of"),
         ({"detector": "retina"}, r"there is no detector 'retina'; the detectors are haar, yunet\."),
     ],
 )

@@ -147,7 +147,7 @@ def test_photos_and_generated_pictures_serve_where_there_are_no_own_faces(export
     assert found.calibration is not None
     assert len(found.calibration) == 20
     (tmp_path / "grey.jpg").write_bytes(jpeg(np.full((90, 90, 3), 100, np.uint8)))
-    with pytest.raises(UserError, match="no face is found in these photos"):
+    with pytest.raises(UserError, match="no face was found in these photos"):
         photo_faces(predictor, [tmp_path / "grey.jpg"])
     (tmp_path / "text.jpg").write_text("no photo")
     with pytest.raises(UserError, match=r"text\.jpg cannot be used: "):

@@ -196,7 +196,7 @@ def test_without_smoothing_each_frame_speaks_for_itself() -> None:
     tracker.step([LEFT], HAPPY[None], 0.0)
     (track,) = tracker.step([LEFT], SAD[None], 0.01)
     np.testing.assert_array_equal(track.probabilities, SAD)
-    with pytest.raises(ValueError, match="smoothing is a time in seconds"):
+    with pytest.raises(ValueError, match="smoothing must be a number of seconds"):
         Tracker(smoothing=-1)
 
 

@@ -64,7 +64,7 @@ def test_an_event_says_who_when_and_why(client: MlflowClient) -> None:
 
 def test_promoting_the_champion_again_is_no_event(client: MlflowClient) -> None:
     promote(2)
-    assert promote(2) == "mien-tiny version 2 is champion already."
+    assert promote(2) == "mien-tiny version 2 is already champion."
     assert len(actions()) == 1
 
 

@@ -11,7 +11,7 @@ from mien.app.answers import Answer, Answerer
 from mien.app.cards import name_of, says, warnings_of
 from mien.app.turns import Refused
 
-BEHIND: Final = "The registry cannot be read now; {} goes on answering."
+BEHIND: Final = "The registry cannot be read now; {} stays in use."
 
 
 def add_routes(app: FastAPI, answerer: Answerer) -> None:

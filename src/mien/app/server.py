@@ -89,4 +89,4 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=128)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error
-        raise UserError(f"{host}:{port} cannot be used ({why}); --port takes another one.") from error
+        raise UserError(f"{host}:{port} cannot be used ({why}); choose another --port.") from error

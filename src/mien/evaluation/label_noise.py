@@ -98,7 +98,7 @@ def _out_of_fold(
     """
     groups = table["group"].nunique()
     if groups < max(folds, 2 * CHOOSING):
-        raise UserError(f"{groups} photos and duplicates apart are too few to judge labels in {folds} folds.")
+        raise UserError(f"{groups} groups of photos are too few to judge labels in {folds} folds.")
     answers = np.full((len(table), len(packed.classes)), np.nan)
     for number, (rest, held) in enumerate(_splitter(folds).split(table, table["label"], table["group"])):
         file = state / f"fold-{number}.npy"
@@ -147,7 +147,7 @@ def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[s
     labels, names, rows = table["label"].to_numpy(), np.array(classes), np.arange(len(table))
     present, numbers = np.unique(labels, return_inverse=True)
     if len(present) < 2:
-        raise UserError("all faces have one and the same label: there is nothing to take it for.")
+        raise UserError("all faces have the same label: no other label can be suggested.")
     among = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
     others = probabilities.copy()
     others[rows, labels] = -1

@@ -102,8 +102,8 @@ def evaluate_elsewhere(
     """
     if model.lineage["data"] == data.name:
         raise UserError(
-            f"{model.name} learnt from {data.name} itself, whose test set `dvc repro evaluate` alone opens; "
-            "say another data set by --data, or another model by --model."
+            f"{model.name} learnt from {data.name} itself, and only `dvc repro evaluate` opens its test set; "
+            "pass another data set with --data, or another model with --model."
         )
     source, folder = get_source(data), root / data.path
     if not folder.is_dir():

@@ -58,7 +58,7 @@ class ModelAddress:
             return cls(text, path=Path(text))
         parts = FORM.fullmatch(text)
         if parts is None:
-            raise UserError(f"{text!r} names no model; it would be models:/NAME@champion, models:/NAME/3, or a folder.")
+            raise UserError(f"{text!r} is not a model address; use models:/NAME@champion, models:/NAME/3, or a folder.")
         version = int(parts["version"]) if parts["version"] else None
         return cls(f"models:/{text.removeprefix('models:/')}", parts["name"], parts["alias"] or "", version)
 

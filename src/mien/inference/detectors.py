@@ -97,7 +97,7 @@ def build_detector(config: PredictConfig) -> Detector:
         raise UserError(f"there is no detector {name!r}; the detectors are {', '.join(INSTALLED)}.")
     file = Path(config.detector_file).expanduser() if config.detector_file else INSTALLED[name]
     if config.detector_file and not file.is_file():
-        raise UserError(f"{file}: there is no such file; detector_file is the file of the detector {name}.")
+        raise UserError(f"{file}: there is no such file; detector_file must be a file of the detector {name}.")
     if name == "haar":
         return CascadeDetector(file, smallest=config.min_face)
     return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)

@@ -106,7 +106,7 @@ def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
             raise UserError(f"{file} cannot be used: {error.detail}.") from error
     faces = np.concatenate(found) if found else np.empty(0)
     if not len(faces):
-        raise UserError("no face is found in these photos; give some that show faces.")
+        raise UserError("no face was found in these photos; give photos of faces.")
     calibration = faces[1::2][: MOST["train"]] if len(faces) >= 2 * LEAST_CALIBRATED else None
     checked = faces if calibration is None else faces[::2][: MOST["val"]]
     return ExportFaces(checked, f"{len(checked):,} faces of these photos", calibration=calibration)

@@ -162,7 +162,7 @@ def open_video(file: Path) -> Iterator[Video]:
             raise UserError(f"{file}: has no pictures, only sound.")
         width, height = container.streams.video[0].width, container.streams.video[0].height
         if not 0 < max(width, height) <= WIDEST:
-            raise UserError(f"{file}: pictures of {width} x {height} pixels; they may be up to {WIDEST:,} long.")
+            raise UserError(f"{file}: frames of {width} x {height} pixels; the longer side may have {WIDEST:,}.")
         yield Video(file, container)
 
 

@@ -77,7 +77,7 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     answers = read_predictions(predictions).table.set_index("face_id")
     if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
         raise UserError(
-            f"{predictions} and {split / 'test.parquet'} name other faces; `dvc repro evaluate` makes them agree."
+            f"{predictions} and {split / 'test.parquet'} list different faces; `dvc repro evaluate` fixes this."
         )
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
     if faces.empty:
@@ -220,6 +220,6 @@ def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence
     worst = int(apart.argmax())
     if apart[worst] > TOLERANCE:
         raise UserError(
-            f"the model to be registered answers {apart[worst]:.4f} apart from its evaluation on face "
-            f"{faces['face_id'].iloc[worst]}; `dvc repro -f evaluate` evaluates the weights as they are."
+            f"the model to register differs by {apart[worst]:.4f} from its evaluation on face "
+            f"{faces['face_id'].iloc[worst]}; `dvc repro -f evaluate` evaluates the current weights."
         )

@@ -47,7 +47,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
             raise UserError(f"{name} has no version {chosen}; its versions are {known}.")
         before = alias_of(model, CHAMPION)
         if before == chosen:
-            return f"{name} version {chosen} is champion already."
+            return f"{name} version {chosen} is already champion."
         move(client, name, new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
         return f"{name} version {chosen} is champion now" + (f", in place of version {before}." if before else ".")
 

@@ -84,7 +84,7 @@ class LiveTracking(Listener):
         if not self._warned:
             self._warned = True
             _log.warning(
-                "tracking: the store %s failed (%s); the work goes on, and `mien sync` sends what is missing.",
+                "tracking: the store %s failed (%s); the stage continues, and `mien sync` sends what is missing.",
                 shown(self._uri),
                 reason,
             )

@@ -94,7 +94,7 @@ def sync(root: Path) -> str:
         raise UserError(f"there is nothing to send: {root} has no build/train/lineage.json; run `dvc repro` first.")
     with store_errors("the tracking store", uri):
         sent = _send_works(connect(uri), root)
-    return f"{shown(uri)} is level with the files. {'; '.join(sent)}."
+    return f"{shown(uri)} is up to date. {'; '.join(sent)}."
 
 
 def _send_works(client: "MlflowClient", root: Path) -> list[str]:
