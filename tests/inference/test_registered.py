@@ -70,7 +70,7 @@ def test_a_dead_server_is_an_error_that_names_it(no_store: None, closed_port: st
 
 @pytest.mark.parametrize("uri", ["models:/", "models:/mien-tiny", "models:/mien-tiny@", "runs:/abc/model"])
 def test_another_form_is_refused(uri: str) -> None:
-    with pytest.raises(UserError, match="names no model"):
+    with pytest.raises(UserError, match="is not a model address"):
         Predictor.load(uri)
 
 

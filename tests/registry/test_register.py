@@ -142,5 +142,5 @@ def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, t
     shutil.copytree(weak, mixed)
     lines = (mixed / "reports/predictions.csv").read_text().splitlines()
     (mixed / "reports/predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(UserError, match="name other faces"):
+    with pytest.raises(UserError, match="list different faces"):
         registered(mixed)
