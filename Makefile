@@ -30,8 +30,8 @@ ELSEWHERE := $(shell made=$$(sed -nE '1,2s|^[^/]*(/.*/)python[^/"]*("[^/]*)?$$|\
 .PHONY: made-elsewhere
 
 $(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE)
-	@$(PYTHON) -c '' >/dev/null 2>&1 || { echo "mien needs Python 3.11 or newer, and $(PYTHON) does not run; say: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "mien needs Python 3.11 or newer, and $(PYTHON) is %d.%d; say: make PYTHON=python3.11 $(MAKECMDGOALS)" % v[:2])'
+	@$(PYTHON) -c '' >/dev/null 2>&1 || { echo "mien needs Python 3.11 or newer, and $(PYTHON) does not run; run: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "mien needs Python 3.11 or newer, and $(PYTHON) is %d.%d; run: make PYTHON=python3.11 $(MAKECMDGOALS)" % v[:2])'
 	@test -z "$(ELSEWHERE)" || { echo "$(VENV) was made in another folder: it is made again."; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."

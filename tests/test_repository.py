@@ -111,7 +111,7 @@ def test_a_python_that_does_not_run_is_told_in_one_sentence(to_install: Path, py
     assert done.returncode == 2
     sentence, makes_own = done.stderr.splitlines()
     assert sentence == (
-        f"mien needs Python 3.11 or newer, and {python} does not run; say: make PYTHON=python3.11 repro"
+        f"mien needs Python 3.11 or newer, and {python} does not run; run: make PYTHON=python3.11 repro"
     )
     assert makes_own.startswith("make: ***")
     assert not (to_install / ".venv").exists()
