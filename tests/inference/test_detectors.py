@@ -144,5 +144,5 @@ def test_an_unknown_file_or_detector_is_refused(settings: dict[str, Any], senten
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(range(256)) * 20])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, kind: str, content: bytes) -> None:
     (tmp_path / "file.xml").write_bytes(content)
-    with pytest.raises(UserError, match=rf"file\.xml: is no {kind} that OpenCV can read\."):
+    with pytest.raises(UserError, match=rf"file\.xml: is not a {kind} that OpenCV can read\."):
         build_detector(PredictConfig(detector=name, detector_file=str(tmp_path / "file.xml")))

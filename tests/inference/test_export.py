@@ -129,7 +129,7 @@ def test_missing_faces_are_said(exported: Export, tmp_path: Path) -> None:
 
 def test_a_folder_without_its_split_has_no_own_faces(exported: Export, tmp_path: Path) -> None:
     shutil.copytree(exported.root / "build/train", tmp_path / "build/train")
-    with pytest.raises(NoOwnFaces, match="holds no faces"):
+    with pytest.raises(NoOwnFaces, match="holds no training and validation faces"):
         own_faces(open_measured(str(tmp_path / "build/train")), exported.root / "build/crop")
 
 
