@@ -1,4 +1,4 @@
-"""How often the printed intervals hold the truth, and what the gate's rule of calibration sees.
+"""Coverage of the printed intervals, and power of the gate's calibration rule, by simulation.
 
     python -m benchmarks.coverage --runs 1000 --faces 181 600 3589
 

@@ -1,4 +1,4 @@
-"""Looks at a test set: which models were measured on which test faces, in files that outlive the stages' outs.
+"""Test set usage: the models measured on each set of test faces, in files that survive reruns.
 
 A look is an empty file, `TEST_FACES/MODEL` in the state folder. Measuring a model again adds none; nor does an answer
 of DVC's cache.
