@@ -102,7 +102,7 @@ def test_the_stage_ends_without_a_registry_and_the_next_run_registers(
     proxy.set(mode)
     report = run_register(root, data)
     assert (report["outcome"], report["version"], report["champion"]) == ("not registered", None, None)
-    assert "`dvc repro` goes on" in report["reasons"][0]
+    assert "`dvc repro` continues" in report["reasons"][0]
     assert proxy.address not in json.dumps(report)  # what git keeps is no matter of the machine
     said = capsys.readouterr()
     assert f"register: mien-{data}: not registered" in said.out

@@ -95,8 +95,8 @@ def test_no_password_is_shown() -> None:
     [
         ("./mlruns", "MLflow no longer tracks into a folder"),
         ("file:///mlruns", "MLflow no longer tracks into a folder"),
-        ("htp://ada:secret@server", "MLflow knows no htp"),
-        ("postgresql://ada:secret@server/mlflow", "No module named 'psycopg'"),
+        ("htp://mien:secret@server", "MLflow knows no htp"),
+        ("postgresql://mien:secret@server/mlflow", "No module named 'psycopg'"),
     ],
 )
 def test_an_address_of_no_store_is_one_sentence_that_shows_what_would_be_right(address: str, reason: str) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # torch and onnx take seconds to import, so the functions that need them import them.
 
+EXPORTERS: Final = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
 OPSET: Final = 18  # written by PyTorch's exporter without a conversion; onnxruntime reads it since 1.14
 MOST_CHECKED: Final = 512  # faces on which the graph is compared with PyTorch
 TOLERANCE: Final = 1e-4  # of any probability: float32 sums in another order differ by 1e-6 or so
@@ -118,10 +119,14 @@ def model_identity(file: Path, spec: Spec) -> str:
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter from reporting on libraries that no network here uses."""
+    # By name: a warning of the thread that tracks must not be lost meanwhile.
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in EXPORTERS}
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            for logger, level in loggers.items():
+                logger.setLevel(level)

@@ -1,8 +1,7 @@
 """YuNet face detection, and the types shared by all face detectors."""
 
-import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -10,12 +9,7 @@ import cv2
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.base.files import replacing
-from mien.base.state import digest, state_folder
 from mien.runtime.cut import Box
-from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
-from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
-from mien.sources.photos import PhotoMissing, Photos
 
 # https://github.com/opencv/opencv_zoo (MIT, see face_detection_yunet.LICENSE), the file as it is published there:
 # SHA-256 8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4.
@@ -126,35 +120,3 @@ def box_in_photo(x: float, y: float, w: float, h: float, by: float, photo: np.nd
     height, width = photo.shape[:2]
     top, left, right, bottom = (round(float(edge) * by) for edge in (y, x, x + w, y + h))
     return Box(max(top, 0), max(left, 0), min(right, width), min(bottom, height))
-
-
-def detect_faces(photos: Photos, names: Sequence[str]) -> Iterator[list[Detection] | UnreadablePhoto]:
-    """The faces that YuNet finds in each photo, in the photos' order, or why the photo cannot be read.
-
-    What was found in a photo is kept in `.mien/detections`, by the photo's bytes: further photos cost no second search.
-    """
-    settings = {"yunet": short_digest(YUNET.read_bytes()), "min_score": MIN_SCORE, "smallest": SMALLEST, "format": 1}
-    kept = state_folder() / "detections" / f"{digest(settings)}.json"
-    known = json.loads(kept.read_text()) if kept.exists() else {}
-    detector = YuNetDetector(YUNET, min_score=MIN_SCORE, smallest=SMALLEST)
-
-    def work(i: int) -> tuple[str, list[Detection] | UnreadablePhoto]:
-        try:
-            data = photos.read(names[i])
-            key = short_digest(data)
-            if key in known:
-                return key, [Detection(Box(*edges), score) for *edges, score in known[key]]
-            header = read_header(data, max_megapixels=MAX_MEGAPIXELS)
-            return key, detector.detect(decode_pixels(data, header))
-        except PhotoMissing as error:
-            return "", UnreadablePhoto(error.reason, str(error))
-        except UnreadablePhoto as error:
-            return "", error
-
-    for key, found in each_photo(work, len(names), "faces"):
-        if not isinstance(found, UnreadablePhoto):
-            known[key] = [[*face.box, face.score] for face in found]
-        yield found
-    kept.parent.mkdir(exist_ok=True)
-    with replacing(kept) as file:
-        file.write_text(json.dumps(known))

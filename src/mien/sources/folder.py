@@ -7,9 +7,10 @@ AffectNet and others spell them (folder_layout.py); `class_names` says what othe
 """
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ from typing import ClassVar, Final, Literal
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.base.files import replacing
 from mien.base.settings import STRICT
+from mien.base.state import digest, state_folder
 from mien.runtime.cut import Box
-from mien.runtime.decode import UnreadablePhoto
-from mien.sources.detect import detect_faces, largest_of
+from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
+from mien.sources.detect import MIN_SCORE, SMALLEST, YUNET, Detection, YuNetDetector, largest_of
 from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
+from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
 from mien.sources.folder_layout import (
     ClassFolder,
     checked_class_names,
@@ -32,7 +36,15 @@ from mien.sources.folder_layout import (
     part_spelt,
     refuse_link,
 )
-from mien.sources.photos import PHOTO_SUFFIXES, FolderPhotos, existing_folder, is_photo_name, leaves_folder
+from mien.sources.photos import (
+    PHOTO_SUFFIXES,
+    FolderPhotos,
+    PhotoMissing,
+    Photos,
+    existing_folder,
+    is_photo_name,
+    leaves_folder,
+)
 from mien.sources.source import Source
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
@@ -226,3 +238,35 @@ def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, d
                 detail = f"the same photo as {', '.join(o for o in same if o != name)}, under another class"
                 conflicts[name] = _problem(name, "conflicting_labels", detail, expressions[name])
     return {name: conflicts[name] for name in expressions if name in conflicts}
+
+
+def detect_faces(photos: Photos, names: Sequence[str]) -> Iterator[list[Detection] | UnreadablePhoto]:
+    """The faces that YuNet finds in each photo, in the photos' order, or why the photo cannot be read.
+
+    What was found in a photo is kept in `.mien/detections`, by the photo's bytes: further photos cost no second search.
+    """
+    settings = {"yunet": short_digest(YUNET.read_bytes()), "min_score": MIN_SCORE, "smallest": SMALLEST, "format": 1}
+    kept = state_folder() / "detections" / f"{digest(settings)}.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    detector = YuNetDetector(YUNET, min_score=MIN_SCORE, smallest=SMALLEST)
+
+    def work(i: int) -> tuple[str, list[Detection] | UnreadablePhoto]:
+        try:
+            data = photos.read(names[i])
+            key = short_digest(data)
+            if key in known:
+                return key, [Detection(Box(*edges), score) for *edges, score in known[key]]
+            header = read_header(data, max_megapixels=MAX_MEGAPIXELS)
+            return key, detector.detect(decode_pixels(data, header))
+        except PhotoMissing as error:
+            return "", UnreadablePhoto(error.reason, str(error))
+        except UnreadablePhoto as error:
+            return "", error
+
+    for key, found in each_photo(work, len(names), "faces"):
+        if not isinstance(found, UnreadablePhoto):
+            known[key] = [[*face.box, face.score] for face in found]
+        yield found
+    kept.parent.mkdir(exist_ok=True)
+    with replacing(kept) as file:
+        file.write_text(json.dumps(known))
