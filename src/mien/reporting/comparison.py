@@ -137,7 +137,7 @@ class Comparison:
         ends = difference.ends("+.1f", 100)
         span = f"{100 * difference.value:+.1f} points, 95\N{NO-BREAK SPACE}% interval {ends}"
         if better := self.verdict("accuracy"):
-            return f"{better} is more accurate beyond the luck of the draw: B differs from A by {span}."
+            return f"{better} is more accurate, and not by chance: B differs from A by {span}."
         return f"Neither is shown to be more accurate: B differs from A by {span}, which includes no difference."
 
     @property

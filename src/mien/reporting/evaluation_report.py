@@ -110,7 +110,7 @@ def verdict(evaluation: Evaluation) -> str:
     if not accuracy.known:
         return f"{guess}; one photo does not show whether the model is better."
     if accuracy.low > whole.majority_share:
-        return f"{guess}: the model is better than that beyond the luck of the draw."
+        return f"{guess}: the model is better than that, and not by chance."
     if accuracy.high < whole.majority_share:
         return f"{guess}: the model is worse than that."
     return f"{guess}, which lies inside the interval: the model is not shown to be better than that."

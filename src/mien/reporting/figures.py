@@ -115,7 +115,7 @@ def per_class_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
 
 def _whiskers(intervals: list[Interval]) -> Floats:
     """Distances of the ends from the values, (2, n); none where an interval is unknown."""
-    ends = [(i.value - i.low, i.high - i.value) if i.known else (0.0, 0.0) for i in intervals]
+    ends = [(i.value - i.low, i.high - i.value) if i.known else (np.nan, np.nan) for i in intervals]
     return np.array(ends).T.clip(min=0)
 
 
