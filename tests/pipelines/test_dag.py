@@ -88,7 +88,7 @@ def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
         ("src/mien/reporting/style.py", None, {"report"}),
         ("src/mien/tracking/facts.py", None, set()),
         ("pipelines/split.py", None, {"split"}),
-        ("src/mien/sources/folder.py", None, {"ingest", "crop"}),
+        ("src/mien/sources/folder.py", None, {"ingest", "crop", "split"}),
     ],
 )
 def test_an_edit_makes_stale_what_composes_the_file_or_imports_the_module(
