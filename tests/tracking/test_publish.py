@@ -156,11 +156,11 @@ def test_a_damaged_file_is_one_warning(trained: Path, caplog: pytest.LogCaptureF
 
 
 def test_an_empty_store_is_filled_again(trained: Path, tmp_path: Path) -> None:
-    before = sync(trained).split(" is level", 1)[1]
+    before = sync(trained).split(" is up to date", 1)[1]
     other = with_store(tmp_path / "another machine")
     for folder in ("build", "reports"):
         shutil.copytree(trained / folder, other / folder)
-    assert sync(other).split(" is level", 1)[1] == before
+    assert sync(other).split(" is up to date", 1)[1] == before
     assert run_of().data.metrics["test/n"] == 90
 
 
