@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 OPTIM = "conf/optim/adamw.yaml"
 QUEUED = {
     "own-word": ["-S", "tune=none", "-S", f"{OPTIM}:lr=0.004"],
-    "in-colour": ["-S", "crop=rgb64", "-S", f"{OPTIM}:lr=0.5"],
+    # A rate at which a network learns nothing in two epochs, and trials enough for one that does.
+    "in-colour": ["-S", "crop=rgb64", "-S", f"{OPTIM}:lr=0.5", "-S", "conf/tune/quick.yaml:trials=9"],
 }
 
 
