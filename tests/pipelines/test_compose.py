@@ -49,7 +49,7 @@ def test_params_yaml_is_the_sample_preset() -> None:
     ("stage", "arguments", "says"),
     [
         ("ingest", [], r"needs data=CHOICE; the choices in conf/data are affectnet, .*sample"),
-        ("ingest", ["data=sampel"], r"no conf/data/sampel.yaml .did you mean sample..; the choices are affectnet, .*sample"),
+        ("ingest", ["data=sampel"], r"no conf/data/sampel.yaml .did you mean sample..; the choices are .*sample"),
         ("ingest", ["data=sample", "crop=rgb64"], r"ingest has no group 'crop'; its groups are data"),
         ("ingest", ["data=sample", "data.nam=x"], r"data.nam.*conf/data/sample.yaml"),
         ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: there is no key 'x'; .* name, source"),

@@ -91,7 +91,7 @@ def promote(version: int) -> str:
 def test_a_damaged_store_is_told_in_a_sentence_and_works_again_when_it_is_back(store: Path, damage: str) -> None:
     whole = store.read_bytes()
     store.write_bytes(b"no database " * 1000 if damage == "garbage" else whole[:40_000])
-    with pytest.raises(UserError, match=r"^the tracking store .*mlflow.db is not an MLflow database, or is damaged \(.*database") as error:
+    with pytest.raises(UserError, match=r"^the tracking store .* is not an MLflow database, or .*database") as error:
         promote(1)
     assert "\n" not in str(error.value)
     store.write_bytes(whole)
