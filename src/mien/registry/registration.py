@@ -170,10 +170,13 @@ def _compare(
     if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
-    scores, change = score(unseen, unseen.probabilities, settings), difference(unseen, answers, settings)
+    left_out = len(test.faces) - len(unseen.faces)
+    if left_out:
+        scores = score(unseen, unseen.probabilities, settings)
+    change = difference(unseen, answers, settings)
     numbers |= {"candidate": scores, "champion": score(unseen, answers, settings), "difference": change}
     decision = gate.decide(scores, change, settings)
-    if left_out := len(test.faces) - len(unseen.faces):
+    if left_out:
         decision.reasons.insert(1, f"The champion learnt from {left_out} other faces of this test set: left out.")
     return dataclasses.replace(decision, numbers=numbers)
 
