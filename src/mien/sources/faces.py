@@ -1,5 +1,6 @@
 """Faces table: one row per face, the common output of all sources."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +82,20 @@ def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
         raise ValueError(f"face_id {twice!r} occurs twice in the faces table; a source must name each face once")
     return table
+
+
+def check_finder(key: str, pattern: str, finds: str) -> None:
+    """Check a regular expression of a data set's settings whose one group finds something; "" finds nothing.
+
+    Raises:
+        ValueError: it is not a regular expression, or has another number of groups.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{key} {pattern!r} is not a valid regular expression ({error})") from error
+    if pattern and groups != 1:
+        raise ValueError(f"{key} must have one group, which finds {finds}, not {groups}")
 
 
 def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:

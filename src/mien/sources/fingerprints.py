@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mien.runtime.cut import BoxOutside, cut_face, face_box
+from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.runtime.spec import CutSpec
 from mien.sources.photos import PhotoMissing, Photos
@@ -20,7 +20,7 @@ from mien.sources.photos import PhotoMissing, Photos
 T = TypeVar("T")
 THUMBNAILS: Final = "thumbnails.npy"
 THUMBNAIL: Final = CutSpec(32, "grey")
-BOX: Final = ["top", "left", "right", "bottom"]
+BOX: Final = list(Box._fields)
 MAX_MEGAPIXELS: Final = 100.0  # a larger photo gets no thumbnail
 PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of decoding a photo
 
@@ -36,7 +36,7 @@ def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress:
     boxes = faces[BOX].to_numpy()
     size = (len(faces), THUMBNAIL.size, THUMBNAIL.size)
     pixels = np.lib.format.open_memmap(thumbnails, mode="w+", dtype=np.uint8, shape=size)
-    facts: dict[str, list[object]] = {"photo_digest": [], "photo_height": [], "photo_width": []}
+    digests, sides = np.full(len(faces), "", object), np.zeros((len(faces), 2), np.int32)
 
     def work(i: int) -> tuple[str, int, int]:
         try:
@@ -57,12 +57,11 @@ def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress:
             pixels[row] = cut_face(photo, box, THUMBNAIL)[..., 0]
         return digest, header.height, header.width
 
-    for found in each_photo(work, len(names), "ingest", progress=progress):
-        for column, value in zip(facts.values(), found, strict=True):
-            column.append(value)
+    for rows, (digest, *side) in zip(rows_of, each_photo(work, len(names), "ingest", progress=progress), strict=True):
+        digests[rows], sides[rows] = digest, side
     pixels.flush()
-    table = pd.DataFrame(facts).iloc[pd.factorize(faces["image"])[0]].set_index(faces.index)
-    return faces.assign(**{name: table[name].astype(faces[name].dtype) for name in facts})
+    facts = {"photo_digest": digests, "photo_height": sides[:, 0], "photo_width": sides[:, 1]}
+    return faces.assign(**facts).astype({name: faces[name].dtype for name in facts})
 
 
 def photo_keys(faces: pd.DataFrame) -> pd.Series:

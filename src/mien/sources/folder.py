@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
@@ -48,11 +48,8 @@ from mien.sources.photos import (
 from mien.sources.source import Source
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
-# Reasons that concern a photo, not some other file.
-OF_PHOTOS: Final = (
-    *("conflicting_labels", "left_out", "no_class", "missing_photo", "link_outside", "no_face", "empty_file"),
-    *("truncated", "not_an_image", "too_large", "undecodable", "unreadable_file"),
-)
+# Reasons that concern some other file; all the rest concern a photo.
+NOT_OF_PHOTOS: Final = ("malformed_name", "empty_folder", "not_a_photo")
 
 
 @dataclass(frozen=True)
@@ -118,17 +115,15 @@ class Folder:
             problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
-        rows: dict[str, list[object]] = {
-            "face_id": [name for name, _ in photos],
-            "image": [name for name, _ in photos],
-            "label": [WITH_CONTEMPT.index(where.expression) for _, where in photos],
-            "source_split": [where.part for _, where in photos],
-        }
+        rows: list[dict[str, Any]] = [
+            {"face_id": name, "image": name, "label": WITH_CONTEMPT.index(where.expression), "source_split": where.part}
+            for name, where in photos
+        ]
         if self.faces == "detect":
-            rows = self._detected(rows, folder, problems)
-            if not rows["face_id"]:
+            rows = list(self._detected(rows, folder, problems))
+            if not rows:
                 raise no_usable(f"{folder} holds no photo with a face", problems)
-        faces = faces_table(rows)
+        faces = faces_table({key: [row[key] for row in rows] for key in rows[0]})
         knows_contempt = any(where.expression not in EXPRESSIONS for where in layout.classes)
         numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
         return Ingested(
@@ -139,26 +134,21 @@ class Folder:
         )
 
     def _detected(
-        self, photos: dict[str, list[object]], folder: Path, problems: list[dict[str, str]]
-    ) -> dict[str, list[object]]:
-        """The columns of the photos' faces; a photo without one becomes a problem."""
-        names = [str(name) for name in photos["image"]]
-        rows: dict[str, list[object]] = {name: [] for name in (*photos, *Box._fields, "confidence")}
-        for i, found in enumerate(detect_faces(FolderPhotos(folder), names)):
-            label = WITH_CONTEMPT[photos["label"][i]]  # type: ignore[call-overload]
+        self, rows: list[dict[str, Any]], folder: Path, problems: list[dict[str, str]]
+    ) -> Iterator[dict[str, Any]]:
+        """A row for each face in the photos of these rows; a photo without one becomes a problem."""
+        found_in = detect_faces(FolderPhotos(folder), [row["image"] for row in rows])
+        for row, found in zip(rows, found_in, strict=True):
+            name, label = row["image"], WITH_CONTEMPT[row["label"]]
             if isinstance(found, UnreadablePhoto):
-                problems.append(_problem(names[i], found.reason, found.detail, label))
+                problems.append(_problem(name, found.reason, found.detail, label))
             elif not found:
-                problems.append(_problem(names[i], "no_face", "YuNet finds no face in the photo", label))
+                problems.append(_problem(name, "no_face", "YuNet finds no face in the photo", label))
             else:
                 faces = largest_of(found, 1) if self.faces_per_photo == "largest" else found
                 for number, (box, score) in enumerate(faces):
-                    values = {name: photos[name][i] for name in photos} | box._asdict()
-                    for name, value in values.items():
-                        rows[name].append(value)
-                    rows["confidence"].append(100 * (score or 0))
-                    rows["face_id"][-1] = f"{names[i]}:{number}"
-        return rows
+                    confidence = 100 * (score or 0)
+                    yield {**row, "face_id": f"{name}:{number}", **box._asdict(), "confidence": confidence}
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""
@@ -211,7 +201,7 @@ def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
 def _problem(name: str, reason: str, detail: str, expression: str = "") -> dict[str, str]:
     """A file as one of `Ingested.problems`."""
     where = name.encode(errors="backslashreplace").decode()
-    face = where if reason in OF_PHOTOS else ""
+    face = "" if reason in NOT_OF_PHOTOS else where
     row = {"where": where, "face_id": face, "image": face, "label": expression}
     return {**row, "reason": reason, "detail": detail}
 

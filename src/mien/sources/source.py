@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import mien.sources
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, build_settings
-from mien.sources.faces import Ingested
+from mien.sources.faces import Ingested, check_finder
 from mien.sources.photos import Photos
 
 
@@ -34,12 +34,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
             raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
-        try:
-            groups = re.compile(self.person).groups
-        except re.error as error:
-            raise ValueError(f"person {self.person!r} is not a valid regular expression ({error})") from error
-        if self.person and groups != 1:
-            raise ValueError(f"person must have one group, which finds the person, as in '^(S[0-9]+)_', not {groups}")
+        check_finder("person", self.person, "the person, as in '^(S[0-9]+)_'")
 
 
 class Source(Protocol):

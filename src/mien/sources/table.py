@@ -18,7 +18,7 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.runtime.cut import WHOLE_PHOTO
-from mien.sources.faces import BadRow, Ingested, faces_table, no_usable, problems_table
+from mien.sources.faces import BadRow, Ingested, check_finder, faces_table, no_usable, problems_table
 from mien.sources.folder_layout import NUMBERINGS, checked_class_names, expression_spelt, part_spelt, plain
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
@@ -68,12 +68,7 @@ class Table:
             self.photo.format(image="", stem="", suffix="")
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(f"photo: {self.photo!r} may hold {{image}}, {{stem}} and {{suffix}} alone") from error
-        try:
-            groups = re.compile(self.split).groups
-        except re.error as error:
-            raise ValueError(f"split: {self.split!r} is not a valid regular expression ({error})") from error
-        if self.split and groups != 1:
-            raise ValueError(f"split must have one group, which finds the part, not {groups}")
+        check_finder("split", self.split, "the part")
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per row; a row that cannot be used is a problem that names file and line.
