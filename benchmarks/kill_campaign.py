@@ -28,7 +28,7 @@ from benchmarks.kill.checks import Difference, check_end, check_whole, reference
 from benchmarks.kill.processes import KINDS, alive, stage_process, strike, wait_for_quiet
 from benchmarks.kill.workspace import STAGES, SYNC, Workspace, read_json
 
-REFUSAL: Final = "process {} is still at"
+REFUSAL: Final = "process {} is still working on this"
 WHOLE: Final = 0.1  # share of the rounds that run the whole DAG
 BETWEEN: Final = "DVC, between stages"
 Kill = dict[str, Any]  # round, stage, killed, seconds until the stage is recorded, whether a second writer was refused
