@@ -72,7 +72,7 @@ def _full(workspace: Workspace, stage: str, kilobytes: int) -> str:
     room = shutil.disk_usage(workspace.base).free - kilobytes * 1024
     filler.write_bytes(bytes(max(room, 0)))
     try:
-        said = workspace.attempt("python", "-m", f"pipelines.{stage}", *_choices(workspace, stage))
+        said = workspace.attempt("python", "-m", "pipelines", stage, *_choices(workspace, stage))
         dvc = workspace.attempt("dvc", "repro", "--single-item", stage)
     finally:
         filler.unlink()
