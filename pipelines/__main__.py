@@ -18,6 +18,7 @@ from mien.base.errors import UserError
 from mien.base.listener import Listener
 from mien.base.state import stage_lock
 from mien.cli.check import refuse_mistakes
+from mien.training.hardware import few_cores
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
 # They check what all stages together will compose, before they begin.
@@ -66,6 +67,8 @@ def run_stage(stage: str, choices: list[str]) -> None:
     if stage in CHECK_THE_WHOLE:
         refuse_mistakes(CONF.parent / "params.yaml", CONF, stage_choices(stage, choices, CONF))
     config = compose(stage, choices)
+    if stage in TRACKED and (sentence := few_cores(config.train)):
+        print(f"mien: {sentence}", file=sys.stderr)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
 
 

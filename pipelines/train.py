@@ -11,6 +11,7 @@ import pandas as pd
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
 from mien.base.state import digest, resumable_state
+from mien.models.description import MACHINE
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
@@ -43,7 +44,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
     report = {
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **{key: lineage[key] for key in ("parameters", "device", "precision")},
+        **{key: lineage[key] for key in ("parameters", *MACHINE)},
         **{name: value for name, value in chosen.items() if name.startswith("val_")},
     }
     with Outs("train") as outs:

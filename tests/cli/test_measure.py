@@ -24,10 +24,20 @@ def test_it_prints_a_table_and_writes_a_page_that_holds_everything(mien: Command
     done = mien("compare", a[:10], b[:10])
     assert done.code == 0, done.err
     assert max(map(len, done.out.splitlines())) <= 80 or "/" in done.out.splitlines()[-1]
-    assert re.search(r"accuracy +0\.\d{3} +0\.\d{3} +\+0\.\d{3} +\+0\.\d{3} to \+0\.\d{3} +B", done.out)
+    assert done.out.index("validation accuracy") < done.out.index("mean recall")
+    assert re.search(r"validation accuracy +0\.500 +0\.500", done.out)
+    assert re.search(r"\n accuracy +0\.\d{3} +0\.\d{3} +\+0\.\d{3} +\+0\.\d{3} to \+0\.\d{3} +B", done.out)
     assert "settings that differ: none" in done.out
     page = (store / "reports/compare.html").read_text()
-    for said in (a[:8], b[:8], "Who is right", "McNemar", "Only B is right", "How they learnt", "B is more accurate"):
+    for said in (
+        a[:8],
+        b[:8],
+        "On the validation set",
+        "Who is right",
+        "Only B is right",
+        "How they learnt",
+        "B is more accurate",
+    ):
         assert said in page
     assert page.count("data:image/png") > 10  # the faces on which they disagree, and the curves
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
@@ -48,6 +58,7 @@ def test_json_is_all_that_is_printed(mien: Command, store: Path) -> None:
     done = mien("compare", id_of(WEAK), ".", "--json")
     found = json.loads(done.out)
     assert found["paired"]["differences"]["accuracy"]["low"] > 0
+    assert found["b"]["validation"] == {"accuracy": 0.5, "macro_f1": 0.4, "loss": 1.25}
     assert found["b"]["source"] == str(store)
     assert len(found["paired"]["disagreements"]) > 0
     assert not (store / "reports/compare.html").exists()

@@ -26,7 +26,8 @@ def test_a_run_is_found_by_id_beginning_name_and_folder(store: Path) -> None:
     assert found.epochs == [(0, {"val_loss": 1.5}), (1, {"val_loss": 1.25})]
     assert found.params["optim.lr"] == "0.01"
     folder, stored = find_run("."), find_run(id_of(STRONG))
-    assert folder.metrics == {key: value for key, value in stored.metrics.items() if key.startswith("test")}
+    assert folder.metrics == {key: v for key, v in stored.metrics.items() if key.startswith(("val/", "test"))}
+    assert folder.validated("accuracy") == 0.5
     assert folder.params == stored.params and list(folder.epochs) == list(stored.epochs)
     assert client.get_run(run).data.metrics.keys() >= of_epoch({"val_loss": 1.25}).keys()
 

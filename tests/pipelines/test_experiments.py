@@ -161,8 +161,8 @@ def test_a_training_on_something_else_than_its_search_is_a_run_of_its_own_and_sa
     clone.run("dvc", "unprotect", "build/train")
     clone.run("python", "-m", "pipelines", "train", *arguments)
     lineage = json.loads((clone.folder / "build/train/lineage.json").read_text())
-    assert best["made_on"] == {"device": lineage["device"], "precision": lineage["precision"]}
+    assert best["made_on"].items() <= lineage.items()
     assert lineage["digest"] != best["digest"]
-    assert hardware_words(lineage).endswith("after a search in bfloat16 on a GPU")
+    assert hardware_words(lineage).endswith("after a search on a GPU, bf16")
     said = " ".join(clone.run("mien", "status").stdout.split())
-    assert "trained in" in said and "after a search in bfloat16 on a GPU" in said
+    assert "trained on" in said and "after a search on a GPU, bf16" in said

@@ -49,7 +49,7 @@ def test_it_says_data_numbers_and_digests(card: str, candidate: Candidate, evalu
     assert "**It learnt from drawings.**" in card and "photographs." not in card
     digests = (candidate.lineage[key] for key in ("digest", "data_digest", "split_digest"))
     assert all(f"`{digest}`" in card for digest in (candidate.identity, *digests))
-    assert "12,345 multiply-adds a face" in card and "Trained in float32 on the CPU" in card
+    assert "12,345 multiply-adds a face" in card and "Trained on the CPU, float32" in card
 
 
 def test_it_says_what_it_must_not_be_used_for_and_that_expressions_are_no_emotions(card: str) -> None:

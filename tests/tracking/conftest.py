@@ -49,6 +49,7 @@ def trained(checkout: Path) -> Path:
         (checkout / folder).mkdir(parents=True)
     (checkout / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
     (checkout / "build/train/history.csv").write_text("epoch,val_loss,val_accuracy\n0,1.5,0.4\n1,1.25,\n")
+    (checkout / "reports/train.json").write_text(json.dumps({"best_epoch": 1, "val_accuracy": 0.45, "val_loss": 1.25}))
     (checkout / "reports/metrics.json").write_text(json.dumps(METRICS))
     (checkout / "reports/tune.json").write_text(json.dumps(TUNE))
     (checkout / "reports/report.html").write_text("<p>report</p>")

@@ -16,11 +16,14 @@ from mlflow.entities import Run
 
 from mien.tracking import live
 from mien.tracking.live import LiveTracking
+from mien.tracking.publish import publish_training
 from mien.tracking.runs import find_run
 from mien.tracking.store import URI, connect
+from mien.training import hardware
 from tests.faults import fault_proxy
 from tests.servers import wait_until
 from tests.tracking.conftest import LINEAGE, TUNE
+from tests.tracking.stage import prepared, run_train
 
 
 @pytest.fixture
@@ -177,6 +180,7 @@ def test_a_killed_training_leaves_a_run_to_resume(checkout: Path) -> None:
         import os, signal, sys, time
         from pathlib import Path
         from mien.tracking.live import LiveTracking
+from mien.tracking.publish import publish_training
         from mien.tracking.runs import find_run
         from mien.tracking.store import connect
         from tests.tracking.conftest import LINEAGE
@@ -192,3 +196,18 @@ def test_a_killed_training_leaves_a_run_to_resume(checkout: Path) -> None:
     run = run_of("d1")
     assert run.info.status == "RUNNING"
     assert steps(run, "epoch/val_loss") == [0]
+
+
+def test_two_kinds_of_machine_are_two_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared(checkout)
+    runs = []
+    for instructions in ("AMD avx512_bf16", "AMD avx2"):
+        monkeypatch.setattr(hardware, "instruction_set", lambda known=instructions: known)
+        trained = run_train(checkout, "tiny")
+        publish_training(connect(), checkout)
+        runs.append(trained.run)
+    assert runs[0].info.run_id != runs[1].info.run_id
+    words = [run.data.tags["mien.trained_on"] for run in runs]
+    assert words == ["the CPU (AMD avx512_bf16, 1 thread), float32", "the CPU (AMD avx2, 1 thread), float32"]
+    for run in runs:
+        assert steps(run, "epoch/val_loss") == [0, 1, 2, 3] and steps(run, "val/loss") == [0]

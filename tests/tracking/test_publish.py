@@ -35,7 +35,12 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
     assert run.data.params["optim.lr"] == "0.01"
     assert run.data.params["search.optim.lr"] == "0.003"
     assert run.data.params["choice.optim"] == "adam"
-    assert run.data.metrics == {"epoch/val_loss": 1.25, "epoch/val_accuracy": 0.4}
+    assert run.data.metrics == {
+        "val/loss": 1.25,
+        "val/accuracy": 0.45,
+        "epoch/val_loss": 1.25,
+        "epoch/val_accuracy": 0.4,
+    }
     assert run.data.tags["mien.data_digest"] == "a" * 64
     assert len(run.data.tags["mien.dvc_lock"]) == 16
     (data,) = run.inputs.dataset_inputs
@@ -43,6 +48,7 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
     assert artifacts(connect(), run, "training") == [
         "training/history.csv",
         "training/lineage.json",
+        "training/train.json",
     ]
 
 
@@ -89,7 +95,7 @@ def test_trials_are_children_of_the_training(trained: Path) -> None:
 def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     first = sync(trained)
     assert "search: 2 trials, 2 parameters, 5 metrics, 1 files" in first
-    assert "training: 7 parameters, 3 metrics, 2 files" in first
+    assert "training: 7 parameters, 5 metrics, 3 files" in first
     assert "evaluation: 0 parameters, 15 metrics, 3 files" in first
     second = sync(trained)
     assert "search: 0 trials, 0 parameters, 0 metrics, 0 files" in second
@@ -100,7 +106,17 @@ def test_sync_says_what_it_sent_and_sends_it_once(trained: Path) -> None:
     assert len(run.inputs.dataset_inputs) == 1
 
 
-def test_the_link_to_the_ui_shows_trainings_by_their_accuracy(trained: Path) -> None:
+def test_another_evaluation_of_a_training_takes_a_step_of_its_own(trained: Path) -> None:
+    file = trained / "reports/metrics.json"
+    first = json.loads(file.read_text())
+    for accuracy in (0.6, 0.6, 0.65, 0.6):
+        file.write_text(json.dumps({**first, "accuracy": {**first["accuracy"], "value": accuracy}}))
+        publish_evaluation(connect(), trained)
+    history = connect().get_metric_history(run_of().info.run_id, "test/accuracy")
+    assert [(metric.step, metric.value) for metric in history] == [(0, 0.6), (1, 0.65), (2, 0.6)]
+
+
+def test_the_link_to_the_ui_shows_trainings_by_their_accuracy_on_validation_faces(trained: Path) -> None:
     sync(trained)
     link = run_links(connect(), "http://127.0.0.1:5000")["tiny"]
     place, _, query = link.partition("/runs?")
@@ -108,7 +124,7 @@ def test_the_link_to_the_ui_shows_trainings_by_their_accuracy(trained: Path) -> 
     experiment = place.removeprefix("http://127.0.0.1:5000/#/experiments/")
     (run,) = connect().search_runs([experiment], asked["searchFilter"], order_by=[f"{asked['orderByKey']} DESC"])
     assert run.info.run_id == run_of().info.run_id
-    assert asked["orderByKey"] == "metrics.`test/accuracy`" and "test/accuracy" in run.data.metrics
+    assert asked["orderByKey"] == "metrics.`val/accuracy`" and "val/accuracy" in run.data.metrics
 
 
 def test_changed_files_are_sent_again(trained: Path) -> None:

@@ -1,46 +1,131 @@
 """What a network was trained on, and whether this machine would have taken the same."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from mien.models.description import hardware_words
-from mien.training.hardware import fastest_precision, hardware_mismatch, has_gpu
+from mien.models.description import hardware_words, machine_difference, made_on_words
+from mien.training.hardware import (
+    LIBRARIES,
+    choose_hardware,
+    fastest_precision,
+    few_cores,
+    hardware_mismatch,
+    has_gpu,
+    instruction_set,
+)
+from mien.training.recipe import TrainConfig
 
+ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "gpu" if has_gpu() else "cpu"
 PRECISION = fastest_precision(DEVICE)
 OTHER = {"bf16": "32", "32": "bf16"}[PRECISION]
+HERE = choose_hardware(TrainConfig(threads=2)).made_on
 
 
-def lineage(device: str, precision: str, /, **asked: str) -> dict[str, Any]:
-    return {"device": device, "precision": precision, "config": {"train": asked}, "search": {"made_on": None}}
+def lineage(
+    *, search: dict[str, Any] | None = None, asked: dict[str, Any] | None = None, **made: Any
+) -> dict[str, Any]:
+    return {**HERE, **made, "config": {"train": {"threads": 2, **(asked or {})}}, "search": {"made_on": search}}
 
 
 def test_what_this_machine_would_do_needs_no_words() -> None:
-    assert hardware_mismatch(lineage(DEVICE, PRECISION)) == ""
-    assert hardware_mismatch(lineage(DEVICE, PRECISION, precision="auto", accelerator="auto")) == ""
+    assert hardware_mismatch(lineage()) == ""
+    assert hardware_mismatch(lineage(asked={"precision": "auto", "accelerator": "auto"})) == ""
 
 
-def test_another_precision_or_device_is_told_in_a_sentence() -> None:
-    said = hardware_mismatch(lineage(DEVICE, OTHER, precision="auto"))
-    words = {"32": "float32", "bf16": "bfloat16"}
-    assert said.startswith(f"It was trained in {words[OTHER]} on ")
-    assert f"this machine would train it in {words[PRECISION]} on " in said
-    assert "on a GPU" in hardware_mismatch(lineage({"cpu": "gpu", "gpu": "cpu"}[DEVICE], PRECISION))
+@pytest.mark.parametrize(
+    ("made", "then"),
+    [
+        ({"precision": OTHER}, "float32" if OTHER == "32" else OTHER),
+        ({"device": "gpu", "gpu": "NVIDIA H100"}, "a GPU and NVIDIA H100"),
+        ({"instructions": "avx10", "threads": 7}, "avx10 and 7 threads"),
+        ({"versions": {**HERE["versions"], "torch": "1.0.0"}}, "torch 1.0.0"),
+    ],
+)
+def test_another_machine_or_library_is_told_in_a_sentence(made: dict[str, Any], then: str) -> None:
+    said = hardware_mismatch(lineage(**made))
+    assert said.startswith(f"It was trained with {then}, and this machine would train it with ")
 
 
 def test_what_the_configuration_asks_for_is_the_same_everywhere() -> None:
-    assert hardware_mismatch(lineage(DEVICE, OTHER, precision=OTHER)) == ""
-    assert hardware_mismatch(lineage("cpu", "32", precision="32", accelerator="cpu")) == ""
+    assert hardware_mismatch(lineage(precision=OTHER, asked={"precision": OTHER})) == ""
+    assert hardware_mismatch(lineage(threads=64, asked={"threads": 64})) == ""
+
+
+def test_of_an_older_lineage_only_what_it_knows_is_compared() -> None:
+    old = {key: lineage()[key] for key in ("device", "precision", "config", "search")}
+    assert hardware_mismatch(old) == ""
+    assert hardware_words({**old, "device": "cpu", "precision": "32"}) == "the CPU, float32"
+
+
+CPU = {"device": "cpu", "precision": "bf16", "instructions": "avx512_bf16", "threads": 2, "versions": {"torch": "2"}}
+GPU = {**CPU, "device": "gpu", "precision": "32", "gpu": "NVIDIA H100", "devices": 2}
 
 
 @pytest.mark.parametrize(
     ("searched", "says"),
     [
-        (None, "float32 on the CPU"),
-        ({"device": "cpu", "precision": "32"}, "float32 on the CPU"),
-        ({"device": "gpu", "precision": "bf16"}, "float32 on the CPU, after a search in bfloat16 on a GPU"),
+        (None, "the CPU (avx512_bf16, 2 threads), bf16"),
+        (CPU, "the CPU (avx512_bf16, 2 threads), bf16"),
+        (GPU, "the CPU (avx512_bf16, 2 threads), bf16, after a search on 2 GPUs (NVIDIA H100), float32"),
     ],
 )
-def test_a_search_on_something_else_is_named(searched: dict[str, str] | None, says: str) -> None:
-    assert hardware_words({**lineage("cpu", "32"), "search": {"made_on": searched}}) == says
+def test_a_search_on_something_else_is_named(searched: dict[str, Any] | None, says: str) -> None:
+    assert hardware_words({**CPU, "search": {"made_on": searched}}) == says
+
+
+def test_two_machines_are_told_apart_by_what_each_has_alone() -> None:
+    older = {**CPU, "precision": "32", "instructions": "avx2", "versions": {"torch": "1"}}
+    assert machine_difference(older, CPU) == ("avx2 and float32 and torch 1", "avx512_bf16 and bf16 and torch 2")
+    assert machine_difference(CPU, {**CPU, "threads": 1}) == ("2 threads", "1 thread")
+    assert machine_difference(CPU, CPU) == ("", "")
+    assert made_on_words({**CPU, "threads": 1}) == "the CPU (avx512_bf16, 1 thread), bf16"
+
+
+SAYS = "from mien.training.hardware import *; print(instruction_set(), fastest_precision('cpu'), sep=';')"
+
+
+@pytest.mark.skipif(
+    "avx512" not in instruction_set() and "amx" not in instruction_set(), reason="needs a processor with AVX-512"
+)
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}, "avx2;32"),
+        ({"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}, "sse4_1;32"),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "avx512_f;32"),
+        ({"ONEDNN_MAX_CPU_ISA": "avx2"}, "avx2, ATen avx512;32"),
+    ],
+)
+def test_the_instruction_set_is_the_one_that_pytorch_may_use(limits: dict[str, str], says: str) -> None:
+    command = [sys.executable, "-c", SAYS]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **limits}).stdout
+    assert said.strip() == f"{instruction_set().split()[0]} {says}"
+
+
+def test_the_versions_are_of_the_libraries_that_make_tune_and_train_stale() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    declared = [entry["versions.yaml"] for stage in ("tune", "train") for entry in stages[stage]["params"][-1:]]
+    assert set(LIBRARIES) == {name for names in declared for name in names}
+    assert HERE["versions"].keys() == set(LIBRARIES)
+    assert json.loads(json.dumps(HERE)) == HERE  # it is compared with what a file holds
+
+
+def test_fewer_cores_than_threads_are_told() -> None:
+    assert few_cores(TrainConfig(threads=1)) == ""
+    said = few_cores(TrainConfig(threads=5000))
+    assert said.startswith("train.threads is 5000, and this machine has ")
+    assert said.endswith("it trains slower, with the same numbers.")
+
+
+def test_the_threads_of_a_preset_are_a_number() -> None:
+    for preset in (ROOT / "conf/preset").glob("*.yaml"):
+        chosen = yaml.safe_load(preset.read_text())["train"]
+        assert yaml.safe_load((ROOT / f"conf/train/{chosen}.yaml").read_text())["threads"] >= 1

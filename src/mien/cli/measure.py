@@ -115,7 +115,7 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Column
 
-    from mien.reporting.comparison import LOWER_IS_BETTER, MEASURES
+    from mien.reporting.comparison import LOWER_IS_BETTER, MEASURES, VALIDATION
     from mien.reporting.pages import number
 
     out = console()
@@ -123,6 +123,12 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
         out.print(f"[bold]{letter}[/]  {escape(run.name)}  [dim]{escape(run.source)}[/]")
     numbers = [Column(title, justify="right", no_wrap=True) for title in ("A", "B", "B - A", "95 % interval", "better")]
     rows = table(Column("↓: lower is better", no_wrap=True), *numbers, padding=(0, 1, 0, 0))
+    for name, title in VALIDATION.items():
+        rows.add_row(
+            f"{title} ↓" if name == "loss" else title,
+            *(number(run.validated(name)) for run in (compared.a, compared.b)),
+        )
+    rows.add_section()
     for name, title in MEASURES.items():
         cells = [number(run.measure(name).value) for run in (compared.a, compared.b)]
         if compared.paired:

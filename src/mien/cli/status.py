@@ -77,7 +77,7 @@ def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | N
         return
     from mien.training.hardware import hardware_mismatch
 
-    yield "trained in", hardware_words(lineage)
+    yield "trained on", hardware_words(lineage)
     if unlike := hardware_mismatch(lineage):
         yield "", f"[yellow]{unlike}[/]"
     if data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):

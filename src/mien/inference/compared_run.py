@@ -12,7 +12,7 @@ from mien.base.records import read_record
 from mien.inference.address import FORM, ModelAddress, NoSuchModel
 from mien.models.description import read_history, read_lineage
 from mien.registry.promotion import registry
-from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params
+from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params, validation_metrics
 from mien.tracking.runs import EPOCH, PARENT
 from mien.tracking.store import URI, database_file
 
@@ -79,7 +79,7 @@ def read_folder(folder: Path) -> "ComparedRun":
         data=lineage["data"],
         facts={f"mien.{key}": str(lineage[key]) for key in DIGESTS},
         params={key: str(value) for key, value in training_params(lineage).items()},
-        metrics=evaluation_metrics(report),
+        metrics=validation_metrics(root) | evaluation_metrics(report),
         epochs=read_history(root / "build/train/history.csv"),
         predictions=read_predictions(root / "reports/predictions.csv", f"predictions.csv of {folder}"),
     )

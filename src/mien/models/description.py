@@ -99,12 +99,14 @@ SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
 CARD: Final = "card.md"  # of a registered version
 VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in a registered version
-PRECISION_WORDS: Final = {"32": "float32", "bf16": "bfloat16"}
-DEVICE_WORDS: Final = {"cpu": "the CPU", "gpu": "a GPU"}
+# What a training is made on, beside the versions of libraries; reports/train.json has it too.
+MACHINE: Final = ("device", "precision", "instructions", "threads", "gpu", "devices")
+PRECISION_WORDS: Final = {"32": "float32"}
 RERUN_TRAIN: Final = "`dvc repro train` writes it again"
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
-# What is used of a training's account of itself. `device` and `search.made_on` came later: unknown where absent.
+# What is used of a training's account of itself. `device`, `instructions`, `threads`, `gpu`, `devices`,
+# `versions` and `search.made_on` came later: unknown where absent.
 LINEAGE_KEYS: Final[dict[str, type]] = {
     "digest": str,
     "run": str,
@@ -153,14 +155,39 @@ def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def hardware_words(lineage: Mapping[str, Any]) -> str:
-    """`bfloat16 on the CPU`, and on what the search ran where that was something else."""
+    """`the CPU (avx512_bf16, 2 threads), bf16`, and on what the search ran where that was something else."""
     search = lineage["search"].get("made_on")
-    if search is None or (search["device"], search["precision"]) == (lineage.get("device"), lineage["precision"]):
+    if search is None or not any(machine_difference(search, lineage)):
         return made_on_words(lineage)
-    return f"{made_on_words(lineage)}, after a search in {made_on_words(search)}"
+    return f"{made_on_words(lineage)}, after a search on {made_on_words(search)}"
 
 
 def made_on_words(made_on: Mapping[str, Any]) -> str:
-    """Precision and device: `float32 on a GPU`."""
+    """Device and precision: `a GPU (NVIDIA H100), float32`."""
+    device, *details, precision = _machine(made_on)
+    return f"{device} ({', '.join(details)}), {precision}" if details else f"{device}, {precision}"
+
+
+def machine_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
+    """What each has alone: (`avx2 and float32`, `avx512_bf16 and bf16`); two empty texts for the same kind of machine.
+
+    What is not known of both is not compared.
+    """
+    common = a.keys() & b.keys()
+    parts = []
+    for machine in (a, b):
+        known = {key: value for key, value in machine.items() if key in common}
+        libraries = [f"{name} {version}" for name, version in known.get("versions", {}).items()]
+        parts.append([*_machine(known), *libraries])
+    ours, theirs = (" and ".join(part for part in own if part not in other) for own, other in (parts, reversed(parts)))
+    return ours, theirs
+
+
+def _machine(made_on: Mapping[str, Any]) -> list[str]:
     precision = PRECISION_WORDS.get(made_on["precision"], made_on["precision"])
-    return f"{precision} on {DEVICE_WORDS[made_on.get('device', 'cpu')]}"
+    if made_on.get("device", "cpu") == "gpu":
+        number = made_on.get("devices", 1)
+        return ["a GPU" if number == 1 else f"{number} GPUs", *filter(None, [made_on.get("gpu")]), precision]
+    threads = made_on.get("threads")
+    details = [made_on["instructions"], f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
+    return ["the CPU", *details, precision]

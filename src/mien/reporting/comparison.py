@@ -29,6 +29,12 @@ MEASURES: Final = {
     "nll": "log loss (NLL), nats",
     "brier": "Brier score, 0 to 2",
 }
+# Of the epoch that was kept; experiments are sorted by these, as the test set is for the last word alone.
+VALIDATION: Final = {
+    "accuracy": "validation accuracy",
+    "macro_f1": "validation macro F1",
+    "loss": "validation loss",
+}
 LOWER_IS_BETTER: Final = ("calibration_error", "ece", "nll", "brier")
 RESAMPLES: Final = 2000
 SHOWN: Final = 24  # faces of each kind of disagreement
@@ -62,7 +68,7 @@ class ComparedRun:
     data: str
     facts: Mapping[str, str]  # digests, commit, precision, versions
     params: Mapping[str, str]  # as MLflow names them: optim.lr
-    metrics: Mapping[str, float]  # test/accuracy
+    metrics: Mapping[str, float]  # val/accuracy, test/accuracy
     epochs: Epochs
     predictions: Predictions
 
@@ -70,6 +76,10 @@ class ComparedRun:
     def faces(self) -> pd.DataFrame:
         """The rows of the predictions, one a test face."""
         return self.predictions.table
+
+    def validated(self, name: str) -> float:
+        """A score on the validation faces; NaN for what was not tracked."""
+        return self.metrics.get(f"val/{name}", NAN)
 
     def measure(self, name: str) -> Interval:
         """A measure of the test set as it was tracked, with its interval; NaN for what was not."""
@@ -185,7 +195,9 @@ class Comparison:
 
 def _side(run: ComparedRun) -> dict[str, Any]:
     measures = {name: run.measure(name).json() for name in MEASURES}
-    return {"name": run.name, "source": run.source, "data": run.data, "faces": len(run.faces), **measures}
+    validation = {name: run.metrics.get(f"val/{name}") for name in VALIDATION}
+    about = {"name": run.name, "source": run.source, "data": run.data}
+    return {**about, "validation": validation, "faces": len(run.faces), **measures}
 
 
 def compare(a: ComparedRun, b: ComparedRun) -> Comparison:
@@ -290,6 +302,7 @@ def comparison_page(comparison: Comparison, root: Path) -> str:
         "comparison.html",
         c=comparison,
         sides=(("A", a), ("B", b)),
+        validation=VALIDATION,
         titles=MEASURES,
         lower=LOWER_IS_BETTER,
         kinds=kinds,

@@ -11,7 +11,7 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.base.state import publish_lock
 from mien.evaluation.intervals import Interval
-from mien.models.description import hardware_words, read_history, read_lineage
+from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
 from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.runs import (
     DIGEST,
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation  # brings PyTorch
 
 TRAINED: Final = Path("build/train")
+TRAIN_REPORT: Final = "reports/train.json"
 TRAINING_FILES: Final = {
-    "training": ("build/train/history.csv", "build/train/lineage.json", "reports/train.json"),
+    "training": ("build/train/history.csv", "build/train/lineage.json", TRAIN_REPORT),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
 }
 PREDICTIONS: Final = "evaluation/predictions.csv"  # as an artifact
@@ -110,6 +111,7 @@ def publish_training(client: "MlflowClient", root: Path) -> str:
         training_identity(lineage),
         params=training_params(lineage),
         rows=[(epoch, of_epoch(values)) for epoch, values in read_history(root / TRAINED / "history.csv")],
+        results=validation_metrics(root),
         tags=lock_facts(root),
         facts=git_facts(root),  # a run that was tracked while it trained knows its commit better
         dataset=(lineage["data"], lineage["data_digest"], {"split": lineage["split_digest"]}),
@@ -125,7 +127,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> str:
     report = read_record(root / "reports/metrics.json", MEASURED, "`dvc repro evaluate` writes it again")
     content = RunContent(
         training_identity(lineage),
-        rows=[(0, evaluation_metrics(report))],
+        results=evaluation_metrics(report),
         tags=lock_facts(root),
         files=EVALUATION_FILES,
         note=("Test set", lambda: evaluation_note(report, hardware_mismatch(lineage))),
@@ -174,6 +176,7 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
         "mien.split_digest": str(lineage["split_digest"]),
         "mien.precision": str(lineage["precision"]),
         "mien.device": str(lineage.get("device", "unknown")),
+        "mien.trained_on": made_on_words(lineage),
     }
     return RunIdentity(lineage["data"], _shown_name(lineage), lineage["digest"], tags)
 
@@ -230,6 +233,14 @@ def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
+def validation_metrics(root: Path) -> dict[str, float]:
+    """The validation scores of the epoch that was kept, as `val/accuracy`; empty where no report says them."""
+    if not (file := root / TRAIN_REPORT).is_file():
+        return {}
+    report = read_record(file, {}, "`dvc repro train` writes it again")
+    return {key.replace("_", "/", 1): float(value) for key, value in report.items() if key.startswith("val_")}
+
+
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested mapping with dotted keys: {"optim": {"lr": 1}} gives {"optim.lr": 1}."""
     flat: dict[str, Any] = {}
@@ -258,7 +269,7 @@ def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
 def training_note(lineage: Mapping[str, Any]) -> str:
     """What `build/train/lineage.json` says, in a few lines."""
     lines = [
-        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, {hardware_words(lineage)}), "
+        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, on {hardware_words(lineage)}), "
         f"trained on the data set {lineage['data']}.",
     ]
     for key, value in lineage["search"].get("overruled", {}).items():

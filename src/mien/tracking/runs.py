@@ -33,7 +33,7 @@ Section = Literal["Registered", "Test set", "Training", "Search"]
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is: another digest is another run, whatever machine or process asks."""
+    """What a run is: another digest is another run; what it was made on is in the digest."""
 
     experiment: str  # the data set's name
     name: str  # for people: "resnet16 · 48 px grey · 3f2a"
@@ -49,6 +49,7 @@ class RunContent:
     identity: RunIdentity
     params: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Row] = ()
+    results: Mapping[str, float] = field(default_factory=dict)  # of the whole run; other ones take a step of their own
     tags: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)  # tags that are set only where the run lacks them
     dataset: tuple[str, str, Mapping[str, str]] | None = None  # name, digest, source
@@ -76,7 +77,8 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
     if complete and sent_before and run.info.status == status:
         return Sent()
     params = send_params(client, run, content.params)
-    metrics = MetricHistory(client, run_id).send(content.rows)
+    history = MetricHistory(client, run_id)
+    metrics = history.send([*content.rows, (history.step_of(content.results), content.results)])
     if content.dataset:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -200,11 +202,19 @@ class MetricHistory:
             self._known[metric.key][metric.step] = metric.value
         return len(missing)
 
-    def _has(self, key: str, step: int, value: float) -> bool:
+    def step_of(self, values: Mapping[str, float]) -> int:
+        """The last step of any of these, or the next one where the store has another value there."""
+        last = max((step for key in values for step in self._of(key)), default=0)
+        return last + any(last in self._of(key) and not self._has(key, last, value) for key, value in values.items())
+
+    def _of(self, key: str) -> dict[int, float]:
         if key not in self._known:
             history = self._client.get_metric_history(self._run_id, key)
             self._known[key] = {metric.step: metric.value for metric in history}
-        known = self._known[key].get(step)
+        return self._known[key]
+
+    def _has(self, key: str, step: int, value: float) -> bool:
+        known = self._of(key).get(step)
         if known is None:
             return False
         return math.isclose(known, value, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(known) and math.isnan(value))

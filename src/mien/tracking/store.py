@@ -46,13 +46,13 @@ ENVIRONMENT: Final = {
 # They print tracebacks and retries of failures that mien reports in one sentence.
 LOUD: Final = ("mlflow", "mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
 EXPERIMENT_NOTE: Final = (
-    "Facial expressions, data set **{name}**: one run per configuration, data and code; the trials of its search are "
-    "its children. The champion is the registered model `mien-{name}`."
+    "Facial expressions, data set **{name}**: one run per configuration, data, code and kind of machine; the "
+    "trials of its search are its children. The champion is the registered model `mien-{name}`."
 )
-# The query of the UI's table of runs: trainings alone, the most accurate first.
+# The query of the UI's table of runs: trainings alone, the most accurate on validation faces first.
 RUNS_QUERY: Final = {
     "searchFilter": "tags.`mien.kind` = 'training'",
-    "orderByKey": "metrics.`test/accuracy`",
+    "orderByKey": "metrics.`val/accuracy`",
     "orderByAsc": "false",
 }
 
@@ -224,7 +224,7 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
 
 def run_links(client: "MlflowClient", address: str) -> dict[str, str]:
-    """A link per data set to the trainings in the MLflow UI at `address`, the most accurate first."""
+    """A link per data set to the trainings in the MLflow UI at `address`, the most accurate on validation first."""
     query = "&".join(f"{key}={quote(value)}" for key, value in RUNS_QUERY.items())
     return {
         experiment.name: f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"

@@ -80,9 +80,8 @@ def fit(
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     hardware = choose_hardware(settings)
+    torch.set_num_threads(hardware.threads)
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train, hardware)
     history = History(settings, listener or Listener(), verbose=verbose)

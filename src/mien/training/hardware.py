@@ -1,17 +1,20 @@
-"""Training hardware: device, precision and memory format.
+"""Training hardware: device, instruction set, threads, precision and memory format.
 
-Numbers depend on device and precision, so every lineage names them, and whoever shows the numbers says where this
+Numbers depend on them and on the libraries, so every lineage names them, and whoever shows the numbers says where this
 machine would have chosen others.
 """
 
 import ctypes
+import os
+import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mien.base.errors import UserError
-from mien.models.description import made_on_words
+from mien.models.description import machine_difference, made_on_words
 from mien.training.recipe import TrainConfig
 
 # PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.
@@ -22,6 +25,27 @@ M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
 M_MMAP_THRESHOLD: Final = -3
 
 
+# Instructions of x86 processors by their age, with what ATen (in lower case) and oneDNN call their kernels for them.
+INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "sse4_1": ("default", "SSE41", "AVX"),
+    "avx2": ("avx2", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"),
+    "avx512_f": ("avx512", "AVX512_CORE", "AVX512_CORE_VNNI"),
+    "avx512_bf16": ("avx512", "AVX512_CORE_BF16", "AVX512_CORE_FP16"),
+    "amx_bf16": ("avx512",),
+}
+# Of versions.yaml: the libraries that decide the numbers of a training or a search.
+LIBRARIES: Final = (
+    "albumentations",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "optuna",
+    "pytorch-lightning",
+    "scikit-learn",
+    "torch",
+)
+
+
 @dataclass(frozen=True)
 class Hardware:
     """What one training runs on."""
@@ -29,6 +53,7 @@ class Hardware:
     accelerator: str  # "cpu" or "gpu"
     precision: str  # "32" or "bf16"
     memory_format: str  # "contiguous" or "channels_last"
+    threads: int  # of PyTorch
 
     @property
     def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
@@ -36,17 +61,29 @@ class Hardware:
         return "bf16-mixed" if self.precision == "bf16" else "32-true"
 
     @property
-    def made_on(self) -> dict[str, str]:
-        """Device and precision for the lineage; another machine may choose others."""
-        return {"device": self.accelerator, "precision": self.precision}
+    def made_on(self) -> dict[str, Any]:
+        """What numbers depend on beside data, code and configuration, for lineage and digest."""
+        import torch
+
+        return {
+            "device": self.accelerator,
+            "precision": self.precision,
+            "instructions": instruction_set(),
+            "threads": self.threads,
+            "gpu": torch.cuda.get_device_name(0) if self.accelerator == "gpu" else "",
+            "devices": 1,
+            "versions": {name: version(name).partition("+")[0] for name in LIBRARIES},
+        }
 
 
 def choose_hardware(config: TrainConfig) -> Hardware:
-    """The configured device, precision and memory format; `auto` takes the fastest that the machine has.
+    """The configured device, precision, memory format and threads; `auto` takes the fastest that the machine has.
 
     Raises:
         UserError: a GPU is asked for and there is none.
     """
+    import torch
+
     gpu = config.accelerator != "cpu" and has_gpu()
     if config.accelerator == "gpu" and not gpu:
         raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
@@ -55,6 +92,7 @@ def choose_hardware(config: TrainConfig) -> Hardware:
         accelerator=device,
         precision=fastest_precision(device) if config.precision == "auto" else config.precision,
         memory_format="channels_last" if config.memory_format == "auto" else config.memory_format,
+        threads=config.threads or torch.get_num_threads(),
     )
 
 
@@ -65,30 +103,58 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def instruction_set() -> str:
+    """The newest instructions of the processor that PyTorch's kernels use, such as `AMD avx512_bf16`.
+
+    MKL goes by the maker. ONEDNN_MAX_CPU_ISA limits convolutions; where ATEN_CPU_CAPABILITY limits the rest to less,
+    `AMD avx512_bf16, ATen avx2`.
+    """
+    import torch
+
+    able, aten = torch.cpu.get_capabilities(), torch.backends.cpu.get_cpu_capability().lower()
+    known, limit = [], os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    for name, called in INSTRUCTIONS.items():
+        if able.get(name):
+            known.append(name)
+        if limit in called:
+            break
+    newest = known[-1] if known else platform.machine()  # of another kind than x86
+    usual = INSTRUCTIONS.get(newest, ("default",))[0]
+    maker = str(able.get("cpu_name", "")).partition(" ")[0]
+    return f"{maker} {newest}".strip() + ("" if aten == usual else f", ATen {aten}")
+
+
 def fastest_precision(device: str) -> str:
     """`bf16` where the device multiplies bfloat16 itself, else `32`; emulating it would be slower than float32."""
     import torch
 
     if device == "gpu":
         return "bf16" if torch.cuda.is_bf16_supported() else "32"
-    able = torch.cpu.get_capabilities()
-    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "32"
+    return "bf16" if "bf16" in instruction_set() else "32"
+
+
+def few_cores(config: TrainConfig) -> str:
+    """A sentence where this machine has fewer cores than `train.threads` asks for; empty where it has them."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if config.threads <= cores:
+        return ""
+    has = f"{cores} core{'' if cores == 1 else 's'}"
+    return f"train.threads is {config.threads}, and this machine has {has}: it trains slower, with the same numbers."
 
 
 def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     """A sentence where this machine would not have trained as the lineage says; empty where it would."""
     asked = lineage["config"].get("train", {})
-    device = asked.get("accelerator", "auto")
-    if device == "auto":
-        device = "gpu" if has_gpu() else "cpu"
-    precision = asked.get("precision", "auto")
-    if precision == "auto":
-        precision = fastest_precision(device)
-    here = {"device": device, "precision": precision}
-    if made_on_words(here) == made_on_words(lineage):
+    settings = {key: asked[key] for key in ("accelerator", "precision", "threads") if key in asked}
+    try:
+        here = choose_hardware(TrainConfig(**settings)).made_on
+    except UserError:
+        return f"It was trained on {made_on_words(lineage)}, and PyTorch sees no GPU here."
+    then, now = machine_difference(lineage, here)
+    if not then + now:
         return ""
     return (
-        f"It was trained in {made_on_words(lineage)}, and this machine would train it in {made_on_words(here)}: "
+        f"It was trained with {then}, and this machine would train it with {now}: "
         "`dvc repro -f -s train`, then `dvc repro`, does so."
     )
 

@@ -65,7 +65,7 @@ class TrainConfig:
     workers: Count = 0  # loader processes; 0: in the training process
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
-    threads: Count = 0  # of the processor; 0: PyTorch's own choice. Another number changes results in their last bits
+    threads: Count = 0  # of PyTorch; 0: as many as there are cores. Another number rounds otherwise
 
 
 SCORES: Final = ("val_accuracy", "val_macro_f1")  # monitored, and better when higher; of losses the lower is better
