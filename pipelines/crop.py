@@ -27,7 +27,7 @@ def run(config: Config, listener: Listener) -> None:
         INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY
     )
     classes = tuple(
-        read_out(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"]), REMEDY)["label"]
+        read_out(INGESTED / "classes.csv", lambda file: pd.read_csv(file, converters={"label": str}), REMEDY)["label"]
     )
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 from typer.testing import CliRunner
 
-from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, class_names
+from mien.base.classes import EXPRESSIONS, checked_classes
 from mien.base.errors import UserError, printable
 from mien.base.files import Outs, replacing
 from mien.base.records import read_record
@@ -61,14 +62,30 @@ def test_broken_yaml_is_damaged_too(tmp_path: Path) -> None:
         read_record(tmp_path / "best.yaml", {}, "x")
 
 
-def test_a_position_means_the_same_expression_in_every_set_of_classes() -> None:
-    assert class_names(7) == EXPRESSIONS == WITH_CONTEMPT[:7]
-    assert class_names(8) == WITH_CONTEMPT
+def test_any_names_that_files_columns_and_metrics_can_hold_are_classes() -> None:
+    for names in (EXPRESSIONS, ["Müde", "0_wach", "n.a", "not sure-1", "表情", "None"]):
+        assert checked_classes(names) == tuple(names)
+        for name in names:
+            _validate_metric_name(f"test/per_class/{name}/recall")
 
 
-def test_other_numbers_of_classes_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 classes are not supported, only 7 or 8"):
-        class_names(6)
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["bored"], r"needs 2 to 100 classes, not 1 \(bored\)"),
+        (["bored", "and/or"], "'and/or' cannot be the name of a class: it takes up to 40 letters"),
+        (["bored", " "], "' ' cannot be"),
+        (["bored", ".."], "'..' cannot be"),
+        (["bored", "x" * 41], "cannot be"),
+        (["bored", "12"], "'12' cannot be"),
+        (["bored", "bored_raw"], "'bored_raw' cannot be"),
+        (["bored", "Left"], "'Left' cannot be the name of a class, because mien has a column of that name"),
+        (["bored", "happy", "Bored"], r"the class bored is there twice \(bored, Bored\)"),
+    ],
+)
+def test_what_cannot_be_a_class_is_refused(names: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        checked_classes(names)
 
 
 @pytest.mark.parametrize(

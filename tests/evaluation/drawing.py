@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import N_EXPRESSIONS
+from mien.base.classes import EXPRESSIONS, N_EXPRESSIONS
 from mien.evaluation.calibration import fit_temperature
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.runtime.session import softmax
@@ -30,7 +30,7 @@ def evaluate_logits(
     val_logits: np.ndarray, val_labels: np.ndarray, logits: np.ndarray, index: pd.DataFrame, config: EvaluateConfig
 ) -> Evaluation:
     """What the stage does once the model has answered."""
-    return measure_logits(fit_temperature(val_logits, val_labels), logits, index, config)
+    return measure_logits(fit_temperature(val_logits, val_labels), logits, index, EXPRESSIONS, config)
 
 
 def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFrame:

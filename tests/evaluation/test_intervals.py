@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from benchmarks.coverage import REQUIRED, simulate
+from mien.base.classes import EXPRESSIONS
 from mien.evaluation.intervals import (
     OVERALL,
     TOO_FEW,
@@ -147,7 +148,7 @@ def test_the_ece_has_a_value_and_no_interval():
 def test_a_class_of_few_faces_has_no_interval_and_widens_the_averages():
     labels = np.array([0] * 60 + [1] * (TOO_FEW - 1) + [2] * TOO_FEW)
     probabilities = np.eye(7)[np.where(np.arange(len(labels)) % 4, labels, 0)]
-    found = bootstrap(labels, probabilities, np.arange(len(labels)))
+    found = bootstrap(labels, probabilities, np.arange(len(labels)), classes=EXPRESSIONS)
     assert found.per_class["angry"]["recall"].known
     assert found.per_class["disgust"]["recall"].value > 0.5
     assert not found.per_class["disgust"]["recall"].known
@@ -221,7 +222,8 @@ def test_one_photo_decides_nothing():
 
 def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(labels_and_logits):
     labels, logits = labels_and_logits
-    found = bootstrap(labels, softmax(logits + np.eye(7)[labels]), np.arange(400), baseline=softmax(logits), n=200)
+    better, how = softmax(logits + np.eye(7)[labels]), {"baseline": softmax(logits), "n": 200}
+    found = bootstrap(labels, better, np.arange(400), classes=EXPRESSIONS, **how)
     mean = np.mean([scores["recall"].value for scores in found.per_class.values()])
     assert mean == pytest.approx(found.overall["unweighted_average_recall"].value)
 

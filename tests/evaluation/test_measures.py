@@ -14,6 +14,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.evaluation.calibration import fit_temperature, reliability
 from mien.evaluation.measures import (
@@ -119,7 +120,7 @@ def test_confusion_rows_are_the_truth():
         ([], np.zeros((0, 7)), "at least one face"),
         ([7], certain([0]), "0 to 6"),
         ([0.5], certain([0]), "whole numbers"),
-        ([0], np.zeros((1, 6)), r"7 or 8 classes, not shape \(1, 6\)"),
+        ([0], np.ones((1, 1)), r"two or more classes, not shape \(1, 1\)"),
         ([0], np.full((1, 7), np.nan), "sum to 1"),
         ([0], np.full((1, 7), 0.5), "sum to 1"),
         ([0], np.array([[2.0, -1, 0, 0, 0, 0, 0]]), "0 or above"),
@@ -151,7 +152,7 @@ def test_pairs_by_count_with_the_most_confident_mistakes_first():
     labels = np.array([0, 0, 0, 0, 3, 3, 3, 6])
     predicted = [1, 1, 1, 0, 0, 0, 3, 6]
     found = top_confusions(
-        labels, probabilities_of(predicted, [0.5, 0.9, 0.7, 0.9, 0.4, 0.6, 0.9, 0.9]), pairs=5, faces=2
+        labels, probabilities_of(predicted, [0.5, 0.9, 0.7, 0.9, 0.4, 0.6, 0.9, 0.9]), EXPRESSIONS, pairs=5, faces=2
     )
     assert [(p.true, p.predicted, p.faces) for p in found] == [("angry", "disgust", 3), ("happy", "angry", 2)]
     assert found[0].rows.tolist() == [1, 2]
@@ -161,12 +162,12 @@ def test_pairs_by_count_with_the_most_confident_mistakes_first():
 
 def test_equal_counts_go_by_the_share_of_the_true_class():
     labels = np.array([0, 0, 0, 1])
-    found = top_confusions(labels, probabilities_of([2, 0, 0, 2], [0.9] * 4), pairs=1, faces=8)
+    found = top_confusions(labels, probabilities_of([2, 0, 0, 2], [0.9] * 4), EXPRESSIONS, pairs=1, faces=8)
     assert (found[0].true, found[0].share) == ("disgust", 1.0)
 
 
 def test_no_error_no_pair():
-    assert top_confusions(np.arange(7), np.eye(7), pairs=5, faces=8) == ()
+    assert top_confusions(np.arange(7), np.eye(7), EXPRESSIONS, pairs=5, faces=8) == ()
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 2.5])

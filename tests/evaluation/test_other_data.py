@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.base.classes import WITH_CONTEMPT
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation.other_data import dropped_classes, evaluate_elsewhere
@@ -88,9 +88,9 @@ def test_what_the_dropped_class_had_won_is_counted() -> None:
     logits[1, 4] = 1
     logits[2, 5] = 1
     labels = np.array([2, 4, 0])
-    assert dropped_classes(("contempt",), logits, labels) == {
+    assert dropped_classes(WITH_CONTEMPT, EXPRESSIONS, logits, labels) == {
         "classes": ["contempt"],
         "first_answers": 1,
         "accuracy_if_wrong": pytest.approx(1 / 3, abs=1e-6),
     }
-    assert dropped_classes((), logits[:, :7], labels) is None
+    assert dropped_classes(EXPRESSIONS, EXPRESSIONS, logits[:, :7], labels) is None

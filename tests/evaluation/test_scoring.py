@@ -48,7 +48,8 @@ def test_intervals_resample_the_groups_of_the_split_and_photos_are_counted():
     index = index_of(labels, per_photo=1)
     together = index.assign(group=np.arange(300) // 10)
     wide, narrow = (evaluate_logits(logits, labels, logits, one, CONFIG) for one in (together, index))
-    direct = bootstrap(labels, softmax(logits, wide.temperature.value), np.arange(300) // 10, n=CONFIG.bootstrap)
+    calibrated = softmax(logits, wide.temperature.value)
+    direct = bootstrap(labels, calibrated, np.arange(300) // 10, classes=EXPRESSIONS, n=CONFIG.bootstrap)
     assert wide.whole.intervals == direct
     assert wide.whole.intervals != narrow.whole.intervals
     assert (wide.whole.photos, narrow.whole.photos) == (300, 300)

@@ -105,7 +105,8 @@ def test_other_test_sets_are_not_paired_and_the_rest_is_shown(a: ComparedRun, b:
     label = b.faces["label"].where(np.arange(n) > 0, "neutral" if b.faces["label"][0] != "neutral" else "sad")
     assert compare(a, with_faces(b, b.faces.assign(label=label))).unpaired.startswith("1 of the")
     eight = compare(a, with_faces(b, b.faces.assign(p_contempt=0.0)))
-    assert eight.unpaired == "A distinguishes 7 expressions and B 8."
+    theirs = ", ".join(b.predictions.classes)
+    assert eight.unpaired == f"A distinguishes the classes {theirs}, and B {theirs}, contempt."
 
 
 def test_only_what_differs_is_shown(a: ComparedRun, b: ComparedRun) -> None:

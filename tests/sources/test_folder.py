@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -189,7 +190,7 @@ def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[st
         (["train/sad/1.jpg", "sad/2.jpg"], {}, r"sad is beside train/; .*move it into one"),
         (["train/sad/1.jpg", "more/2.jpg"], {}, r"more is beside train/; .*class_names: \{more: null\}"),
         (["sad/train/1.jpg", "happy/train/1.jpg"], {}, r"happy/train has the name of a part and lies in .* happy/"),
-        (["sad/happy/1.jpg"], {}, r"sad/happy has the name of an expression and lies in .* sad/; the order is"),
+        (["sad/happy/1.jpg"], {}, r"sad/happy has the name of a class and lies in .* sad/; the order is"),
         (["fer/train/sad/1.jpg"], {}, r"holds fer/, which is no .*; fer/ holds train/: move what is in it up to "),
         (["fer/photos/1.jpg", "x.jpg"], {}, r"holds fer/, which is no known expression"),
         (["1.jpg"], {}, r"holds no class folder such as angry/ or train/angry/; it holds no folder"),
@@ -216,9 +217,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         (
             {"class_names": {"wut": "angri"}},
-            r"data set mine: options: class_names: wut: 'angri' is not an expression",
+            r"data set mine: options: class_names: wut: 'angri' is no expression; did you mean angry\?",
         ),
-        ({"class_names": ["wut"]}, r"options: class_names must be lines of `name: value`"),
+        ({"class_names": ["wut"]}, r"options: a data set needs 2 to 100 classes, not 1 \(wut\)"),
+        ({"class_names": 3}, r"options: class_names must be lines of `name: value`, not 3\.\n.*must be a list, not 3"),
+        ({"class_names": ["a", "b"], "numbering": "rafdb"}, r"numbering says what numbers mean, and so does a list"),
+        (
+            {"class_names": {"0": "a", "1": "b"}, "numbering": "rafdb"},
+            r"rafdb numbers the expressions, and class_names",
+        ),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
         ({"classes": {}}, r"options: there is no key .classes. .*class_names, numbering, conflicting_labels"),
         ({"numbering": "ckplus"}, r"options: numbering must be .*'fer2013', 'affectnet' or 'rafdb', not 'ckplus'"),
@@ -320,3 +327,65 @@ def test_faces_of_whole_photographs_are_detected_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr(YuNetDetector, "detect", None)  # a second search would fail
     everyone = Folder(faces="detect", faces_per_photo="all").ingest(root)
     assert everyone.faces["face_id"].tolist() == ["happy/one.png:0", "sad/two.png:0", "sad/two.png:1"]
+
+
+def own(root: Path, class_names: Any) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes, and each photo's class by its first folder."""
+    ingested = Folder(class_names=class_names).ingest(root)
+    faces = ingested.faces
+    tops = faces["image"].str.split("/").str[0]
+    return ingested.classes, {top: ingested.classes[k] for top, k in zip(tops, faces["label"], strict=True)}
+
+
+def test_folders_of_other_names_are_classes_of_their_own(tmp_path: Path) -> None:
+    put(tmp_path, ["train/engaged/1.jpg", "train/Bored/2.jpg", "test/confused/3.jpg", "test/bored/4.jpg"])
+    ingested = Folder().ingest(tmp_path)
+    assert ingested.classes == ("bored", "confused", "engaged")  # as torchvision's ImageFolder sorts them
+    assert ingested.notes == ("The classes are the folders' own names, sorted: bored, confused, engaged.",)
+    by_image = ingested.faces.set_index("image")["label"].to_dict()
+    assert by_image == {
+        "train/engaged/1.jpg": 2,
+        "train/Bored/2.jpg": 0,
+        "test/confused/3.jpg": 1,
+        "test/bored/4.jpg": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("folders", "class_names", "classes", "meant"),
+    [
+        (["bored", "engaged"], ["engaged", "bored"], ["engaged", "bored"], ["bored", "engaged"]),
+        (["0", "2"], ["engaged", "bored", "tired"], ["engaged", "bored", "tired"], ["engaged", "tired"]),
+        (["1", "2"], {"1": "zest", "2": "bored"}, ["zest", "bored"], ["zest", "bored"]),
+        (["bored", "x", "zest"], {"x": "bored", "zest": "zest"}, ["bored", "zest"], ["bored", "bored", "zest"]),
+        (["Anger", "unhappy"], ["unhappy", "angry"], ["unhappy", "angry"], ["angry", "unhappy"]),
+        (["happy", "unhappy"], {"unhappy": "unhappy", "happy": "happy"}, ["unhappy", "happy"], ["happy", "unhappy"]),
+        (["bored", "engaged", "junk"], {"junk": None}, ["bored", "engaged"], ["bored", "engaged"]),
+    ],
+)
+def test_class_names_are_the_vocabulary(
+    tmp_path: Path, folders: list[str], class_names: Any, classes: list[str], meant: list[str]
+) -> None:
+    put(tmp_path, [f"{folder}/1.jpg" for folder in folders])
+    expected = dict(zip(folders, meant, strict=False))
+    assert own(tmp_path, class_names) == (tuple(classes), expected)
+
+
+@pytest.mark.parametrize(
+    ("folders", "class_names", "says"),
+    [
+        (["hapy", "bored"], {}, r"hapy/ in .* is almost happy/: rename it, or .*class_names: \[bored, hapy\]"),
+        (["happy", "bored"], {}, r"holds bored/, which is no known expression; .*or name all classes.*class_names: \["),
+        (["bored", "tired"], ["bored", "tried"], r"holds tired/, which is none of its classes \(bored, tried\); map"),
+        (["0", "1", "2"], ["bored", "tired"], r"holds 2/, which is none of its classes \(bored, tired\)"),
+        (["a", "b", "0"], {}, r"data sets number the expressions differently; .*: class_names: \[bored, engaged\]"),
+        (["left", "up"], {}, r"'left' cannot be the name of a class, because mien has a column of that name; say by"),
+        (["ck/happy", "jaffe/sad"], {}, r"holds ck/, jaffe/, which are no .*; ck/ holds happy/: move"),
+    ],
+)
+def test_a_mistyped_expression_never_becomes_a_class(
+    tmp_path: Path, folders: list[str], class_names: Any, says: str
+) -> None:
+    put(tmp_path, [f"{folder}/1.jpg" for folder in folders])
+    with pytest.raises(UserError, match=says):
+        own(tmp_path, class_names)

@@ -158,3 +158,21 @@ def test_photos_lie_beside_the_table(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encode(picture(), "PNG"))
     source = get_source(DataConfig("listed", "table", str(tmp_path)))
     assert io.BytesIO(source.photos(tmp_path, tmp_path).read("a.png")).getvalue().startswith(b"\x89PNG")
+
+
+def test_a_table_names_classes_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path, "image,label,votes\na.jpg,Tired,1 2 0\nb.jpg,0,\nc.jpg,happy,\nd.jpg,bored,1 2\n")
+    found = ingest(file, {"class_names": ["awake", "tired", "bored"]})
+    assert found.classes == ("awake", "tired", "bored") and found.faces["label"].tolist() == [1, 0]
+    assert list(found.faces["votes"][0]) == [1, 2, 0]
+    assert found.problems[["label", "reason"]].to_numpy().tolist() == [
+        ["", "unknown_label"],
+        ["bored", "malformed_row"],
+    ]
+    assert "'happy' is none of awake, tired, bored" in found.problems["detail"][0]
+
+
+def test_classes_of_a_table_are_never_guessed(tmp_path: Path) -> None:
+    file = write(tmp_path, "image,label\na.jpg,tired\nb.jpg,awake\n")
+    with pytest.raises(UserError, match=r"no usable row; classes that are no .*class_names: \[awake, tired\]"):
+        ingest(file)

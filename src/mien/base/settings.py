@@ -195,6 +195,7 @@ _WANTED: Final = {
     "bool_type": "true or false",
     "string_type": "text",
     "dict_type": "lines of `name: value`",
+    "list_type": "a list",
     "mapping_type": "lines of `name: value`",
     "dataclass_type": "lines of `name: value`",
     "finite_number": "a finite number",
@@ -208,7 +209,7 @@ _WANTED: Final = {
 
 def _sentence(error: Mapping[str, Any]) -> str:
     """What is wrong with one value, without the full stop."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if "[" not in str(part))  # such as `list[str]` in a union
     if error["type"] == "value_error":  # of `__post_init__`
         return str(error["ctx"]["error"]).rstrip(".")
     if error["type"] == "unexpected_keyword_argument":

@@ -1,7 +1,7 @@
 """Cropping: each photo is decoded once, and its faces are packed in the order of the faces table."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +61,7 @@ def crop_faces(
     out: Path,
     progress: bool = True,
     *,
-    classes: tuple[str, ...] = EXPRESSIONS,
+    classes: Sequence[str] = EXPRESSIONS,
     problems: pd.DataFrame | None = None,
 ) -> CropCounts:
     """Cut the faces of a faces table and write faces.npy, index.parquet, quarantine.csv and crop.json into `out`.
@@ -73,7 +73,7 @@ def crop_faces(
     Raises:
         UserError: no row passes the filter, or none of those that did could be cut.
     """
-    selected, left_out = select_faces(faces, config)
+    selected, left_out = select_faces(faces, config, classes)
     selected = selected.reset_index(drop=True)
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
@@ -86,9 +86,8 @@ def crop_faces(
             dropped += photo.dropped
             clamped += photo.clamped
     uncut = sorted(dropped)
-    uncut_rows = problem_rows(
-        selected.iloc[[row for _, row, _ in uncut]], [why for why, *_ in uncut], [detail for *_, detail in uncut]
-    )
+    rows = selected.iloc[[row for _, row, _ in uncut]]
+    uncut_rows = problem_rows(rows, classes, [why for why, *_ in uncut], [detail for *_, detail in uncut])
     quarantine = pd.concat([*([] if problems is None else [problems]), left_out, uncut_rows], ignore_index=True)
     if not kept:
         raise UserError(
@@ -163,7 +162,7 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
     return outcome
 
 
-def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: tuple[str, ...], clamped: int) -> CropCounts:
+def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: Sequence[str], clamped: int) -> CropCounts:
     dropped: dict[str, dict[str, int]] = {}
     for reason, rows in quarantine.groupby("reason", sort=True):
         counts = rows["label"].replace("", UNKNOWN).value_counts()

@@ -1,5 +1,6 @@
 """Crop settings, and the selection of faces by confidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Le
 
-from mien.base.classes import WITH_CONTEMPT
+from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, Count, Positive, Seed
 from mien.runtime.spec import CutSpec
@@ -37,7 +38,9 @@ class CropConfig:
         return CutSpec(self.size, self.colour, self.margin, self.square)
 
 
-def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+def select_faces(
+    faces: pd.DataFrame, config: CropConfig, classes: Sequence[str] = EXPRESSIONS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows to cut, in the table's order, and the rows left out, as a problems table.
 
     A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes the
@@ -64,15 +67,17 @@ def select_faces(faces: pd.DataFrame, config: CropConfig) -> tuple[pd.DataFrame,
     not_drawn = np.setdiff1d(above, chosen)
     details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
     left_out = (
-        problem_rows(faces[low], "low_confidence", details),
-        problem_rows(faces.iloc[not_drawn], "not_sampled", f"max_rows is {config.max_rows}"),
+        problem_rows(faces[low], classes, "low_confidence", details),
+        problem_rows(faces.iloc[not_drawn], classes, "not_sampled", f"max_rows is {config.max_rows}"),
     )
     return faces.iloc[chosen], pd.concat(left_out, ignore_index=True)
 
 
-def problem_rows(faces: pd.DataFrame, reasons: str | list[str], details: str | list[str]) -> pd.DataFrame:
+def problem_rows(
+    faces: pd.DataFrame, classes: Sequence[str], reasons: str | list[str], details: str | list[str]
+) -> pd.DataFrame:
     """Rows of the faces table as rows of the problems table, for one reason or one each; `where` is the photo."""
-    labels = [WITH_CONTEMPT[label] for label in faces["label"]]
+    labels = [classes[label] for label in faces["label"]]
     columns = {"where": faces["image"], "face_id": faces["face_id"], "image": faces["image"]}
     table = pd.DataFrame(columns).assign(label=labels, reason=reasons, detail=details)
     return table[list(PROBLEM_COLUMNS)].astype("str").reset_index(drop=True)

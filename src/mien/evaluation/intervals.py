@@ -15,7 +15,6 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from mien.base.classes import class_names
 from mien.evaluation.measures import CLASS_MEASURES, MACRO, MEASURES, RECALL, Array, Floats, face_sums, measures
 
 LEVEL: Final = 0.95
@@ -71,7 +70,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of OVERALL (`overall`), and of precision, recall and F1 of each expression (`per_class`)."""
+    """Intervals of OVERALL (`overall`), and of precision, recall and F1 of each class (`per_class`)."""
 
     overall: dict[str, Interval]
     per_class: dict[str, dict[str, Interval]]
@@ -82,6 +81,7 @@ def bootstrap(
     probabilities: npt.ArrayLike,
     clusters: Array,
     *,
+    classes: Sequence[str] = (),
     baseline: npt.ArrayLike | None = None,
     n: int = 1000,
     seed: int = 42,
@@ -89,6 +89,8 @@ def bootstrap(
     level: float = LEVEL,
 ) -> Intervals:
     """Intervals of every measure for probabilities (N, classes) of faces whose group is `clusters` (N,).
+
+    `classes` are the names of the probabilities' columns, for the measures of each class; without them there are none.
 
     The ECE has none: it is biased upwards, the more the fewer the faces, so no interval around it holds the truth. The
     debiased `calibration_error` has one, and `ece_if_calibrated` is what a perfectly calibrated model would read. A
@@ -116,12 +118,12 @@ def bootstrap(
     rarest = int((behind["recall"][:, support > 0] > 0).sum(axis=0).min())
     rests_on = {**dict.fromkeys(OVERALL, len(sums[0])), **dict.fromkeys((*MACRO, RECALL), rarest), "ece": 0}
     per_class: dict[str, dict[str, Interval]] = {}
-    for k, expression in enumerate(class_names(values["recall"].shape[1])):
-        per_class[expression] = {}
+    for k, one in enumerate(classes):
+        per_class[one] = {}
         for name in CLASS_MEASURES:
             faces = behind[name][:, k]
             groups = int((faces > 0).sum()) if faces.sum() >= TOO_FEW else 0
-            per_class[expression][name] = interval(values[name][:, k], groups, level)
+            per_class[one][name] = interval(values[name][:, k], groups, level)
     return Intervals({name: interval(values[name], rests_on[name], level) for name in OVERALL}, per_class)
 
 

@@ -10,13 +10,13 @@ is the unweighted average recall (Schuller et al., 2009) in every case.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from mien.base.classes import CLASS_SETS, class_names
 from mien.base.errors import UserError
 
 Floats = npt.NDArray[np.float64]
@@ -112,12 +112,14 @@ class ConfusedPair:
     probabilities: Floats
 
 
-def top_confusions(labels: Ints, probabilities: Floats, *, pairs: int, faces: int) -> tuple[ConfusedPair, ...]:
+def top_confusions(
+    labels: Ints, probabilities: Floats, names: Sequence[str], *, pairs: int, faces: int
+) -> tuple[ConfusedPair, ...]:
     """The pairs of classes with the most wrong faces, at most `pairs`, with at most `faces` faces each.
 
     Pairs of equal counts are ordered by their share of the true class, then by the classes' order.
     """
-    predicted, names = probabilities.argmax(axis=1), class_names(probabilities.shape[1])
+    predicted = probabilities.argmax(axis=1)
     counts = confusion_counts(labels, predicted, len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = [(true, answer) for true, answer in np.argwhere(counts) if true != answer]
@@ -151,9 +153,8 @@ def _checked(labels: npt.ArrayLike, answers: npt.ArrayLike, what: str) -> tuple[
     truth, given = np.asarray(labels), np.asarray(answers, dtype=np.float64)
     if truth.ndim != 1 or truth.size == 0:
         raise ValueError(f"labels must be one row of at least one face, not of shape {truth.shape}")
-    if given.ndim != 2 or len(given) != len(truth) or given.shape[1] not in CLASS_SETS:
-        columns = " or ".join(map(str, CLASS_SETS))
-        raise ValueError(f"{what} must have {len(truth)} rows of {columns} classes, not shape {given.shape}")
+    if given.ndim != 2 or len(given) != len(truth) or given.shape[1] < 2:
+        raise ValueError(f"{what} must have {len(truth)} rows of two or more classes, not shape {given.shape}")
     whole = truth.astype(np.int64)
     if (whole != truth).any() or whole.min() < 0 or whole.max() >= given.shape[1]:
         raise ValueError(f"labels must be whole numbers from 0 to {given.shape[1] - 1}")

@@ -8,7 +8,7 @@ first answer is counted, with the accuracy that comes out if each of these answe
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import PARTS, WITH_CONTEMPT
+from mien.base.classes import PARTS
 from mien.base.errors import UserError
 from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, crop_faces
@@ -110,13 +110,21 @@ def evaluate_elsewhere(
         raise UserError(f"data set {data.name}: {data.path} is missing; `mien data` lists the expected files.")
     ingested = source.ingest(folder)
     part, rows = _part(ingested.faces, part, data.name)
-    classes = min(model.spec.classes, ingested.classes, key=len)  # those of both come first in either
-    unknown = rows["label"] >= len(classes)
+    known_classes = model.spec.classes
+    shared = [name for name in known_classes if name in ingested.classes]
+    if len(shared) < 2:
+        raise UserError(
+            f"data set {data.name} has the classes {', '.join(ingested.classes)}, and the model has "
+            f"{', '.join(known_classes)}: they share {' and '.join(shared) or 'none'}, and nothing can be measured."
+        )
+    position = rows["label"].map({k: shared.index(n) for k, n in enumerate(ingested.classes) if n in shared})
+    unknown = position.isna()
     if unknown.all():
-        raise UserError(f"data set {data.name}, {part}: the model knows none of its classes; nothing can be measured.")
+        raise UserError(f"data set {data.name}, {part}: the model knows none of its faces' classes.")
     cut = dataclasses.replace(crop, **dataclasses.asdict(model.spec.cut), max_rows=0)
     photos = source.photos(folder, state_folder(root) / "unpacked")
-    crop_faces(rows[~unknown], photos, cut, scratch, classes=classes)
+    named = rows[~unknown].assign(label=position[~unknown].astype(rows["label"].dtype))
+    crop_faces(named, photos, cut, scratch, classes=shared)
     packed = open_faces(scratch)
 
     known = np.zeros(len(packed.index), bool)  # by photo, or by the pixels as the model was given them
@@ -129,21 +137,22 @@ def evaluate_elsewhere(
     index = packed.index[~known].reset_index(drop=True)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
     logits = model.logits(pixels, config.batch_size)
+    logits_of_shared = logits[:, [known_classes.index(name) for name in shared]]
     note = "the model has no temperature, so its probabilities are as they come" if model.temperature is None else ""
     temperature = Temperature(model.temperature or 1.0, 0, NAN, NAN, note)
     return CrossEvaluation(
         # The softmax of the other logits is what the probabilities of the other classes are, scaled up to 1.
-        evaluation=measure_logits(temperature, logits[:, : len(classes)], index, config),
+        evaluation=measure_logits(temperature, logits_of_shared, index, shared, config),
         pixels=pixels,
         digest=faces_digest(index),
         model=model,
         data=data,
         part=part,
         learnt_from=None if model.seen is None else int(known.sum()),
-        unknown={WITH_CONTEMPT[k]: int(n) for k, n in enumerate(np.bincount(rows["label"][unknown])) if n},
+        unknown={ingested.classes[k]: int(n) for k, n in enumerate(np.bincount(rows["label"][unknown])) if n},
         quarantine=pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False),
         problems=len(ingested.problems),
-        dropped=dropped_classes(model.spec.classes[len(classes) :], logits, index["label"].to_numpy()),
+        dropped=dropped_classes(known_classes, shared, logits, index["label"].to_numpy()),
     )
 
 
@@ -158,19 +167,22 @@ def _part(faces: pd.DataFrame, part: str | None, name: str) -> tuple[str, pd.Dat
     return chosen, faces[faces["source_split"] == chosen]
 
 
-def dropped_classes(classes: tuple[str, ...], logits: np.ndarray, labels: np.ndarray) -> dict[str, Any] | None:
-    """What the model said of the last `classes`, which the data set cannot name; None where there is none.
+def dropped_classes(
+    classes: Sequence[str], shared: Sequence[str], logits: np.ndarray, labels: np.ndarray
+) -> dict[str, Any] | None:
+    """What the model said of those of its `classes` that the data set cannot name; None where there is none.
 
     Keys: `classes`, `first_answers` (faces whose first answer was one of them), and `accuracy_if_wrong` (the accuracy
-    if these answers stay and count as wrong). `logits` (N, model's classes) are those of all classes.
+    if these answers stay and count as wrong). `logits` (N, classes) are those of all classes, `labels` (N,) positions
+    in `shared`, the others.
     """
-    if not classes:
+    if not (dropped := [name for name in classes if name not in shared]):
         return None
-    first = logits.argmax(axis=1)
+    first = np.array(classes)[logits.argmax(axis=1)]
     return {
-        "classes": list(classes),
-        "first_answers": int((first >= logits.shape[1] - len(classes)).sum()),
-        "accuracy_if_wrong": rounded(float((first == labels).mean())),
+        "classes": dropped,
+        "first_answers": int(np.isin(first, dropped).sum()),
+        "accuracy_if_wrong": rounded(float((first == np.array(shared)[labels]).mean())),
     }
 
 

@@ -4,6 +4,7 @@ evaluation = evaluate_model(model, open_faces(Path("build/crop")), val, test, Ev
 evaluation.whole.intervals.overall["accuracy"].text()
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 from annotated_types import Ge
 
-from mien.base.classes import class_names
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.crop.packed import PackedFaces
@@ -71,7 +71,7 @@ class Predictions:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the probabilities' columns."""
-        return class_names(sum(str(column).startswith("p_") for column in self.table))
+        return tuple(str(column)[2:] for column in self.table if str(column).startswith("p_"))
 
     @property
     def labels(self) -> Ints:
@@ -122,13 +122,17 @@ def evaluate_model(
         if part.empty:
             raise UserError(f"the {name} set is empty: nothing can be measured; check the shares in conf/split")
     logits = [model.logits(packed.pixels[np.asarray(part["row"])], config.batch_size) for part in (val, test)]
-    return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, config)
+    return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, packed.classes, config)
 
 
 def measure_logits(
-    temperature: Temperature, test_logits: npt.ArrayLike, test: pd.DataFrame, config: EvaluateConfig
+    temperature: Temperature,
+    test_logits: npt.ArrayLike,
+    test: pd.DataFrame,
+    classes: Sequence[str],
+    config: EvaluateConfig,
 ) -> Evaluation:
-    """Measure test logits (N, classes) at a temperature; `test` is the index of the faces."""
+    """Measure test logits (N, classes) at a temperature; `test` is the index of the faces, `classes` are the names."""
     labels, logits = checked_logits(test["label"], test_logits)
     index = test.reset_index(drop=True)
     probabilities = softmax(logits, temperature.value)
@@ -136,20 +140,21 @@ def measure_logits(
     before = measure(labels, answers["before"], config.bins)
     clean = ~index["leaked"].to_numpy(dtype=bool)
     return Evaluation(
-        predictions=_predictions(index, labels, probabilities),
+        predictions=_predictions(index, labels, probabilities, classes),
         resamples=config.bootstrap,
         temperature=temperature,
-        whole=_part(index, probabilities, config),
-        leak_free=None if clean.all() else _part(index[clean], probabilities[clean], config),
+        whole=_part(index, probabilities, classes, config),
+        leak_free=None if clean.all() else _part(index[clean], probabilities[clean], classes, config),
         before={name: before[name] for name in ("nll", "brier", "ece")},
         reliability={when: reliability(labels, given, config.bins) for when, given in answers.items()},
-        slices=slice_accuracy(index, probabilities.argmax(axis=1), n=config.bootstrap, seed=config.seed),
-        confused=top_confusions(labels, probabilities, pairs=config.confused_pairs, faces=config.faces_per_pair),
+        slices=slice_accuracy(index, probabilities.argmax(axis=1), classes, n=config.bootstrap, seed=config.seed),
+        confused=top_confusions(
+            labels, probabilities, classes, pairs=config.confused_pairs, faces=config.faces_per_pair
+        ),
     )
 
 
-def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats) -> Predictions:
-    classes = class_names(probabilities.shape[1])
+def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats, classes: Sequence[str]) -> Predictions:
     names, predicted = np.array(classes), probabilities.argmax(axis=1)
     columns = {
         **{name: index[name] for name in ("face_id", "image")},
@@ -162,8 +167,7 @@ def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats) -> Pr
     return Predictions(pd.DataFrame(columns))
 
 
-def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) -> Part:
-    names = class_names(probabilities.shape[1])
+def _part(index: pd.DataFrame, probabilities: Floats, names: Sequence[str], config: EvaluateConfig) -> Part:
     labels = index["label"].to_numpy()
     support = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
     if index.empty:  # every test face leaked
@@ -171,6 +175,6 @@ def _part(index: pd.DataFrame, probabilities: Floats, config: EvaluateConfig) ->
         return Part(0, 0, "", NAN, Intervals(dict.fromkeys(OVERALL, Interval(NAN)), per_class), support)
     majority = max(names, key=lambda name: support[name])
     how = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
-    intervals = bootstrap(labels, probabilities, index["group"].to_numpy(), **how)
+    intervals = bootstrap(labels, probabilities, index["group"].to_numpy(), classes=names, **how)
     photos = index["photo_digest"].nunique()
     return Part(len(index), photos, majority, support[majority] / len(index), intervals, support)

@@ -1,12 +1,12 @@
 """Accuracy by slice of the test set: classes, face sizes and detector confidences."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mien.base.classes import WITH_CONTEMPT
 from mien.evaluation.intervals import TOO_FEW, Interval, cluster_sums, interval, resampled_sums
 from mien.evaluation.measures import Array
 
@@ -38,12 +38,14 @@ class Slices:
     skipped: dict[str, str]
 
 
-def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 1000, seed: int = 42) -> Slices:
+def slice_accuracy(
+    index: pd.DataFrame, predicted: npt.ArrayLike, classes: Sequence[str], *, n: int = 1000, seed: int = 42
+) -> Slices:
     """Accuracy by class (its recall), by terciles of face size and by terciles of the detector's confidence.
 
     `index` has label, face_size, confidence, photo_digest and group of N faces, `predicted` (N,) their answers.
     """
-    chosen, skipped = _groupings(index)
+    chosen, skipped = _groupings(index, classes)
     groups, photos = index["group"].to_numpy(), index["photo_digest"]
     hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
     members = np.column_stack(list(chosen.values())).astype(np.float64)
@@ -58,11 +60,11 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, *, n: int = 10
     return Slices(tuple(slices), skipped)
 
 
-def _groupings(index: pd.DataFrame) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
+def _groupings(index: pd.DataFrame, classes: Sequence[str]) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
     """Which faces belong to each (group, name), and why a group was skipped."""
     labels = index["label"].to_numpy()
     groups = {
-        "class": {name: labels == k for k, name in enumerate(WITH_CONTEMPT) if (labels == k).any()},
+        "class": {name: labels == k for k, name in enumerate(classes) if (labels == k).any()},
         "face size": terciles(index["face_size"], ("small", "medium", "large"), " px"),
         "detector confidence": terciles(index["confidence"], ("low", "middle", "high")),
     }

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record
 from mien.evaluation.calibration import Reliability, Temperature
@@ -19,7 +18,7 @@ from mien.evaluation.scoring import Evaluation, Part, Predictions
 from mien.evaluation.slices import Slice, Slices
 
 NUMBERS: Final = "evaluation.json"
-COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group", *(f"p_{name}" for name in EXPRESSIONS))
+COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group")
 REMEDY: Final = "`dvc repro evaluate` writes it again"
 
 
@@ -141,8 +140,10 @@ def read_predictions(file: Path, name: str = "") -> Predictions:
         UserError: it is missing or damaged, lacks a column, or holds no face.
     """
     shown = name or str(file)
-    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, dtype={"face_id": str, "image": str}), REMEDY)
-    if missing := [column for column in COLUMNS if column not in table]:
+    as_written = dict.fromkeys(("face_id", "image", "label", "predicted"), str)  # "NA" is a name as any other
+    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, converters=as_written), REMEDY)
+    named = {f"p_{name}" for column in ("label", "predicted") for name in set(table.get(column, ()))}
+    if missing := [column for column in (*COLUMNS, *sorted(named)) if column not in table]:
         raise UserError(f"{shown} lacks the column {missing[0]}; {REMEDY}.")
     if table.empty:
         raise UserError(f"{shown} holds no face; {REMEDY}.")

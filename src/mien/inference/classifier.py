@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mien import __version__
-from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record
 from mien.models.description import CARD, LINEAGE, RERUN_TRAIN, read_spec
@@ -110,7 +109,6 @@ def load_files(files: ModelFiles) -> LoadedModel:
         session = open_graph(folder / GRAPH_FILE, spec, usable_threads())
     except UnusableModel as error:
         raise UserError(f"{error}; `dvc repro` trains and registers a model that this version can read.") from error
-    _refuse_other_classes(spec, str(folder), RERUN_TRAIN)
     about = _about_data(folder)
     title, drawn = str(about.get("title") or ""), bool(about.get("drawn", False))
     return LoadedModel(session, spec, files.name, files.version, title, drawn, read_card(folder), files)
@@ -154,12 +152,6 @@ def usable_threads() -> int:
     return min(usable, MOST_THREADS)
 
 
-def _refuse_other_classes(spec: Spec, name: str, remedy: str) -> None:
-    if spec.classes not in CLASS_SETS.values():
-        known = " or ".join(", ".join(names) for names in CLASS_SETS.values())
-        raise UserError(f"{name}: the classes of the model are {', '.join(spec.classes)}, not {known}; {remedy}.")
-
-
 # What an exported ONNX file says of itself beside its spec, as JSON: the fields of LoadedModel, the digest of
 # configuration, data and code, float32 or int8, and the version that wrote the file.
 ABOUT: Final = {"name": str, "version": object, "title": str, "drawn": bool}
@@ -193,7 +185,6 @@ def load_onnx(file: Path) -> LoadedModel:
         check_graph(session, spec, file)
     except UnusableModel as error:
         raise UserError(f"{error}; {EXPORT_AGAIN}.") from error
-    _refuse_other_classes(spec, str(file), EXPORT_AGAIN)
     return LoadedModel(session, spec, **{key: about[key] for key in (*ABOUT, "card")})
 
 

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mien.base.classes import CLASS_SETS
 from mien.base.errors import UserError
 from mien.models.description import RERUN_TRAIN, SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network
@@ -107,18 +106,11 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
     """The network in evaluation mode on the CPU, and its description.
 
     Raises:
-        UserError: a file is missing or damaged, or of a version of mien that knew other networks or classes.
+        UserError: a file is missing or damaged, or of a version of mien that knew other networks.
     """
     if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
     spec = read_spec(folder)
-    known = tuple(CLASS_SETS.values())
-    if spec.classes not in known:
-        expected = " or ".join(", ".join(names) for names in known)
-        raise UserError(
-            f"the model in {folder} gives {', '.join(map(str, spec.classes)) or 'no class'}; "
-            f"this version of mien expects {expected}; {RERUN_TRAIN}."
-        )
     try:
         model = spec.build()
         model.load_state_dict(load_file(folder / WEIGHTS))

@@ -127,6 +127,7 @@ class Evidence:
             NoComparison: the raw photos are needed and not here, or a face cannot be cut from them.
         """
         packed = open_faces(self.packed)
+        classes = packed.classes
         if cut == packed.cut:
             return np.asarray(packed.pixels[test["row"].to_numpy()])
         wanted = test["face_id"].astype(str)
@@ -137,7 +138,7 @@ class Evidence:
         config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False)
+                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False, classes=classes)
             except (UserError, OSError) as error:
                 raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
             packed = open_faces(Path(scratch))
@@ -174,8 +175,8 @@ def champion_answers(
             ) from error
         if model.spec.classes != candidate.spec.classes:
             raise NoComparison(
-                f"The champion, version {version}, knows {len(model.spec.classes)} classes, and the candidate "
-                f"{len(candidate.spec.classes)}: they are not compared."
+                f"The champion, version {version}, knows the classes {', '.join(model.spec.classes)}, and the "
+                f"candidate {', '.join(candidate.spec.classes)}: they are not compared."
             )
         known = test.faces["photo_digest"].isin(set(learnt_from["photo_digest"]))
         if model.spec.cut == candidate.spec.cut:

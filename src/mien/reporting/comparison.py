@@ -161,7 +161,7 @@ class Comparison:
 
     @property
     def recalls(self) -> dict[str, tuple[float, float, int]]:
-        """Recall of A and of B on its own test set, and A's faces, of each expression that both tracked."""
+        """Recall of A and of B on its own test set, and A's faces, of each class that both tracked."""
         table = {}
         for name in self.a.predictions.classes:
             a, b = (run.metrics.get(f"test/per_class/{name}/recall") for run in (self.a, self.b))
@@ -222,9 +222,9 @@ def _why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
     """Why the two were not tested on the same faces, as a sentence; empty where they were."""
     if a.data != b.data:
         return f"A was tested on the data set {a.data} and B on {b.data}."
-    classes = [len(run.predictions.classes) for run in (a, b)]
+    classes = [", ".join(run.predictions.classes) for run in (a, b)]
     if classes[0] != classes[1]:
-        return f"A distinguishes {classes[0]} expressions and B {classes[1]}."
+        return f"A distinguishes the classes {classes[0]}, and B {classes[1]}."
     ids_a, ids_b = (set(run.faces["face_id"]) for run in (a, b))
     if ids_a != ids_b:
         common = len(ids_a & ids_b)
@@ -249,7 +249,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
         faces=int(clean.sum()),
         groups=len(np.unique(clusters)),
         left_out=int((~clean).sum()),
-        differences=bootstrap(labels, theirs, clusters, baseline=ours, n=n, seed=seed),
+        differences=bootstrap(labels, theirs, clusters, classes=a.predictions.classes, baseline=ours, n=n, seed=seed),
         mcnemar=mcnemar(ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels),
         disagreements=_disagreements(a.faces[clean], a.predictions.classes, ours, theirs),
     )

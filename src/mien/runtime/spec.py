@@ -72,6 +72,8 @@ def spec_of(content: Any, name: str) -> Spec:
     try:
         temperature = content["temperature"]
         classes = tuple(map(str, content["classes"]))
+        if len(set(classes)) < max(len(classes), 2):
+            raise ValueError(f"its classes are {', '.join(classes) or 'none'}")
         return Spec(classes, cut_of(content["cut"], name), None if temperature is None else float(temperature))
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableModel(f"{name} is damaged ({error})") from error

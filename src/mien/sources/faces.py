@@ -1,12 +1,13 @@
 """Faces table: one row per face, the common output of all sources."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
-from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, checked_classes
 from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO
 
@@ -22,7 +23,7 @@ FACES_DTYPES: Final = {
     "confidence": "float32",  # the face detector's score in the data set's own unit; NaN where it has none
     "label": "int8",  # position in the data set's classes
     "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
-    "votes": "object",  # None, or annotators' votes per expression, a list of as many floats as classes
+    "votes": "object",  # None, or annotators' votes per class, a list of as many floats as classes
     "person": "str",  # whom the face shows, by a name of the data set's own; "" where nobody says
     "photo_digest": "str",  # of the photo's bytes (fingerprints.py); "" where it could not be read
     "photo_height": "int32",  # pixels, as viewers show the photo; 0 where it could not be decoded
@@ -40,9 +41,9 @@ class BadRow(Exception):
         self.detail = detail
         self.row = row or {}
 
-    def problem(self, where: str) -> dict[str, str]:
-        """The row as one of `Ingested.problems`; `where` names file and line."""
-        label = dict(enumerate(WITH_CONTEMPT)).get(self.row.get("label", -1), "")
+    def problem(self, where: str, classes: Sequence[str] = WITH_CONTEMPT) -> dict[str, str]:
+        """The row as one of `Ingested.problems`; `where` names file and line, a label is a position in `classes`."""
+        label = dict(enumerate(classes)).get(self.row.get("label", -1), "")
         row = {"where": where, "face_id": self.row.get("face_id", ""), "image": self.row.get("image", "")}
         return {**row, "label": label, "reason": self.reason, "detail": self.detail}
 
@@ -51,10 +52,10 @@ class BadRow(Exception):
 class Ingested:
     """A raw data set, read: the usable faces and, row by row, what could not be used and why.
 
-    `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is an expression's name or "",
+    `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is a class's name or "",
     `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
-    `unlabelled_photos` counts the photos of the data set that no row names. `classes` are EXPRESSIONS, or
-    WITH_CONTEMPT where the data set knows it. `notes` say how the data set was understood, a line each.
+    `unlabelled_photos` counts the photos of the data set that no row names. `classes` are the names of the
+    labels 0, 1, ... `notes` say how the data set was understood, a line each.
     """
 
     faces: pd.DataFrame
@@ -64,7 +65,8 @@ class Ingested:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse labels that no class has."""
+        """Refuse labels that no class has, and names that no class can have."""
+        checked_classes(self.classes)
         if not self.faces["label"].between(0, len(self.classes) - 1).all():
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 

@@ -1,9 +1,9 @@
-"""Class folders: photos of one face each, sorted into a folder per expression.
+"""Class folders: photos of one face each, sorted into a folder per class.
 
     train/angry/1.png  validation/angry/2.png  test/angry/3.png  ...     or     angry/1.png  ...
 
 Parts are optional, in any combination. The folders' names may be spelt as the public copies of FER2013, CK+,
-AffectNet and others spell them (folder_layout.py); `class_names` says what others mean.
+AffectNet and others spell them (folder_layout.py); `class_names` says what others mean, or names other classes.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import STRICT
@@ -28,12 +27,12 @@ from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
 from mien.sources.folder_layout import (
     ClassFolder,
-    checked_class_names,
-    expression_spelt,
+    Words,
     find_layout,
     is_hidden,
     number_of,
     part_spelt,
+    read_words,
     refuse_link,
 )
 from mien.sources.photos import (
@@ -56,22 +55,22 @@ NOT_OF_PHOTOS: Final = ("malformed_name", "empty_folder", "not_a_photo")
 class Folder:
     """The source `folder`.
 
-    `class_names` maps further names of folders to expressions, or to None to leave a folder out. `numbering` says whose
-    numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all set aside, or with
-    `conflicting_labels="keep"` used as they are. With `faces="detect"` YuNet looks for the faces in whole photographs,
-    and the largest is taken, or all of them (`faces_per_photo`).
+    `class_names` lists the classes, or maps further names of folders to classes, or to None to leave a folder out.
+    `numbering` says whose numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all
+    set aside, or with `conflicting_labels="keep"` used as they are. With `faces="detect"` YuNet looks for the faces in
+    whole photographs, and the largest is taken, or all of them (`faces_per_photo`).
 
     Raises:
-        ValueError: class_names maps to what is no expression.
+        ValueError: as `read_words`.
     """
 
     expects: ClassVar[str] = (
-        "a folder of photos per expression (angry/, happy/, ...), right there or in train/, validation/, test/"
+        "a folder of photos per class (angry/, happy/, ...), right there or in train/, validation/, test/"
     )
 
     __pydantic_config__ = STRICT
 
-    class_names: dict[str, str | None] = field(default_factory=dict)
+    class_names: dict[str, str | None] | list[str] = field(default_factory=dict)
     numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
     conflicting_labels: Literal["quarantine", "keep"] = "quarantine"
     faces: Literal["whole", "detect"] = "whole"
@@ -79,7 +78,7 @@ class Folder:
 
     def __post_init__(self) -> None:
         """Check class_names."""
-        object.__setattr__(self, "class_names", checked_class_names(self.class_names))
+        read_words(self.class_names, self.numbering)
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
@@ -87,19 +86,21 @@ class Folder:
         A face that was detected has its number in the photo behind its `face_id`, and 100 times the detector's score
         as its confidence.
 
-        The classes are eight where there is a folder for contempt, else seven.
+        The classes are the expressions, eight where there is a folder for contempt, else seven; or those of
+        `class_names`; or the folders' own names, sorted, where none of them is an expression's.
 
         Raises:
             UserError: the folders are not as `expects` says, or hold no photo.
         """
-        layout = find_layout(existing_folder(folder), self.class_names, self.numbering)
+        words = read_words(self.class_names, self.numbering)
+        layout = find_layout(existing_folder(folder), words, self.numbering)
         photos: list[tuple[str, ClassFolder]] = []
         problems: list[dict[str, str]] = []
         for where in layout.classes:
-            for path in _files_of_class(where.path):
+            for path in _files_of_class(where.path, layout.words):
                 name = path.relative_to(folder).as_posix()
                 if wrong := _why_unusable(path, name, folder):
-                    problems.append(_problem(name, *wrong, where.expression))
+                    problems.append(_problem(name, *wrong, where.label))
                 else:
                     photos.append((name, where))
         unused = [(path, "no_class", "the photo lies in no class folder") for path in layout.strays]
@@ -115,31 +116,29 @@ class Folder:
             problems += conflicts.values()
         if not photos:
             raise no_usable(f"{folder} holds no usable photo", problems)
+        classes = layout.words.classes_of([where.label for where in layout.classes])
         rows: list[dict[str, Any]] = [
-            {"face_id": name, "image": name, "label": WITH_CONTEMPT.index(where.expression), "source_split": where.part}
+            {"face_id": name, "image": name, "label": classes.index(where.label), "source_split": where.part}
             for name, where in photos
         ]
         if self.faces == "detect":
-            rows = list(self._detected(rows, folder, problems))
+            rows = list(self._detected(rows, classes, folder, problems))
             if not rows:
                 raise no_usable(f"{folder} holds no photo with a face", problems)
         faces = faces_table({key: [row[key] for row in rows] for key in rows[0]})
-        knows_contempt = any(where.expression not in EXPRESSIONS for where in layout.classes)
         numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
-        return Ingested(
-            faces,
-            problems_table(problems),
-            classes=WITH_CONTEMPT if knows_contempt else EXPRESSIONS,
-            notes=tuple(f"{f.path.relative_to(folder)}/ is {f.expression}: {n:,} faces" for f, n in numbered.items()),
-        )
+        notes = [f"{f.path.relative_to(folder)}/ is {f.label}: {n:,} faces" for f, n in numbered.items()]
+        if layout.words.classes and not words.classes:
+            notes.append(f"The classes are the folders' own names, sorted: {', '.join(classes)}.")
+        return Ingested(faces, problems_table(problems), classes=classes, notes=tuple(notes))
 
     def _detected(
-        self, rows: list[dict[str, Any]], folder: Path, problems: list[dict[str, str]]
+        self, rows: list[dict[str, Any]], classes: Sequence[str], folder: Path, problems: list[dict[str, str]]
     ) -> Iterator[dict[str, Any]]:
         """A row for each face in the photos of these rows; a photo without one becomes a problem."""
         found_in = detect_faces(FolderPhotos(folder), [row["image"] for row in rows])
         for row, found in zip(rows, found_in, strict=True):
-            name, label = row["image"], WITH_CONTEMPT[row["label"]]
+            name, label = row["image"], classes[row["label"]]
             if isinstance(found, UnreadablePhoto):
                 problems.append(_problem(name, found.reason, found.detail, label))
             elif not found:
@@ -158,7 +157,7 @@ class Folder:
 SOURCE: Final[type[Source]] = Folder
 
 
-def _files_of_class(folder: Path) -> Iterator[Path]:
+def _files_of_class(folder: Path, words: Words) -> Iterator[Path]:
     """The files in a class folder, to its depths, in the order of the names; a folder where it is hidden or empty."""
     paths = sorted(folder.iterdir())
     if not paths:
@@ -168,12 +167,12 @@ def _files_of_class(folder: Path) -> Iterator[Path]:
             yield path
             continue
         refuse_link(path)
-        if part_spelt(path.name) or expression_spelt(path.name):
+        if part_spelt(path.name) or (number_of(path) is None and words.meaning(path.name)):
             raise UserError(
-                f"{path} has the name of {'a part' if part_spelt(path.name) else 'an expression'} and lies in the "
+                f"{path} has the name of {'a part' if part_spelt(path.name) else 'a class'} and lies in the "
                 f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
             )
-        yield from _files_of_class(path)
+        yield from _files_of_class(path, words)
 
 
 def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
@@ -198,11 +197,11 @@ def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
     return None
 
 
-def _problem(name: str, reason: str, detail: str, expression: str = "") -> dict[str, str]:
+def _problem(name: str, reason: str, detail: str, label: str = "") -> dict[str, str]:
     """A file as one of `Ingested.problems`."""
     where = name.encode(errors="backslashreplace").decode()
     face = "" if reason in NOT_OF_PHOTOS else where
-    row = {"where": where, "face_id": face, "image": face, "label": expression}
+    row = {"where": where, "face_id": face, "image": face, "label": label}
     return {**row, "reason": reason, "detail": detail}
 
 
@@ -211,11 +210,11 @@ def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, d
 
     Only files whose size occurs in several classes are read.
     """
-    expressions = {name: where.expression for name, where in photos}
-    sizes = {name: (root / name).stat().st_size for name in expressions}
+    labels = {name: where.label for name, where in photos}
+    sizes = {name: (root / name).stat().st_size for name in labels}
     classes_of: dict[int, set[str]] = defaultdict(set)
-    for name, expression in expressions.items():
-        classes_of[sizes[name]].add(expression)
+    for name, label in labels.items():
+        classes_of[sizes[name]].add(label)
     copies: dict[bytes, list[str]] = defaultdict(list)
     for name, size in sizes.items():
         if len(classes_of[size]) > 1:
@@ -223,11 +222,11 @@ def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, d
                 copies[hashlib.sha256((root / name).read_bytes()).digest()].append(name)
     conflicts = {}
     for same in copies.values():
-        if len({expressions[name] for name in same}) > 1:
+        if len({labels[name] for name in same}) > 1:
             for name in same:
                 detail = f"the same photo as {', '.join(o for o in same if o != name)}, under another class"
-                conflicts[name] = _problem(name, "conflicting_labels", detail, expressions[name])
-    return {name: conflicts[name] for name in expressions if name in conflicts}
+                conflicts[name] = _problem(name, "conflicting_labels", detail, labels[name])
+    return {name: conflicts[name] for name in labels if name in conflicts}
 
 
 def detect_faces(photos: Photos, names: Sequence[str]) -> Iterator[list[Detection] | UnreadablePhoto]:

@@ -1,13 +1,14 @@
-"""Class and part folders: mapping of folder names to expressions and parts."""
+"""Class and part folders: mapping of folder names to classes and parts."""
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, checked_classes
 from mien.base.errors import UserError
 
 SPELLINGS: Final = {
@@ -37,18 +38,42 @@ _NUMBER: Final = re.compile(r"^\d+[\s._-]*(?=\D)")  # of "0_angry", "3 Happy"
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the labels of a data set mean.
+
+    `chosen` are the meanings that a person gave to labels, by their plain form; None leaves a label out. `known` are
+    further words. `classes` are the data set's own, in their order; () where they are the expressions.
+    """
+
+    chosen: Mapping[str, str | None]
+    known: Mapping[str, str]
+    classes: tuple[str, ...] = ()
+
+    def meaning(self, label: str) -> str | None:
+        """The class that a known word means, also after a number (`0_angry`), else None."""
+        key = plain(label)
+        key = key.lstrip("0") or "0" if key.isdecimal() else key
+        return self.known.get(key) or self.known.get(_NUMBER.sub("", key))
+
+    def classes_of(self, meant: Collection[str]) -> tuple[str, ...]:
+        """The classes of a data set whose faces are of those that are `meant`: seven expressions, eight or its own."""
+        return self.classes or (EXPRESSIONS if set(meant) <= set(EXPRESSIONS) else WITH_CONTEMPT)
+
+
+@dataclass(frozen=True)
 class ClassFolder:
-    """One folder of photos of one expression."""
+    """One folder of photos of one class."""
 
     path: Path
     part: str  # "train", "val", "test", or "" where the data set has no parts
-    expression: str
+    label: str  # the name of the class
 
 
 @dataclass
 class Layout:
     """The folders of a data set; `strays` and `left_out` are files and folders without a usable photo."""
 
+    words: Words
     classes: list[ClassFolder] = field(default_factory=list)
     strays: list[Path] = field(default_factory=list)  # beside the class folders
     left_out: list[Path] = field(default_factory=list)  # folders that class_names maps to null
@@ -69,22 +94,43 @@ def part_spelt(name: str) -> str | None:
     return PART_FOLDERS.get(re.sub(r"[\s_-]", "", plain(name)))
 
 
-def checked_class_names(class_names: Mapping[str, str | None]) -> dict[str, str | None]:
-    """A person's own words for folders, the keys made plain, the values the expressions' own names or None.
+def read_words(class_names: Mapping[str, str | None] | Sequence[str], numbering: str = "") -> Words:
+    """The words that `class_names` and `numbering` of a data set's options give.
+
+    A list holds the data set's own classes in their order, and a number is a position in it. A mapping gives labels
+    their meaning: expressions, or else classes of its own, in the order in which it names them first.
 
     Raises:
-        ValueError: a value is no expression.
+        ValueError: a name cannot be a class's, or is almost an expression's, or there are numbers of two kinds.
     """
-    checked: dict[str, str | None] = {}
-    for folder, name in class_names.items():
-        expression = None if name is None else expression_spelt(str(name))
-        if name is not None and expression is None:
-            raise ValueError(
-                f"class_names: {folder}: {name!r} is not an expression; use one of {', '.join(WITH_CONTEMPT)}, "
-                "or null to leave the folder out"
-            )
-        checked[plain(str(folder))] = expression
-    return checked
+    if not isinstance(class_names, Mapping):
+        if numbering:
+            raise ValueError("numbering says what numbers mean, and so does a list of class_names; keep one of them")
+        own = checked_classes(class_names)
+        return Words({}, {str(number): name for number, name in enumerate(own)} | _words_for(own), own)
+    chosen = {plain(str(label)): name and (expression_spelt(name) or name) for label, name in class_names.items()}
+    names = [name for name in dict.fromkeys(chosen.values()) if name is not None]
+    numbers = {str(number): name for number, name in NUMBERINGS.get(numbering, {}).items()}
+    if set(names) <= set(WITH_CONTEMPT):
+        return Words(chosen, SPELLINGS | numbers)
+    for label, name in class_names.items():
+        if name and (near := _almost(name)) not in (None, *names):
+            raise ValueError(f"class_names: {label}: {name!r} is no expression; did you mean {near}?")
+    if numbers:
+        raise ValueError(f"numbering: {numbering} numbers the expressions, and class_names gives other classes")
+    own = checked_classes(names)
+    return Words(chosen, _words_for(own), own)
+
+
+def _words_for(classes: Sequence[str]) -> dict[str, str]:
+    """The words for classes: their names, and for those that are expressions the known spellings."""
+    return {word: name for word, name in SPELLINGS.items() if name in classes} | {plain(name): name for name in classes}
+
+
+def _almost(name: str) -> str | None:
+    """The expression of which a name is most likely a mistyped form."""
+    near = difflib.get_close_matches(plain(name), SPELLINGS, 1, 0.8)
+    return SPELLINGS[near[0]] if near else None
 
 
 def number_of(folder: Path) -> int | None:
@@ -93,19 +139,22 @@ def number_of(folder: Path) -> int | None:
     return int(name) if name.isdecimal() else None
 
 
-def find_layout(root: Path, class_names: Mapping[str, str | None], numbering: str = "") -> Layout:
+def find_layout(root: Path, words: Words, numbering: str = "") -> Layout:
     """The class folders in `train/`, `validation/` and `test/`, or right in `root`; `numbering` is one of NUMBERINGS.
+
+    Folders of which none has the name of an expression, nor a number, are classes of the data set's own.
 
     Raises:
         UserError: there is no class folder, one is unknown, two mean the same class or part, parts and classes
             are side by side, a folder is a link, or class_names or numbering is for a folder that is not there.
     """
-    layout = Layout()
+    layout = Layout(words)
     folders = _folders(root, layout)
-    parts = {f: part for f in folders if plain(f.name) not in class_names and (part := part_spelt(f.name))}
+    parts = {f: part for f in folders if plain(f.name) not in words.chosen and (part := part_spelt(f.name))}
     if not parts:
-        _add_classes(layout, root, "", folders, class_names, numbering)
-    elif beside := [f for f in folders if f not in parts and class_names.get(plain(f.name), "") is not None]:
+        layout.words = _own_words(folders, words)
+        _add_classes(layout, root, "", folders, numbering)
+    elif beside := [f for f in folders if f not in parts and words.chosen.get(plain(f.name), "") is not None]:
         raise UserError(
             f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
             f"only be other parts: move it into one, or leave it out by class_names: {{{beside[0].name}: null}}."
@@ -113,16 +162,18 @@ def find_layout(root: Path, class_names: Mapping[str, str | None], numbering: st
     else:
         _refuse_same(parts, "part")
         layout.left_out += [folder for folder in folders if folder not in parts]
+        inside = {folder: _folders(folder, layout) for folder in parts}
+        layout.words = _own_words([inner for one in inside.values() for inner in one], words)
         for folder, part in parts.items():
             before = len(layout.classes)
-            _add_classes(layout, folder, part, _folders(folder, layout), class_names, numbering)
+            _add_classes(layout, folder, part, inside[folder], numbering)
             if len(layout.classes) == before:
                 raise UserError(
                     f"{folder} holds no class folder such as angry/; remove it, or leave it out by options: "
                     f"class_names: {{{folder.name}: null}}."
                 )
     found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
-    if unused := [name for name in class_names if name not in found]:  # most likely mistyped
+    if unused := [name for name in words.chosen if name not in found]:  # most likely mistyped
         raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or correct it.")
     if numbering and all(number_of(folder.path) is None for folder in layout.classes):
         raise UserError(f"numbering: {numbering}: there is no numbered folder in {root}; remove the key.")
@@ -155,28 +206,40 @@ def _folders(folder: Path, layout: Layout) -> list[Path]:
     return found
 
 
-def _add_classes(
-    layout: Layout,
-    parent: Path,
-    part: str,
-    folders: list[Path],
-    class_names: Mapping[str, str | None],
-    numbering: str,
-) -> None:
+def _own_words(folders: list[Path], words: Words) -> Words:
+    """The folders' own names as classes, sorted, where not one of them is known, a number or unpacked too deep."""
+    others = [folder for folder in folders if plain(folder.name) not in words.chosen]
+    names = sorted({plain(f.name): unicodedata.normalize("NFC", f.name).strip() for f in reversed(others)}.values())
+    known = any(words.meaning(name) or name.isdecimal() for name in names)
+    if words.classes or any(words.chosen.values()) or known or len(names) < 2 or any(map(_too_deep, others)):
+        return words
+    for name in names:
+        if near := _almost(name):
+            raise UserError(
+                f"{name}/ in {folders[0].parent} is almost {near}/: rename it, or if it is a class of your own, name "
+                f"all classes in conf/data, in options: class_names: [{', '.join(names)}]."
+            )
+    try:
+        own = checked_classes(names)
+    except ValueError as error:
+        raise UserError(f"{folders[0].parent}: {error}; say by class_names what its folders mean.") from error
+    return Words(words.chosen, _words_for(own), own)
+
+
+def _add_classes(layout: Layout, parent: Path, part: str, folders: list[Path], numbering: str) -> None:
     """Take the folders of one part as classes."""
-    chosen = {f: class_names[plain(f.name)] for f in folders if plain(f.name) in class_names}
-    others = [folder for folder in folders if folder not in chosen]
-    numbers = {folder: number for folder in others if (number := number_of(folder)) is not None}
-    meanings = NUMBERINGS.get(numbering, {})
-    if strange := [folder for folder, number in numbers.items() if number not in meanings]:
-        raise UserError(_unknown_numbers(parent, strange, numbering))
-    known = {folder: meanings.get(numbers.get(folder, -1)) or expression_spelt(folder.name) for folder in others}
-    if unknown := [folder for folder, expression in known.items() if expression is None]:
-        raise UserError(_unknown(parent, unknown))
-    _refuse_same({folder: str(expression) for folder, expression in known.items()}, "class")
-    layout.left_out += [folder for folder, expression in chosen.items() if expression is None]
+    words = layout.words
+    chosen = {f: words.chosen[plain(f.name)] for f in folders if plain(f.name) in words.chosen}
+    known = {folder: words.meaning(folder.name) for folder in folders if folder not in chosen}
+    unknown = [folder for folder, name in known.items() if name is None]
+    if numbers := [folder for folder in unknown if number_of(folder) is not None]:
+        raise UserError(_unknown_numbers(parent, numbers, numbering, words))
+    if unknown:
+        raise UserError(_unknown(parent, unknown, words))
+    _refuse_same({folder: str(name) for folder, name in known.items()}, "class")
+    layout.left_out += [folder for folder, name in chosen.items() if name is None]
     meant = sorted((known | chosen).items())
-    layout.classes += [ClassFolder(folder, part, expression) for folder, expression in meant if expression]
+    layout.classes += [ClassFolder(folder, part, name) for folder, name in meant if name]
 
 
 def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
@@ -189,24 +252,35 @@ def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
             raise UserError(f"{same}{confirm if kind == 'class' else ''}.")
 
 
-def _unknown(parent: Path, unknown: list[Path]) -> str:
+def _unknown(parent: Path, unknown: list[Path], words: Words) -> str:
     """What is unknown and what to do; a data set is often unpacked one folder too deep."""
-    problem = f"{parent} holds {_names(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no known expression"
-    for inner in (path for folder in unknown for path in sorted(folder.iterdir()) if path.is_dir()):
-        if part_spelt(inner.name) or expression_spelt(inner.name):
-            return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
-    remedy = f"class_names: {{{unknown[0].name}: happy}}, or null to leave it out"
-    return f"{problem}; map them in conf/data, as in options: {remedy}."
+    what = f"of its classes ({', '.join(words.classes)})" if words.classes else "known expression"
+    no, are = "none" if words.classes else "no", "is" if len(unknown) == 1 else "are"
+    problem = f"{parent} holds {_names(unknown)}, which {are} {no} {what}"
+    if inner := next(filter(None, map(_too_deep, unknown)), None):
+        return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
+    remedy = f"class_names: {{{unknown[0].name}: {(words.classes or ('happy',))[0]}}}, or null to leave it out"
+    listed = "" if words.classes else "; or name all classes, where they are other ones: class_names: [bored, engaged]"
+    return f"{problem}; map them in conf/data, as in options: {remedy}{listed}."
 
 
-def _unknown_numbers(parent: Path, numbers: list[Path], numbering: str) -> str:
+def _too_deep(folder: Path) -> Path | None:
+    """The first folder in a folder that has the name of a part or an expression."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    return next((path for path in inside if part_spelt(path.name) or expression_spelt(path.name)), None)
+
+
+def _unknown_numbers(parent: Path, numbers: list[Path], numbering: str, words: Words) -> str:
     """What numbers may mean: nobody can see it in them, and a wrong guess gives every face a wrong label."""
+    if words.classes:
+        return _unknown(parent, numbers, words)
     one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
     if numbering:
         return f"{parent} holds {_names(numbers)}, which {_says(numbering)} does not have; set in options {one_each}."
     return (
         f"{parent} holds {_names(numbers)}, and data sets number the expressions differently; say in conf/data, in "
-        f"options, whose numbers they are: numbering: {', '.join(map(_says, NUMBERINGS))}; or {one_each}."
+        f"options, whose numbers they are: numbering: {', '.join(map(_says, NUMBERINGS))}; or {one_each}; or name "
+        "the classes of the numbers 0, 1, ...: class_names: [bored, engaged]."
     )
 
 

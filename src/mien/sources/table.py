@@ -19,7 +19,7 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.faces import BadRow, Ingested, check_finder, faces_table, no_usable, problems_table
-from mien.sources.folder_layout import NUMBERINGS, checked_class_names, expression_spelt, part_spelt, plain
+from mien.sources.folder_layout import Words, part_spelt, plain, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
 
@@ -38,12 +38,11 @@ class Table:
     the file calls the columns image, label, left, top, right, bottom (or width, height), confidence, split, person and
     votes, where it has other names. `header` names the columns of a file without a header. `separator` stands between
     the columns of a text file. `photo` makes the photo's path of a row's image, by `{image}`, `{stem}` and `{suffix}`.
-    `split` is a pattern whose one group finds the part in a row's image. `class_names` maps labels to expressions, or
-    to None to leave a row out; `numbering` says whose numbers the labels are.
+    `split` is a pattern whose one group finds the part in a row's image. `class_names` lists the classes, or
+    maps labels to classes, or to None to leave a row out; `numbering` says whose numbers the labels are.
 
     Raises:
-        ValueError: class_names maps to what is no expression, columns names what is no column of mien's, or photo or
-            split is no pattern.
+        ValueError: as `read_words`, columns names what is no column of mien's, or photo or split is no pattern.
     """
 
     expects: ClassVar[str] = "a csv or Parquet file with the columns image and label, and the photos it names"
@@ -56,12 +55,12 @@ class Table:
     separator: str = ","
     photo: str = "{image}"
     split: str = ""
-    class_names: dict[str, str | None] = field(default_factory=dict)
+    class_names: dict[str, str | None] | list[str] = field(default_factory=dict)
     numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
 
     def __post_init__(self) -> None:
         """Check class_names and columns."""
-        object.__setattr__(self, "class_names", checked_class_names(self.class_names))
+        read_words(self.class_names, self.numbering)
         if unknown := sorted(set(self.columns) - set(KNOWN)):
             raise ValueError(f"columns: {unknown[0]} is not a column; the columns are {', '.join(KNOWN)}")
         try:
@@ -73,7 +72,7 @@ class Table:
     def ingest(self, folder: Path) -> Ingested:
         """A face per row; a row that cannot be used is a problem that names file and line.
 
-        The classes are eight where a row shows contempt, else seven.
+        The classes are those of `class_names`, or the expressions: eight where a row shows contempt, else seven.
 
         Raises:
             UserError: there is no such table or column, it cannot be read, or no row can be used.
@@ -81,25 +80,31 @@ class Table:
         path = self._find(existing_folder(folder))
         table = self._read(path)
         first = 1 if self.header or path.suffix == ".parquet" else 2  # the line of the first row
+        words = read_words(self.class_names, self.numbering)
+        every = words.classes or WITH_CONTEMPT
         rows: dict[str, list[Any]] = {name: [] for name in ROW}
         kept, named = list[int](), set[str]()
         problems: list[dict[str, str]] = []
         for position, row in enumerate(table.to_dict("records")):
             try:
-                face = self._face(row)
+                face = self._face(row, words)
                 if face["face_id"] in named:
                     raise BadRow("duplicate_row", "an earlier row names this face, and is used", face)
             except BadRow as error:
-                problems.append(error.problem(f"{path.name}:{position + first}"))
+                problems.append(error.problem(f"{path.name}:{position + first}", every))
                 continue
             kept.append(position)
             named.add(face["face_id"])
             for name, value in face.items():
                 rows[name].append(value)
         if not kept:
-            raise no_usable(f"{path} has no usable row", problems)
+            own = ""
+            if not words.classes and {row["reason"] for row in problems} == {"unknown_label"}:
+                labels = ", ".join(sorted({str(label).strip() for label in table["label"]})[:12])
+                own = f"; classes that are no expressions are named in conf/data, in options: class_names: [{labels}]"
+            raise no_usable(f"{path} has no usable row{own}", problems)
         most = max(rows["label"]), *(len(votes) - 1 for votes in rows["votes"] if votes)
-        classes = WITH_CONTEMPT if max(most) >= len(EXPRESSIONS) else EXPRESSIONS
+        classes = words.classes_of([every[max(most)]])
         rows["votes"] = [votes and votes + [0.0] * (len(classes) - len(votes)) for votes in rows["votes"]]
         faces = faces_table(rows)
         further = [name for name in table.columns if name not in KNOWN and name not in faces]
@@ -141,13 +146,14 @@ class Table:
                 )
         return table.rename(columns={theirs: name for name, theirs in self.columns.items()})
 
-    def _face(self, row: dict[Any, Any]) -> dict[str, Any]:
+    def _face(self, row: dict[Any, Any], words: Words) -> dict[str, Any]:
         """One row as a row of the faces table; raises BadRow."""
         given = {name: "" if _is_empty(value) else value for name, value in row.items()}
         name = PurePosixPath(str(given["image"]).strip().replace("\\", "/"))
         image = self.photo.format(image=name, stem=name.with_suffix(""), suffix=name.suffix) if name.name else ""
         at: dict[str, Any] = {"image": image, "face_id": image}
-        at["label"] = WITH_CONTEMPT.index(self._expression(str(given["label"]).strip(), at))
+        every = words.classes or WITH_CONTEMPT
+        at["label"] = every.index(_meaning(str(given["label"]).strip(), words, at))
         if leaves_folder(image):
             raise BadRow("malformed_name", f"{image!r} names no photo in the data set's folder", at)
         box = self._box(given, at)
@@ -163,21 +169,8 @@ class Table:
             "confidence": _number(given, "confidence", at) if given.get("confidence", "") != "" else float("nan"),
             "source_split": part_spelt(part) or "",
             "person": str(given.get("person", "")).strip(),
-            "votes": _votes(given.get("votes", ""), at),
+            "votes": _votes(given.get("votes", ""), words, at),
         }
-
-    def _expression(self, label: str, at: dict[str, Any]) -> str:
-        """The expression that a label means."""
-        numbers = {str(number): name for number, name in NUMBERINGS.get(self.numbering, {}).items()}
-        if (key := plain(label)) in self.class_names:
-            expression = self.class_names[key]
-            if expression is None:
-                raise BadRow("left_out", f"class_names leaves {label!r} out", at)
-            return expression
-        expression = numbers.get(label) if label.isdecimal() else expression_spelt(label)
-        if expression is None:
-            raise BadRow("unknown_label", f"{label!r} is no known expression; class_names may say what it means", at)
-        return expression
 
     def _box(self, row: dict[Any, Any], at: dict[str, Any]) -> tuple[int, int, int, int] | None:
         """Left, top, right and bottom; None where the whole photo is the face."""
@@ -198,6 +191,17 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def _meaning(label: str, words: Words, at: dict[str, Any]) -> str:
+    """The class that a label means."""
+    name = words.chosen.get(plain(label), "")
+    if name is None:
+        raise BadRow("left_out", f"class_names leaves {label!r} out", at)
+    if not (name := name or words.meaning(label)):
+        what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
+        raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
+    return name
+
+
 def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:
     try:
         number = float(row[key])
@@ -208,8 +212,8 @@ def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:
     return number
 
 
-def _votes(votes: Any, at: dict[str, Any]) -> list[float] | None:
-    """A vote for each of the seven or eight expressions, in their order; in text they are separated by blanks."""
+def _votes(votes: Any, words: Words, at: dict[str, Any]) -> list[float] | None:
+    """A vote for each class, or for seven or eight expressions, in their order; in text separated by blanks."""
     if isinstance(votes, str) and not votes.strip():
         return None
     given = re.split(r"[\s;|]+", votes.strip()) if isinstance(votes, str) else list(votes)
@@ -217,6 +221,8 @@ def _votes(votes: Any, at: dict[str, Any]) -> list[float] | None:
         shares = [float(vote) for vote in given]
     except ValueError as error:
         raise BadRow("malformed_row", f"votes {votes!r} are no numbers", at) from error
-    if len(shares) not in (len(EXPRESSIONS), len(WITH_CONTEMPT)) or min(shares) < 0 or not 0 < sum(shares) < math.inf:
-        raise BadRow("malformed_row", f"votes must be 7 or 8 numbers of at least 0, not {votes!r}", at)
+    counts = [len(classes) for classes in ([words.classes] if words.classes else [EXPRESSIONS, WITH_CONTEMPT])]
+    if len(shares) not in counts or min(shares) < 0 or not 0 < sum(shares) < math.inf:
+        many = " or ".join(map(str, counts))
+        raise BadRow("malformed_row", f"votes must be {many} numbers of at least 0, not {votes!r}", at)
     return shares
