@@ -1,6 +1,7 @@
 """`mien status` on what the stages really wrote."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,33 @@ def test_a_model_that_changes_nothing_is_not_called_champion_in_anothers_place(
     said = " ".join(mien("status").out.split())
     assert expected in said
     assert ("champion is version 1" in said) == (champion == 1)
+
+
+def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Command, reports: Path) -> None:
+    root = reports.parent
+    made_on = {"device": "cpu", "precision": "bf16", "instructions": "AMD avx512_bf16", "threads": 1}
+    metrics = json.loads((reports / "metrics.json").read_text())
+    (reports / "train.json").write_text(json.dumps(made_on))
+    (root / "params.yaml").write_text("data: tiny\n")
+    for command in ("init -q", "add params.yaml reports", "-c user.name=a -c user.email=a@b commit -qm first"):
+        subprocess.run(["git", *command.split()], cwd=root, check=True)
+    assert "committed" not in mien("status").out
+
+    there = f"{metrics['accuracy']['value']:.3f}"
+    (reports / "metrics.json").write_text(
+        json.dumps({**metrics, "accuracy": {"value": 0.111, "low": 0.1, "high": 0.2}})
+    )
+    said = f"Test accuracy is 0.111 here and {there} committed"
+    assert " ".join(mien("status").out.split()).endswith(f"{said}.")
+    (reports / "train.json").write_text(json.dumps({**made_on, "precision": "32", "instructions": "AMD avx2"}))
+    why = "trained on another kind of processor (AMD avx2 and float32 here, AMD avx512_bf16 and bf16 there)"
+    assert " ".join(mien("status").out.split()).endswith(f"{said}: {why}.")
+    (root / "params.yaml").write_text("data: tiny\ntrain: long\n")
+    assert " ".join(mien("status").out.split()).endswith(f"{said}: params.yaml differs from the commit.")
+    (reports / "metrics.json").write_text(json.dumps({**metrics, "nll": 0}))
+    assert f"accuracy is {there} as committed, and other numbers in reports/metrics.json differ" in " ".join(
+        mien("status").out.split()
+    )
 
 
 def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:

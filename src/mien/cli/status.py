@@ -1,5 +1,6 @@
 """The command `mien status`: a summary of the last run of the DAG."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +9,8 @@ from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, choices, data_file, find_root
-from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words
+from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference
+from mien.tracking.facts import changed_files, git
 
 Line = tuple[str, str]  # a name ("" continues the line above) and rich text
 
@@ -60,6 +62,8 @@ def status() -> None:
         for name, text in section:
             grid.add_row(f"  {name}", text)
     console().print(f"\n[bold]mien[/] · {title}", grid, "", sep="\n")
+    if unlike := unlike_committed(root):
+        console().print(f"[yellow]{unlike}[/]\n")
 
 
 def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
@@ -133,6 +137,27 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
     chosen = choices(root).get("data")
     if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"]:
         yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"
+
+
+def unlike_committed(root: Path) -> str:
+    """A sentence where the numbers differ from those of the last commit, with the reason where it is known."""
+    files = ("reports/metrics.json", "reports/train.json")
+    try:
+        metrics, train = (json.loads((root / file).read_text(encoding="utf-8")) for file in files)
+        old_metrics, old_train = (json.loads(git(root, "show", f"HEAD:./{file}")) for file in files)
+        if metrics == old_metrics:
+            return ""
+        here, there = (f"{report['accuracy']['value']:.3f}" for report in (metrics, old_metrics))
+        ours, theirs = machine_difference(train, old_train)
+        kind = "processor" if train["device"] == old_train["device"] == "cpu" else "machine"
+    except (OSError, ValueError, KeyError):  # nothing like it is committed
+        return ""
+    said = f"Test accuracy is {here} here and {there} committed"
+    if here == there:
+        said = f"Test accuracy is {here} as committed, and other numbers in {files[0]} differ"
+    if changed := changed_files(root):
+        return f"{said}: {changed[0]} differs from the commit{f', and {len(changed) - 1} more' * (len(changed) > 1)}."
+    return f"{said}: trained on another kind of {kind} ({ours} here, {theirs} there)." if ours + theirs else f"{said}."
 
 
 def _score(interval: dict[str, float | None]) -> str:

@@ -32,14 +32,19 @@ def run_facts(root: Path) -> dict[str, str]:
 
 def git_facts(root: Path) -> dict[str, str]:
     """The commit, and whether tracked files differ from it; empty outside a git checkout."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     if not commit:
         return {}
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
-    return {"mlflow.source.git.commit": commit, "mien.git_dirty": "true" if changed else "false"}
+    return {"mlflow.source.git.commit": commit, "mien.git_dirty": "true" if changed_files(root) else "false"}
 
 
-def _git(root: Path, *arguments: str) -> str:
+def changed_files(root: Path) -> list[str]:
+    """Tracked files that differ from the commit, without what a run of the pipeline writes."""
+    return git(root, "diff", "--name-only", "--relative", "HEAD", "--", ".", *WRITTEN).splitlines()
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a git command prints in a folder; empty where it fails."""
     command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
