@@ -42,10 +42,10 @@ def run(config: Config, listener: Listener) -> None:
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
     chosen = fitted.history[fitted.best_epoch]
     report = {
+        **{name: value for name, value in chosen.items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         **{key: lineage[key] for key in ("parameters", *MACHINE)},
-        **{name: value for name, value in chosen.items() if name.startswith("val_")},
     }
     with Outs("train") as outs:
         folder = outs.folder("build/train")

@@ -1,7 +1,9 @@
 """What dvc.yaml says of compositions and imports, and what docs/ARCHITECTURE.md says goes stale."""
 
 import ast
+import csv
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import yaml
 
 from mien.base.settings import GROUPS
 from pipelines.compose import STAGE_GROUPS
+from tests.pipelines.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -159,3 +162,24 @@ def test_the_table_says_what_a_key_of_a_data_set_makes_stale(key: str) -> None:
     stale = {stage for stage, keys in DATA_KEYS.items() if key in keys and stage != "register"}
     assert staleness_table()[f"conf/data: {key}"] == stale
     assert not (key in SHOWN and stale & set(NUMBERS))
+
+
+def test_experiments_are_shown_and_sorted_by_validation_scores(tmp_path: Path) -> None:
+    """As `dvc exp show` of the committed files really prints them."""
+    here = Workspace(tmp_path)
+    for name in ("dvc.yaml", "dvc.lock", "params.yaml", "versions.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copytree(
+        ROOT / "reports", tmp_path / "reports", ignore=lambda _, names: {n for n in names if n[-5:] != ".json"}
+    )
+    here.run("git", "init", "-q")
+    here.run("dvc", "init", "-q")
+    here.commit("reports")
+    (columns, *_) = csv.reader(here.run("dvc", "exp", "show", "--csv").stdout.splitlines())
+    scores = [name for name in columns if re.search("accuracy|macro_f1", name)]
+    assert scores[:2] == ["val_accuracy", "val_macro_f1"] and "accuracy.value" in scores
+    outs = {str(entry) for stage in STAGES.values() for out in stage["outs"] for entry in out if isinstance(out, dict)}
+    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["metrics"]) == outs
+    (keys,) = re.findall(r"--sort-by (\S+)", (ROOT / "docs/EXPERIMENTS.md").read_text())
+    assert keys == "val_accuracy"
