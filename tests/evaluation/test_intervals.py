@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import binomtest
 
-from benchmarks.coverage import REQUIRED, simulate
+from benchmarks.coverage import SETTINGS, simulate, too_low
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.intervals import (
     OVERALL,
@@ -14,12 +15,13 @@ from mien.evaluation.intervals import (
     cluster_sums,
     ece_if_calibrated,
     interval,
-    resampled_measures,
-    resampled_sums,
+    proportion,
+    resample,
 )
-from mien.evaluation.measures import face_sums, measure, measures
+from mien.evaluation.measures import measure
+from mien.evaluation.slices import slice_accuracy
 from mien.runtime.session import softmax
-from tests.evaluation.drawing import calibrated, drawn
+from tests.evaluation.drawing import calibrated, drawn, index_of
 
 logits_of_faces = st.integers(1, 40).flatmap(
     lambda n: st.tuples(
@@ -47,7 +49,7 @@ def test_resampling_is_the_plain_one_done_row_by_row():
     labels, logits = drawn(30)
     clusters = np.arange(30) // 3
     probabilities = softmax(logits)
-    found = measures(resampled_sums(cluster_sums(face_sums(labels, probabilities, 15), clusters), 5, seed=7), 15)
+    found = resample(labels, [probabilities], clusters, n=5, seed=7, bins=15)[0].values
     draws = np.random.default_rng(7).integers(0, 10, (5, 10))
     for k, photos in enumerate(draws, start=1):
         rows = np.concatenate([np.flatnonzero(clusters == photo) for photo in photos])
@@ -57,21 +59,69 @@ def test_resampling_is_the_plain_one_done_row_by_row():
 
 
 def test_the_block_size_does_not_change_the_resamples(monkeypatch):
-    sums = np.random.default_rng(0).normal(size=(50, 4))
-    whole = resampled_sums(sums, 20, seed=3)
+    labels, logits = drawn(50)
+    whole = bootstrap(labels, softmax(logits), np.arange(50), n=20)
     monkeypatch.setattr("mien.evaluation.intervals._BLOCK", 150)
-    assert resampled_sums(sums, 20, seed=3) == pytest.approx(whole)
+    assert bootstrap(labels, softmax(logits), np.arange(50), n=20).overall["nll"].json() == whole.overall["nll"].json()
 
 
 @pytest.mark.slow
 def test_every_printed_interval_holds_the_truth():
     """The smallest cell of the table in docs/COVERAGE.md."""
-    cell = simulate(181, 0.0, runs=300)
-    assert {"accuracy", "unweighted_average_recall", "nll", "calibration_error", "class recall"} <= cell.held.keys()
-    assert "ece" not in cell.held
-    assert min(cell.held.values()) >= REQUIRED
-    assert cell.means["ece"] == pytest.approx(cell.means["ece_if_calibrated"], abs=0.01)  # and the truth is 0
-    assert cell.means["blocked"] <= 5
+    cells = simulate(181, 300, settings=(SETTINGS[0], SETTINGS[-1]))
+    assert {"accuracy", "macro_f1", "nll", "calibration_error", "class recall, fewer than 60 faces"} <= cells[
+        0
+    ].printed.keys()
+    assert "ece" not in cells[0].printed
+    assert too_low(cells) == {}
+    means = {name: total / 300 for name, total in cells[0].sums.items()}
+    assert means["ece"] == pytest.approx(means["ece_if_calibrated"], abs=0.01)  # and the truth is 0
+    assert means["blocked"] <= 5
+
+
+def test_shares_of_independent_faces_have_wilsons_interval():
+    for right in (1, 560, 799):
+        found = proportion((np.arange(800) < right).astype(float), np.ones(800))
+        expected = binomtest(right, 800).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=5e-4)
+
+
+def test_an_interval_keeps_its_width_where_all_are_right_and_copies_do_not_narrow_it():
+    all_right = proportion(np.ones(30), np.ones(30))
+    assert (all_right.value, all_right.high) == (1, 1)
+    assert 0.85 < all_right.low < 1 - 3 / 30
+    assert proportion(np.full(30, 5.0), np.full(30, 5.0)) == all_right
+    mixed = (np.arange(30) < 20).astype(float)
+    assert proportion(5 * mixed, np.full(30, 5.0)) == proportion(mixed, np.ones(30))
+    labels = np.repeat(np.arange(7), 30)
+    found = bootstrap(labels, np.eye(7)[labels], np.arange(210), classes=EXPRESSIONS)
+    shares = [found.overall["accuracy"], *(one for scores in found.per_class.values() for one in scores.values())]
+    assert all(one.low < one.high == 1 for one in shares)
+
+
+def test_a_change_keeps_its_width_where_two_models_agree_on_few_faces():
+    labels = np.repeat(np.arange(7), 20)
+    same, other = np.eye(7)[labels], np.eye(7)[np.where(np.arange(140) == 0, 1, labels)]
+    found = bootstrap(labels, same, np.arange(140), baseline=other, classes=EXPRESSIONS, n=200).per_class
+    for name, lost in (("angry", 1 / 20), ("sad", 0)):
+        recall = found[name]["recall"]
+        assert recall.value == pytest.approx(lost)
+        assert -0.2 < recall.low < 0 < 2 / 20 < recall.high < 0.3
+    many = np.tile(np.arange(140), 5)
+    copied = bootstrap(labels[many], same[many], many, baseline=other[many], classes=EXPRESSIONS, n=200).per_class[
+        "sad"
+    ]["recall"]
+    assert copied.high - copied.low > 0.02
+
+
+def test_a_class_has_one_recall_as_measure_and_as_slice():
+    labels, logits = drawn(300)
+    index = index_of(labels)
+    found = bootstrap(labels, softmax(logits), index["group"].to_numpy(), classes=EXPRESSIONS, n=100).per_class
+    slices = slice_accuracy(index, logits.argmax(axis=1), EXPRESSIONS).slices
+    assert {one.name: one.accuracy for one in slices if one.group == "class"} == {
+        name: scores["recall"] for name, scores in found.items()
+    }
 
 
 def test_correlated_faces_of_a_photo_widen_the_interval():
@@ -157,8 +207,8 @@ def test_a_class_of_few_faces_has_no_interval_and_widens_the_averages():
     assert not found.per_class["sad"]["recall"].known
     few, many = (interval(np.linspace(0, 1, 1001), groups) for groups in (TOO_FEW - 1, 10_000))
     assert few.low < many.low
-    average = resampled_measures(cluster_sums(face_sums(labels, probabilities, 15), np.arange(99)), 15, 1000, 42)
-    assert found.overall["unweighted_average_recall"] == interval(average["macro_recall"], TOO_FEW - 1)
+    average = resample(labels, [probabilities], np.arange(99), n=1000, seed=42, bins=15)[0].values["macro_recall"]
+    assert found.overall["unweighted_average_recall"] == interval(average, TOO_FEW - 1)
 
 
 def test_interval_leaves_out_samples_without_the_measure():

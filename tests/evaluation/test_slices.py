@@ -28,7 +28,7 @@ def test_a_slices_accuracy_is_that_of_its_faces():
     labels = np.repeat(np.arange(7), 60)
     index = index_of(labels)
     predicted = np.where((labels == 2) | (index["face_size"] < 50), 0, labels)
-    found = {(s.group, s.name): s for s in slice_accuracy(index, predicted, EXPRESSIONS, n=200).slices}
+    found = {(s.group, s.name): s for s in slice_accuracy(index, predicted, EXPRESSIONS).slices}
     assert found["class", "fear"].accuracy.value == 0
     assert found["class", "angry"].accuracy.value == 1
     small = next(s for key, s in found.items() if key[1].startswith("small"))
@@ -39,7 +39,7 @@ def test_a_slices_accuracy_is_that_of_its_faces():
 
 def test_few_faces_are_said_to_be_too_few():
     labels = np.array([0] * 100 + [1] * 19)
-    found = {s.name: s for s in slice_accuracy(index_of(labels), labels, EXPRESSIONS, n=200).slices}
+    found = {s.name: s for s in slice_accuracy(index_of(labels), labels, EXPRESSIONS).slices}
     assert found["disgust"].too_few
     assert not found["disgust"].accuracy.known
     assert not found["angry"].too_few
@@ -50,7 +50,7 @@ def test_without_confidences_the_grouping_is_skipped_and_said():
     index = index_of(np.arange(70) % 7).assign(confidence=np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = slice_accuracy(index, index["label"], EXPRESSIONS, n=200)
+        found = slice_accuracy(index, index["label"], EXPRESSIONS)
     assert found.skipped == {"detector confidence": "the data set gives no detector confidence"}
     assert {s.group for s in found.slices} == {"class", "face size"}
 
@@ -58,7 +58,7 @@ def test_without_confidences_the_grouping_is_skipped_and_said():
 def test_equal_values_are_skipped_and_said():
     index = index_of(np.arange(70) % 7).assign(face_size=48)
     assert (
-        slice_accuracy(index, index["label"], EXPRESSIONS, n=200).skipped["face size"]
+        slice_accuracy(index, index["label"], EXPRESSIONS).skipped["face size"]
         == "all 70 faces have the same face size"
     )
 
@@ -66,11 +66,11 @@ def test_equal_values_are_skipped_and_said():
 def test_faces_without_a_confidence_among_others_are_a_slice_of_their_own():
     index = index_of(np.arange(70) % 7)
     index.loc[:29, "confidence"] = np.nan
-    found = [s for s in slice_accuracy(index, index["label"], EXPRESSIONS, n=200).slices if s.name == "not given"]
+    found = [s for s in slice_accuracy(index, index["label"], EXPRESSIONS).slices if s.name == "not given"]
     assert [s.faces for s in found] == [30]
 
 
 def test_one_photo_gives_values_without_intervals():
     index = index_of(np.arange(70) % 7, per_photo=70)
-    found = slice_accuracy(index, index["label"], EXPRESSIONS, n=200).slices
+    found = slice_accuracy(index, index["label"], EXPRESSIONS).slices
     assert all(s.accuracy.value == pytest.approx(1) and not s.accuracy.known for s in found)

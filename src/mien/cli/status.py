@@ -69,7 +69,7 @@ def status() -> None:
 def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
     faces = f"{metrics['n']:,} faces of {metrics['photos']:,} photos"
     yield "test accuracy", f"[bold]{_score(metrics['accuracy'])}[/]  on {faces}"
-    yield "", "[dim]in brackets: 95 % intervals from resampled groups of photos[/]"
+    yield "", "[dim]in brackets: 95 % intervals between groups of photos[/]"
     yield "", f"[dim]always answering the most frequent expression scores {metrics['majority_share']:.3f}[/]"
     yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
     yield "calibration", f"{_score(metrics['calibration_error'])}  debiased calibration error"

@@ -1,15 +1,20 @@
-"""Bootstrap intervals, and paired comparison of two models.
+"""Intervals of measures, and paired comparison of two models.
 
-The cluster bootstrap of Davison & Hinkley (Bootstrap Methods and their Application, 1997, section 3.8): the split's
-groups (a photo with its copies, or a person) are drawn with replacement, each with all its faces, and the interval is
-the middle of the measure's resamples. The middle 95 % would be too narrow where a measure rests on few groups, so it is
-widened as Student's t asks: the expanded percentile interval of T. Hesterberg (What Teachers Should Know About the
-Bootstrap, The American Statistician 69(4), 2015). `benchmarks/coverage.py` measures how often intervals hold the truth.
+Faces come in the split's groups (a photo with its copies, or a person), which are the independent units. Shares
+(accuracy, recall, precision, F1) have score intervals (E. B. Wilson, JASA 22, 1927) for the effective number of faces,
+which the variance between groups gives, with a t quantile for few groups (Korn & Graubard, Survey Methodology 24, 1998;
+N. Dean, M. Pagano, J. of Survey Statistics and Methodology 3, 2015). They keep a width where every answer is right.
+
+All else is a cluster bootstrap (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8): groups
+are drawn with replacement, each with all its faces, and the interval is the middle of the measure's resamples, widened
+for few groups: the expanded percentile interval of T. Hesterberg (What Teachers Should Know About the Bootstrap, The
+American Statistician 69(4), 2015). `benchmarks/coverage.py` measures how often intervals hold the truth.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -76,6 +81,27 @@ class Intervals:
     per_class: dict[str, dict[str, Interval]]
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A model's `face_sums` by group, (groups, columns), and its measures: of all faces first, then of resamples."""
+
+    sums: Floats
+    values: dict[str, Floats]
+
+    @cached_property
+    def ratios(self) -> dict[str, tuple[Floats, Floats]]:
+        """Numerators and denominators of shares by group: accuracy (groups, 1), CLASS_MEASURES (groups, classes)."""
+        classes = self.values["recall"].shape[1]
+        cells = self.sums[:, : classes**2].reshape(-1, classes, classes)
+        right, support, called = np.diagonal(cells, axis1=1, axis2=2), cells.sum(axis=2), cells.sum(axis=1)
+        return {
+            "accuracy": (right.sum(axis=1, keepdims=True), support.sum(axis=1, keepdims=True)),
+            "precision": (right, called),
+            "recall": (right, support),
+            "f1": (2 * right, support + called),
+        }
+
+
 def bootstrap(
     labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
@@ -104,38 +130,101 @@ def bootstrap(
         ValueError: as `face_sums`, or a face lacks its cluster.
     """
     models = [probabilities] if baseline is None else [probabilities, baseline]
+    return intervals(classes, *resample(labels, models, clusters, n=n, seed=seed, bins=bins), level=level)
+
+
+def resample(
+    labels: npt.ArrayLike, models: Sequence[npt.ArrayLike], clusters: Array, *, n: int, seed: int, bins: int
+) -> list[Resampled]:
+    """What `bootstrap` measures of each of several models, all on the same resamples."""
     sums = [cluster_sums(face_sums(labels, given, bins), clusters) for given in models]
-    found = [
-        {
-            **resampled_measures(one, bins, n, seed),
-            "ece_if_calibrated": np.array([ece_if_calibrated(given, bins, seed)]),
-        }
-        for one, given in zip(sums, models, strict=True)
+    drawn = [
+        [(weights @ one, _calibration_error(one, weights, bins)) for one in sums]
+        for weights in _resamples(len(sums[0]), n, seed)
     ]
-    values = found[0] if baseline is None else {name: found[0][name] - found[1][name] for name in found[0]}
-    behind = _behind_classes(sums, bins)
-    support = behind["recall"].sum(axis=0)
-    rarest = int((behind["recall"][:, support > 0] > 0).sum(axis=0).min())
-    rests_on = {**dict.fromkeys(OVERALL, len(sums[0])), **dict.fromkeys((*MACRO, RECALL), rarest), "ece": 0}
-    per_class: dict[str, dict[str, Interval]] = {}
-    for k, one in enumerate(classes):
-        per_class[one] = {}
-        for name in CLASS_MEASURES:
-            faces = behind[name][:, k]
-            groups = int((faces > 0).sum()) if faces.sum() >= TOO_FEW else 0
-            per_class[one][name] = interval(values[name][:, k], groups, level)
-    return Intervals({name: interval(values[name], rests_on[name], level) for name in OVERALL}, per_class)
+    found = []
+    for one, given, blocks in zip(sums, models, zip(*drawn, strict=True), strict=True):
+        totals, errors = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        calibrated = np.array([ece_if_calibrated(given, bins, seed)])
+        values = {**measures(totals, bins), "calibration_error": errors, "ece_if_calibrated": calibrated}
+        found.append(Resampled(one, values))
+    return found
 
 
-def _behind_classes(sums: Sequence[Floats], bins: int) -> dict[str, Floats]:
-    """Faces of each cluster behind each class's measures, (clusters, classes): those that are called so for precision.
+def intervals(
+    classes: Sequence[str], model: Resampled, baseline: Resampled | None = None, *, level: float = LEVEL
+) -> Intervals:
+    """Intervals of a model's measures, or of their differences from those of a baseline."""
+    both = [model] if baseline is None else [model, baseline]
+    values = model.values if baseline is None else {k: model.values[k] - baseline.values[k] for k in model.values}
+    support, answers = model.ratios["recall"][1], [one.ratios["precision"][1] for one in both]
+    behind = dict.fromkeys(CLASS_MEASURES, support.sum(axis=0)) | {"precision": np.min(np.sum(answers, axis=1), axis=0)}
+    # An average of classes rests on the groups of the rarest, that of precisions on those of the rarest answer.
+    rarest, unusual = (
+        min(int((part[:, support.any(axis=0)] > 0).sum(axis=0).min()) for part in parts)
+        for parts in ([support], [support, *answers])
+    )
+    averages = {**dict.fromkeys((*MACRO, RECALL), rarest), "macro_precision": unusual}
+    rests_on = {**dict.fromkeys(OVERALL, len(support)), **averages, "ece": 0}
+    overall = {name: interval(values[name], rests_on[name], level) for name in OVERALL}
+    if baseline is None:
+        overall["accuracy"] = proportion(*model.ratios["accuracy"], level)
 
-    Of several models' `sums` those of the fewer answers count.
+    def of_class(name: str, k: int) -> Interval:
+        value = float(values[name][0, k])
+        if behind[name][k] < TOO_FEW or not math.isfinite(value):
+            return Interval(value)
+        shares = [(hits[:, k], trials[:, k]) for hits, trials in (one.ratios[name] for one in both)]
+        return proportion(*shares[0], level) if baseline is None else change(shares[0], shares[1], level)
+
+    return Intervals(overall, {one: {m: of_class(m, k) for m in CLASS_MEASURES} for k, one in enumerate(classes)})
+
+
+def proportion(hits: Floats, trials: Floats, level: float = LEVEL) -> Interval:
+    """The share of hits among trials, both summed by group, with Wilson's score interval for clustered samples.
+
+    The effective number of trials is that which would give independent ones the variance seen between groups: at most
+    the trials, and one for each group where all groups agree. There is no interval with fewer than two groups.
     """
-    classes = math.isqrt(sums[0].shape[1] - 2 - 3 * bins)
-    cells = [one[:, : classes**2].reshape(-1, classes, classes) for one in sums]
-    called, support = min((one.sum(axis=1) for one in cells), key=np.sum), cells[0].sum(axis=2)
-    return {"precision": called, "recall": support, "f1": support}
+    from scipy.special import stdtrit
+
+    total, groups = float(trials.sum()), int((trials > 0).sum())
+    if total == 0:
+        return Interval(NAN)
+    share = float(hits.sum()) / total
+    if groups < 2:
+        return Interval(share)
+    variance = groups / (groups - 1) * float(((hits - share * trials) ** 2).sum()) / total**2
+    effective = min(share * (1 - share) / variance, total) if variance > 0 else groups
+    t = -float(stdtrit(groups - 1, (1 - level) / 2))
+    centre = share + t**2 / (2 * effective)
+    half = t * math.sqrt(share * (1 - share) / effective + (t / (2 * effective)) ** 2)
+    low, high = ((centre + sign * half) / (1 + t**2 / effective) for sign in (-1, 1))
+    return Interval(share, max(low, 0.0), min(high, 1.0))
+
+
+def change(new: tuple[Floats, Floats], old: tuple[Floats, Floats], level: float = LEVEL) -> Interval:
+    """A share less that of another model on the same groups, each as hits and trials by group.
+
+    A t interval after two made-up faces, of which each model alone gets one right (D. G. Bonett, R. M. Price, J. of
+    Educational and Behavioral Statistics 37, 2012): models that agree on few faces have a difference of some width too.
+    There is no interval with fewer than two groups.
+    """
+    from scipy.special import stdtrit
+
+    value = float(new[0].sum() / new[1].sum() - old[0].sum() / old[1].sum())
+    groups = int((new[1] + old[1] > 0).sum())
+    if groups < 2:
+        return Interval(value)
+    centre, errors = 0.0, np.zeros(len(new[0]) + 2)
+    for sign, right, (hits, trials) in ((1, [1, 0], new), (-1, [0, 1], old)):
+        hits, trials = np.append(hits, right), np.append(trials, [1, 1])
+        share = float(hits.sum() / trials.sum())
+        centre += sign * share
+        errors += sign * (hits - share * trials) / trials.sum()
+    error = math.sqrt((groups + 2) / (groups + 1) * float((errors**2).sum()))
+    half = -float(stdtrit(groups - 1, (1 - level) / 2)) * error
+    return Interval(value, max(centre - half, -1.0), min(centre + half, 1.0))
 
 
 def cluster_sums(values: Floats, clusters: Array) -> Floats:
@@ -152,11 +241,6 @@ def cluster_sums(values: Floats, clusters: Array) -> Floats:
     return np.add.reduceat(values[order], starts, axis=0)
 
 
-def resampled_sums(sums: Floats, n: int, seed: int) -> Floats:
-    """Totals of cluster sums (M, K): of all in the first row, below of n resamples of the clusters, (1 + n, K)."""
-    return np.concatenate([weights @ sums for weights in _resamples(len(sums), n, seed)])
-
-
 def _resamples(clusters: int, n: int, seed: int) -> Iterator[Floats]:
     """Blocks of rows that say how often each cluster is drawn: once each in the first, then n resamples.
 
@@ -169,13 +253,6 @@ def _resamples(clusters: int, n: int, seed: int) -> Iterator[Floats]:
         count = min(rows, n - start)
         drawn = generator.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
         yield np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters).astype(np.float64)
-
-
-def resampled_measures(sums: Floats, bins: int, n: int, seed: int) -> dict[str, Floats]:
-    """What `measures` gives and the `calibration_error` of all faces, then of n resamples, from their cluster sums."""
-    drawn = [(weights @ sums, _calibration_error(sums, weights, bins)) for weights in _resamples(len(sums), n, seed)]
-    totals, errors = (np.concatenate(blocks) for blocks in zip(*drawn, strict=True))
-    return {**measures(totals, bins), "calibration_error": errors}
 
 
 def _calibration_error(sums: Floats, weights: Floats, bins: int) -> Floats:

@@ -37,7 +37,7 @@ class EvaluateConfig:
 
     __pydantic_config__ = STRICT
 
-    bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of groups for the 95 % intervals
+    bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of groups for 95 % intervals of all but shares
     bins: Annotated[int, Ge(2)] = 15  # of the expected calibration error
     seed: Seed = 42
     batch_size: AtLeastOne = 256
@@ -147,7 +147,7 @@ def measure_logits(
         leak_free=None if clean.all() else _part(index[clean], probabilities[clean], classes, config),
         before={name: before[name] for name in ("nll", "brier", "ece")},
         reliability={when: reliability(labels, given, config.bins) for when, given in answers.items()},
-        slices=slice_accuracy(index, probabilities.argmax(axis=1), classes, n=config.bootstrap, seed=config.seed),
+        slices=slice_accuracy(index, probabilities.argmax(axis=1), classes),
         confused=top_confusions(
             labels, probabilities, classes, pairs=config.confused_pairs, faces=config.faces_per_pair
         ),

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mien.evaluation.intervals import TOO_FEW, Interval, cluster_sums, interval, resampled_sums
+from mien.evaluation.intervals import TOO_FEW, Interval, cluster_sums, proportion
 from mien.evaluation.measures import Array
 
 
@@ -38,9 +38,7 @@ class Slices:
     skipped: dict[str, str]
 
 
-def slice_accuracy(
-    index: pd.DataFrame, predicted: npt.ArrayLike, classes: Sequence[str], *, n: int = 1000, seed: int = 42
-) -> Slices:
+def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, classes: Sequence[str]) -> Slices:
     """Accuracy by class (its recall), by terciles of face size and by terciles of the detector's confidence.
 
     `index` has label, face_size, confidence, photo_digest and group of N faces, `predicted` (N,) their answers.
@@ -49,13 +47,12 @@ def slice_accuracy(
     groups, photos = index["group"].to_numpy(), index["photo_digest"]
     hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
     members = np.column_stack(list(chosen.values())).astype(np.float64)
-    sums = resampled_sums(cluster_sums(np.column_stack([members, members * hit[:, None]]), groups), n, seed)
+    sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), groups)
     faces, hits = np.split(sums, 2, axis=1)
-    shares = hits / np.where(faces > 0, faces, np.nan)
     slices = []
     for k, ((group, name), rows) in enumerate(chosen.items()):
-        many = int(rows.sum())
-        accuracy = interval(shares[:, k], len(np.unique(groups[rows])) if many >= TOO_FEW else 0)
+        many, accuracy = int(rows.sum()), proportion(hits[:, k], faces[:, k])
+        accuracy = accuracy if many >= TOO_FEW else Interval(accuracy.value)
         slices.append(Slice(group, name, many, photos[rows].nunique(), accuracy))
     return Slices(tuple(slices), skipped)
 
