@@ -8,16 +8,17 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from mien.base.errors import UserError
+from mien.base.errors import UserError, WrongSettings
 from mien.base.listener import Listener
+from mien.base.settings import read_yaml
 from mien.base.state import stage_lock
-from mien.cli.check import refuse_mistakes
+from mien.cli.check import RULES_OF_STAGES, mistakes
 from mien.training.hardware import few_cores
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
@@ -70,6 +71,18 @@ def run_stage(stage: str, choices: list[str]) -> None:
     if stage in TRACKED and (sentence := few_cores(config.train)):
         print(f"mien: {sentence}", file=sys.stderr)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
+
+
+def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
+    """Raise all mistakes, if the choices `given` are among those of `params`; a run by hand may differ from it."""
+    if not params.is_file():
+        return
+    try:
+        choices = read_yaml(params, params.name)
+    except UserError:
+        choices = dict(given)  # the mistake is in params.yaml itself
+    if given.items() <= choices.items() and (found := mistakes(params, conf, RULES_OF_STAGES)):
+        raise WrongSettings(found)
 
 
 def _listener(stage: str) -> Listener:

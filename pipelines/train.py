@@ -15,10 +15,9 @@ from mien.models.description import MACHINE
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
-from mien.training.dataset import refuse_longer_average
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, refuse_longer_average
 from pipelines.compose import Config
 
 
@@ -29,7 +28,7 @@ def run(config: Config, listener: Listener) -> None:
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
     settings = searched.train
-    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, inputs.train)
+    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, len(inputs.train))
     lineage = training_lineage(inputs, best, tuned)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())

@@ -5,14 +5,19 @@ takes the key out), or the whole content of the file. The sentence must hold eve
 """
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from mien.base.errors import WrongSettings
-from mien.cli.check import mistakes, refuse_mistakes
+from mien.cli.check import RULES_HERE, RULES_OF_STAGES, mistakes
+from pipelines.__main__ import refuse_mistakes
 from pipelines.compose import CONF, compose
 
 Change = Mapping[str, str | None] | bytes
@@ -152,8 +157,12 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
         {"space": "{train.batch_size: {choices: [1, 32]}}"},
         ("batch_size: batch_size must be at least 2",),
     ),
-    (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs has no effect", "epochs: 9")),
-    (TUNE, {"space": "{train.patience: {low: 1, high: 9}}"}, ("train.patience has no effect", "epochs: 9")),
+    (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs cannot be searched", "epochs of conf/tune")),
+    (
+        TUNE,
+        {"space": "{train.patience: {low: 1, high: 9}}"},
+        ("train.patience cannot be searched", "of conf/tune"),
+    ),
     (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
     (TUNE, {"space": "{train.workers: {low: 0, high: 2}}"}, ("train.workers cannot be searched", "machine")),
     (TUNE, {"space": "{train.threads: {low: 1, high: 2}}"}, ("train.threads cannot be searched", "machine")),
@@ -171,6 +180,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
 ]
 # Several files that contradict each other, each right by itself, and the sentence.
 TRANSFER = {"model": "mobilenetv2_imagenet", "optim": "transfer", "train": "transfer"}
+TIMM = "conf/model/timm.yaml"
 FROZEN, UNCHANGED = "conf/train/transfer.yaml", "conf/augment/none.yaml"
 TOGETHER: list[tuple[dict[str, Change], str]] = [
     (
@@ -249,6 +259,65 @@ def test_files_that_contradict_each_other_are_named(root: Path, changes: dict[st
     for file, how in changes.items():
         change(root / file, how)
     assert says in mistakes(root / "params.yaml", root / "conf")
+
+
+def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*rules: Any) -> list[str]:
+        return mistakes(root / "params.yaml", root / "conf", *rules)
+
+    assert told(RULES_HERE) == [f"{DATA}: path: data/sample is missing; `make sample` draws it."]
+    assert told(RULES_OF_STAGES) == []  # a stage reads what DVC gives it
+    (root / "data/table").mkdir(parents=True)
+    change(root / DATA, {"source": "table", "drawn": "false", "path": "data/table"})
+    (root / DATA).rename(root / "conf/data/table.yaml")
+    change(root / PARAMS, {"data": "table"})
+    (sentence,) = told(RULES_HERE)
+    assert "data/table is empty; put there a csv or Parquet file with the columns image and label" in sentence
+    (root / "data/table/labels.csv").write_text("image,label\n")
+    assert told(RULES_HERE) == []
+
+    timm = root / "installed/timm"
+    (timm / "models").mkdir(parents=True)
+    (timm / "__init__.py").write_text("import torch\n")
+    (timm / "models/resnet.py").write_text("@register_model\ndef resnet18(pretrained=False): ...\n")
+    change(root / PARAMS, {"model": "timm"})
+    if find_spec("timm") is None:
+        assert "timm is not installed: use `pip install" in told(RULES_OF_STAGES)[0]
+    monkeypatch.syspath_prepend(timm.parent)
+    assert told(RULES_OF_STAGES) == []
+    change(root / TIMM, {"backbone": "resnet81"})
+    near = f"{TIMM}: backbone: timm has no model 'resnet81'; near ones are resnet18."
+    assert told(RULES_OF_STAGES) == [near]
+    assert told() == []  # a preset may be applied before its library is installed
+    change(root / TIMM, {"backbone": "resnet18", "weights": "my.pth", "weights_sha256": "a" * 64})
+    assert told(RULES_OF_STAGES) == [f"{TIMM}: weights: there is no file my.pth."]
+
+
+def test_an_average_or_a_batch_beyond_the_training_part_is_told_where_the_last_split_was_of_this_data(
+    root: Path,
+) -> None:
+    for folder in ("data/sample/photos", "reports"):
+        (root / folder).mkdir(parents=True)
+    (root / "reports/split.json").write_text('{"parts": {"train": {"faces": 832}}}')
+    largest = f"{TRAIN}: batch_size: 1,000 is more than the 832 faces of the training part; use at most 832."
+    longest = f"{TRAIN}: ema: 0.9999 averages the weights of about 10,000 steps, and 9 epochs of 832 faces in batches "
+    longest += "of 128 have 54; set less, or 0.0 for no average."
+    for last, ema, batch, says in (
+        ("sample", "0.9999", "128", [longest]),
+        ("sample", "0.0", "1000", [largest]),
+        ("sample", "0.9", "128", []),
+        ("expw", "0.9999", "1000", []),
+    ):
+        (root / "reports/ingest.json").write_text(f'{{"data": "{last}"}}')
+        change(root / TRAIN, {"ema": ema, "batch_size": batch})
+        assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == says
+
+
+def test_the_check_imports_no_pytorch() -> None:
+    code = "import sys; from mien.cli.main import app; app(['check'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, capture_output=True, text=True, check=False)
+    assert "mien.search.space" in (done.stdout + done.stderr)
+    assert not {"torch", "mlflow", "timm"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("preset", sorted(path.name for path in (CONF / "preset").glob("*.yaml")))

@@ -140,8 +140,8 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
     if not CHOICE.fullmatch(choice):
         raise UserError(f"{where}: {group}: {choice!r} may have only letters, digits, '_', '-' and '.'; {choices}.")
     if choice not in known:
-        missing = f"there is no conf/{group}/{choice}.yaml{_near(choice, known)}"
-        raise UserError(f"{where}: {group}: {missing}; {choices}.")
+        key = where if where == f"--{group}" else f"{where}: {group}"
+        raise UserError(f"{key}: there is no conf/{group}/{choice}.yaml{_near(choice, known)}; {choices}.")
 
 
 def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:

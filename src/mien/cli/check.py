@@ -5,7 +5,7 @@ The first stages run the same check: a mistake in the settings of `evaluate` is 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
@@ -37,7 +37,10 @@ def check(
 ) -> None:
     """Check params.yaml, the files of conf/ that it chooses, and the library versions."""
     root = find_root()
-    found, differing = [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf")], other_versions(root)
+    found, differing = (
+        [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf", RULES_HERE)],
+        other_versions(root),
+    )
     if differing and not allow_other_versions:
         hint = "Other versions give other numbers: install with `-c constraints.txt`, or pass --allow-other-versions."
         found += [*differing, hint]
@@ -72,29 +75,17 @@ def other_versions(root: Path) -> list[str]:
         try:
             installed = version(library)
         except PackageNotFoundError:
-            sentences.append(f"{library} is not installed, and {VERSIONS} requires {wanted}.")
-            continue
+            installed = ""
         if installed.partition("+")[0] != wanted:
-            sentences.append(f"{library} {installed} is installed, and {VERSIONS} requires {wanted}.")
+            state = f"{library} {installed} is" if installed else f"{library} is not"
+            sentences.append(f"{state} installed, and {VERSIONS} requires {wanted}.")
     return sentences
 
 
-def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
-    """Raise all mistakes, if the choices `given` are among those of `params`; a run by hand may differ from it."""
-    if not params.is_file():
-        return
-    try:
-        choices = read_yaml(params, params.name)
-    except UserError:
-        choices = dict(given)  # the mistake is in params.yaml itself
-    if given.items() <= choices.items() and (found := mistakes(params, conf)):
-        raise WrongSettings(found)
-
-
-def mistakes(params: Path, conf: Path) -> list[str]:
+def mistakes(params: Path, conf: Path, rules: "Sequence[Rule] | None" = None) -> list[str]:
     """A sentence for every mistake in a file of choices (params.yaml or a preset) and in the files that it chooses.
 
-    Contradictions between groups are looked for only where each group is right by itself.
+    `rules` between groups (by default RULES) are asked only where each group is right by itself.
     """
     shown = params.relative_to(conf.parent).as_posix() if params.is_relative_to(conf.parent) else str(params)
     try:
@@ -103,7 +94,7 @@ def mistakes(params: Path, conf: Path) -> list[str]:
         return [str(error)]
     groups = f"the groups are {', '.join(GROUPS)}"
     found = [f"{shown}: there is no group {key!r}; {groups}." for key in choices if key not in GROUPS]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"root": conf.parent}
     for name in (*GROUPS, *USAGE):
         try:
             if name in GROUPS:
@@ -120,7 +111,7 @@ def mistakes(params: Path, conf: Path) -> list[str]:
         settings["space"] = _space(settings)
     except UserError as error:
         found.append(str(error).replace("conf/tune:", f"{files['tune']}:", 1))
-    return found + [sentence for rule in RULES for sentence in rule(settings, files)]
+    return found + [sentence for rule in rules or RULES for sentence in rule(settings, files)]
 
 
 def _space(settings: "Settings") -> Mapping[str, Any]:
@@ -159,8 +150,9 @@ def _sentences(error: UserError) -> list[str]:
     return error.mistakes if isinstance(error, WrongSettings) else [str(error)]
 
 
-Settings = Mapping[str, Any]  # each group's dataclass, and a search's distributions as `space`
+Settings = Mapping[str, Any]  # each group's dataclass, a search's distributions as `space`, and the checkout's `root`
 Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
+Rule = Callable[[Settings, Files], Iterator[str]]
 
 
 def _values(settings: Settings, key: str) -> Sequence[Any]:
@@ -259,46 +251,83 @@ def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[s
 
 
 def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
-    tune, model, optim, space = settings["tune"], settings["model"], settings["optim"], settings["space"]
-    networks = _values(settings, "model.name")
-    network, schedule = f"name: {model.name} of {files['model']}", f"schedule: {optim.schedule} of {files['optim']}"
-    backbone = any(name in WITH_BACKBONE for name in networks)
-    amounts = [f"augment.{name}" for name in vars(settings["augment"]) if name != "strength"]
-    unaugmented = not any(max(_values(settings, key)) for key in amounts)
-    without_effect = [
-        ("train.epochs", True, f"every trial lasts its epochs: {tune.epochs}"),
-        ("train.patience", True, f"every trial lasts its epochs: {tune.epochs}"),
-        ("model.width", "resnet" not in networks, f"{network} has no width"),
-        ("optim.backbone_lr", not backbone, f"{network} has no backbone"),
-        ("train.freeze_epochs", not backbone, f"{network} has no backbone"),
-        (
-            "optim.momentum",
-            "sgd" not in _values(settings, "optim.name"),
-            f"name: {optim.name} of {files['optim']} has no momentum",
-        ),
-        ("optim.warmup_epochs", "cosine" not in _values(settings, "optim.schedule"), f"{schedule} has no warm-up"),
-        ("augment.strength", unaugmented, f"every amount of {files['augment']} is 0"),
-    ]
-    without_effect += [
-        (key, max(_values(settings, "augment.strength")) == 0, f"{files['augment']} says strength: 0")
-        for key in amounts
-    ]
-    for key, holds, reason in without_effect:
-        if key in space and holds:
-            yield f"{files['tune']}: space: {key} has no effect, because {reason}; remove it."
-    for key, reason in NOT_SEARCHED.items():
-        if key in space:
-            yield f"{files['tune']}: space: {key} cannot be searched, because {reason}; remove it."
+    space, augment = settings["space"], settings["augment"]
+    amounts = [f"augment.{name}" for name in vars(augment) if name != "strength"]
+    without_effect = {}
+    for key, (other, needed) in NEEDED.items():
+        if not set(needed) & set(_values(settings, other)):
+            group, _, name = other.partition(".")
+            without_effect[key] = f"{name}: {getattr(settings[group], name)} of {files[group]} makes no use of it"
+    if not any(max(_values(settings, key)) for key in amounts):
+        without_effect["augment.strength"] = f"every amount of {files['augment']} is 0"
+    if max(_values(settings, "augment.strength")) == 0:
+        without_effect |= dict.fromkeys(amounts, f"{files['augment']} says strength: 0")
+    for key in space:
+        if key in without_effect:
+            yield f"{files['tune']}: space: {key} has no effect, because {without_effect[key]}; remove it."
+        if key in NOT_SEARCHED:
+            yield f"{files['tune']}: space: {key} cannot be searched, because {NOT_SEARCHED[key]}; remove it."
 
 
-MACHINE: Final = "it says how a machine works, not what is learnt"
+def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
+    from mien.models.timm_backbone import TIMM_NAMES, refuse_unknown_backbone
+
+    name, backbones = settings["model"].name, _values(settings, "model.backbone")
+    for weights in _values(settings, "model.weights"):
+        if weights not in ("none", "imagenet") and not (settings["root"] / weights).is_file():
+            yield f"{files['model']}: weights: there is no file {weights}."
+    if name == "timm" or "imagenet" in _values(settings, "model.weights"):
+        for backbone in backbones:
+            try:
+                refuse_unknown_backbone(TIMM_NAMES.get(name, backbone))
+            except UserError as error:
+                yield f"{files['model']}: {str(error).removeprefix('model.')}"
+
+
+def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
+    from mien.sources.source import source_class
+
+    data = settings["data"]
+    folder, kind = settings["root"] / data.path, source_class(data.source)
+    if kind and not (folder.is_dir() and any(folder.iterdir())):
+        todo = "`make sample` draws it" if data.drawn else f"put there {kind.expects}"
+        yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
+
+
+def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:
+    """By the counts of the last split, if that was of this data set; the stages count anew."""
+    reports = settings["root"] / "reports"
+    try:
+        last, split = (json.loads((reports / name).read_text("utf-8")) for name in ("ingest.json", "split.json"))
+        faces = split["parts"]["train"]["faces"]
+    except (OSError, ValueError, KeyError):
+        return
+    if last.get("data") != settings["data"].name:
+        return
+    from mien.training.recipe import refuse_larger_batch, refuse_longer_average
+
+    batch, ema = (max(_values(settings, key)) for key in ("train.batch_size", "train.ema"))
+    try:
+        refuse_larger_batch(batch, faces)
+        refuse_longer_average(ema, min(_lengths(settings).values()), batch, faces)
+    except UserError as error:
+        own = settings["train"].batch_size, settings["train"].ema
+        yield f"{files['train' if own == (batch, ema) else 'tune']}: {str(error).removeprefix('train.')}"
+
+
+# What another setting must be for a key to have an effect.
+NEEDED: Final = {
+    "model.width": ("model.name", ("resnet",)),
+    **dict.fromkeys(("optim.backbone_lr", "train.freeze_epochs"), ("model.name", WITH_BACKBONE)),
+    "optim.momentum": ("optim.name", ("sgd",)),
+    "optim.warmup_epochs": ("optim.schedule", ("cosine",)),
+}
+MACHINE: Final = ("precision", "memory_format", "accelerator", "workers", "threads")
 NOT_SEARCHED: Final = {
+    **dict.fromkeys(("train.epochs", "train.patience"), "every trial lasts the epochs of conf/tune"),
     "train.seed": "the lowest loss of many seeds is luck",
-    "train.monitor": "scores of two kinds do not compare",
-    "train.keep": "scores of two kinds of epochs do not compare",
-    **dict.fromkeys(
-        (f"train.{name}" for name in ("precision", "memory_format", "accelerator", "workers", "threads")), MACHINE
-    ),
+    **dict.fromkeys(("train.monitor", "train.keep"), "scores of two kinds do not compare"),
+    **dict.fromkeys((f"train.{name}" for name in MACHINE), "it says how a machine works, not what is learnt"),
 }
 RULES: Final = (
     _data_set_can_be_read,
@@ -309,3 +338,6 @@ RULES: Final = (
     _augmentation_has_a_strength,
     _search_changes_something,
 )
+# What the configuration needs on this machine; a preset may be applied before it is there.
+RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
+RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _training_has_faces_enough)

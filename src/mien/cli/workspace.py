@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError
-from mien.base.settings import check_settings, read_usage, read_yaml
+from mien.base.settings import check_settings, read_usage, read_yaml, refuse_unknown_choice
 from mien.cli.output import fail, say
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def registered_model(root: Path, data: str | None) -> str:
     """The name of the registered model of a data set, by default of the one that params.yaml chooses."""
     if not data and not (root / PARAMS).is_file():
         raise UserError(f"there is no {PARAMS} here or above; change to a checkout of mien, or pass --data NAME.")
+    if data and (root / "conf" / "data").is_dir():
+        refuse_unknown_choice(root / "conf", "data", data, "--data")
     data = data or choices(root).get("data")
     if not isinstance(data, str):
         raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")

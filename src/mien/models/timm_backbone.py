@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -43,18 +44,39 @@ OTHERWISE: Final = (
 )
 
 
+TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
+REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
+
+
+def backbone_names() -> list[str]:
+    """The names of timm's models, read from its files: its import takes PyTorch and seconds.
+
+    Raises:
+        UserError: timm is not installed.
+    """
+    spec = importlib.util.find_spec("timm")
+    if spec is None or spec.origin is None:
+        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
+    files = (Path(spec.origin).parent / "models").rglob("*.py")
+    return [name for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))]
+
+
+def refuse_unknown_backbone(name: str) -> None:
+    """Raise a UserError where timm is not installed, or has no model of that name; near names are given."""
+    known = backbone_names()
+    if name not in known:
+        near = get_close_matches(name, known, 5)
+        hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
+        raise UserError(f"model.backbone: timm has no model {name!r}; {hint}.")
+
+
 def timm_backbone(name: str) -> "tuple[nn.Module, int]":
     """The backbone without classifier, fresh weights, and how many features it gives.
 
     Raises:
-        UserError: timm is not installed, or knows no such name; near names are given.
+        UserError: as `refuse_unknown_backbone`.
     """
-    timm = _timm()
-    if name not in timm.list_models():
-        near = get_close_matches(name, timm.list_models(), 5)
-        hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
-        raise UserError(f"model.backbone: timm has no model {name!r}; {hint}.")
-    body: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    body: Any = _timm(name).create_model(name, pretrained=False, num_classes=0)
     return body, int(body.num_features)
 
 
@@ -64,7 +86,7 @@ def imagenet_weights(name: str) -> "dict[str, Tensor]":
     Raises:
         UserError: timm is not installed, has no such weights, or the hub cannot be reached; says what else there is.
     """
-    timm = _timm()
+    timm = _timm(name)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
@@ -74,8 +96,7 @@ def imagenet_weights(name: str) -> "dict[str, Tensor]":
     return state
 
 
-def _timm() -> Any:
-    if importlib.util.find_spec("timm") is None:
-        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
+def _timm(name: str) -> Any:
+    refuse_unknown_backbone(name)
     allow_torchvision()
     return import_module("timm")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mien.base.errors import UserError
 from mien.models.description import RERUN_TRAIN, SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network
-from mien.models.timm_backbone import imagenet_weights
+from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
 
 
 def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
@@ -42,7 +42,6 @@ def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -
 
 
 CLASSIFIERS: Final = ("classifier.", "fc.", "head.")  # of timm's models: the new head replaces them
-TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
 
 
 def load_pretrained(model: Network, config: ModelConfig) -> None:

@@ -38,11 +38,10 @@ from pytorch_lightning.callbacks import LambdaCallback
 from mien.base.errors import UserError
 from mien.base.listener import Listener
 from mien.search.space import Confirm, Space, TuneConfig, search_space
-from mien.training.dataset import refuse_larger_batch, refuse_longer_average
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import choose_hardware
 from mien.training.inputs import Inputs
-from mien.training.recipe import SCORES, cost
+from mien.training.recipe import SCORES, cost, refuse_larger_batch, refuse_longer_average
 from mien.training.seeds import derived_seed
 
 JOURNAL: Final = "journal.log"
@@ -71,8 +70,9 @@ class Search:
         if config.trials:
             self.space = search_space(config.space, inputs.recipe)
             largest_batch = self._largest("train.batch_size")
-            refuse_larger_batch(largest_batch, inputs.train)  # here, not in the middle of the search
-            refuse_longer_average(self._largest("train.ema"), config.epochs, largest_batch, inputs.train)
+            refuse_larger_batch(largest_batch, len(inputs.train))  # here, not in the middle of the search
+            epochs = min(config.epochs, inputs.recipe.train.epochs)
+            refuse_longer_average(self._largest("train.ema"), epochs, largest_batch, len(inputs.train))
             made_on = choose_hardware(inputs.recipe.train).made_on
         monitor = inputs.recipe.train.monitor
         self.lineage = {

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mien.base.errors import UserError
 from mien.training.augmentation import Augmentation
+from mien.training.recipe import refuse_larger_batch
 from mien.training.seeds import ORDER, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
@@ -110,25 +110,6 @@ class EpochSampler(Sampler[int]):
         return iter((self._epoch * self._faces + order).tolist())
 
 
-def refuse_larger_batch(batch_size: int, faces: LabelledFaces) -> None:
-    """Raise a UserError where a batch would need more faces than there are."""
-    if batch_size > len(faces):
-        raise UserError(
-            f"train.batch_size: {batch_size:,} is more than the {len(faces):,} faces of the training part; "
-            f"use at most {len(faces):,}."
-        )
-
-
-def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: LabelledFaces) -> None:
-    """Raise a UserError where the average of the weights would reach back to before the training."""
-    steps, averaged = epochs * (len(faces) // batch_size), 1 / (1 - ema)
-    if ema and averaged > steps:
-        raise UserError(
-            f"train.ema: {ema:g} averages the weights of about {averaged:,.0f} steps, and {epochs} epochs of "
-            f"{len(faces):,} faces in batches of {batch_size:,} have {steps:,}; set less, or 0.0 for no average."
-        )
-
-
 def training_loader(
     faces: LabelledFaces, augmentation: Augmentation, *, batch_size: int, seed: int, workers: int
 ) -> DataLoader[Batch]:
@@ -137,7 +118,7 @@ def training_loader(
     Raises:
         UserError: there are fewer faces than one batch needs.
     """
-    refuse_larger_batch(batch_size, faces)
+    refuse_larger_batch(batch_size, len(faces))
     return DataLoader(
         FaceDataset(faces, augmentation),
         batch_size=batch_size,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 
+from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, BelowOne, Count, Positive, Seed, Share, check_settings
 from mien.models.description import ModelConfig
 
@@ -74,6 +75,25 @@ SCORES: Final = ("val_accuracy", "val_macro_f1")  # monitored, and better when h
 def cost(monitor: str, value: float) -> float:
     """The value of what is monitored as a number that is better when lower: of a score, what it lacks of 1."""
     return 1 - value if monitor in SCORES else value
+
+
+def refuse_larger_batch(batch_size: int, faces: int) -> None:
+    """Raise a UserError where a batch would need more faces than the training part has."""
+    if batch_size > faces:
+        raise UserError(
+            f"train.batch_size: {batch_size:,} is more than the {faces:,} faces of the training part; "
+            f"use at most {faces:,}."
+        )
+
+
+def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: int) -> None:
+    """Raise a UserError where the average of the weights would reach back to before the training."""
+    steps, averaged = epochs * (faces // batch_size), 1 / (1 - ema)
+    if ema and averaged > steps:
+        raise UserError(
+            f"train.ema: {ema:g} averages the weights of about {averaged:,.0f} steps, and {epochs} epochs of "
+            f"{faces:,} faces in batches of {batch_size:,} have {steps:,}; set less, or 0.0 for no average."
+        )
 
 
 @dataclass(frozen=True)
