@@ -1,6 +1,5 @@
 """One picture has one answer, whoever asks: in training, on the command line, over REST, in a file, on the page."""
 
-import io
 import os
 import re
 import shutil
@@ -13,8 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from mien.app.answers import Answerer
 from mien.app.limits import AppConfig
@@ -27,101 +24,34 @@ from mien.inference.address import MeasuredModel
 from mien.inference.current import CurrentModel
 from mien.inference.export import export_onnx, generated_faces
 from mien.inference.predictor import FacePrediction, Picture, Predictor, predict_pictures
-from mien.runtime.decode import ORIENTATION
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
 from tests.inference.conftest import portrait, write_model
 from tests.inference.test_without_torch import PAGE
+from tests.photosets import awkward, picture
 
 SIZE: Final = 48
 SHARP: Final = 0.05  # temperature: a pixel that differs shows in the answer
-STORED: Final = {  # by EXIF orientation: how a camera that was held so stores an upright photo
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
+KINDS: Final = awkward(picture())
+REFUSED: Final = {name for name, (_, shown, _) in KINDS.items() if isinstance(shown, str)}
 LOSSLESS: Final = ("turned.png", "turned late.png", "turned animation.png", "turned.tiff", "plain.bmp", "plain.ppm")
-# `cv2.imread` turns no animation, and fails on a TIFF that is to be turned; `cv2.imdecode` does not.
-BEYOND_IMREAD: Final = {"turned animation.png", "turned animation.webp", "turned.tiff"}
-REFUSED: Final = {"floats.tif", "half.jpg", "half.png", "empty.jpg", "page.jpg"}
-
-
-def encoded(photo: np.ndarray, form: str, mode: str = "", orientation: int = 0, **options: Any) -> bytes:
-    """A photo in a mode of Pillow's; with an orientation, as a camera that was held so stores it."""
-    image, file = Image.fromarray(photo), io.BytesIO()
-    if orientation:
-        options["exif"] = Image.Exif()
-        options["exif"][ORIENTATION] = orientation
-        image = image.transpose(STORED[orientation]) if orientation in STORED else image
-    image = image.convert(mode) if mode else image
-    if options.pop("animated", False):
-        options |= {"save_all": True, "append_images": [image.point(lambda value: 255 - value)]}
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def late_exif(png: bytes) -> bytes:
-    """A PNG with its EXIF moved behind its pixels."""
-    at = png.index(b"eXIf") - 4
-    after = at + 12 + int.from_bytes(png[at : at + 4], "big")
-    end = png.rindex(b"IEND") - 4
-    return png[:at] + png[after:end] + png[at:after] + png[end:]
-
-
-def awkward(photo: np.ndarray) -> dict[str, bytes]:
-    """A photo (H, W, 3) RGB in the forms that people have, and files that are none; by names of files."""
-    bgr, grey = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    xmp = '<rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF>'  # Pillow heeds it, viewers do not
-    info = PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", xmp)
-    whole = encoded(photo, "JPEG", quality=90)
-    return {
-        **{f"orientation {n}.jpg": encoded(photo, "JPEG", orientation=n) for n in range(1, 10)},
-        **{f"turned.{form.lower()}": encoded(photo, form, orientation=6) for form in ("PNG", "WEBP", "TIFF", "MPO")},
-        "turned late.png": late_exif(encoded(photo, "PNG", orientation=8)),
-        "turned animation.png": encoded(photo, "PNG", orientation=6, animated=True),
-        "turned animation.webp": encoded(photo, "WEBP", orientation=6, animated=True),
-        "xmp.jpg": encoded(photo, "JPEG", xmp=xmp.encode()),
-        "xmp.png": encoded(photo, "PNG", pnginfo=info),
-        "plain.jpg": whole,
-        "coarse.jpg": encoded(photo, "JPEG", quality=20),
-        "fine.jpg": encoded(photo, "JPEG", quality=95, subsampling=0),
-        "progressive.jpg": encoded(photo, "JPEG", progressive=True),
-        "tail.jpg": whole + b"bytes after the end",
-        **{f"{mode}.jpg": encoded(photo, "JPEG", mode) for mode in ("L", "CMYK")},
-        "plain.png": encoded(photo, "PNG"),
-        **{f"{mode}.png": encoded(photo, "PNG", mode) for mode in ("L", "P", "1", "LA", "RGBA")},
-        "transparent.png": encoded(photo, "PNG", "P", transparency=3),
-        "sixteen.png": cv2.imencode(".png", bgr.astype(np.uint16) * 257)[1].tobytes(),
-        "grey sixteen.png": cv2.imencode(".png", grey.astype(np.uint16) * 257)[1].tobytes(),
-        **{f"animation.{form.lower()}": encoded(photo, form, animated=True) for form in ("PNG", "GIF", "WEBP", "TIFF")},
-        "palette.gif": encoded(photo, "GIF", "P"),
-        "lossy.webp": encoded(photo, "WEBP", quality=80),
-        "transparent.webp": encoded(photo, "WEBP", "RGBA", lossless=True),
-        "plain.bmp": encoded(photo, "BMP"),
-        "palette.bmp": encoded(photo, "BMP", "P"),
-        "packed.tif": encoded(photo, "TIFF", compression="tiff_lzw"),
-        "cmyk.tif": encoded(photo, "TIFF", "CMYK"),
-        "sixteen.tif": cv2.imencode(".tif", bgr.astype(np.uint16) * 257)[1].tobytes(),
-        "plain.ppm": encoded(photo, "PPM"),
-        "grey.pgm": encoded(grey, "PPM"),
-        "floats.tif": encoded(grey.astype(np.float32), "TIFF"),
-        "half.jpg": whole[: len(whole) // 2],
-        "half.png": encoded(photo, "PNG")[:900],
-        "empty.jpg": b"",
-        "page.jpg": b"<html>404</html>" * 9,
-    }
+# `cv2.imread` turns no animation, fails on a TIFF that is to be turned, drops transparency, and reads a PNM's greys
+# as if there were 256.
+BEYOND_IMREAD: Final = {
+    "turned animation.png",
+    "turned animation.webp",
+    "turned.tiff",
+    "turned RGBA.tiff",
+    "sixteen greys.pgm",
+}
+BEYOND_IMREAD |= {name for name in KINDS if "transparent" in name}
 
 
 def written(folder: Path, photo: np.ndarray) -> list[Path]:
     """That photo's files, and the real photos where they are here."""
     folder.mkdir()
-    for name, data in awkward(photo).items():
+    for name, (data, *_) in awkward(photo).items():
         (folder / name).write_bytes(data)
     if real := os.environ.get("MIEN_REAL_DATA"):
         for file in Path(real, "photos").glob("*.jpg"):

@@ -69,31 +69,6 @@ def test_a_colour_profile_right_or_wrong_changes_no_pixel(form: str) -> None:
         assert (decode(encode(PICTURE, form, icc_profile=icc, **FORMATS[form])) == plain).all()
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "GIF"])
-def test_of_an_animation_the_first_picture_is_taken(form: str) -> None:
-    frames = [Image.fromarray(one) for one in (PICTURE, 255 - PICTURE, PICTURE // 2)]
-    file = encode(frames[0], form, save_all=True, append_images=frames[1:], **LOSSLESS.get(form, {}))
-    assert np.abs(decode(file).astype(int) - PICTURE).mean() < 10  # a GIF has 256 colours
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "CMYK", "I;16"])
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM"])
-def test_every_mode_that_a_format_has_becomes_rgb(form: str, mode: str) -> None:
-    image = Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 257) if mode == "I;16" else None
-    try:
-        file = encode(image or Image.fromarray(PICTURE).convert(mode), form, **FORMATS.get(form, {}))
-    except (OSError, KeyError, ValueError):
-        return  # the format has no such mode
-    assert decode(file).shape == (40, 60, 3)
-    assert mode == "I;16" or decode(file).std() > 3
-
-
-def test_floating_point_pixels_are_refused_and_not_passed_on() -> None:
-    for form in ("PPM", "TIFF"):  # Pillow writes a PFM where pixels are floats
-        with pytest.raises(UnreadablePhoto, match=f"this kind of {form} file cannot be decoded"):
-            decode(encode(Image.fromarray(PICTURE[..., 0].astype(np.float32)), form))
-
-
 WRONG: Final = {
     "html.jpg": b"<!doctype html><html><body>404</body></html>" * 9,
     "svg": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",

@@ -10,6 +10,7 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import read_yaml
 from mien.sources.faces import Ingested
+from mien.sources.fingerprints import fingerprint
 from mien.sources.source import DataConfig, get_source
 from tests.photosets import encode, picture
 from tests.pipelines.workspace import ROOT
@@ -57,6 +58,7 @@ def test_every_optional_column_is_read_and_further_ones_are_kept(tmp_path: Path)
         ("../a.jpg,happy,,,,", "malformed_name", "'../a.jpg' names no photo"),
         ("a.jpg,happy,10,10,10,20", "malformed_row", "the box 10 10 10 20 has no area"),
         ("a.jpg,happy,10,x,20,20", "malformed_row", "top 'x' is no number"),
+        ("a.jpg,happy,,,,,x,", "malformed_row", "'x' is more than there are columns; a value with a separator"),
         ("good.jpg,sad,,,,", "duplicate_row", "an earlier row names this face"),
     ],
 )
@@ -68,17 +70,47 @@ def test_a_row_that_cannot_be_used_names_line_and_reason(tmp_path: Path, row: st
     assert detail in problem["detail"]
 
 
+AS_WRITTEN = {  # what programs make of a table with the photo `a.jpg`, and of one with the photo in the second place
+    "plain": ("image,label\na.jpg,happy\n", "utf-8"),
+    "Windows": ("\ufeffimage,label\r\na.jpg,happy\r\n", "utf-8"),
+    "old Macs": ("image,label\ra.jpg,happy\r", "utf-8"),
+    "no last line end": ("image,label\na.jpg,happy", "utf-8"),
+    "UTF-16": ("image\tlabel\r\na.jpg\thappy\r\n", "utf-16"),
+    "UTF-16, big end first": ("\ufeffimage\tlabel\na.jpg\thappy\n", "utf-16-be"),
+    "semicolons": ("image;label\na.jpg;happy\n", "utf-8"),
+    "tabs": ("image\tlabel\na.jpg\thappy\n", "utf-8"),
+    "blanks": (" image , label \n a.jpg , Happy \n", "utf-8"),
+    "quotes": ('"image","label"\n"a.jpg","happy"\n', "utf-8"),
+    "empty rows": ("\nimage,label\n\n,\na.jpg,happy\n,,\n\n", "utf-8"),
+    "surplus separators": ("image,label,,\na.jpg,happy,,\n", "utf-8"),
+    "short rows": ("image,label,person\na.jpg,happy\n", "utf-8"),
+    "a folder of Windows": ("image,label\n.\\a.jpg,happy\n", "utf-8"),
+    "its own label column": ("image,label,expression\na.jpg,17,happy\n", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("program", AS_WRITTEN)
+def test_tables_as_programs_write_them(tmp_path: Path, program: str) -> None:
+    text, encoding = AS_WRITTEN[program]
+    write(tmp_path, "not the table", "._labels.csv")  # beside each file on a Mac's stick
+    found = ingest(
+        write(tmp_path, text, encoding=encoding), {"columns": {"label": "expression"}} if "expression" in text else {}
+    )
+    assert found.faces[["image", "label"]].to_numpy().tolist() == [["a.jpg", 3]]
+    assert found.problems.empty and "\0" not in found.faces and "" not in found.faces
+
+
 @pytest.mark.parametrize(
-    ("text", "encoding"),
-    [
-        ("\ufeffimage,label\r\na.jpg,happy\r\n", "utf-8"),
-        (" image , label \n a.jpg , Happy \n", "utf-8"),
-        ('"image","label"\n"a.jpg","happy"\n', "utf-8"),
-        ("image,label\na.jpg,happy", "utf-8"),
-    ],
+    "name",
+    ["a b.jpg", "ärger.jpg", "100%20.JPG", "#1?.jpg", "one,two;three.jpg", "two\nlines.jpg", "no ending", "'q\"."],
 )
-def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str, encoding: str) -> None:
-    assert ingest(write(tmp_path, text, encoding=encoding)).faces["image"].tolist() == ["a.jpg"]
+def test_a_photo_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(encode(picture(), "PNG"))
+    pd.DataFrame({"image": [name], "label": ["happy"]}).to_csv(tmp_path / "labels.csv", index=False)
+    (face,) = (found := ingest(tmp_path)).faces.to_dict("records")
+    photos = get_source(DataConfig("listed", "table", str(tmp_path))).photos(tmp_path, tmp_path)
+    fingerprinted = fingerprint(found.faces, photos, tmp_path / "thumbnails.npy", progress=False)
+    assert face["image"] == name and fingerprinted["photo_height"].tolist() == [80]
 
 
 def test_the_list_of_rafdb(tmp_path: Path) -> None:
@@ -126,7 +158,13 @@ def test_parquet_and_numbers(tmp_path: Path) -> None:
         ),
         ({"a.csv": "image,label\n"}, {}, "has no usable row"),
         ({"a.csv": 'image,label\n"a.jpg,happy\n'}, {}, "cannot be read"),
-        ({"a.csv": "image,label\na,happy,1,2\nb,sad\n"}, {}, "cannot be read|has no usable row"),
+        ({"a.csv": "image,label,label\na,happy,sad\n"}, {}, "has two columns label; rename or remove one"),
+        ({"a.csv": "image;label;\n"}, {"separator": ","}, "has no column image; its columns are image;label;. Say"),
+        (
+            {"a.csv": "image,label\na\xfc.jpg,happy\n"},
+            {},
+            r"utf-8.*byte 0xfc.*; save it as csv in UTF-8, or as Parquet",
+        ),
         ({"a.parquet": "no parquet"}, {}, "cannot be read"),
     ],
 )
@@ -134,7 +172,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
     tmp_path: Path, files: dict[str, str], options: dict[str, object], says: str
 ) -> None:
     for name, text in files.items():
-        write(tmp_path, text, name)
+        write(tmp_path, text, name, "latin-1")
     with pytest.raises(UserError, match=says):
         ingest(tmp_path, options)
 
@@ -146,6 +184,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
         ({"photo": "{name}.jpg"}, "may hold {image}, {stem} and {suffix} alone"),
         ({"split": "("}, "is not a valid regular expression"),
         ({"split": "train"}, "must have one group"),
+        ({"separator": ", "}, "separator must be one character, not ', '"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, object], says: str) -> None:

@@ -23,7 +23,7 @@ PILLOW_ERRORS: Final = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError),
     *(ArithmeticError, MemoryError, RuntimeError, struct.error),
 )
-# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel.
+# Each is of a picture of ONE face; a request in flight may hold one decoded: 3 bytes a pixel (7 for a moment).
 LIMITS: Final = {"max_megapixels": 50.0, "max_megabytes": 20.0}
 SHAPES: Final = "H x W, H x W x 1 or H x W x 3"
 
@@ -45,13 +45,14 @@ class PhotoHeader:
     height: int
     width: int
     orientation: int  # EXIF's, 1 to 8
+    blended: bool  # it has transparency, which Pillow blends, or a grey scale of its own, which Pillow heeds
 
 
 def decode_photo(data: bytes, *, max_megapixels: float) -> np.ndarray:
     """The pixels of a photo as viewers show it, turned by its EXIF orientation: (H, W, 3) uint8 RGB.
 
-    Alpha is dropped, 16 bits are cut to the upper 8, grey, CMYK and palettes become RGB, colour profiles are not
-    applied, of an animation the first picture is taken.
+    What is transparent lies on white, 16 bits are cut to the upper 8, grey, CMYK and palettes become RGB, colour
+    profiles are not applied, of an animation the first picture is taken.
 
     Raises:
         UnreadablePhoto: `empty_file`, `not_an_image`, `too_large`, `truncated` or `undecodable`.
@@ -78,9 +79,9 @@ def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
     _refuse_too_large(height, width, max_megapixels)
     _check_whole(data, image.format or "", image)
     orientation = _orientation(image, data)
-    if orientation >= 5:  # a quarter turn, one way or the other
-        width, height = height, width
-    return PhotoHeader(image.format or "", height, width, orientation)
+    sides = (width, height) if orientation >= 5 else (height, width)  # a quarter turn, one way or the other
+    blended = image.has_transparency_data or (image.format == "PPM" and image.mode in ("L", "RGB"))
+    return PhotoHeader(image.format or "", *sides, orientation, blended)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -102,10 +103,9 @@ def _refuse_too_large(height: int, width: int, max_megapixels: float) -> None:
 
 
 def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
-    """OpenCV fills what a truncated JPEG lacks with grey and says nothing; Pillow says so, at the price of decoding.
+    """Refuse a file that breaks off: OpenCV fills the rest of a JPEG with grey, and says nothing.
 
-    A whole file may carry bytes after its end mark, so a missing mark at the end is a question, not the answer.
-    A PNG and a WebP say how long they are, and what is damaged within OpenCV finds.
+    Bytes may follow the end mark, so that only decoding finds it. PNG and WebP say how long they are.
     """
     if form == "PNG":
         if not _chunks_fit(data):
@@ -136,12 +136,16 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
     Raises:
         UnreadablePhoto: `undecodable`.
     """
-    # OpenCV turns neither animated PNGs nor animated WEBPs.
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except (cv2.error, MemoryError) as error:
-        why = getattr(error, "err", "") or "there is no memory for it"
+        if header.blended:
+            image = Image.open(io.BytesIO(data), formats=FORMATS).convert("RGBA")
+            white = Image.new("RGB", image.size, "white")
+            white.paste(image, mask=image)
+            pixels = np.asarray(white)
+        else:  # OpenCV turns neither animated PNGs nor animated WEBPs
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (cv2.error, *PILLOW_ERRORS) as error:
+        why = getattr(error, "err", "") or str(error) or "there is no memory for it"
         raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({why})") from error
     quarters, mirrored = TURNS[header.orientation]
     turned = None if pixels is None else np.rot90(pixels, quarters)
@@ -154,8 +158,7 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
 def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
     """A picture that is no file, as a photo: (H, W, 3) uint8 RGB or (H, W, 1) grey.
 
-    `value` is an array or nested lists, (H, W) or (H, W, 1) grey or (H, W, 3) RGB, of whole numbers from 0 to 255;
-    floats such as 12.0 are whole.
+    `value` is an array or nested lists of SHAPES, of whole numbers from 0 to 255; floats such as 12.0 are whole.
 
     Raises:
         UnreadablePhoto: `too_large`, or `not_an_image`: another shape, or values that are no pixels.

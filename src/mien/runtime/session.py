@@ -76,8 +76,7 @@ def open_session(file: Path, threads: int = 1) -> "InferenceSession":
         raise UnusableModel(f"{file} is missing")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin while they wait take the processor from others: beside busy neighbours a face took six times
-    # as long with it, and no less alone.
+    # Beside busy neighbours, threads that spin while they wait made a face take six times as long, and no less alone.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what matters is raised
     try:

@@ -6,6 +6,9 @@
 Further columns are kept in the faces table.
 """
 
+import codecs
+import csv
+import io
 import math
 import re
 from dataclasses import dataclass, field
@@ -19,10 +22,12 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.faces import BadRow, Ingested, check_finder, faces_table, no_usable, problems_table
-from mien.sources.folder_layout import Words, part_spelt, plain, read_words
+from mien.sources.folder_layout import Words, is_hidden, part_spelt, plain, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
 
+SEPARATORS: Final = ",;\t|"
+SURPLUS: Final = "\0"  # a column for the values of a row that has more of them than the header
 TABLES: Final = (".csv", ".tsv", ".txt", ".lst", ".parquet")
 BOX: Final = ("left", "top", "right", "bottom")
 SIZES: Final = ("left", "top", "width", "height")
@@ -37,9 +42,10 @@ class Table:
     `file` is the table's name in the data set's folder; without it there must be one table alone. `columns` says what
     the file calls the columns image, label, left, top, right, bottom (or width, height), confidence, split, person and
     votes, where it has other names. `header` names the columns of a file without a header. `separator` stands between
-    the columns of a text file. `photo` makes the photo's path of a row's image, by `{image}`, `{stem}` and `{suffix}`.
-    `split` is a pattern whose one group finds the part in a row's image. `class_names` lists the classes, or
-    maps labels to classes, or to None to leave a row out; `numbering` says whose numbers the labels are.
+    the columns of a text file; by default it is what the first line has most of SEPARATORS. `photo` makes the photo's
+    path of a row's image, by `{image}`, `{stem}` and `{suffix}`. `split` is a pattern whose one group finds the part in
+    a row's image. `class_names` lists the classes, or maps labels to classes, or to None to leave a row out;
+    `numbering` says whose numbers the labels are.
 
     Raises:
         ValueError: as `read_words`, columns names what is no column of mien's, or photo or split is no pattern.
@@ -52,7 +58,7 @@ class Table:
     file: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     header: list[str] = field(default_factory=list)
-    separator: str = ","
+    separator: str = ""
     photo: str = "{image}"
     split: str = ""
     class_names: dict[str, str | None] | list[str] = field(default_factory=dict)
@@ -68,6 +74,8 @@ class Table:
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(f"photo: {self.photo!r} may hold {{image}}, {{stem}} and {{suffix}} alone") from error
         check_finder("split", self.split, "the part")
+        if len(self.separator) > 1:
+            raise ValueError(f"separator must be one character, not {self.separator!r}")
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per row; a row that cannot be used is a problem that names file and line.
@@ -79,21 +87,20 @@ class Table:
         """
         path = self._find(existing_folder(folder))
         table = self._read(path)
-        first = 1 if self.header or path.suffix == ".parquet" else 2  # the line of the first row
         words = read_words(self.class_names, self.numbering)
         every = words.classes or WITH_CONTEMPT
         rows: dict[str, list[Any]] = {name: [] for name in ROW}
-        kept, named = list[int](), set[str]()
+        kept, named = list[Any](), set[str]()
         problems: list[dict[str, str]] = []
-        for position, row in enumerate(table.to_dict("records")):
+        for line, row in zip(table.index, table.to_dict("records"), strict=True):
             try:
                 face = self._face(row, words)
                 if face["face_id"] in named:
                     raise BadRow("duplicate_row", "an earlier row names this face, and is used", face)
             except BadRow as error:
-                problems.append(error.problem(f"{path.name}:{position + first}", every))
+                problems.append(error.problem(f"{path.name}:{line}", every))
                 continue
-            kept.append(position)
+            kept.append(line)
             named.add(face["face_id"])
             for name, value in face.items():
                 rows[name].append(value)
@@ -107,8 +114,8 @@ class Table:
         classes = words.classes_of([every[max(most)]])
         rows["votes"] = [votes and votes + [0.0] * (len(classes) - len(votes)) for votes in rows["votes"]]
         faces = faces_table(rows)
-        further = [name for name in table.columns if name not in KNOWN and name not in faces]
-        faces[further] = table[further].iloc[kept].reset_index(drop=True)
+        further = [name for name in table.columns if name not in (*KNOWN, *faces, SURPLUS)]
+        faces[further] = table.loc[kept, further].reset_index(drop=True)
         return Ingested(faces, problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
@@ -120,31 +127,47 @@ class Table:
             if leaves_folder(self.file) or not (folder / self.file).is_file():
                 raise UserError(f"{folder / self.file} is missing; options: file names the table of the data set.")
             return folder / self.file
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.is_file())
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES and not is_hidden(path))
         if len(found) != 1:
             held = ", ".join(path.name for path in found) or "none"
             raise UserError(f"{folder} must hold one table ({', '.join(TABLES)}), and holds {held}; name it by file.")
         return found[0]
 
     def _read(self, path: Path) -> pd.DataFrame:
-        """The table with mien's names for its columns, all values text but those of Parquet."""
+        """The table by its lines, with mien's names for its columns, all values text but those of Parquet."""
         try:
-            if path.suffix == ".parquet":
-                table = pd.read_parquet(path)
+            if path.suffix.lower() == ".parquet":
+                table = pd.read_parquet(path).reset_index(drop=True)
+                table.index += 1
             else:
-                names: dict[str, Any] = {"names": self.header, "header": None} if self.header else {}
-                text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-                table = pd.read_csv(path, sep=self.separator, **text, **names)
-        except (ValueError, OSError) as error:
-            raise UserError(f"{path} cannot be read ({str(error).strip().splitlines()[0]}).") from error
+                table = self._read_text(path)
+        except (ValueError, OSError, csv.Error) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{path} cannot be read ({reason}); save it as csv in UTF-8, or as Parquet.") from error
         table.columns = [str(name).strip() for name in table]
+        given = [name for name in table if name not in ("", SURPLUS)]
+        if twice := [name for i, name in enumerate(given) if name in given[:i]]:
+            raise UserError(f"{path} has two columns {twice[0]}; rename or remove one.")
         for name in ("image", "label", *self.columns):
             if (theirs := self.columns.get(name, name)) not in table:
                 raise UserError(
-                    f"{path} has no column {theirs}; its columns are {', '.join(table.columns)}. Say in conf/data, in "
+                    f"{path} has no column {theirs}; its columns are {', '.join(given)}. Say in conf/data, in "
                     f"options, which of them is the {name}: columns: {{{name}: ...}}."
                 )
-        return table.rename(columns={theirs: name for name, theirs in self.columns.items()})
+        named = {theirs: name for name, theirs in self.columns.items()}
+        kept = [bool(name) and (name in named or name not in self.columns) for name in table]
+        return table.loc[:, kept].rename(columns=named)
+
+    def _read_text(self, path: Path) -> pd.DataFrame:
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        separator = self.separator or max(SEPARATORS, key=text.partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        rows = [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+        names = self.header or (rows.pop(0)[1] if rows else [])
+        n = len(names)
+        cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
+        return pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
 
     def _face(self, row: dict[Any, Any], words: Words) -> dict[str, Any]:
         """One row as a row of the faces table; raises BadRow."""
@@ -152,6 +175,9 @@ class Table:
         name = PurePosixPath(str(given["image"]).strip().replace("\\", "/"))
         image = self.photo.format(image=name, stem=name.with_suffix(""), suffix=name.suffix) if name.name else ""
         at: dict[str, Any] = {"image": image, "face_id": image}
+        if given.get(SURPLUS):
+            reason = f"{given[SURPLUS]!r} is more than there are columns; a value with a separator needs quotes"
+            raise BadRow("malformed_row", reason, at)
         every = words.classes or WITH_CONTEMPT
         at["label"] = every.index(_meaning(str(given["label"]).strip(), words, at))
         if leaves_folder(image):
