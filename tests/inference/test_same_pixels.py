@@ -39,13 +39,9 @@ LOSSLESS: Final = ("turned.png", "turned late.png", "turned animation.png", "tur
 # `cv2.imread` turns no animation, fails on a TIFF that is to be turned, drops transparency, and reads a PNM's greys
 # as if there were 256.
 BEYOND_IMREAD: Final = {
-    "turned animation.png",
-    "turned animation.webp",
-    "turned.tiff",
-    "turned RGBA.tiff",
-    "sixteen greys.pgm",
+    *("turned animation.png", "turned animation.webp", "turned.tiff", "sixteen greys.pgm"),
+    *(name for name in KINDS if "transparent" in name),
 }
-BEYOND_IMREAD |= {name for name in KINDS if "transparent" in name}
 
 
 def written(folder: Path, photo: np.ndarray) -> list[Path]:

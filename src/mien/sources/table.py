@@ -145,7 +145,7 @@ class Table:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{path} cannot be read ({reason}); save it as csv in UTF-8, or as Parquet.") from error
         table.columns = [str(name).strip() for name in table]
-        given = [name for name in table if name not in ("", SURPLUS)]
+        given = [str(name) for name in table if name not in ("", SURPLUS)]
         if twice := [name for i, name in enumerate(given) if name in given[:i]]:
             raise UserError(f"{path} has two columns {twice[0]}; rename or remove one.")
         for name in ("image", "label", *self.columns):
