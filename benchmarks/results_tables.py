@@ -75,7 +75,7 @@ def _trained(row: Row, conf: Path) -> list[str]:
     if row.run is None:
         return [row.system, f"`{row.choices['model']}`", "", _waits(row), *[""] * 3]
     lineage, tags = row.run.lineage, row.run.tags
-    gpu = tags.get("mien.gpu", "none")
+    gpu = lineage.get("gpu") or tags.get("mien.gpu", "none")
     device = gpu if gpu != "none" and lineage.get("device") == "gpu" else tags.get("mien.cpu", "a processor not noted")
     cores = f", {tags['mien.cores']} cores" if "mien.cores" in tags else ""
     return [

@@ -125,7 +125,7 @@ def test_a_row_says_what_was_measured_how_and_what_was_claimed(checkout: Path) -
     for part in ("all 35,887 faces; its own test part", "**0.500 (0.400 to 0.600)**", "0.450 (0.350 to 0.550), 2,998"):
         assert part in measured
     assert f"`{run.run_id[:8]}`, `aaaaaaaa`" in measured
-    for part in ("`lenet48` (168,971)", "28,709", f"{os.cpu_count()} cores; bfloat16", "lenet48 · 48 px grey · d1"):
+    for part in ("`lenet48` (168,971)", "28,709", f"{os.cpu_count()} cores; bf16", "lenet48 · 48 px grey · d1"):
         assert part in trained
     assert " min | " in trained
     assert "validation accuracy 0.604 | 0.500 (0.400 to 0.600)" in claimed

@@ -113,12 +113,12 @@ def test_only_what_differs_is_shown(a: ComparedRun, b: ComparedRun) -> None:
     other = dataclasses.replace(
         b,
         params={**b.params, "optim.lr": "0.02", "search.optim.lr": "0.02"},
-        facts={**b.facts, "mien.precision": "bf16"},
+        facts={**b.facts, "mien.trained_on": "the CPU, bf16"},
     )
     assert compare(a, b).config == []
     found = compare(a, other)
     assert found.config == [("optim.lr", "0.01", "0.02"), ("search.optim.lr", "–", "0.02")]
-    assert found.facts == [("precision", "32", "bf16")]
+    assert found.facts == [("trained on", "the CPU, float32", "the CPU, bf16")]
 
 
 def test_a_run_is_not_compared_with_itself(a: ComparedRun) -> None:

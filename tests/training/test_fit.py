@@ -236,8 +236,8 @@ def test_every_optimizer_and_schedule_trains(optimizer: str, schedule: str, tmp_
 
 
 def test_bf16_is_close_to_float32(tmp_path: Path) -> None:
-    fitted = fit(SPEC, RECIPE.with_values({"train.precision": "bf16"}), TRAIN, VAL, tmp_path)
-    assert fitted.hardware.precision == "bf16"
+    fitted = fit(SPEC, RECIPE.with_values({"train.precision": "bf16"}), TRAIN, VAL, tmp_path / "bf16")
+    assert fit(SPEC, RECIPE, TRAIN, VAL, tmp_path / "32").history != fitted.history
     assert (predict_logits(fitted.model, VAL.pixels).argmax(1) == VAL.labels).mean() > 0.8
 
 

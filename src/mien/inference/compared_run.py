@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record
 from mien.inference.address import FORM, ModelAddress, NoSuchModel
-from mien.models.description import read_history, read_lineage
+from mien.models.description import made_on_words, read_history, read_lineage
 from mien.registry.promotion import registry
 from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params, validation_metrics
 from mien.tracking.runs import EPOCH, PARENT
@@ -29,7 +29,7 @@ NEEDED: Final = (
     "build/train/lineage.json",
     "build/train/history.csv",
 )
-DIGESTS: Final = ("data_digest", "split_digest", "precision")
+DIGESTS: Final = ("data_digest", "split_digest")
 CURVES: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
 SHORT: Final = 8  # digits of a run's id that identify it for people
 ID: Final = re.compile(r"[0-9a-f]{1,32}")
@@ -77,7 +77,7 @@ def read_folder(folder: Path) -> "ComparedRun":
         name=lineage["run"],
         source=str(root),
         data=lineage["data"],
-        facts={f"mien.{key}": str(lineage[key]) for key in DIGESTS},
+        facts={f"mien.{key}": str(lineage[key]) for key in DIGESTS} | {"mien.trained_on": made_on_words(lineage)},
         params={key: str(value) for key, value in training_params(lineage).items()},
         metrics=validation_metrics(root) | evaluation_metrics(report),
         epochs=read_history(root / "build/train/history.csv"),

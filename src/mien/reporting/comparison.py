@@ -43,11 +43,10 @@ KINDS: Final = {"b": "Only B is right", "a": "Only A is right", "none": "Both ar
 FACTS: Final = {
     "mien.data_digest": "faces (digest)",
     "mien.split_digest": "split (digest)",
-    "mien.precision": "precision",
+    "mien.trained_on": "trained on",
     "mlflow.source.git.commit": "commit",
     "mien.git_dirty": "uncommitted edits",
     "mien.cpu": "processor",
-    "mien.gpu": "GPU",
     "mien.versions": "versions",
 }
 ABSENT: Final = "–"

@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,6 @@ def run_facts(root: Path) -> dict[str, str]:
         **git_facts(root),
         **lock_facts(root),
         "mien.cpu": _cpu_name(),
-        "mien.gpu": _gpu_name(),
         "mien.cores": str(os.cpu_count()),
         "mien.versions": ", ".join(versions),
         "mlflow.source.name": "pipelines/train.py",
@@ -65,14 +63,3 @@ def _cpu_name() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _gpu_name() -> str:
-    """The accelerator that this process can train on; `none` where torch is not even loaded."""
-    torch = sys.modules.get("torch")
-    try:
-        if torch is None or not torch.cuda.is_available():
-            return "none"
-        return str(torch.cuda.get_device_name(0))
-    except RuntimeError:  # a broken driver is no reason to lose a training on the processor
-        return "unknown"

@@ -174,8 +174,6 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
         "mien.kind": "training",
         "mien.data_digest": str(lineage["data_digest"]),
         "mien.split_digest": str(lineage["split_digest"]),
-        "mien.precision": str(lineage["precision"]),
-        "mien.device": str(lineage.get("device", "unknown")),
         "mien.trained_on": made_on_words(lineage),
     }
     return RunIdentity(lineage["data"], _shown_name(lineage), lineage["digest"], tags)

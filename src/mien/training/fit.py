@@ -44,7 +44,6 @@ class Fitted:
     model: nn.Module
     history: list[dict[str, float]]  # a row per epoch
     best_epoch: int  # whose weights these are, counted from 0
-    hardware: Hardware
 
 
 def fit(
@@ -83,7 +82,7 @@ def fit(
     hardware = choose_hardware(settings)
     torch.set_num_threads(hardware.threads)
     torch.manual_seed(settings.seed)
-    task = _task(spec, recipe, train, hardware)
+    task = _task(spec, recipe, train)
     history = History(settings, listener or Listener(), verbose=verbose)
     trainer = _trainer(recipe, hardware, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
     loader = training_loader(
@@ -95,14 +94,15 @@ def fit(
     )
     trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
-    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, hardware)
+    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
 
 
-def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardware) -> ExpressionTask:
+def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTask:
+    channels_last = recipe.train.memory_format != "contiguous"
     model = spec.build()
     load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels[np.sort(train.rows)])
-    if hardware.memory_format == "channels_last":
+    if channels_last:
         to_channels_last(model)
     weights = None
     if recipe.train.class_weights:
@@ -113,7 +113,7 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, hardware: Hardw
         recipe,
         classes=len(spec.classes),
         class_weights=weights,
-        channels_last=hardware.memory_format == "channels_last",
+        channels_last=channels_last,
     )
 
 
@@ -126,7 +126,7 @@ def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequen
     return pl.Trainer(
         accelerator=hardware.accelerator,
         devices=1,
-        precision=hardware.lightning_precision,
+        precision="bf16-mixed" if hardware.precision == "bf16" else "32-true",
         max_epochs=settings.epochs,
         callbacks=every,
         plugins=[AtomicCheckpoints()],

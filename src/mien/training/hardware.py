@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.models.description import machine_difference, made_on_words
@@ -52,13 +52,7 @@ class Hardware:
 
     accelerator: str  # "cpu" or "gpu"
     precision: str  # "32" or "bf16"
-    memory_format: str  # "contiguous" or "channels_last"
     threads: int  # of PyTorch
-
-    @property
-    def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
-        """The Trainer's word for the precision."""
-        return "bf16-mixed" if self.precision == "bf16" else "32-true"
 
     @property
     def made_on(self) -> dict[str, Any]:
@@ -77,7 +71,7 @@ class Hardware:
 
 
 def choose_hardware(config: TrainConfig) -> Hardware:
-    """The configured device, precision, memory format and threads; `auto` takes the fastest that the machine has.
+    """The configured device, precision and threads; `auto` takes the fastest that the machine has.
 
     Raises:
         UserError: a GPU is asked for and there is none.
@@ -91,7 +85,6 @@ def choose_hardware(config: TrainConfig) -> Hardware:
     return Hardware(
         accelerator=device,
         precision=fastest_precision(device) if config.precision == "auto" else config.precision,
-        memory_format="channels_last" if config.memory_format == "auto" else config.memory_format,
         threads=config.threads or torch.get_num_threads(),
     )
 
