@@ -90,9 +90,13 @@ def test_an_interval_keeps_its_width_where_all_are_right_and_copies_do_not_narro
     all_right = proportion(np.ones(30), np.ones(30))
     assert (all_right.value, all_right.high) == (1, 1)
     assert 0.85 < all_right.low < 1 - 3 / 30
-    assert proportion(np.full(30, 5.0), np.full(30, 5.0)) == all_right
-    mixed = (np.arange(30) < 20).astype(float)
-    assert proportion(5 * mixed, np.full(30, 5.0)) == proportion(mixed, np.ones(30))
+    for faces in range(20, 120):
+        assert proportion(np.ones(faces), np.ones(faces)).high == 1
+        assert proportion(np.zeros(faces), np.ones(faces)).low == 0
+    for right in (30, 20):
+        hits = (np.arange(30) < right).astype(float)
+        once, copied = proportion(hits, np.ones(30)), proportion(5 * hits, np.full(30, 5.0))
+        assert (copied.low, copied.high) == pytest.approx((once.low, once.high), abs=0.01)
     labels = np.repeat(np.arange(7), 30)
     found = bootstrap(labels, np.eye(7)[labels], np.arange(210), classes=EXPRESSIONS)
     shares = [found.overall["accuracy"], *(one for scores in found.per_class.values() for one in scores.values())]

@@ -186,21 +186,17 @@ def proportion(hits: Floats, trials: Floats, level: float = LEVEL) -> Interval:
     The effective number of trials is that which would give independent ones the variance seen between groups: at most
     the trials, and one for each group where all groups agree. There is no interval with fewer than two groups.
     """
-    from scipy.special import stdtrit
-
-    total, groups = float(trials.sum()), int((trials > 0).sum())
-    if total == 0:
-        return Interval(NAN)
-    share = float(hits.sum()) / total
+    groups, total = int((trials > 0).sum()), float(trials.sum())
+    share, errors = _share(hits, trials)
     if groups < 2:
         return Interval(share)
-    variance = groups / (groups - 1) * float(((hits - share * trials) ** 2).sum()) / total**2
+    variance = groups / (groups - 1) * float((errors**2).sum())
     effective = min(share * (1 - share) / variance, total) if variance > 0 else groups
-    t = -float(stdtrit(groups - 1, (1 - level) / 2))
+    t = _t(groups, level)
     centre = share + t**2 / (2 * effective)
     half = t * math.sqrt(share * (1 - share) / effective + (t / (2 * effective)) ** 2)
     low, high = ((centre + sign * half) / (1 + t**2 / effective) for sign in (-1, 1))
-    return Interval(share, max(low, 0.0), min(high, 1.0))
+    return Interval(share, max(0.0, min(low, share)), min(1.0, max(high, share)))  # by the last bit
 
 
 def change(new: tuple[Floats, Floats], old: tuple[Floats, Floats], level: float = LEVEL) -> Interval:
@@ -210,21 +206,28 @@ def change(new: tuple[Floats, Floats], old: tuple[Floats, Floats], level: float 
     Educational and Behavioral Statistics 37, 2012): models that agree on few faces have a difference of some width too.
     There is no interval with fewer than two groups.
     """
-    from scipy.special import stdtrit
-
-    value = float(new[0].sum() / new[1].sum() - old[0].sum() / old[1].sum())
-    groups = int((new[1] + old[1] > 0).sum())
+    groups, value = int((new[1] + old[1] > 0).sum()), _share(*new)[0] - _share(*old)[0]
     if groups < 2:
         return Interval(value)
-    centre, errors = 0.0, np.zeros(len(new[0]) + 2)
-    for sign, right, (hits, trials) in ((1, [1, 0], new), (-1, [0, 1], old)):
-        hits, trials = np.append(hits, right), np.append(trials, [1, 1])
-        share = float(hits.sum() / trials.sum())
-        centre += sign * share
-        errors += sign * (hits - share * trials) / trials.sum()
-    error = math.sqrt((groups + 2) / (groups + 1) * float((errors**2).sum()))
-    half = -float(stdtrit(groups - 1, (1 - level) / 2)) * error
+    ours, our_errors = _share(np.append(new[0], [1, 0]), np.append(new[1], [1, 1]))
+    theirs, their_errors = _share(np.append(old[0], [0, 1]), np.append(old[1], [1, 1]))
+    variance = (groups + 2) / (groups + 1) * float(((our_errors - their_errors) ** 2).sum())
+    centre, half = ours - theirs, _t(groups, level) * math.sqrt(variance)
     return Interval(value, max(centre - half, -1.0), min(centre + half, 1.0))
+
+
+def _share(hits: Floats, trials: Floats) -> tuple[float, Floats]:
+    """Hits by trials (NaN without a trial), and what each group adds to the linearised error of this ratio."""
+    total = float(trials.sum()) or NAN
+    share = float(hits.sum()) / total
+    return share, (hits - share * trials) / total
+
+
+def _t(groups: int, level: float) -> float:
+    """The quantile of Student's t that leaves `level` in the middle."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(groups - 1, (1 - level) / 2))
 
 
 def cluster_sums(values: Floats, clusters: Array) -> Floats:
@@ -288,12 +291,12 @@ def interval(values: Floats, clusters: int, level: float = LEVEL) -> Interval:
     `clusters` is how many of them the measure rests on: the middle is `level` with endless ones, more with few (see the
     module), and with fewer than two there is no interval.
     """
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import ndtr
 
     value, samples = float(values[0]), values[1:]
     finite = samples[np.isfinite(samples)]
     if not np.isfinite(value) or finite.size == 0 or clusters < 2:
         return Interval(value)
-    tail = ndtr(stdtrit(clusters - 1, (1 - level) / 2) * math.sqrt(clusters / (clusters - 1)))
+    tail = ndtr(-_t(clusters, level) * math.sqrt(clusters / (clusters - 1)))
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
