@@ -23,17 +23,15 @@ def run(config: Config, listener: Listener) -> None:
     from mien.sources.source import get_source
 
     faces = read_out(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
-    problems = read_out(
-        INGESTED / "problems.csv", lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY
-    )
-    classes = tuple(
-        read_out(INGESTED / "classes.csv", lambda file: pd.read_csv(file, converters={"label": str}), REMEDY)["label"]
+    problems, classes = (
+        read_out(INGESTED / name, lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY)
+        for name in ("problems.csv", "classes.csv")
     )
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")
-        counts = crop_faces(faces, photos, config.crop, build, classes=classes, problems=problems)
+        counts = crop_faces(faces, photos, config.crop, build, classes=tuple(classes["label"]), problems=problems)
         counts.table().to_csv(outs.path("reports/crop/kept_dropped.csv"), index=False)
         outs.path("reports/crop.json").write_text(json.dumps(counts.as_dict(), indent=2) + "\n")
-    dropped = ", ".join(f"{sum(classes.values()):,} {reason}" for reason, classes in counts.dropped.items())
+    dropped = ", ".join(f"{sum(rows.values()):,} {reason}" for reason, rows in counts.dropped.items())
     print(f"crop: {counts.faces:,} faces of {counts.photos:,} photos; dropped: {dropped or 'none'}")

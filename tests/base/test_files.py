@@ -9,13 +9,17 @@ import pytest
 from mlflow.utils.validation import _validate_metric_name
 from typer.testing import CliRunner
 
-from mien.base.classes import EXPRESSIONS, checked_classes
+from mien.base.classes import EXPRESSIONS, RESERVED, checked_classes
 from mien.base.errors import UserError, printable
 from mien.base.files import Outs, replacing
 from mien.base.records import read_record
 from mien.base.settings import read_yaml
 from mien.cli.check import VERSIONS, other_versions
 from mien.cli.main import app
+from mien.cli.predictions import face_records
+from mien.inference.annotation import COLUMNS
+from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
+from mien.runtime.cut import Box
 
 KEYS = {"n": int, "share": float, "name": str, "parts": dict, "any": object}
 RIGHT = '{"n": 1, "share": 2, "name": "x", "parts": {}, "any": null}'
@@ -67,6 +71,12 @@ def test_any_names_that_files_columns_and_metrics_can_hold_are_classes() -> None
         assert checked_classes(names) == tuple(names)
         for name in names:
             _validate_metric_name(f"test/per_class/{name}/recall")
+
+
+def test_no_class_has_the_name_of_a_column_beside_the_classes() -> None:
+    face = FacePrediction(Box(0, 0, 1, 1), 0.5, "a", False, {"a": 1.0})
+    (row,) = face_records([PhotoPrediction(Picture(Path("a.jpg")), [face])], ("m", 1))
+    assert {*COLUMNS, *row} - {"box", "probabilities"} <= {*RESERVED}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.inference.annotation import (
     COLOURS,
+    OTHER,
     READABLE,
     Tracker,
     annotate_video,
+    class_colours,
     draw_faces,
     draw_into,
     overlap,
@@ -341,3 +344,10 @@ def test_no_frame_at_all_is_said(make: Make, tmp_path: Path) -> None:
         open_video(tmp_path / "b.mp4") as video,
     ):
         list(video.frames())
+
+
+def test_classes_of_other_names_have_colours_that_differ_as_long_as_there_are_any() -> None:
+    assert class_colours(WITH_CONTEMPT) == {**COLOURS, "contempt": OTHER}
+    assert len(set(class_colours([f"c{k}" for k in range(8)]).values())) == 8
+    mixed = class_colours(["bored", "sad", *(f"c{k}" for k in range(28))])
+    assert len(mixed) == 30 and mixed["sad"] == COLOURS["sad"] and list(mixed.values()).count(COLOURS["sad"]) == 1

@@ -3,17 +3,27 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import mlflow
+import numpy as np
 import pandas as pd
 import pytest
+import requests
+from typer.testing import CliRunner
 
 from mien.base.classes import EXPRESSIONS
+from mien.cli.main import app
 from mien.crop.packed import open_faces
+from mien.tracking.store import connect
 from pipelines.__main__ import run_stage
+from tests.app.serving import serving
+from tests.inference.conftest import jpeg, portrait
 from tests.photosets import encode, photo, picture
 
 FOLDER = "data/folder"
@@ -105,3 +115,95 @@ def test_a_folder_that_may_not_be_read_stops_the_stage(workspace: Path) -> None:
     workspace.chmod(0o777)
     with ordinary_user(), pytest.raises(PermissionError, match="train/sad"):  # run_stage makes a sentence of it
         run_stage("ingest", ["data=folder"])
+
+
+def draw_classes(root: Path, folders: list[str], n: int) -> None:
+    """`n` grey photos of each class, told apart by a bright bar's place; in patches, or they would be near copies."""
+    random = np.random.default_rng(0)
+    for k, folder in enumerate(folders):
+        (root / FOLDER / folder).mkdir(parents=True)
+        for i in range(n):
+            pixels = cv2.resize(random.integers(0, 110, (8, 8), np.uint8), (48, 48), interpolation=cv2.INTER_NEAREST)
+            pixels[6 + 13 * k : 12 + 13 * k] += 120
+            cv2.imwrite(str(root / FOLDER / folder / f"{i}.png"), pixels)
+
+
+def run_to_the_registry(class_names: str = "") -> None:
+    """Every stage with the shipped configuration, shrunk."""
+    data = ["data=folder", *([f"+data.options.class_names={class_names}"] if class_names else [])]
+    network = ["model=resnet16", "model.width=4", "augment=none", "optim=adamw", "optim.lr=0.01"]
+    shrunk = [*network, "train=short", "train.epochs=6", "train.batch_size=16"]
+    run_stage("ingest", data)
+    run_stage("crop", [*data, "crop=grey48"])
+    run_stage("split", ["split=grouped"])
+    run_stage("tune", [*data, *shrunk, "tune=none"])
+    run_stage("train", [*data, *shrunk])
+    run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+    run_stage("report", data)
+    run_stage("register", [*data, "register=auto", "register.bootstrap=100"])
+
+
+@pytest.fixture
+def own_classes(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty checkout with a store of its own."""
+    subprocess.run(["git", "init", "-q", "."], cwd=checkout, check=True)
+    monkeypatch.chdir(checkout)
+    return checkout
+
+
+def test_three_classes_of_a_persons_own_are_learnt_registered_and_served(
+    own_classes: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    names = ("Müde", "bored", "not sure-1")
+    draw_classes(own_classes, ["not sure-1", "Müde", "bored"], n=40)
+    run_to_the_registry()
+    assert "The classes are the folders' own names, sorted: Müde, bored, not sure-1." in capsys.readouterr().out
+    assert open_faces(own_classes / "build/crop").classes == names
+    metrics = json.loads(Path("reports/metrics.json").read_text())
+    assert list(metrics["per_class"]) == list(names) and metrics["accuracy"]["value"] > 0.5
+    assert all(f"<th>{name}</th>" in Path("reports/report.html").read_text() for name in names)
+    report = json.loads(Path("reports/register.json").read_text())
+    assert (report["version"], report["champion"]) == (1, 1), report["reasons"]
+    client = connect()
+    run = client.get_run(client.get_model_version("mien-folder", "1").run_id)
+    assert run.data.metrics["test/per_class/Müde/recall"] == pytest.approx(metrics["per_class"]["Müde"]["recall"])
+    photo = next((own_classes / FOLDER / "Müde").iterdir()).read_bytes()
+    served = mlflow.pyfunc.load_model("models:/mien-folder@champion")
+    assert [column["name"] for column in served.metadata.signature.outputs.to_dict()] == ["label", *names]
+    (answer,) = served.predict(pd.DataFrame({"image": [photo]})).to_dict("records")
+    assert list(answer) == ["label", *names] and answer["label"] == max(names, key=answer.get)
+
+    face = jpeg(portrait()[0])
+    (tmp_path / "face.jpg").write_bytes(face)
+    command, onnx = CliRunner(), str(tmp_path / "own.onnx")
+    assert command.invoke(app, ["export", "--out", onnx, "--model", "build/train"]).exit_code == 0
+    answers = []
+    for model in ("build/train", onnx):
+        done = command.invoke(app, ["predict", str(tmp_path / "face.jpg"), "--json", "--model", model])
+        answers += [one["probabilities"] for one in json.loads(done.stdout)]
+    with serving("build/train") as (address, _):
+        (shown,) = requests.post(f"{address}/api/predict", data=face, timeout=20).json()["faces"]
+    for given in (*answers, shown["probabilities"]):
+        assert list(given) == list(names) and given == pytest.approx(answers[0], abs=1e-5)
+    options = ["--class", "bored", "--model", "build/train", "--out", str(tmp_path / "why.png")]
+    done = command.invoke(app, ["explain", str(tmp_path / "face.jpg"), *options])
+    assert done.exit_code == 0 and "the map shows what speaks for bored" in done.stdout
+
+
+def test_another_name_of_a_class_changes_names_alone_and_is_never_compared(own_classes: Path) -> None:
+    draw_classes(own_classes, ["0", "1"], n=40)
+    seen = []
+    for names in (("drowsy", "awake"), ("None", "wach")):
+        run_to_the_registry(f"[{','.join(names)}]")
+        text = {file: Path(file).read_text() for file in ("reports/metrics.json", "reports/predictions.csv")}
+        for name, position in zip(names, "01", strict=True):
+            text = {file: content.replace(name, f"class {position}") for file, content in text.items()}
+        metrics = json.loads(text.pop("reports/metrics.json"))
+        seen.append([metrics, text, (own_classes / "build/train/model.safetensors").read_bytes()])
+    assert seen[0] == seen[1] and list(metrics["per_class"]) == ["class 0", "class 1"]
+    report = json.loads(Path("reports/register.json").read_text())
+    assert (report["version"], report["champion"]) == (2, 1)
+    says = (
+        "The champion, version 1, knows the classes drowsy, awake, and the candidate None, wach: they are not compared."
+    )
+    assert says in report["reasons"]

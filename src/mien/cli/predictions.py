@@ -102,7 +102,8 @@ def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictCo
     for number, face in enumerate(prediction.faces, start=1):
         caption = f"{number}  {'unsure: ' * face.unsure}{face.label} {face.probabilities[face.label]:.0%}"
         faces.append((face.box, caption, face.label))
-    content = face_jpeg(draw_faces(prediction.picture.pixels(limits), faces), JPEG_QUALITY)
+    classes = list(prediction.faces[0].probabilities) if faces else []
+    content = face_jpeg(draw_faces(prediction.picture.pixels(limits), faces, classes), JPEG_QUALITY)
     try:
         with replacing(_free_name(prediction.picture, folder)) as part:
             part.write_bytes(content)

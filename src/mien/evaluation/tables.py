@@ -140,8 +140,9 @@ def read_predictions(file: Path, name: str = "") -> Predictions:
         UserError: it is missing or damaged, lacks a column, or holds no face.
     """
     shown = name or str(file)
-    as_written = dict.fromkeys(("face_id", "image", "label", "predicted"), str)  # "NA" is a name as any other
-    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, converters=as_written), REMEDY)
+    text = dict.fromkeys(("face_id", "image", "label", "predicted"), str)
+    as_written: dict[str, Any] = {"dtype": text, "keep_default_na": False, "na_values": [""]}  # "None" is a name, too
+    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, **as_written), REMEDY)
     named = {f"p_{name}" for column in ("label", "predicted") for name in set(table.get(column, ()))}
     if missing := [column for column in (*COLUMNS, *sorted(named)) if column not in table]:
         raise UserError(f"{shown} lacks the column {missing[0]}; {REMEDY}.")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from mien.base.classes import WITH_CONTEMPT
 from mien.base.files import replacing
 from mien.inference.predictor import Predictor
 from mien.inference.video import SOUNDS, Frame, Progress, open_video, prefetch, write_video
@@ -22,7 +23,7 @@ from mien.sources.detect import Detection
 if TYPE_CHECKING:
     import pandas as pd
 
-# Okabe & Ito (2008), distinct for every colour vision; a class of another name gets OTHER.
+# Okabe & Ito (2008), distinct for every colour vision.
 COLOURS: Final = {
     "angry": "#d55e00",
     "disgust": "#009e73",
@@ -35,7 +36,8 @@ COLOURS: Final = {
 OTHER: Final = "#56b4e9"
 READABLE: Final = 480  # pixels: a smaller picture is enlarged before it is drawn on
 SMALLEST_TEXT: Final = 13  # pixels
-LINES: Final = COLOURS | {"happy": "#b8a800", "neutral": "#66707d"}  # yellow and light grey are too pale on white
+DARKER: Final = {"#f0e442": "#b8a800", "#c8c8c8": "#66707d"}  # for lines on white, where yellow and grey are too pale
+LINE_STYLES: Final = ("-", "--", ":", "-.")  # of the first eight classes, the next eight, ...
 FRAMES_A_BATCH: Final = 8  # whose faces share a batch of the network
 PREFETCHED: Final = 8  # frames that are decoded, and frames that are annotated, before they are needed
 MIN_OVERLAP: Final = 0.3  # intersection over union of the boxes of one face in successive frames
@@ -45,31 +47,44 @@ COLUMNS: Final = ["frame", "time", "track", "top", "left", "right", "bottom", "s
 PLOTTED: Final = 6  # tracks, the longest ones
 
 
-def draw_faces(picture: np.ndarray, faces: Sequence[tuple[Box, str, str]]) -> np.ndarray:
-    """A copy of a picture (H, W, 3) uint8 RGB with a box and a tag for each (box, text, expression).
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """A colour for each class: an expression's own, for others those that are left, again and again."""
+    colours = (*COLOURS.values(), OTHER)
+    left = [colour for colour in colours if colour not in map(COLOURS.get, classes)] or colours
+    others = cycle(left)
+    return {name: COLOURS.get(name) or next(others) for name in classes}
+
+
+def draw_faces(
+    picture: np.ndarray, faces: Sequence[tuple[Box, str, str]], classes: Sequence[str] = WITH_CONTEMPT
+) -> np.ndarray:
+    """A copy of a picture (H, W, 3) uint8 RGB with a box and a tag for each (box, text, class), in the class's colour.
 
     The text's size follows the picture's and the face's; a picture below 480 pixels is enlarged by a whole number.
     """
     longest = max(picture.shape[:2])
     by = -(-READABLE // longest)
     drawn = cv2.resize(picture, None, fx=by, fy=by, interpolation=cv2.INTER_CUBIC) if by > 1 else picture.copy()
-    draw_into(drawn, [(Box(*(edge * by for edge in box)), text, expression) for box, text, expression in faces])
+    draw_into(drawn, [(Box(*(edge * by for edge in box)), text, label) for box, text, label in faces], classes)
     return drawn
 
 
-def draw_into(picture: np.ndarray, faces: Sequence[tuple[Box, str, str]]) -> None:
-    """Draw a box and a tag for each (box, text, expression) into a picture (H, W, 3) uint8 RGB, as large as it is."""
+def draw_into(
+    picture: np.ndarray, faces: Sequence[tuple[Box, str, str]], classes: Sequence[str] = WITH_CONTEMPT
+) -> None:
+    """Draw a box and a tag for each (box, text, class) into a picture (H, W, 3) uint8 RGB, as large as it is."""
+    colours = class_colours(classes)
     longest = max(picture.shape[:2])
     smallest = max(SMALLEST_TEXT, longest // 90)
     line = max(2, round(longest / 500))
-    for box, _, expression in faces:
+    for box, _, label in faces:
         corners = (box.left, box.top), (box.right - 1, box.bottom - 1)
         cv2.rectangle(picture, *corners, (0, 0, 0), line + 2)
-        cv2.rectangle(picture, *corners, ImageColor.getrgb(COLOURS.get(expression, OTHER))[:3], line)
+        cv2.rectangle(picture, *corners, ImageColor.getrgb(colours[label])[:3], line)
     taken: list[Box] = []
-    for box, text, expression in faces:
+    for box, text, label in faces:
         size = min(max((box.right - box.left) // 6, smallest), 3 * smallest)
-        tag = _tag(text, COLOURS.get(expression, OTHER), size)[: picture.shape[0], : picture.shape[1]]
+        tag = _tag(text, colours[label], size)[: picture.shape[0], : picture.shape[1]]
         place = _place(tag, box, picture, taken)
         picture[place.top : place.bottom, place.left : place.right] = tag
         taken.append(place)
@@ -187,23 +202,26 @@ def timeline_figure(table: "pd.DataFrame", classes: Sequence[str], title: str, s
     sightings = table["track"].value_counts()
     tracks = sorted(sightings.index[:PLOTTED])
     rows, n = max(len(tracks), 1), len(sightings)
-    with drawing(LIGHT, 12, 2.2 + 2.4 * rows) as figure:
+    colours = [DARKER.get(colour, colour) for colour in class_colours(classes).values()]
+    styles = [LINE_STYLES[k // 8 % len(LINE_STYLES)] for k in range(len(classes))]
+    columns = min(len(classes), max(1, 110 // (max(map(len, classes)) + 7)))  # of the legend
+    with drawing(LIGHT, 12, 2.2 + 2.4 * rows + 0.3 * (-(-len(classes) // columns) - 1)) as figure:
         panels = figure.subplots(rows, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, track in zip(panels, tracks, strict=False):
             seen = table[table["track"] == track]
             breaks = np.flatnonzero((seen["frame"].diff() > 1) & (seen["time"].diff() > FORGOTTEN))
             lines = np.insert(seen[["time", *classes]].to_numpy(float), breaks, np.nan, axis=0)
-            axes.set_prop_cycle(color=[LINES.get(name, OTHER) for name in classes])
+            axes.set_prop_cycle(color=colours, linestyle=styles)
             axes.plot(lines[:, 0], lines[:, 1:], label=classes, linewidth=2)
             axes.grid(axis="y")
             axes.set_ylabel(f"face {track}")
         which = f"{n} face{'s' * (n != 1)}" if n == len(tracks) else f"the {len(tracks)} faces seen longest, of {n}"
-        headline(panels[0], title, f"Smoothed probability of each expression over time, {which}")
+        headline(panels[0], title, f"Smoothed probability of each class over time, {which}")
         panels[0].set(xlim=(0, max(seconds, 1e-3)), ylim=(0, 1))
         panels[-1].set_xlabel("seconds")
         if tracks:
             handles, names = panels[0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 8))
+            figure.legend(handles, names, loc="outside lower center", ncols=columns)
         return png(figure)
 
 
@@ -284,5 +302,5 @@ class _Annotator:
                 for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
                     label, share, unsure = self.timeline.add(number, frame.time, face, raw, track)
                     tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
-                draw_into(frame.pixels, tags)
+                draw_into(frame.pixels, tags, self.timeline.classes)
                 yield frame

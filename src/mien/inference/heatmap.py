@@ -123,7 +123,8 @@ def explanation_figure(explanations: list[Explanation], title: str, subtitle: st
     hue = to_rgb(LIGHT.second)  # one hue, so that light and dark of the face stay
     glow = LinearSegmentedColormap.from_list("glow", [(*hue, 0.0), (*hue, 0.85)])
     n = len(explanations)
-    with drawing(LIGHT, 11, 1.9 + 3.15 * n) as figure:
+    row = max(3.15, 0.3 * len(explanations[0].prediction.probabilities) + 0.75)  # inches, for a bar of each class
+    with drawing(LIGHT, 11, 1.9 + row * n) as figure:
         figure.suptitle(title, x=0.02, ha="left", fontsize=17, fontweight="bold")
         figure.supxlabel(subtitle, x=0.02, ha="left", fontsize=12, color=LIGHT.muted)
         panels = figure.subplots(n, 3, squeeze=False)

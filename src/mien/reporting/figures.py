@@ -1,6 +1,7 @@
 """Evaluation figures: confusion, reliability, classes, slices, errors, byte-identical on every run."""
 
 from itertools import pairwise
+from textwrap import fill
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,8 @@ def confusion_figure(evaluation: Evaluation, theme: Theme, *, by_class: bool) ->
     support = counts.sum(axis=1, keepdims=True)
     shares = counts / np.where(support > 0, support, 1)
     shades = shares if by_class else counts / max(1, counts.max())
-    with drawing(theme, 6.4, 6.3) as figure:
+    more = 0.5 * max(len(classes) - 8, 0) + 0.1 * max(max(map(len, classes)) - 10, 0)  # inches, of cells and names
+    with drawing(theme, 6.4 + more, 6.3 + more) as figure:
         axes = figure.add_subplot()
         axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1, aspect="equal")
         for row, column in np.ndindex(counts.shape):
@@ -95,7 +97,7 @@ def per_class_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     """PNG: precision, recall and F1 of each class with their intervals."""
     per_class, support = evaluation.whole.intervals.per_class, evaluation.whole.support
     places = np.arange(len(per_class))
-    with drawing(theme, 10, 5.6) as figure:
+    with drawing(theme, 10 + 1.2 * max(len(per_class) - 8, 0), 5.6) as figure:
         axes = figure.add_subplot()
         colours = (theme.first, theme.second, theme.third)
         for k, (name, colour) in enumerate(zip(CLASS_MEASURES, colours, strict=True)):
@@ -104,7 +106,7 @@ def per_class_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
             place = places + (k - 1) * 0.27
             axes.bar(place, heights, 0.24, color=colour, label="F1" if name == "f1" else name)
             axes.errorbar(place, heights, _whiskers(intervals), fmt="none", ecolor=theme.ink, elinewidth=1.4, capsize=3)
-        axes.set_xticks(places, [f"{name}\nn = {faces}" for name, faces in support.items()])
+        axes.set_xticks(places, [f"{fill(name, 12)}\nn = {faces}" for name, faces in support.items()])
         axes.set(ylim=(0, 1.02), ylabel="score")
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=True, axis="y")
@@ -159,7 +161,8 @@ def errors_figure(evaluation: Evaluation, faces: Pixels, theme: Theme = LIGHT) -
     """
     pairs = evaluation.confused
     columns = max([len(pair.rows) for pair in pairs], default=4)
-    width, height = LEFT + FACE_STEP * max(columns, 5) + 0.2, TOP + ROW_STEP * max(len(pairs), 1)
+    left = LEFT + 0.12 * max([len(name) - 15 for pair in pairs for name in (pair.true, pair.predicted)] + [0])
+    width, height = left + FACE_STEP * max(columns, 5) + 0.2, TOP + ROW_STEP * max(len(pairs), 1)
     with drawing(theme, width, height) as figure:
         figure.set_layout_engine("none")
         figure.text(0.2 / width, 1 - 0.42 / height, "Most confused", fontsize=16, fontweight="bold")
@@ -168,19 +171,19 @@ def errors_figure(evaluation: Evaluation, faces: Pixels, theme: Theme = LIGHT) -
         if not pairs:
             figure.text(0.2 / width, 0.4, "No test face is predicted wrong.", fontsize=14)
         for k, pair in enumerate(pairs):
-            _errors_of_pair(figure, height - TOP - ROW_STEP * k - FACE, pair, faces, theme)
+            _errors_of_pair(figure, left, height - TOP - ROW_STEP * k - FACE, pair, faces, theme)
         return png(figure)
 
 
-def _errors_of_pair(figure: Figure, y: float, pair: ConfusedPair, faces: Pixels, theme: Theme) -> None:
-    """A row of faces whose lower edge is `y` inches above the figure's."""
+def _errors_of_pair(figure: Figure, left: float, y: float, pair: ConfusedPair, faces: Pixels, theme: Theme) -> None:
+    """A row of faces from `left` inches, whose lower edge is `y` inches above the figure's."""
     width, height = figure.get_size_inches()
     share = f"{pair.faces} of {round(pair.faces / pair.share)} ({100 * pair.share:.0f} %)"
     figure.text(0.2 / width, (y + 0.66) / height, pair.true, fontsize=14, fontweight="bold")
     figure.text(0.2 / width, (y + 0.38) / height, f"→ {pair.predicted}", fontsize=14, color=theme.second)
     figure.text(0.2 / width, (y + 0.1) / height, share, fontsize=12, color=theme.muted)
     for column, (row, probability) in enumerate(zip(pair.rows, pair.probabilities, strict=True)):
-        x = LEFT + FACE_STEP * column
+        x = left + FACE_STEP * column
         axes = figure.add_axes((x / width, y / height, FACE / width, FACE / height))
         axes.imshow(as_rgb(faces[row]), interpolation="bilinear", vmin=0, vmax=255)
         axes.set_axis_off()

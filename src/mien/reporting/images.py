@@ -67,8 +67,10 @@ def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Imag
     step = size + GAP
     lines = max(-(-len(shown) // COLUMNS), 1)
     title = f"{name}: {len(shown)} of {len(rows):,} faces" if len(rows) else f"{name}: no faces"
-    sheet = Image.new("RGB", (COLUMNS * step + GAP, TITLE + lines * step + GAP), PAPER)
-    ImageDraw.Draw(sheet).text((GAP, GAP), title, INK, ImageFont.load_default(20))
+    font = ImageFont.load_default(20)
+    width = max(COLUMNS * step + GAP, GAP + round(font.getlength(title)))
+    sheet = Image.new("RGB", (width, TITLE + lines * step + GAP), PAPER)
+    ImageDraw.Draw(sheet).text((GAP, GAP), title, INK, font)
     for place, row in enumerate(shown):
         corner = (GAP + place % COLUMNS * step, TITLE + place // COLUMNS * step)
         sheet.paste(Image.fromarray(np.ascontiguousarray(as_rgb(pixels[row]))), corner)

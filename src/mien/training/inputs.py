@@ -52,8 +52,8 @@ class Inputs:
         return f"{self.data} · {self.choices['model']} · {self.spec.cut.size} px {colour}"
 
     def digest(self, **more: Any) -> str:
-        """The digest of configuration, data and code, and of whatever else is given."""
-        return digest(self.config, self.data_digest, self.split_digest, code_digest(*CODE), more)
+        """The digest of configuration, data with its classes and code, and of whatever else is given."""
+        return digest(self.config, self.spec.classes, self.data_digest, self.split_digest, code_digest(*CODE), more)
 
     def with_recipe(self, recipe: Recipe) -> "Inputs":
         """The same with other settings, and the network that they describe."""
