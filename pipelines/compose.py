@@ -37,7 +37,7 @@ STAGE_GROUPS: Final = {
     "split": ("split",),
     "tune": ("data", "model", "augment", "optim", "train", "tune"),
     "train": ("data", "model", "augment", "optim", "train"),
-    "evaluate": ("evaluate",),
+    "evaluate": ("data", "evaluate"),
     "report": ("data",),
     "register": ("data", "register"),
 }

@@ -1,4 +1,4 @@
-"""Evaluation stage, trained network -> test scores: `python -m pipelines evaluate evaluate=standard`."""
+"""Evaluation stage, trained network -> test scores: `python -m pipelines evaluate data=sample evaluate=standard`."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from mien.base.files import Outs
 from mien.base.listener import Listener
 from mien.base.records import read_out, read_record
 from mien.crop.packed import open_faces
-from mien.evaluation import looks, tables
+from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model
 from mien.models.description import RERUN_TRAIN, read_lineage, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, open_graph
@@ -32,8 +32,9 @@ def run(config: Config, listener: Listener) -> None:
     packed, lineage = open_faces(Path("build/crop")), read_lineage(MODEL)
     test_faces = _refuse_other_split(lineage, packed.digest)
     val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, REMEDY) for name in ("val", "test"))
+    test = tables.add_slices(test, Path("build/ingest/faces.parquet"), config.data.slices)
     evaluation = evaluate_model(model, packed, val, test, config.evaluate)
-    looks.record_look(test_faces, MODEL, evaluation.temperature.value)
+    tables.record_look(test_faces, MODEL, evaluation.temperature.value)
     with Outs("evaluate") as outs:
         folder = outs.folder("build/evaluate")
         tables.write_numbers(evaluation, folder)
@@ -50,9 +51,8 @@ def run(config: Config, listener: Listener) -> None:
 def _refuse_other_split(lineage: dict[str, Any], faces: str) -> str:
     """The digest of the test faces; another split than the network's is refused, whose test faces it may know."""
     split = read_record(PARTS / "split.json", {"digest": str, "test_faces": str}, REMEDY)
-    digests = ("faces", lineage["data_digest"], faces), ("split", lineage["split_digest"], split["digest"])
-    for what, trained, here in digests:
-        if trained != here:
+    for what, key, here in (("faces", "data_digest", faces), ("split", "split_digest", split["digest"])):
+        if (trained := lineage[key]) != here:
             raise UserError(
                 f"the model in {MODEL} was trained with {what} {trained[:12]}, and the {what} here are {here[:12]}; "
                 "`dvc repro evaluate` trains it on these first."

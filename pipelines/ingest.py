@@ -15,12 +15,13 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.base.classes import count_labels
-    from mien.sources.faces import name_persons
+    from mien.sources.faces import check_slices, name_persons
     from mien.sources.fingerprints import THUMBNAILS, fingerprint
     from mien.sources.source import get_source
 
     source, folder = get_source(config.data), Path(config.data.path)
     ingested = source.ingest(folder)
+    check_slices(config.data.slices, ingested.faces)
     photos = source.photos(folder, state_folder() / "unpacked")
     counts = count_labels(ingested.faces["label"], ingested.classes)
     report: dict[str, Any] = {

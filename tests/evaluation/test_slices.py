@@ -1,10 +1,11 @@
+import re
 import warnings
 
 import numpy as np
 import pytest
 
 from mien.base.classes import EXPRESSIONS
-from mien.evaluation.slices import slice_accuracy, terciles
+from mien.evaluation.slices import slice_accuracy, terciles, with_slices
 from tests.evaluation.drawing import index_of
 
 NAMES = ("small", "medium", "large")
@@ -74,3 +75,31 @@ def test_one_photo_gives_values_without_intervals():
     index = index_of(np.arange(70) % 7, per_photo=70)
     found = slice_accuracy(index, index["label"], EXPRESSIONS).slices
     assert all(s.accuracy.value == pytest.approx(1) and not s.accuracy.known for s in found)
+
+
+def test_slices_by_columns_of_the_faces_table() -> None:
+    """Numbers in thirds, also as text; other values each, the rarer ones together; nothing given is a slice too."""
+    index = index_of(np.arange(280) % 7)
+    faces = index[["face_id"]].assign(
+        camera=["front", "side", ""] * 93 + ["front"],
+        age=[str(20 + k % 60) for k in range(280)],
+        maker=[f"maker {k % 40:02}" if k % 2 else "common" for k in range(280)],
+        glasses=[k % 4 == 0 for k in range(280)],
+        group="one",
+        empty="",
+    )
+    columns = ["camera", "age", "maker", "glasses", "group", "empty"]
+    shuffled = faces.sample(frac=1, random_state=0)
+    found = slice_accuracy(with_slices(index, shuffled, columns), index["label"], EXPRESSIONS)
+    assert found.skipped == {
+        "group": "all 280 faces have the same group",
+        "empty": "the data set gives no empty",
+    }
+    faces_of = {(s.group, s.name): s.faces for s in found.slices}
+    assert [faces_of["camera", name] for name in ("front", "side", "not given")] == [94, 93, 93]
+    ages = [name for group, name in faces_of if group == "age"]
+    assert [re.sub("[0-9]+", "N", name) for name in ages] == ["low, N–N", "middle, N–N", "high, N–N"]
+    makers = [name for group, name in faces_of if group == "maker"]
+    assert makers[0] == "common" and makers[-1] == "9 rarer values" and len(makers) == 13
+    assert sum(n for (group, _), n in faces_of.items() if group == "maker") == 280
+    assert (faces_of["glasses", "True"], faces_of["glasses", "False"]) == (70, 210)

@@ -61,7 +61,7 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("ingest", ["data=sample", "data.options=3"], r"conf/data/sample.yaml: options must be lines"),
         (
             "evaluate",
-            ["evaluate=standard", "evaluate.confused_pairs=-1"],
+            ["data=sample", "evaluate=standard", "evaluate.confused_pairs=-1"],
             r"confused_pairs must be at least 0, not -1",
         ),
         ("register", ["data=sample", "register=auto", "register.max_ece=-1"], r"max_ece must be above 0"),

@@ -23,12 +23,13 @@ SOURCES = ROOT / "src/mien/sources/source.py"  # imports every module beside it 
 # Read by what is shown alone; what decides a number never sees them.
 SHOWN = {"title", "drawn"}
 DATA_KEYS = {
-    "ingest": {"name", "source", "path", "options", "person"},
+    "ingest": {"name", "source", "path", "options", "person", "slices"},
     "crop": {"name", "source", "path", "options"},
     "tune": {"name"},
     "train": {"name"},
+    "evaluate": {"slices"},
     "report": {"name", "title", "drawn"},
-    "register": {"name", "source", "path", "options", "title", "drawn"},
+    "register": {"name", "source", "path", "options", "title", "drawn", "slices"},
 }
 
 

@@ -18,7 +18,7 @@ from mien.runtime.spec import CutSpec
 from pipelines.__main__ import run_stage
 from tests.evaluation.drawing import LINEAGE, index_of
 
-ARGUMENTS = ["evaluate=standard", "evaluate.bootstrap=100"]
+ARGUMENTS = ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"]
 OUTS = (
     "build/evaluate/evaluation.json",
     "build/evaluate/temperature.json",

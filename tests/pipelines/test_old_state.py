@@ -105,7 +105,7 @@ def read(stage: str) -> None:
         read_inputs("sample", recipe, config.choices)
         read_best(recipe)
     elif stage == "evaluate":
-        run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+        run_stage("evaluate", ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "report":
         read_background(Path("build"), "sample", drawn=True)
     elif stage == "crop":
@@ -167,5 +167,5 @@ def test_an_average_over_more_steps_than_a_training_has_stops_it_before_it_begin
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:
     about = json.loads((root / LINEAGE).read_text())
     assert "device" not in about and "made_on" not in about["search"]
-    run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+    run_stage("evaluate", ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"])
     assert (root / "reports/metrics.json").exists()

@@ -5,18 +5,24 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pandas as pd
 import pytest
 
+from mien.base.classes import EXPRESSIONS
+from mien.base.errors import UserError
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import Interval
-from mien.evaluation.looks import record_look
+from mien.evaluation.tables import record_look
 from mien.registry import promotion
-from mien.registry.gate import CHALLENGER, PROMOTED, RegisterConfig, Scores, decide
+from mien.registry.events import looks_of, spend
+from mien.registry.gate import CHALLENGER, PROMOTED, NoGroupWorse, RegisterConfig, Scores, decide, place_of
+from mien.registry.registration import register
 from mien.tracking.store import connect, local_folder
-from tests.registry.workspace import NAME, aliases, candidate_of, prepare, registered, train, versions
+from tests.registry.workspace import NAME, aliases, candidate_of, evidence_of, prepare, registered, train, versions
 
 
 def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
@@ -28,7 +34,7 @@ def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
     assert (second["outcome"], second["version"], second["champion"]) == ("promoted", 2, 2)
     assert aliases() == {"champion": 2, "previous": 1}
     assert second["numbers"]["against"] == 1
-    assert second["numbers"]["decisions_on_this_test_set"] == 2
+    assert second["numbers"]["decisions_on_this_test_set"] == 1
     assert second["numbers"]["champion"]["accuracy"] == first["numbers"]["candidate"]["accuracy"]
     json.dumps(second, allow_nan=False)
     promotion.rollback(NAME, by="ada", reason="complaints")
@@ -218,11 +224,90 @@ def test_looks_at_a_test_set_are_counted_by_its_faces(
     report = registered(other)
     assert report["numbers"]["test_faces"] == faces
     assert report["numbers"]["models_measured_on_this_test_set"] == 4
-    assert report["numbers"]["decisions_on_this_test_set"] == 2
-    assert "decision 2 on this test set, on which 4 models have been measured" in report["reasons"][-1]
+    assert report["numbers"]["decisions_on_this_test_set"] == 0  # nobody reigned that it could be compared with
+    assert report["reasons"][-1] == "4 models have been measured on this test set."
     connect().delete_model_version(NAME, "2")
-    again = registered(other)["numbers"]
-    assert (again["models_measured_on_this_test_set"], again["decisions_on_this_test_set"]) == (4, 2)
+    assert registered(other)["numbers"]["models_measured_on_this_test_set"] == 4
+
+
+def test_decisions_share_the_error_budget_of_their_test_faces(
+    checkout: Path, weak: Path, strong: Path, tmp_path: Path
+) -> None:
+    """A first champion, reruns, other rules and deleted versions spend nothing; the last share spent, a person acts."""
+    rules = RegisterConfig(bootstrap=300, decisions=1)
+    assert registered(weak, rules)["numbers"]["decisions_on_this_test_set"] == 0
+    other = tmp_path / "other"
+    shutil.copytree(weak, other)
+    train(other, steps=2)
+    report = registered(other, rules)
+    assert (report["outcome"], report["version"]) == ("challenger", 2)
+    assert "Decision 1 of 1 that this test set allows, at level 0.05 each." in report["reasons"]
+    assert registered(other, rules) == report
+    connect().delete_model_version(NAME, "2")
+    again = registered(other, dataclasses.replace(rules, seed=7))
+    assert "Decision 1 of 1 that this test set allows, at level 0.05 each." in again["reasons"]
+    report = registered(strong, rules)
+    assert (report["outcome"], report["champion"]) == ("challenger", 1)
+    assert report["numbers"]["decisions_on_this_test_set"] == 1
+    spent = "All decisions that this test set allows have been made (1), so the gate promotes nothing more by it: "
+    assert any(reason.startswith(spent) and "`mien promote`" in reason for reason in report["reasons"])
+    assert registered(strong, dataclasses.replace(rules, decisions=20))["outcome"] == "challenger"
+    report = registered(strong, dataclasses.replace(rules, alpha=0.1, decisions=2))
+    assert (report["outcome"], report["champion"]) == ("promoted", report["version"])
+    assert "Decision 2 of 2 that this test set allows, at level 0.05 each." in report["reasons"]
+
+
+def test_a_candidate_that_is_worse_on_a_group_of_a_slice_is_kept_out(
+    checkout: Path, weak: Path, strong: Path, tmp_path: Path
+) -> None:
+    """`night` holds three faces whose labels are made those that the champion alone gives, and some that both know."""
+    root = tmp_path / "cameras"
+    shutil.copytree(strong, root)
+    champion, better = (pd.read_csv(at / "reports/predictions.csv") for at in (weak, strong))
+    lost = np.flatnonzero(~champion["correct"] & better["correct"])[:3]
+    test = pd.read_parquet(root / "build/split/test.parquet")
+    test.loc[lost, "label"] = champion["predicted"][lost].map(EXPRESSIONS.index).astype("int8")
+    test.to_parquet(root / "build/split/test.parquet")
+    dark = test["face_id"][[*lost, *np.flatnonzero(champion["correct"])[:17]]]
+    table = pd.read_parquet(root / "build/ingest/faces.parquet")
+    table["camera"] = np.where(table["face_id"].isin(dark), "night", "day")
+    table.to_parquet(root / "build/ingest/faces.parquet")
+    candidate = candidate_of(root)
+    candidate = dataclasses.replace(candidate, data=dataclasses.replace(candidate.data, slices=("camera",)))
+    registered(weak)
+
+    def decided(slice: str, margin: float) -> dict[str, Any]:
+        rules = RegisterConfig(bootstrap=300, alpha=0.3, no_group_worse=NoGroupWorse(slice, margin))
+        return register(candidate, evidence_of(root), rules, decides=True)
+
+    with pytest.raises(UserError, match=r"'camra' is no slice \(did you mean camera\?\); there are class, face size"):
+        decided("camra", 0.01)
+    report = decided("camera", 0.01)
+    assert report["outcome"] == "challenger"
+    worse = "Worse beyond noise by more than the 1 points that no_group_worse allows by camera: night -"
+    assert any(reason.startswith(worse) for reason in report["reasons"])
+    assert report["numbers"]["groups"]["day"]["value"] > 0 > report["numbers"]["groups"]["night"]["high"]
+    assert decided("camera", 0.99)["outcome"] == "promoted"
+
+
+def test_two_machines_do_not_both_take_the_last_decision(
+    checkout: Path, weak: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(weak)
+    client, rules = connect(), RegisterConfig(decisions=2)
+    assert spend(client, NAME, "faces", "a", rules) == (1, 2)
+    write = client.set_registered_model_tag
+
+    def after_another(*tag: str) -> None:
+        write(NAME, "mien.look.faces.b", "decision 2 0.025")
+        write(*tag)
+
+    monkeypatch.setattr(client, "set_registered_model_tag", after_another)
+    assert spend(client, NAME, "faces", "c", rules) == (3, 2)
+    monkeypatch.undo()
+    assert looks_of(client.get_registered_model(NAME), "faces") == {"a": (1, 0.025), "b": (2, 0.025), "c": None}
+    assert spend(client, NAME, "faces", "b", rules) == (2, 2)
+    assert spend(client, NAME, "other faces", "c", rules) == (1, 2)
 
 
 def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(
@@ -281,7 +366,7 @@ def test_first_champion_is_not_taken_on_trust(scores: Scores, words: str) -> Non
 def test_a_better_candidate_is_promoted_with_the_numbers_in_its_reasons() -> None:
     decision = decide(GOOD, BETTER, RULES)
     assert decision.outcome == PROMOTED
-    assert "+5.0 points, at least +1.0 points with 95 % confidence: it is better" in " ".join(decision.reasons)
+    assert "+5.0 points, at least +1.0 points with 99.5 % confidence: it is better" in " ".join(decision.reasons)
     assert "200 faces of 150 photos" in " ".join(decision.reasons)
 
 
@@ -299,6 +384,34 @@ def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval,
     decision = decide(GOOD, {**BETTER, measure: interval}, RULES)
     assert decision.outcome == CHALLENGER
     assert words in " ".join(decision.reasons)
+
+
+@pytest.mark.parametrize(
+    ("groups", "outcome", "words"),
+    [
+        ({"day": Interval(0.04, 0.01, 0.07), "night": Interval(-0.2, -0.3, -0.1)}, CHALLENGER, "night -20.0 points"),
+        ({"day": Interval(0.04, 0.01, 0.07), "night": Interval(-0.2, -0.5, 0.1)}, PROMOTED, "night -20.0 points"),
+        ({"day": Interval(-0.04, -0.05, -0.03)}, PROMOTED, "No group is worse beyond noise by more than the 5 points"),
+        ({"day": Interval(0.1, 0, 0.2), "dusk": Interval(-1.0)}, PROMOTED, "Too few faces to be compared: dusk."),
+        ({}, PROMOTED, "No group by camera has the faces for a comparison."),
+    ],
+)
+def test_a_group_is_worse_by_more_than_the_margin_and_beyond_noise(
+    groups: dict[str, Interval], outcome: str, words: str
+) -> None:
+    rules = RegisterConfig(no_group_worse=NoGroupWorse("camera", 0.05))
+    decision = decide(GOOD, BETTER, rules, groups=groups)
+    assert decision.outcome == outcome
+    assert words in " ".join(decision.reasons)
+
+
+def test_what_was_spent_counts_by_its_level() -> None:
+    nine = {str(k): (k, 0.005) for k in range(1, 10)}
+    assert place_of({}, "a", RULES) == (1, 10)
+    assert place_of(nine, "a", RULES) == (10, 10)
+    assert place_of(nine, "3", RULES) == (3, 10)
+    assert place_of({**nine, "a": (10, 0.005)}, "b", RULES) == (11, 10)
+    assert place_of(nine, "a", RegisterConfig(decisions=100)) == (10, 19)
 
 
 def test_calibration_may_be_worse_within_noise() -> None:

@@ -23,6 +23,7 @@ RESERVED: Final = (
     *("file", "frame", "time", "face", "track", "top", "left", "right", "bottom", "score", "label", "unsure"),
     *("model", "version", "unknown"),
 )
+ALWAYS_SLICED: Final = ("class", "face size", "detector confidence")  # what every data set has slices by
 
 
 def checked_classes(names: Sequence[str]) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     hints = get_type_hints(kind)
     keys = f"the keys are {', '.join(fields)}" if fields else "it takes none"
     unknown = [key for key in content if key not in fields]
-    mistakes = [f"{name}: there is no key {key!r}{_near(str(key), fields)}; {keys}." for key in unknown]
+    mistakes = [f"{name}: there is no key {key!r}{near_name(str(key), fields)}; {keys}." for key in unknown]
     if complete:
         absent = [field for key, field in fields.items() if key not in content and not field.metadata.get("optional")]
         mistakes += [f"{name} lacks {field.name}; {_example(field)}" for field in absent]
@@ -141,7 +141,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
         raise UserError(f"{where}: {group}: {choice!r} may have only letters, digits, '_', '-' and '.'; {choices}.")
     if choice not in known:
         key = where if where == f"--{group}" else f"{where}: {group}"
-        raise UserError(f"{key}: there is no conf/{group}/{choice}.yaml{_near(choice, known)}; {choices}.")
+        raise UserError(f"{key}: there is no conf/{group}/{choice}.yaml{near_name(choice, known)}; {choices}.")
 
 
 def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
@@ -219,12 +219,12 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{key}: {error['msg']}"
     bounds = {name: f"{bound:.10g}" for name, bound in error.get("ctx", {}).items() if isinstance(bound, int | float)}
     wanted = _WANTED[error["type"]].format(**error.get("ctx", {}) | bounds)
-    near = _near(str(error["input"]), re.findall(r"'([^']+)'", wanted)) if error["type"] == "literal_error" else ""
+    near = near_name(str(error["input"]), re.findall(r"'([^']+)'", wanted)) if error["type"] == "literal_error" else ""
     text = "the text " if isinstance(error["input"], str) and error["type"] != "literal_error" else ""
     return f"{key} must be {wanted}, not {text}{_shown(error['input'])}{near}"
 
 
-def _near(word: str, known: Iterable[str]) -> str:
+def near_name(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, in brackets."""
     guess = difflib.get_close_matches(word, list(known), 1)
     return f" (did you mean {guess[0]}?)" if guess else ""

@@ -190,6 +190,15 @@ def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path must be {watched}, the folder that DVC tracks, not {path}."
 
 
+def _the_gate_names_a_slice(settings: Settings, files: Files) -> Iterator[str]:
+    from mien.registry.gate import check_slice
+
+    try:
+        check_slice(settings["register"], settings["data"].slices)
+    except UserError as error:
+        yield str(error).replace("conf/register", files["register"], 1)
+
+
 def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
     model, crop = settings["model"], settings["crop"]
     wanted = FACES[model.name]
@@ -331,6 +340,7 @@ NOT_SEARCHED: Final = {
 }
 RULES: Final = (
     _data_set_can_be_read,
+    _the_gate_names_a_slice,
     _crop_fits_the_network,
     _only_a_trained_backbone_is_frozen,
     _warm_up_and_freezing_end_before_the_training,

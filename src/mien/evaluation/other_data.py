@@ -26,7 +26,9 @@ from mien.evaluation import tables
 from mien.evaluation.calibration import Temperature
 from mien.evaluation.intervals import NAN, rounded
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
+from mien.evaluation.slices import with_slices
 from mien.runtime.spec import Spec
+from mien.sources.faces import check_slices
 from mien.sources.source import DataConfig, get_source
 from mien.split.near_copies import first_rows
 
@@ -109,6 +111,7 @@ def evaluate_elsewhere(
     if not folder.is_dir():
         raise UserError(f"data set {data.name}: {data.path} is missing; `mien data` lists the expected files.")
     ingested = source.ingest(folder)
+    check_slices(data.slices, ingested.faces)
     part, rows = _part(ingested.faces, part, data.name)
     known_classes = model.spec.classes
     shared = [name for name in known_classes if name in ingested.classes]
@@ -135,6 +138,7 @@ def evaluate_elsewhere(
         raise UserError(f"the model learnt from every one of the {len(known):,} faces of {data.name}; choose another.")
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = packed.index[~known].reset_index(drop=True)
+    index = with_slices(index, ingested.faces, data.slices)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
     logits = model.logits(pixels, config.batch_size)
     logits_of_shared = logits[:, [known_classes.index(name) for name in shared]]

@@ -1,7 +1,7 @@
-"""Evaluation files: metrics for people and programs, and the numbers that the report draws."""
+"""Evaluation files: metrics for people and programs, the numbers that the report draws, and who was measured."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +11,18 @@ import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record
+from mien.base.state import state_folder
 from mien.evaluation.calibration import Reliability, Temperature
 from mien.evaluation.intervals import NAN, Interval, Intervals, rounded
 from mien.evaluation.measures import ConfusedPair
 from mien.evaluation.scoring import Evaluation, Part, Predictions
-from mien.evaluation.slices import Slice, Slices
+from mien.evaluation.slices import Slice, Slices, with_slices
+from mien.models.description import read_spec
+from mien.models.graph import model_identity
+from mien.runtime.session import GRAPH_FILE
 
 NUMBERS: Final = "evaluation.json"
+LOOKS: Final = "looks"
 COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group")
 REMEDY: Final = "`dvc repro evaluate` writes it again"
 
@@ -149,3 +154,26 @@ def read_predictions(file: Path, name: str = "") -> Predictions:
     if table.empty:
         raise UserError(f"{shown} holds no face; {REMEDY}.")
     return Predictions(table)
+
+
+def add_slices(index: pd.DataFrame, table: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """`with_slices`, where any are asked for, from the faces table that ingest wrote."""
+    if not columns:
+        return index
+    return with_slices(index, read_out(table, pd.read_parquet, "`dvc repro ingest` writes it again"), columns)
+
+
+def record_look(test_faces: str, model: Path, temperature: float) -> None:
+    """Note that the model in a folder was measured on the test faces, by the split's digest of them.
+
+    A look is an empty file, `TEST_FACES/MODEL` in the state folder, where it survives reruns. Measuring a model again
+    adds none; nor does an answer of DVC's cache.
+    """
+    folder = state_folder() / LOOKS / test_faces
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / model_identity(model / GRAPH_FILE, read_spec(model).serving(temperature))).touch()
+
+
+def looks_at(state: Path, test_faces: str) -> set[str]:
+    """The identities of the models that were measured here on these test faces."""
+    return {file.name for file in (state / LOOKS / test_faces).glob("*")}

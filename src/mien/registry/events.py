@@ -21,7 +21,7 @@ DONE: Final = "mien.carried_out."  # set when aliases and history agree with the
 # Tags of a registered model.
 PREFIX: Final = "mien.event."  # + a number: an event as JSON
 PENDING: Final = "mien.pending"  # a move that was begun
-LOOK: Final = "mien.look."  # + test faces + a model: "measured", and the keys of the gate's decisions
+LOOK: Final = "mien.look."  # + test faces + a model: "measured", or "decision" with its number and level
 ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
 
 ROLLED_BACK: Final = "rolled back"
@@ -130,20 +130,37 @@ def taken_down(events: Sequence[Event]) -> set[str]:
     return down - {""}
 
 
-def looks_of(model: "RegisteredModel", test_faces: str) -> dict[str, list[str]]:
-    """The models that were measured on these test faces, and the keys of the gate's decisions about each on them."""
+def looks_of(model: "RegisteredModel", test_faces: str) -> dict[str, gate.Spent | None]:
+    """The models that were measured on these test faces, and what the decision about each spent of their budget."""
     prefix = f"{LOOK}{test_faces}."
-    return {key.removeprefix(prefix): text.split()[1:] for key, text in model.tags.items() if key.startswith(prefix)}
+    looks = {key.removeprefix(prefix): text.split() for key, text in model.tags.items() if key.startswith(prefix)}
+    return {
+        identity: (int(words[1]), float(words[2])) if words[0] == "decision" else None
+        for identity, words in looks.items()
+    }
 
 
-def add_looks(client: "MlflowClient", name: str, test_faces: str, models: Iterable[str], decision: str = "") -> None:
-    """Add that these models were measured, and the key of a decision about them; the same again adds nothing."""
-    known = looks_of(read_model(client, name), test_faces)
-    for identity in models:
-        before = known.get(identity)
-        after = list(dict.fromkeys([*(before or []), *decision.split()]))
-        if before != after:
-            client.set_registered_model_tag(name, f"{LOOK}{test_faces}.{identity}", " ".join(["measured", *after]))
+def add_look(client: "MlflowClient", name: str, test_faces: str, identity: str, what: str = "measured") -> None:
+    """Write down what happened to a model on these test faces."""
+    client.set_registered_model_tag(name, f"{LOOK}{test_faces}.{identity}", what)
+
+
+def spend(
+    client: "MlflowClient", name: str, test_faces: str, identity: str, settings: gate.RegisterConfig
+) -> tuple[int, int]:
+    """Write down, before its comparison, what a model's decision spends; returns its `gate.place_of`.
+
+    A share that another machine took at the same moment is given back.
+    """
+    looks = looks_of(read_model(client, name), test_faces)
+    place = number, allowed = gate.place_of(looks, identity, settings)
+    before = looks.get(identity)
+    if number <= allowed and (before is None or before[1] < settings.level):
+        add_look(client, name, test_faces, identity, f"decision {number} {settings.level:.10g}")
+        place = gate.place_of(looks_of(read_model(client, name), test_faces), identity, settings)
+        if place[0] > place[1] and before is None:
+            add_look(client, name, test_faces, identity)
+    return place
 
 
 def model_text(name: str, lineage: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Evidence for the gate: candidate and champion scored on the same test faces."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -8,15 +9,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from mien.base.errors import UserError
 from mien.base.records import read_out
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.intervals import bootstrap
+from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, cluster_sums
 from mien.evaluation.scoring import Predictions
-from mien.evaluation.tables import read_predictions
+from mien.evaluation.slices import slice_rows
+from mien.evaluation.tables import add_slices, read_predictions
 from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
 from mien.registry.version import Candidate, read_training_faces
@@ -98,11 +101,30 @@ def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) ->
     )
 
 
-def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) -> dict[str, Any]:
-    """Candidate minus champion, whose probabilities are (N, classes), on the same faces, at level 1 - 2 alpha."""
+def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) -> dict[str, Interval]:
+    """Candidate minus champion, whose probabilities are (N, classes), on the same faces.
+
+    The accuracy, by which a candidate is promoted, at level 1 - 2 alpha / decisions, the rest at 1 - 2 alpha.
+    """
     how = _resampling(settings)
     found = bootstrap(test.labels, test.probabilities, test.groups, baseline=champion, **how).overall
-    return {name: found[name] for name in COMPARED}
+    return {name: found[name] for name in COMPARED} | {"accuracy": accuracy_change(test, champion, settings.level)}
+
+
+def accuracy_change(test: TestSet, champion: np.ndarray, alpha: float) -> Interval:
+    """The candidate's accuracy minus the champion's; each end is a one-sided bound at `alpha`.
+
+    Student's t of the groups' sums of faces won and lost, McNemar's test where each face is a group: a bound as far
+    out as this rests on a handful of a bootstrap's resamples.
+    """
+    gained = (test.probabilities.argmax(axis=1) == test.labels) * 1.0 - (champion.argmax(axis=1) == test.labels)
+    sums, faces = cluster_sums(np.column_stack([gained, np.ones(len(gained))]), test.groups).T
+    change, groups = float(gained.mean()), len(sums)
+    if groups < 2:
+        return Interval(change)
+    variance = ((sums - change * faces) ** 2).sum() * groups / (groups - 1)
+    noise = float(stdtrit(groups - 1, 1 - alpha) * math.sqrt(variance) / len(gained))
+    return Interval(change, change - noise, change + noise)
 
 
 def _resampling(settings: RegisterConfig) -> dict[str, Any]:
@@ -149,6 +171,26 @@ class Evidence:
                     f"cut, {missing[0]} for one."
                 )
             return np.asarray(packed.pixels[[at[face] for face in wanted]])
+
+
+def group_changes(
+    test: TestSet, champion: np.ndarray, candidate: Candidate, evidence: Evidence, settings: RegisterConfig
+) -> dict[str, Interval]:
+    """The change of accuracy in each group of the slice of `no_group_worse`; a group of under 20 faces has no interval.
+
+    The groups share alpha, so that chance alone makes any of them worse with a probability of at most alpha.
+    """
+    if settings.no_group_worse is None:
+        return {}
+    faces = add_slices(test.faces, evidence.table, candidate.data.slices)
+    found, _ = slice_rows(faces, candidate.spec.classes)
+    groups = {name: rows for (slice, name), rows in found.items() if slice == settings.no_group_worse.slice}
+    judged = {name for name, rows in groups.items() if rows.sum() >= TOO_FEW}
+    changes = {}
+    for name, rows in groups.items():
+        change = accuracy_change(test.only(rows), champion[rows], settings.alpha / max(1, len(judged)))
+        changes[name] = change if name in judged else Interval(change.value)
+    return changes
 
 
 def champion_answers(

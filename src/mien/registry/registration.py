@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.evaluation.looks import looks_at
-from mien.evaluation.tables import plain
+from mien.evaluation.tables import looks_at, plain
 from mien.registry import events, gate
 from mien.registry.card import write_card
 from mien.registry.events import DECISION, DONE, events_of, read_model
@@ -25,6 +24,7 @@ from mien.registry.evidence import (
     TestSet,
     champion_answers,
     difference,
+    group_changes,
     read_test_set,
     refuse_other_answers,
     score,
@@ -49,15 +49,17 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
 
     Raises:
         Unreachable: the store is a server and gives no answer.
-        UserError: a file is missing, or the store cannot be read or written.
+        UserError: a file is missing, the store cannot be read or written, or `no_group_worse` names no slice.
     """
+    gate.check_slice(settings, candidate.data.slices)
     with registry(candidate.name) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
             version = _log(client, candidate, evidence)
         settle(client, candidate.name)
-        measured = {*looks_at(evidence.state, candidate.test_faces), candidate.identity}
-        events.add_looks(client, candidate.name, candidate.test_faces, measured)
+        known = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
+        for identity in {*looks_at(evidence.state, candidate.test_faces), candidate.identity} - {*known}:
+            events.add_look(client, candidate.name, candidate.test_faces, identity)
         if decides:
             key = decision_key(candidate, settings)
             stored = version.tags.get(DECISION + key)
@@ -68,7 +70,6 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
             if DONE + key not in version.tags:
                 _carry_out(client, version, decision, key)
                 if decision.outcome in COMPARED:
-                    events.add_looks(client, candidate.name, candidate.test_faces, [candidate.identity], key)
                     client.set_model_version_tag(candidate.name, version.version, DONE + key, "true")
         else:
             reasons = ["Experiments register candidates and decide nothing; `dvc repro` in the main checkout does."]
@@ -97,7 +98,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
 def _decide(
     client: "MlflowClient", candidate: Candidate, version: int, evidence: Evidence, settings: RegisterConfig
 ) -> gate.Decision:
-    """The decision on a registered candidate, with its reasons, its numbers, and the count of decisions before it."""
+    """The decision on a registered candidate, with its reasons, its numbers, and the use of its test set."""
     model = read_model(client, candidate.name)
     champion = alias_of(model, CHAMPION)
     test = read_test_set(candidate.split, evidence.predictions)
@@ -106,22 +107,16 @@ def _decide(
     if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, evidence)):
         outcome = gate.CHALLENGER
         reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
-    looks = events.looks_of(model, candidate.test_faces)
-    decisions = [(identity, key) for identity, keys in looks.items() for key in keys]
-    decided = outcome in COMPARED
-    before = len({*decisions} - {(candidate.identity, decision_key(candidate, settings))})
-    if decided and len(looks) > 1:
-        reasons.append(
-            f"This is decision {before + 1} on this test set, on which {len(looks)} models have been measured: the "
-            "more often it is asked, the less an answer is worth."
-        )
+    looks = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
+    if outcome in COMPARED and len(looks) > 1:
+        reasons.append(f"{len(looks)} models have been measured on this test set.")
     numbers = {
         **decision.numbers,
         "against": champion,
         "split_digest": str(candidate.lineage["split_digest"]),
         "test_faces": candidate.test_faces,
         "models_measured_on_this_test_set": len(looks),
-        "decisions_on_this_test_set": before + decided,
+        "decisions_on_this_test_set": sum(spent is not None for spent in looks.values()),
     }
     return dataclasses.replace(decision, outcome=outcome, reasons=reasons, numbers=numbers)
 
@@ -173,9 +168,12 @@ def _compare(
     left_out = len(test.faces) - len(unseen.faces)
     if left_out:
         scores = score(unseen, unseen.probabilities, settings)
+    place = events.spend(client, candidate.name, candidate.test_faces, candidate.identity, settings)
     change = difference(unseen, answers, settings)
     numbers |= {"candidate": scores, "champion": score(unseen, answers, settings), "difference": change}
-    decision = gate.decide(scores, change, settings)
+    groups = group_changes(unseen, answers, candidate, evidence, settings)
+    numbers |= {"test_level": settings.level, "decision": place[0], "decisions_allowed": place[1], "groups": groups}
+    decision = gate.decide(scores, change, settings, place, groups)
     if left_out:
         decision.reasons.insert(1, f"The champion learnt from {left_out} other faces of this test set: left out.")
     return dataclasses.replace(decision, numbers=numbers)

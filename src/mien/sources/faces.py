@@ -9,6 +9,7 @@ import pandas as pd
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, checked_classes
 from mien.base.errors import UserError
+from mien.base.settings import near_name
 from mien.runtime.cut import WHOLE_PHOTO
 
 # `top, left, right, bottom` are pixels of the photo as viewers show it, `right` and `bottom` exclusive;
@@ -113,6 +114,18 @@ def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
     if found.isna().all():
         raise UserError(f"person {pattern!r} in conf/data fits no photo; the first is {faces['image'].iloc[0]!r}.")
     return faces.assign(person=found.fillna("").astype("str"))
+
+
+def check_slices(columns: Sequence[str], faces: pd.DataFrame) -> None:
+    """Refuse `slices` of conf/data that are no columns of the faces table.
+
+    Raises:
+        UserError: names the first, and the columns there are.
+    """
+    known = [str(name) for name in faces if name not in ("face_id", "votes")]
+    if unknown := [name for name in columns if name not in known]:
+        near = near_name(unknown[0], known)
+        raise UserError(f"slices in conf/data: there is no column {unknown[0]!r}{near}; there are {', '.join(known)}.")
 
 
 def problems_table(rows: list[dict[str, str]]) -> pd.DataFrame:

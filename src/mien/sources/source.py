@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import mien.sources
+from mien.base.classes import ALWAYS_SLICED
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, build_settings
 from mien.sources.faces import Ingested, check_finder
@@ -28,12 +29,16 @@ class DataConfig:
     drawn: bool = field(default=False, metadata={"optional": True})
     # Whom a photo shows: a pattern whose one group is found in the file's name, such as "^(S[0-9]+)_", or in its path.
     person: str = field(default="", metadata={"optional": True})
+    # Columns of the faces table by which accuracy is measured as well, such as [camera, age].
+    slices: tuple[str, ...] = field(default=(), metadata={"optional": True})
     # Fields of the source's class.
     options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
             raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
+        if taken := [name for name in self.slices if name in ALWAYS_SLICED]:
+            raise ValueError(f"slices: every data set has slices by {taken[0]}; give the column another name")
         check_finder("person", self.person, "the person, as in '^(S[0-9]+)_'")
 
 
