@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
+from mien.base.settings import read_settings
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import PackedFaces, open_faces
 from mien.crop.selection import CropConfig
@@ -26,6 +27,7 @@ from mien.split.near_copies import Groups, group_faces
 from mien.split.parts import Split, SplitConfig, assign_groups, split_faces
 from tests.fer_csv import unpacked_fer2013
 from tests.photosets import picture, thumbnails_of
+from tests.pipelines.workspace import ROOT
 from tools.sample.dataset import draw_sample
 
 PLAIN = SplitConfig(near_duplicates=False)
@@ -311,6 +313,44 @@ def test_a_person_stays_in_one_part() -> None:
     split = faces.split()
     assert all(len(parts) == 1 for parts in parts_of(split, "person").values())
     assert split.audit["persons"] == 30 and split.audit["person_key"] is None
+
+
+def many_persons(shares: tuple[float, ...]) -> tuple[pd.DataFrame, np.ndarray]:
+    """300 persons of 3 to 12 faces, whose classes are drawn with these shares; and the faces' thumbnails."""
+    rng = np.random.default_rng(0)
+    persons = np.repeat([f"S{i:03}" for i in range(300)], rng.integers(3, 13, 300))
+    names = [f"{i}.jpg" for i in range(len(persons))]
+    labels = rng.choice(len(shares), len(persons), p=shares)
+    columns = {"face_id": names, "image": names, "photo_digest": [name.encode().hex() for name in names]}
+    table = faces_table({**columns, "label": labels.tolist(), "person": persons.tolist()})
+    return table, rng.integers(0, 256, (len(table), 32, 32), np.uint8)
+
+
+def test_a_face_more_or_less_moves_at_most_two_persons() -> None:
+    config = read_settings(ROOT / "conf", "split", "grouped")
+    table, thumbnails = many_persons((0.25, 0.2, 0.18, 0.14, 0.1, 0.065, 0.065))
+
+    def parts(keep: np.ndarray) -> np.ndarray:
+        some = table[keep].reset_index(drop=True)
+        groups = group_faces(some, thumbnails[keep], config.similarity, config.aligned_similarity)
+        assert len(np.unique(groups.ids)) == 300
+        return assign_groups(some, groups.ids, config)
+
+    n = len(table)
+    whole, rng = parts(np.full(n, True)), np.random.default_rng(1)
+    for gone in [*rng.choice(n, (8, 1)), *(rng.choice(n, n // 100, replace=False) for _ in range(8))]:
+        keep = ~np.isin(np.arange(n), gone)
+        assert table["person"][keep][parts(keep) != whole[keep]].nunique() <= 2
+    assert np.bincount(whole) / n == pytest.approx(config.shares, abs=0.01)
+
+
+def test_a_class_that_few_persons_show_reaches_every_part() -> None:
+    table, _ = many_persons((0.5, 0.496, 0.004))
+    rare = (table["label"] == 2).to_numpy()
+    assert 6 <= table["person"][rare].nunique() <= 12
+    for seed in range(5):
+        part = assign_groups(table, pd.factorize(table["person"])[0], SplitConfig(seed=seed))
+        assert np.bincount(part[rare], minlength=3).min() >= 2
 
 
 def test_a_key_of_persons_is_pointed_out() -> None:

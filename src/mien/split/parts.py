@@ -23,6 +23,7 @@ from mien.split.audit import audit_split, identical_pixels
 from mien.split.near_copies import Groups, group_faces
 
 NO_PART: Final = -1
+NAMED: Final = -1  # in place of a group's rarest class, where its persons are known
 CONSTANT: Final = "constant_face"
 COPY: Final = "copy_of_val_or_test"
 REPEAT: Final = "repeat"
@@ -159,10 +160,12 @@ def assign_groups(
     """The part of each face, (N,) int64 from 0 to len(taken) - 1; the faces of a group get the same.
 
     A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
-    photo digest and the seed, and cut where the parts' shares of the class are reached.
+    photo digest and the seed, and cut where the parts' shares of the class are reached. Persons, who show many classes,
+    are ordered and cut together, by a hash of their names; where a part then lacks faces of a class, the first persons
+    of the largest part who show it go there.
 
     Args:
-        faces: of N faces, label, photo_digest and image.
+        faces: of N faces, label, person, photo_digest and image.
         groups: (N,) group of each face, any integers.
         config: the seed, the shares, and how many faces of each class every part is to get.
         taken: the parts to share out to.
@@ -172,13 +175,22 @@ def assign_groups(
     counts = np.zeros((groups.max() + 1, labels.max() + 1), np.int64)  # faces of each group and class
     np.add.at(counts, (groups, labels), 1)
     rarest = np.where(counts > 0, counts.sum(axis=0), len(labels) + 1).argmin(axis=1)
-    place = hashed(photo_keys(faces).groupby(groups).min(), config.seed)
+    persons = faces["person"].where(faces["person"] != "").groupby(groups).min()
+    named = persons.notna().to_numpy()
+    rarest[named] = NAMED
+    place = hashed(persons.fillna(photo_keys(faces).groupby(groups).min()), config.seed)
     shares = np.asarray(config.shares)[list(taken)] / sum(config.shares[p] for p in taken)
     part = np.empty(len(counts), np.int64)
     for label in np.unique(rarest):
         ordered = np.flatnonzero(rarest == label)
         ordered = ordered[np.argsort(place[ordered], kind="stable")]
-        part[ordered] = _cut_at_shares(counts[ordered, label], shares, config.min_per_class)
+        sizes = counts[ordered].sum(axis=1) if label == NAMED else counts[ordered, label]
+        part[ordered] = _cut_at_shares(sizes, shares, config.min_per_class)
+    for p, label in np.argwhere([counts[part == p].sum(axis=0) < config.min_per_class for p in range(len(shares))]):
+        largest = np.flatnonzero(named & (part == shares.argmax()) & (counts[:, label] > 0))
+        missing = config.min_per_class - counts[part == p, label].sum()
+        moved = largest[np.argsort(place[largest])][:-1]
+        part[moved[: np.searchsorted(np.cumsum(counts[moved, label]), missing) + 1]] = p
     assigned: np.ndarray = part[groups]
     return assigned
 
