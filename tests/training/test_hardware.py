@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from mien.models.description import hardware_words, machine_difference, made_on_words
 from mien.training.hardware import (
     LIBRARIES,
-    choose_hardware,
     fastest_precision,
     few_cores,
     hardware_mismatch,
-    has_gpu,
     instruction_set,
+    made_on,
 )
 from mien.training.recipe import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVICE = "gpu" if has_gpu() else "cpu"
+DEVICE = "gpu" if torch.cuda.is_available() else "cpu"
 PRECISION = fastest_precision(DEVICE)
 OTHER = {"bf16": "32", "32": "bf16"}[PRECISION]
-HERE = choose_hardware(TrainConfig(threads=2)).made_on
+HERE = made_on(TrainConfig(threads=2))
 
 
 def lineage(

@@ -39,7 +39,7 @@ from mien.base.errors import UserError
 from mien.base.listener import Listener
 from mien.search.space import Confirm, Space, TuneConfig, search_space
 from mien.training.fit import Diverged, fit
-from mien.training.hardware import choose_hardware
+from mien.training.hardware import made_on
 from mien.training.inputs import Inputs
 from mien.training.recipe import SCORES, cost, refuse_larger_batch, refuse_longer_average
 from mien.training.seeds import derived_seed
@@ -66,25 +66,25 @@ class Search:
         self.inputs = inputs
         self.config = config
         self.space: Space = {}
-        made_on = None
+        machine = None
         if config.trials:
             self.space = search_space(config.space, inputs.recipe)
             largest_batch = self._largest("train.batch_size")
             refuse_larger_batch(largest_batch, len(inputs.train))  # here, not in the middle of the search
             epochs = min(config.epochs, inputs.recipe.train.epochs)
             refuse_longer_average(self._largest("train.ema"), epochs, largest_batch, len(inputs.train))
-            made_on = choose_hardware(inputs.recipe.train).made_on
+            machine = made_on(inputs.recipe.train)
         monitor = inputs.recipe.train.monitor
         self.lineage = {
-            "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=made_on),
+            "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=machine),
             "data": inputs.data,
             "model": inputs.choices["model"],
             "run": inputs.run_name,
-            "made_on": made_on,
+            "made_on": machine,
             "objective": f"1 - {monitor}" if monitor in SCORES else monitor,
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm())
-        self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=made_on)
+        self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=machine)
 
     def _largest(self, key: str) -> Any:
         searched: Any = self.space.get(key)

@@ -25,7 +25,7 @@ from mien.models.description import ModelSpec
 from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
-from mien.training.hardware import Hardware, choose_hardware, keep_freed_memory, to_channels_last
+from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
 from mien.training.optimizers import freezing
 from mien.training.recipe import Recipe, TrainConfig, cost
 from mien.training.task import ExpressionTask, class_weights
@@ -79,12 +79,12 @@ def fit(
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
-    hardware = choose_hardware(settings)
-    torch.set_num_threads(hardware.threads)
+    machine = made_on(settings)
+    torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train)
     history = History(settings, listener or Listener(), verbose=verbose)
-    trainer = _trainer(recipe, hardware, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
+    trainer = _trainer(recipe, machine, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
     loader = training_loader(
         train,
         Augmentation(recipe.augment, settings.seed),
@@ -117,16 +117,16 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTa
     )
 
 
-def _trainer(recipe: Recipe, hardware: Hardware, folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     settings = recipe.train
     checkpoint = ModelCheckpoint(folder, LAST.removesuffix(".ckpt"), enable_version_counter=False)
     every: list[pl.Callback] = [*callbacks, checkpoint]
     if settings.ema:  # after History, which copies the averaged weights while they are in place
         every.append(EMAWeightAveraging(decay=settings.ema))
     return pl.Trainer(
-        accelerator=hardware.accelerator,
+        accelerator=machine["device"],
         devices=1,
-        precision="bf16-mixed" if hardware.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
         max_epochs=settings.epochs,
         callbacks=every,
         plugins=[AtomicCheckpoints()],

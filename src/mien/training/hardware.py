@@ -1,4 +1,4 @@
-"""Training hardware: device, instruction set, threads, precision and memory format.
+"""Training hardware: device, precision, instruction set and threads.
 
 Numbers depend on them and on the libraries, so every lineage names them, and whoever shows the numbers says where this
 machine would have chosen others.
@@ -9,7 +9,6 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
 M_MMAP_THRESHOLD: Final = -3
-
-
 # Instructions of x86 processors by their age, with what ATen (in lower case) and oneDNN call their kernels for them.
 INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
     "sse4_1": ("default", "SSE41", "AVX"),
@@ -46,54 +43,29 @@ LIBRARIES: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """What one training runs on."""
+def made_on(config: TrainConfig) -> dict[str, Any]:
+    """What a training's numbers depend on beside data, code and configuration, for its lineage and digest.
 
-    accelerator: str  # "cpu" or "gpu"
-    precision: str  # "32" or "bf16"
-    threads: int  # of PyTorch
-
-    @property
-    def made_on(self) -> dict[str, Any]:
-        """What numbers depend on beside data, code and configuration, for lineage and digest."""
-        import torch
-
-        return {
-            "device": self.accelerator,
-            "precision": self.precision,
-            "instructions": instruction_set(),
-            "threads": self.threads,
-            "gpu": torch.cuda.get_device_name(0) if self.accelerator == "gpu" else "",
-            "devices": 1,
-            "versions": {name: version(name).partition("+")[0] for name in LIBRARIES},
-        }
-
-
-def choose_hardware(config: TrainConfig) -> Hardware:
-    """The configured device, precision and threads; `auto` takes the fastest that the machine has.
+    `auto` takes the fastest device and precision that this machine has.
 
     Raises:
         UserError: a GPU is asked for and there is none.
     """
     import torch
 
-    gpu = config.accelerator != "cpu" and has_gpu()
+    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
     if config.accelerator == "gpu" and not gpu:
         raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
     device = "gpu" if gpu else "cpu"
-    return Hardware(
-        accelerator=device,
-        precision=fastest_precision(device) if config.precision == "auto" else config.precision,
-        threads=config.threads or torch.get_num_threads(),
-    )
-
-
-def has_gpu() -> bool:
-    """Whether PyTorch sees a GPU."""
-    import torch
-
-    return torch.cuda.is_available()
+    return {
+        "device": device,
+        "precision": fastest_precision(device) if config.precision == "auto" else config.precision,
+        "instructions": instruction_set(),
+        "threads": config.threads or torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if gpu else "",
+        "devices": 1,
+        "versions": {name: version(name).partition("+")[0] for name in LIBRARIES},
+    }
 
 
 def instruction_set() -> str:
@@ -140,7 +112,7 @@ def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     asked = lineage["config"].get("train", {})
     settings = {key: asked[key] for key in ("accelerator", "precision", "threads") if key in asked}
     try:
-        here = choose_hardware(TrainConfig(**settings)).made_on
+        here = made_on(TrainConfig(**settings))
     except UserError:
         return f"It was trained on {made_on_words(lineage)}, and PyTorch sees no GPU here."
     then, now = machine_difference(lineage, here)
@@ -153,7 +125,10 @@ def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
 
 
 def to_channels_last(model: "nn.Module") -> None:
-    """Lay the convolutions' weights out as `(O, H, W, I)`, which CPU and GPU kernels read faster; values stay."""
+    """Lay the convolutions' weights out as `(O, H, W, I)`, which CPU and GPU kernels read faster; values stay.
+
+    `Module.to` also lays out those of 1 x 1 pixels, for which kernels are chosen that round otherwise.
+    """
     import torch
 
     for parameter in model.parameters():

@@ -15,7 +15,7 @@ from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
 from mien.models.networks import multiply_adds, trainable_parameters
 from mien.training.dataset import LabelledFaces, soft_labels
-from mien.training.hardware import choose_hardware
+from mien.training.hardware import made_on
 from mien.training.recipe import Recipe
 
 FACES: Final = Path("build/crop")
@@ -130,10 +130,10 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
         best: what tune handed on.
         tuned: the inputs with its values.
     """
-    made_on, network = choose_hardware(tuned.recipe.train).made_on, tuned.spec.build()
+    machine, network = made_on(tuned.recipe.train), tuned.spec.build()
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
-        "digest": best["digest"] if best["made_on"] == made_on else digest(best["digest"], made_on),
+        "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),
         "run": inputs.run_name,
         "data": inputs.data,
         "model": inputs.choices["model"],
@@ -142,7 +142,7 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
         "search": {key: best[key] for key in ("trials", "overruled", "confirmed", "made_on")},
         "data_digest": inputs.data_digest,
         "split_digest": inputs.split_digest,
-        **made_on,
+        **machine,
         "parameters": trainable_parameters(network),
         "multiply_adds": multiply_adds(network, tuned.spec.cut),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
