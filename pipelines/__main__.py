@@ -16,9 +16,9 @@ from typing import Final
 
 from mien.base.errors import UserError, WrongSettings
 from mien.base.listener import Listener
-from mien.base.settings import read_yaml
+from mien.base.settings import group_class, read_yaml
 from mien.base.state import stage_lock
-from mien.cli.check import RULES_OF_STAGES, mistakes
+from mien.cli.check import RULES_OF_STAGES, RULES_OF_TRAINING, contradictions, mistakes
 from mien.training.hardware import few_cores
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
@@ -68,6 +68,10 @@ def run_stage(stage: str, choices: list[str]) -> None:
     if stage in CHECK_THE_WHOLE:
         refuse_mistakes(CONF.parent / "params.yaml", CONF, stage_choices(stage, choices, CONF))
     config = compose(stage, choices)
+    if stage in TRACKED:  # a run by hand may compose what params.yaml does not
+        settings = {"tune": group_class("tune")(), **config.groups, "root": CONF.parent}
+        if found := contradictions(settings, config.choices, RULES_OF_TRAINING):
+            raise WrongSettings(found)
     if stage in TRACKED and (sentence := few_cores(config.train)):
         print(f"mien: {sentence}", file=sys.stderr)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))

@@ -17,7 +17,7 @@ import yaml
 
 from mien.base.errors import WrongSettings
 from mien.cli.check import RULES_HERE, RULES_OF_STAGES, mistakes
-from pipelines.__main__ import refuse_mistakes
+from pipelines.__main__ import refuse_mistakes, run_stage
 from pipelines.compose import CONF, compose
 
 Change = Mapping[str, str | None] | bytes
@@ -311,6 +311,18 @@ def test_an_average_or_a_batch_beyond_the_training_part_is_told_where_the_last_s
         (root / "reports/ingest.json").write_text(f'{{"data": "{last}"}}')
         change(root / TRAIN, {"ema": ema, "batch_size": batch})
         assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == says
+
+
+@pytest.mark.parametrize("stage", ["tune", "train"])
+def test_a_training_by_hand_is_refused_before_it_reads_anything(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=long"]
+    by_hand = [*choices, *(["tune=none"] if stage == "tune" else []), "train.freeze_epochs=2", "train.patience=500"]
+    with pytest.raises(WrongSettings) as found:
+        run_stage(stage, by_hand)
+    assert all(f"long.yaml: {key}" in told for key, told in zip(("freeze", "pat"), found.value.mistakes, strict=True))
 
 
 def test_the_check_imports_no_pytorch() -> None:

@@ -105,13 +105,18 @@ def mistakes(params: Path, conf: Path, rules: "Sequence[Rule] | None" = None) ->
             found += _sentences(error)
     if found:
         return found
+    return contradictions(settings, choices, rules or RULES)
+
+
+def contradictions(settings: dict[str, Any], choices: Mapping[str, Any], rules: "Sequence[Rule]") -> list[str]:
+    """What these rules say of settings by their groups, with `root`, which come from the files that `choices` name."""
     files = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
-    settings["space"] = {}
+    settings["space"], found = {}, []
     try:
         settings["space"] = _space(settings)
     except UserError as error:
         found.append(str(error).replace("conf/tune:", f"{files['tune']}:", 1))
-    return found + [sentence for rule in rules or RULES for sentence in rule(settings, files)]
+    return found + [sentence for rule in rules for sentence in rule(settings, files)]
 
 
 def _space(settings: "Settings") -> Mapping[str, Any]:
@@ -338,16 +343,14 @@ NOT_SEARCHED: Final = {
     **dict.fromkeys(("train.monitor", "train.keep"), "scores of two kinds do not compare"),
     **dict.fromkeys((f"train.{name}" for name in MACHINE), "it says how a machine works, not what is learnt"),
 }
-RULES: Final = (
-    _data_set_can_be_read,
-    _the_gate_names_a_slice,
-    _crop_fits_the_network,
+RULES_OF_TRAINING: Final = (
     _only_a_trained_backbone_is_frozen,
     _warm_up_and_freezing_end_before_the_training,
     _patience_and_pruning_can_take_effect,
     _augmentation_has_a_strength,
     _search_changes_something,
 )
+RULES: Final = (_data_set_can_be_read, _crop_fits_the_network, *RULES_OF_TRAINING)
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
 RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _training_has_faces_enough)
