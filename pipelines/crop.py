@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
@@ -23,10 +23,9 @@ def run(config: Config, listener: Listener) -> None:
     from mien.sources.source import get_source
 
     faces = read_out(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
-    problems, classes = (
-        read_out(INGESTED / name, lambda file: pd.read_csv(file, dtype=str, keep_default_na=False), REMEDY)
-        for name in ("problems.csv", "classes.csv")
-    )
+    tables: dict[str, Any] = {"dtype": str, "keep_default_na": False}
+    problems = read_out(INGESTED / "problems.csv", lambda file: pd.read_csv(file, **tables), REMEDY)
+    classes = read_out(INGESTED / "classes.csv", lambda file: pd.read_csv(file, usecols=["label"], **tables), REMEDY)
     photos = get_source(config.data).photos(Path(config.data.path), state_folder() / "unpacked")
     with Outs("crop") as outs:
         build = outs.folder("build/crop")
