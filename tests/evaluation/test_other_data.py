@@ -3,15 +3,17 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
+from mien.base.errors import UserError
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.other_data import dropped_classes, evaluate_elsewhere
+from mien.evaluation.other_data import CrossEvaluation, dropped_classes, evaluate_elsewhere
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured
 from mien.models.description import ModelConfig, ModelSpec
@@ -80,6 +82,27 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/metrics.json").read_text())["accuracy"]["value"] == pytest.approx(
         1 / 7, abs=1e-6
     )
+
+
+def test_classes_are_shared_by_name(contemptuous: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf/data").mkdir(parents=True)
+    write_folders(tmp_path, "own", ("sad", "engaged", "fear"))
+
+    def measured(class_names: Any) -> CrossEvaluation:
+        data = DataConfig("own", "folder", "data/own", options={"class_names": class_names})
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        model, config = open_measured(str(contemptuous)).known, EvaluateConfig(bootstrap=100)
+        return evaluate_elsewhere(model, data, None, CropConfig(workers=1), config, tmp_path, tmp_path / "scratch")
+
+    cross = measured(["sad", "engaged", "fear"])
+    assert cross.evaluation.predictions.classes == ("fear", "sad")  # in the model's order
+    assert cross.evaluation.predictions.table["label"].value_counts().to_dict() == {"fear": 3, "sad": 3}
+    assert cross.evaluation.whole.intervals.overall["accuracy"].value == 0.5  # fear, always
+    assert cross.unknown == {"engaged": 3} and cross.dropped is not None and cross.dropped["first_answers"] == 6
+    with pytest.raises(
+        UserError, match=r"own has the classes engaged, fear, and the model has angry, .*: they share fear"
+    ):
+        measured({"sad": None, "engaged": "engaged", "fear": "fear"})
 
 
 def test_what_the_dropped_class_had_won_is_counted() -> None:

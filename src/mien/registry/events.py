@@ -168,7 +168,7 @@ def model_text(name: str, lineage: Mapping[str, Any]) -> str:
     drawn = " Its faces are drawn: it shows that the machinery works, and knows nothing of people."
     return (
         f"Facial expressions, learnt from {lineage['title']}.{drawn if lineage['drawn'] else ''} "
-        "A photo of one face in; a label and a calibrated probability for each expression out.\n\n"
+        "A photo of one face in; a label and a calibrated probability for each class out.\n\n"
         f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
         "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back. `mien card` shows its "
         "numbers, where it fails, and what it must not be used for: inferring emotions at work or in education is "

@@ -1,4 +1,4 @@
-"""MLflow model of a version: photos of single faces in, expressions and probabilities out, in Python and over REST.
+"""MLflow model of a version: photos of single faces in, classes and probabilities out, in Python and over REST.
 
 MLflow runs this file by its path ("models from code"). It imports nothing of mien but the copy of the runtime that the
 version brings. Decoding, resizing, the order of the classes and the temperature are in here, so nobody who uses the
@@ -41,7 +41,7 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per row of the input, under its index: `label` and a probability for each expression.
+        """One row per row of the input, under its index: `label` and a probability for each class.
 
         Args:
             context: not used; MLflow passes it.
