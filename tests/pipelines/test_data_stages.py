@@ -65,6 +65,12 @@ def test_a_class_that_no_row_has_is_said_to_be_absent(workspace: Path, capsys: p
     assert "No face is labelled disgust, fear: a model cannot learn that." in capsys.readouterr().out
 
 
+def test_an_unknown_slice_is_refused_before_photos_are_read(workspace: Path) -> None:
+    with pytest.raises(UserError, match=r"no column 'confidnce' \(did you mean confidence\?\); there are image, top"):
+        run_stage("ingest", ["data=expw", "data.slices=[confidnce]"])
+    assert not (workspace / "build/ingest/faces.parquet").exists()
+
+
 def test_a_second_run_writes_the_same_bytes(workspace: Path) -> None:
     def everything() -> dict[str, bytes]:
         files = [f for folder in ("build", "reports") for f in (workspace / folder).rglob("*") if f.is_file()]

@@ -113,3 +113,15 @@ def test_a_network_of_another_split_or_other_faces_is_not_measured(workspace, fi
     with pytest.raises(UserError, match=f"was trained with {says} .* 000000000000"):
         run_stage("evaluate", ARGUMENTS)
     assert not (workspace / "reports/metrics.json").exists()
+
+
+def test_a_further_slice_reaches_the_numbers_and_the_report(workspace: Path) -> None:
+    (workspace / "build/ingest").mkdir()
+    test = pd.read_parquet("build/split/test.parquet")
+    faces = test[["face_id"]].assign(camera=["front"] * 15 + ["side"] * 6).iloc[::-1]
+    faces.to_parquet("build/ingest/faces.parquet")
+    run_stage("evaluate", [*ARGUMENTS, "data.slices=[camera]"])
+    run_stage("report", ["data=sample"])
+    slices = json.loads(Path("build/evaluate/evaluation.json").read_text())["slices"]["slices"]
+    assert [(s["name"], s["faces"]) for s in slices if s["group"] == "camera"] == [("front", 15), ("side", 6)]
+    assert ">camera<" in Path("reports/report.html").read_text()

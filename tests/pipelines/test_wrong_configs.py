@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -204,6 +205,11 @@ TOGETHER: list[tuple[dict[str, Change], str]] = [
         {PARAMS: {"augment": "none"}},
         f"{TUNE}: space: augment.strength has no effect, because every amount of {UNCHANGED} is 0; remove it.",
     ),
+    (
+        {DATA: {"slices": "[camera]"}, "conf/register/auto.yaml": {"no_group_worse": "{slice: camra, margin: 0.1}"}},
+        "no_group_worse in conf/register/auto.yaml: 'camra' is no slice (did you mean camera?); there are class, face "
+        "size, detector confidence, camera, and `slices` in conf/data adds columns of the data set.",
+    ),
 ]
 
 
@@ -360,3 +366,15 @@ def test_all_mistakes_are_found_at_once(root: Path) -> None:
     with pytest.raises(WrongSettings) as stage:
         compose("train", choices, root / "conf")
     assert len(stage.value.mistakes) == 4
+
+
+def test_a_slice_that_the_ingested_table_lacks_is_told(root: Path) -> None:
+    (root / "build/ingest").mkdir(parents=True)
+    (root / "reports").mkdir()
+    pd.DataFrame({"face_id": ["a"], "camera": ["front"]}).to_parquet(root / "build/ingest/faces.parquet")
+    (root / "reports/ingest.json").write_text('{"data": "sample"}')
+    change(root / DATA, {"slices": "[camra]"})
+    says = f"slices in {DATA}: there is no column 'camra' (did you mean camera?); there are camera."
+    assert says in mistakes(root / "params.yaml", root / "conf", RULES_HERE)
+    (root / "reports/ingest.json").write_text('{"data": "another"}')
+    assert says not in mistakes(root / "params.yaml", root / "conf", RULES_HERE)

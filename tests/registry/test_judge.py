@@ -12,6 +12,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from benchmarks.gate_budget import simulate
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.selection import CropConfig
@@ -410,8 +411,16 @@ def test_what_was_spent_counts_by_its_level() -> None:
     assert place_of({}, "a", RULES) == (1, 10)
     assert place_of(nine, "a", RULES) == (10, 10)
     assert place_of(nine, "3", RULES) == (3, 10)
-    assert place_of({**nine, "a": (10, 0.005)}, "b", RULES) == (11, 10)
+    assert place_of({**nine, "a": (10, 0.005)}, "a", RULES) == (10, 10)
+    assert place_of({**nine, "a": (10, 0.005), "looked at": None}, "b", RULES) == (11, 10)
     assert place_of(nine, "a", RegisterConfig(decisions=100)) == (10, 19)
+
+
+@pytest.mark.slow
+def test_ten_candidates_are_seldom_promoted_by_chance_and_a_better_one_is_by_merit() -> None:
+    """The smallest cells of docs/COVERAGE.md."""
+    assert simulate(200, 0.2, "no gain", 100, RULES)[PROMOTED] <= 5
+    assert simulate(3589, 0.2, "tenth", 40, dataclasses.replace(RULES, bootstrap=100))[PROMOTED] >= 80
 
 
 def test_calibration_may_be_worse_within_noise() -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError, WrongSettings
+from mien.base.records import read_record
 from mien.base.settings import (
     GROUPS,
     USAGE,
@@ -308,6 +309,22 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
+def _slices_are_columns(settings: Settings, files: Files) -> Iterator[str]:
+    """By the table that was ingested last; another data set's is asked when it is ingested."""
+    data = settings["data"]
+    table, report = (settings["root"] / file for file in ("build/ingest/faces.parquet", "reports/ingest.json"))
+    if data.slices and table.is_file() and report.is_file():
+        from pyarrow.parquet import read_schema
+
+        from mien.sources.faces import check_slices
+
+        try:
+            if read_record(report, {"data": str}, "`dvc repro ingest` writes it again")["data"] == data.name:
+                check_slices(data.slices, read_schema(table).names)
+        except UserError as error:
+            yield str(error).replace("conf/data", files["data"], 1)
+
+
 def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:
     """By the counts of the last split, if that was of this data set; the stages count anew."""
     reports = settings["root"] / "reports"
@@ -353,4 +370,4 @@ RULES_OF_TRAINING: Final = (
 RULES: Final = (_data_set_can_be_read, _crop_fits_the_network, *RULES_OF_TRAINING)
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
-RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _training_has_faces_enough)
+RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _training_has_faces_enough)

@@ -1,7 +1,7 @@
 """Faces table: one row per face, the common output of all sources."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -116,14 +116,14 @@ def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
     return faces.assign(person=found.fillna("").astype("str"))
 
 
-def check_slices(columns: Sequence[str], faces: pd.DataFrame) -> None:
-    """Refuse `slices` of conf/data that are no columns of the faces table.
+def check_slices(slices: Sequence[str], columns: Iterable[str]) -> None:
+    """Refuse `slices` of conf/data that are none of the faces table's columns.
 
     Raises:
         UserError: names the first, and the columns there are.
     """
-    known = [str(name) for name in faces if name not in ("face_id", "votes")]
-    if unknown := [name for name in columns if name not in known]:
+    known = [str(name) for name in columns if name not in ("face_id", "votes")]
+    if unknown := [name for name in slices if name not in known]:
         near = near_name(unknown[0], known)
         raise UserError(f"slices in conf/data: there is no column {unknown[0]!r}{near}; there are {', '.join(known)}.")
 
