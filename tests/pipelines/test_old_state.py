@@ -155,13 +155,14 @@ def test_a_batch_of_more_faces_than_there_are_stops_the_search_before_it_begins(
     ],
 )
 def test_an_average_over_more_steps_than_a_training_has_stops_it_before_it_begins(
-    root: Path, stage: str, where: list[str]
+    root: Path, stage: str, where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(
         UserError, match=r"train.ema: 0.9999 averages the weights of about 10,000 steps, and \d+ epochs"
     ):
-        run_stage(stage, [*CHOICES, *where])
+        run_stage(stage, [*CHOICES, *where, "train.threads=5000"])
     assert not (root / ".mien").exists()
+    assert "mien: train.threads is 5000, and this machine has " in capsys.readouterr().err
 
 
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:
