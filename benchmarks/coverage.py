@@ -9,10 +9,12 @@ measured on a million faces. Every interval comes from `mien.evaluation.interval
 the same faces are resampled together.
 
 Counts are kept after every 20 runs, in a file for each number of faces: the same command goes on where it was stopped.
+At the end it writes the two tables of docs/COVERAGE.md.
 """
 
 import argparse
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ REQUIRED: Final = 92.0
 CALIBRATION: Final = ("ece", "ece_if_calibrated", "calibration_error")
 EVERY: Final = 20  # runs between two writes
 RESULTS: Final = Path(__file__).parent / "results" / "coverage"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "COVERAGE.md"
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,8 @@ def _keep(file: Path, about: Mapping[str, int], settings: Sequence[Setting], cel
     partial.replace(file)
 
 
-def tables(done: Mapping[int, Sequence[Cell]], runs: int) -> str:
-    """Both tables as Markdown."""
+def tables(done: Mapping[int, Sequence[Cell]], runs: int) -> tuple[str, str]:
+    """Both tables as Markdown: the coverage, and means."""
     cells = {(faces, setting): cell for faces, of in done.items() for setting, cell in zip(SETTINGS, of, strict=True)}
     shown = sorted({name for cell in cells.values() for name in cell.coverage})
     head = [f"{faces:,} faces, {one.right}, ECE {one.error:g}" for faces, one in cells]
@@ -206,11 +209,11 @@ def tables(done: Mapping[int, Sequence[Cell]], runs: int) -> str:
         for (faces, one), cell in cells.items()
     ]
     means = ["faces", "model", "true ECE", "ECE", "if calibrated", "debiased", "true debiased", "rejected, %"]
-    return "\n".join([*_table(["interval of", *head], rows), "", *_table(means, numbers)])
+    return _table([f"interval of, {runs:,} runs", *head], rows), _table(means, numbers)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
 
 def too_low(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -220,7 +223,7 @@ def too_low(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the tables; fails where an interval holds the truth too seldom."""
+    """Write the tables into the page; fails where an interval holds the truth too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--faces", type=int, nargs="+", default=[181, 600, 3589])
@@ -230,7 +233,9 @@ def main() -> None:
     for faces in given.faces:
         done[faces] = simulate(faces, given.runs, given.results / f"{faces}.json")
         print(f"{faces:,} faces: {too_low(done[faces]) or 'done'}", flush=True)
-    print(tables(done, given.runs))
+    both = iter(tables(done, given.runs))
+    text = re.sub(r"(?m)(^\|.*\n)+", lambda _: next(both), PAGE.read_text(encoding="utf-8"))
+    PAGE.write_text(text, encoding="utf-8")
     raise SystemExit(f"below {REQUIRED:g} %" if any(map(too_low, done.values())) else 0)
 
 

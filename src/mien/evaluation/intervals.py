@@ -3,7 +3,8 @@
 Faces come in the split's groups (a photo with its copies, or a person), which are the independent units. Shares
 (accuracy, recall, precision, F1) have score intervals (E. B. Wilson, JASA 22, 1927) for the effective number of faces,
 which the variance between groups gives, with a t quantile for few groups (Korn & Graubard, Survey Methodology 24, 1998;
-N. Dean, M. Pagano, J. of Survey Statistics and Methodology 3, 2015). They keep a width where every answer is right.
+N. Dean, M. Pagano, J. of Survey Statistics and Methodology 3, 2015), and their changes t intervals. Both keep a width
+where every answer is right.
 
 All else is a cluster bootstrap (Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8): groups
 are drawn with replacement, each with all its faces, and the interval is the middle of the measure's resamples, widened
@@ -122,9 +123,9 @@ def bootstrap(
     debiased `calibration_error` has one, and `ece_if_calibrated` is what a perfectly calibrated model would read. A
     class with fewer than 20 faces, or answers for its precision, has none either.
 
-    With a `baseline`, another model's probabilities of the same faces, they are those of the differences from it, a
-    paired bootstrap: both are measured on the same resamples, so what makes a resample easy or hard for both cancels
-    out. A one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
+    With a `baseline`, another model's probabilities of the same faces, they are those of the differences from it,
+    paired: both are measured on the same resamples, so what makes a resample easy or hard for both cancels out. A
+    one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
 
     Raises:
         ValueError: as `face_sums`, or a face lacks its cluster.
@@ -139,7 +140,7 @@ def resample(
     """What `bootstrap` measures of each of several models, all on the same resamples."""
     sums = [cluster_sums(face_sums(labels, given, bins), clusters) for given in models]
     drawn = [
-        [(weights @ one, _calibration_error(one, weights, bins)) for one in sums]
+        [(totals := weights @ one, _calibration_error(one, weights, totals, bins)) for one in sums]
         for weights in _resamples(len(sums[0]), n, seed)
     ]
     found = []
@@ -167,16 +168,16 @@ def intervals(
     averages = {**dict.fromkeys((*MACRO, RECALL), rarest), "macro_precision": unusual}
     rests_on = {**dict.fromkeys(OVERALL, len(support)), **averages, "ece": 0}
     overall = {name: interval(values[name], rests_on[name], level) for name in OVERALL}
-    if baseline is None:
-        overall["accuracy"] = proportion(*model.ratios["accuracy"], level)
 
-    def of_class(name: str, k: int) -> Interval:
-        value = float(values[name][0, k])
-        if behind[name][k] < TOO_FEW or not math.isfinite(value):
-            return Interval(value)
+    def share(name: str, k: int) -> Interval:
         shares = [(hits[:, k], trials[:, k]) for hits, trials in (one.ratios[name] for one in both)]
         return proportion(*shares[0], level) if baseline is None else change(shares[0], shares[1], level)
 
+    def of_class(name: str, k: int) -> Interval:
+        value = float(values[name][0, k])
+        return share(name, k) if behind[name][k] >= TOO_FEW and math.isfinite(value) else Interval(value)
+
+    overall["accuracy"] = share("accuracy", 0)
     return Intervals(overall, {one: {m: of_class(m, k) for m in CLASS_MEASURES} for k, one in enumerate(classes)})
 
 
@@ -203,8 +204,8 @@ def change(new: tuple[Floats, Floats], old: tuple[Floats, Floats], level: float 
     """A share less that of another model on the same groups, each as hits and trials by group.
 
     A t interval after two made-up faces, of which each model alone gets one right (D. G. Bonett, R. M. Price, J. of
-    Educational and Behavioral Statistics 37, 2012): models that agree on few faces have a difference of some width too.
-    There is no interval with fewer than two groups.
+    Educational and Behavioral Statistics 37, 2012): models that agree on few faces have a difference of some width too,
+    and a bound far out rests on more than a handful of resamples. There is none with fewer than two groups.
     """
     groups, value = int((new[1] + old[1] > 0).sum()), _share(*new)[0] - _share(*old)[0]
     if groups < 2:
@@ -258,18 +259,21 @@ def _resamples(clusters: int, n: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters).astype(np.float64)
 
 
-def _calibration_error(sums: Floats, weights: Floats, bins: int) -> Floats:
+def _calibration_error(sums: Floats, weights: Floats, totals: Floats, bins: int) -> Floats:
     """Debiased calibration error, (R,), where each cluster is drawn as often as weights (R, clusters) say.
+
+    `totals` are weights @ sums.
 
     The root mean square over the faces of their bin's distance between confidence and accuracy, 0 to 1. A bin's squared
     distance is estimated from pairs of faces of two clusters, whose errors are independent, so that chance does not add
     to it (A. Kumar, P. Liang, T. Ma: Verified Uncertainty Calibration, NeurIPS 2019, without their assumption of
     independent faces). An estimate below 0 counts as 0.
     """
-    faces, confidence, right = np.split(sums[:, -3 * bins :], 3, axis=1)
-    gaps, total, squared = confidence - right, weights @ faces, weights**2
-    pairs = total**2 - squared @ faces**2
-    products = (weights @ gaps) ** 2 - squared @ gaps**2
+    (faces, gaps), (total, gap) = (
+        (part[:, -3 * bins : -2 * bins], part[:, -2 * bins : -bins] - part[:, -bins:]) for part in (sums, totals)
+    )
+    own_faces, own_gaps = np.split(weights**2 @ np.hstack([faces, gaps]) ** 2, 2, axis=1)
+    pairs, products = total**2 - own_faces, gap**2 - own_gaps
     squares = total * np.where(pairs > 0, products / np.where(pairs > 0, pairs, 1), 0)
     found: Floats = np.sqrt(np.maximum(squares.sum(axis=1) / total.sum(axis=1), 0))
     return found

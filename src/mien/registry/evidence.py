@@ -1,6 +1,5 @@
 """Evidence for the gate: candidate and champion scored on the same test faces."""
 
-import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -9,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from mien.base.errors import UserError
 from mien.base.records import read_out
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, cluster_sums
+from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, change, cluster_sums
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.slices import slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
@@ -112,19 +110,10 @@ def difference(test: TestSet, champion: np.ndarray, settings: RegisterConfig) ->
 
 
 def accuracy_change(test: TestSet, champion: np.ndarray, alpha: float) -> Interval:
-    """The candidate's accuracy minus the champion's; each end is a one-sided bound at `alpha`.
-
-    Student's t of the groups' sums of faces won and lost, McNemar's test where each face is a group: a bound as far
-    out as this rests on a handful of a bootstrap's resamples.
-    """
-    gained = (test.probabilities.argmax(axis=1) == test.labels) * 1.0 - (champion.argmax(axis=1) == test.labels)
-    sums, faces = cluster_sums(np.column_stack([gained, np.ones(len(gained))]), test.groups).T
-    change, groups = float(gained.mean()), len(sums)
-    if groups < 2:
-        return Interval(change)
-    variance = ((sums - change * faces) ** 2).sum() * groups / (groups - 1)
-    noise = float(stdtrit(groups - 1, 1 - alpha) * math.sqrt(variance) / len(gained))
-    return Interval(change, change - noise, change + noise)
+    """The candidate's accuracy minus the champion's; each end is a one-sided bound at `alpha`."""
+    right = [answers.argmax(axis=1) == test.labels for answers in (test.probabilities, champion)]
+    ours, theirs, faces = cluster_sums(np.column_stack([*right, np.ones(len(test.labels))]), test.groups).T
+    return change((ours, faces), (theirs, faces), 1 - 2 * alpha)
 
 
 def _resampling(settings: RegisterConfig) -> dict[str, Any]:
