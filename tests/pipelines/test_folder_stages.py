@@ -132,13 +132,13 @@ def run_to_the_registry(class_names: str = "") -> None:
     """Every stage with the shipped configuration, shrunk."""
     data = ["data=folder", *([f"+data.options.class_names={class_names}"] if class_names else [])]
     network = ["model=resnet16", "model.width=4", "augment=none", "optim=adamw", "optim.lr=0.01"]
-    shrunk = [*network, "train=short", "train.epochs=6", "train.batch_size=16"]
+    shrunk = [*network, "train=short", "train.epochs=6", "train.patience=4", "train.batch_size=16"]
     run_stage("ingest", data)
     run_stage("crop", [*data, "crop=grey48"])
     run_stage("split", ["split=grouped"])
     run_stage("tune", [*data, *shrunk, "tune=none"])
     run_stage("train", [*data, *shrunk])
-    run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+    run_stage("evaluate", [*data, "evaluate=standard", "evaluate.bootstrap=100"])
     run_stage("report", data)
     run_stage("register", [*data, "register=auto", "register.bootstrap=100"])
 
@@ -156,7 +156,9 @@ def test_three_classes_of_a_persons_own_are_learnt_registered_and_served(
 ) -> None:
     names = ("Müde", "bored", "not sure-1")
     draw_classes(own_classes, ["not sure-1", "Müde", "bored"], n=40)
+    (own_classes / FOLDER / "bored/nothing.png").touch()
     run_to_the_registry()
+    assert json.loads(Path("reports/crop.json").read_text())["dropped"] == {"empty_file": {"bored": 1}}
     assert "The classes are the folders' own names, sorted: Müde, bored, not sure-1." in capsys.readouterr().out
     assert open_faces(own_classes / "build/crop").classes == names
     metrics = json.loads(Path("reports/metrics.json").read_text())
@@ -192,15 +194,16 @@ def test_three_classes_of_a_persons_own_are_learnt_registered_and_served(
 
 def test_another_name_of_a_class_changes_names_alone_and_is_never_compared(own_classes: Path) -> None:
     draw_classes(own_classes, ["0", "1"], n=40)
-    seen = []
+    seen, runs = [], set()
     for names in (("drowsy", "awake"), ("None", "wach")):
         run_to_the_registry(f"[{','.join(names)}]")
         text = {file: Path(file).read_text() for file in ("reports/metrics.json", "reports/predictions.csv")}
         for name, position in zip(names, "01", strict=True):
             text = {file: content.replace(name, f"class {position}") for file, content in text.items()}
         metrics = json.loads(text.pop("reports/metrics.json"))
+        runs.add(json.loads(Path("build/train/lineage.json").read_text())["digest"])
         seen.append([metrics, text, (own_classes / "build/train/model.safetensors").read_bytes()])
-    assert seen[0] == seen[1] and list(metrics["per_class"]) == ["class 0", "class 1"]
+    assert seen[0] == seen[1] and len(runs) == 2 and list(metrics["per_class"]) == ["class 0", "class 1"]
     report = json.loads(Path("reports/register.json").read_text())
     assert (report["version"], report["champion"]) == (2, 1)
     says = (
