@@ -75,8 +75,9 @@ def alike_at(disagree: float) -> float:
 
 
 def campaign(faces: int, disagree: float, better_one: int | None, seed: int, rules: RegisterConfig) -> Iterator[str]:
-    """What becomes of each of ten candidates: PROMOTED, or which of RULES kept it out."""
-    skills = [better() if k == better_one else SKILL for k in range(-1, 10)]
+    """What becomes of each of ten candidates, up to the better one: PROMOTED, or which of RULES kept it out."""
+    last = 10 if better_one is None else better_one + 1
+    skills = [better() if k == better_one else SKILL for k in range(-1, last)]
     index, (champion, *candidates) = draw(faces, alike_at(disagree), skills, seed)
     unknown = Interval(float("nan"))
     scores = Scores(faces, index["group"].nunique(), 0, unknown, unknown, unknown)

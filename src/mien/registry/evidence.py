@@ -172,13 +172,13 @@ def group_changes(
     if settings.no_group_worse is None:
         return {}
     faces = add_slices(test.faces, evidence.table, candidate.data.slices)
-    found, _ = slice_rows(faces, candidate.spec.classes)
-    groups = {name: rows for (slice, name), rows in found.items() if slice == settings.no_group_worse.slice}
+    slices, _ = slice_rows(faces, candidate.spec.classes)
+    groups = {name: rows for (slice, name), rows in slices.items() if slice == settings.no_group_worse.slice}
     judged = {name for name, rows in groups.items() if rows.sum() >= TOO_FEW}
     changes = {}
     for name, rows in groups.items():
-        change = accuracy_change(test.only(rows), champion[rows], settings.alpha / max(1, len(judged)))
-        changes[name] = change if name in judged else Interval(change.value)
+        found = accuracy_change(test.only(rows), champion[rows], settings.alpha / max(1, len(judged)))
+        changes[name] = found if name in judged else Interval(found.value)
     return changes
 
 
