@@ -234,7 +234,7 @@ def main() -> None:
         done[faces] = simulate(faces, given.runs, given.results / f"{faces}.json")
         print(f"{faces:,} faces: {too_low(done[faces]) or 'done'}", flush=True)
     both = iter(tables(done, given.runs))
-    text = re.sub(r"(?m)(^\|.*\n)+", lambda _: next(both), PAGE.read_text(encoding="utf-8"))
+    text = re.sub(r"(?m)(^\|.*\n)+", lambda _: next(both), PAGE.read_text(encoding="utf-8"), count=2)
     PAGE.write_text(text, encoding="utf-8")
     raise SystemExit(f"below {REQUIRED:g} %" if any(map(too_low, done.values())) else 0)
 
