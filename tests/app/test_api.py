@@ -65,15 +65,15 @@ def test_a_form_answers_as_the_bytes_do(address: str, photo: bytes) -> None:
 def test_a_photo_without_a_face_says_so(address: str) -> None:
     answer = ask(address, picture("PNG")).json()
     assert answer["faces"] == []
-    assert answer["note"].startswith("No face found. A face must be seen from the front and be at least 40 pixels")
+    assert answer["note"].startswith("No face found. A face must be seen from the front and be at least 40 x 40 pixels")
 
 
 HOSTILE = {
     "nothing": (b"", 400, "the file has 0 bytes"),
-    "text": (b"<?php system('id'); ?>" * 10, 415, "no image of a known format"),
-    "a PNG's name only": (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 415, "no image of a known format"),
-    "a script": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>", 415, "no image"),
-    "half a JPEG": (picture("JPEG", 512)[:800], 415, "breaks off"),
+    "text": (b"<?php system('id'); ?>" * 10, 415, "the file is not an image of a known format"),
+    "a PNG's name only": (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 415, "the file is not an image of a known format"),
+    "a script": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>", 415, "not an image"),
+    "half a JPEG": (picture("JPEG", 512)[:800], 415, "is truncated"),
     "a bomb": (png_of(60_000, 60_000), 413, "60000 x 60000 pixels are more than 100 megapixels"),
     "too little in it": (png_of(9_000, 9_000), 415, "PNG file"),
 }
@@ -102,7 +102,7 @@ def test_the_limits_of_a_photo_hold(model: str, photo: bytes) -> None:
         assert (small.status_code, "more than 0.001 megapixels" in small.text) == (413, True)
         assert ask(address, bytes(120_000)).json()["error"] == "A photo may have at most 0.1 MB."
         large = ask(address, bytes(300_000))
-        assert (large.status_code, large.json()["error"]) == (413, "At most 0.2 MB can be sent here.")
+        assert (large.status_code, large.json()["error"]) == (413, "An upload may have at most 0.2 MB.")
 
 
 def test_it_says_which_model_answers(address: str, model: str) -> None:

@@ -50,17 +50,17 @@ def test_the_page_shows_it(address: str, clip: Path) -> None:
     (path,) = upload(address, "two.mp4", clip.read_bytes()).json()
     html = shown(ask(address, "mien-video", file_data(path))[1])
     assert html.count("<article") == 2
-    assert "8 pictures of 2.8 seconds were looked at" in html
+    assert "means over 8 pictures from 2.8 seconds" in html
 
 
 def test_only_so_many_seconds_are_looked_at(look: Look, clip: Path) -> None:
     watched = look(clip, video_seconds=1.0)
-    assert (watched.pictures, watched.note) == (3, "Only the first 1 seconds were looked at.")
+    assert (watched.pictures, watched.note) == (3, "Only the first 1 seconds were analysed.")
 
 
 def test_only_so_long_is_looked(look: Look, clip: Path) -> None:
     watched = look(clip, video_work_seconds=1e-9)
-    assert (watched.pictures, "this took too long" in watched.note) == (0, True)
+    assert (watched.pictures, "the video took too long" in watched.note) == (0, True)
 
 
 @pytest.mark.parametrize(

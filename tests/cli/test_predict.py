@@ -52,7 +52,7 @@ def test_some_photos_fail_and_each_says_why(process: Command, model: Path, photo
     assert "1 face in 1 photo" in done.out
     problems = [line.split(" (")[0].split(": ", 1) for line in done.err.splitlines()]
     assert sorted((Path(file).name, problem) for file, problem in problems) == [
-        ("broken.jpg", "cannot be used: the JPEG file breaks off"),
+        ("broken.jpg", "cannot be used: the JPEG file is truncated"),
         ("gone.jpg", "there is no such file."),
         ("plain.png", "no face found"),
     ]
@@ -186,7 +186,10 @@ def test_names_are_shown_escaped_and_given_to_programs_whole(process: Command, a
     assert shown.code == 1 and "\x1b" not in shown.out + shown.err
     unfolded = "".join(shown.out.split())  # the table is 80 columns wide
     assert all(f"{album}/{name}".replace(" ", "") in unfolded for name in NAMES.values())
-    assert shown.err == rf"{album}/\x1b[2Jbroken.jpg: cannot be used: no image of a known format (6 bytes)." + "\n"
+    assert (
+        shown.err
+        == rf"{album}/\x1b[2Jbroken.jpg: cannot be used: the file is not an image of a known format (6 bytes)." + "\n"
+    )
     done = process("predict", "--cropped", album, "--model", model, "--json", "--csv", "faces.csv")
     files = {Path(face["file"]).name for face in json.loads(done.out)}
     expected = {os.fsencode(name).decode("utf-8", "backslashreplace") for name in map(os.fsdecode, NAMES)}

@@ -49,7 +49,7 @@ def test_it_says_data_numbers_and_digests(card: str, candidate: Candidate, evalu
     assert "**It learnt from drawings.**" in card and "photographs." not in card
     digests = (candidate.lineage[key] for key in ("digest", "data_digest", "split_digest"))
     assert all(f"`{digest}`" in card for digest in (candidate.identity, *digests))
-    assert "12,345 multiply-adds a face" in card and "Trained on the CPU, float32" in card
+    assert "12,345 multiply-adds per face" in card and "Trained on the CPU, float32" in card
 
 
 def test_it_says_what_it_must_not_be_used_for_and_that_expressions_are_no_emotions(card: str) -> None:
@@ -119,7 +119,7 @@ def test_a_number_that_does_not_exist_is_unknown_and_no_crash(candidate: Candida
     per_class = {name: {**scores, "precision": unknown} for name, scores in whole.per_class.items()}
     part = dataclasses.replace(evaluation.whole, intervals=Intervals(overall, per_class))
     gaps = render_card(candidate, dataclasses.replace(evaluation, whole=part), None)
-    assert "| ECE | unknown |" in gaps and "| never said |" in gaps
+    assert "| ECE | unknown |" in gaps and "| never answered |" in gaps
 
 
 def test_model_version_and_run_say_what_was_decided(checkout: Path, weak: Path, strong: Path) -> None:

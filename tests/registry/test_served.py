@@ -188,17 +188,23 @@ REFUSED = {
     "a number": (record(image=5), "Failed to convert column image"),
     "half base64": (record(image="abc"), "Incorrect padding"),
     "no base64": (record(image="%%%%"), "row 0: the image cannot be read: the file has 0 bytes"),
-    "no image": (record(image="aGVsbG8="), "row 0: the image cannot be read: no image of a known format"),
-    "half an image": (record(image=FILE[:800]), "row 0: the image cannot be read: the PNG file breaks off"),
+    "no image": (
+        record(image="aGVsbG8="),
+        "row 0: the image cannot be read: the file is not an image of a known format",
+    ),
+    "half an image": (record(image=FILE[:800]), "row 0: the image cannot be read: the PNG file is truncated"),
     "a bomb": (record(image=BOMB), "8000 x 8000 pixels are more than 50 megapixels"),
     "no rows": (record(pixels=[1, 2, 3]), "Expected data to be list or numpy array, got int"),
     "text": (record(pixels="x"), "Failed to convert column pixels"),
-    "another shape": (record(pixels=[[[1, 2]]]), "the shape is 1 x 1 x 2; it must be H x W, H x W x 1 or H x W x 3"),
-    "rows of unequal length": (record(pixels=[[1, 2], [3]]), "the rows are not equally long"),
+    "another shape": (
+        record(pixels=[[[1, 2]]]),
+        "the shape is 1 x 1 x 2; the picture must be H x W, H x W x 1 or H x W x 3",
+    ),
+    "rows of unequal length": (record(pixels=[[1, 2], [3]]), "the rows differ in length"),
     "NaN": (record(pixels=[[float("nan")]]), "whole numbers from 0 to 255"),
     "below 0": (record(pixels=[[-1]]), "whole numbers from 0 to 255"),
     "above 255": (record(pixels=[[256]]), "whole numbers from 0 to 255"),
-    "words": (record(pixels=[["a"]]), "no numbers"),
+    "words": (record(pixels=[["a"]]), "not numbers"),
 }
 
 

@@ -84,7 +84,7 @@ WRONG: Final = {
 
 @pytest.mark.parametrize("data", WRONG.values(), ids=WRONG)
 def test_another_file_is_no_image_whatever_its_name(data: bytes) -> None:
-    with pytest.raises(UnreadablePhoto, match="no image of a known format"):
+    with pytest.raises(UnreadablePhoto, match="the file is not an image of a known format"):
         decode(data)
 
 
@@ -120,7 +120,7 @@ def test_a_png_that_announces_more_than_it_has_is_refused_at_once() -> None:
     """OpenCV makes room for what a chunk announces: 4 GB and half a minute for a file of 3 kB."""
     whole = encode(PICTURE, "PNG")
     at = whole.index(b"IDAT") - 4
-    with pytest.raises(UnreadablePhoto, match="the PNG file breaks off, or says wrong lengths"):
+    with pytest.raises(UnreadablePhoto, match="the PNG file is truncated, or states wrong lengths"):
         decode(whole[:at] + b"\xff\xff\xff\xff" + whole[at + 4 :])
 
 

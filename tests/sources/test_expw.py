@@ -93,7 +93,7 @@ def test_byte_order_mark_line_ends_and_blank_lines_are_tolerated(tmp_path: Path)
 def test_no_usable_row_names_the_first_problem(tmp_path: Path) -> None:
     write_labels(tmp_path, ["a.jpg 0 1 2"])
     write_photos(tmp_path, PHOTOS)
-    with pytest.raises(UserError, match=r"no usable row \(1 were set aside; the first: label.lst:1: 4 fields"):
+    with pytest.raises(UserError, match=r"no usable row \(1 were set aside; the first: label.lst:1: the row has 4 fields"):
         ExpW().ingest(tmp_path)
 
 
@@ -134,8 +134,8 @@ def test_the_order_is_top_left_right_bottom() -> None:
 @pytest.mark.parametrize(
     ("line", "reason", "says"),
     [
-        ("a.jpg 0 1 2 3", "malformed_row", "5 fields where 8"),
-        ("a b.jpg 0 1 2 30 40 50 0", "malformed_row", "9 fields where 8"),
+        ("a.jpg 0 1 2 3", "malformed_row", "5 fields instead of 8"),
+        ("a b.jpg 0 1 2 30 40 50 0", "malformed_row", "9 fields instead of 8"),
         ("a.jpg x 1 2 30 40 50 0", "malformed_row", "face_id_in_image 'x'"),
         ("a.jpg 0 1.5 2 30 40 50 0", "malformed_row", "top '1.5'"),
         ("a.jpg 0 1 2 99999999999 40 50 0", "malformed_row", "right '99999999999'"),

@@ -147,8 +147,8 @@ BAD = {
     f"0,{FIRST} {REST},Testing": ("unknown_usage", "Usage 'Testing' is none of Training, PublicTest, PrivateTest"),
     f"7,{FIRST} {REST},Training": ("unknown_label", "emotion '7' is not one of 0 to 6"),
     f"-1,{FIRST} {REST},Training": ("unknown_label", "emotion '-1'"),
-    f"0,{FIRST} {REST}": ("malformed_row", "2 fields where 3 are expected"),
-    f'0,"{FIRST} {REST},Training': ("malformed_row", "quotes that do not match"),
+    f"0,{FIRST} {REST}": ("malformed_row", "the row has 2 fields instead of 3"),
+    f'0,"{FIRST} {REST},Training': ("malformed_row", "the quotes do not match"),
 }
 
 
@@ -164,7 +164,7 @@ def test_bad_rows_side_by_side_keep_their_lines_and_leave_the_others_alone(tmp_p
         assert (reason, says in found["detail"]) == (found["reason"], True), found
     photos = Fer2013().photos(tmp_path, tmp_path / "u")
     assert photos.read(f"row-{len(bad) + 1:05d}").endswith(face(3).tobytes())
-    with pytest.raises(PhotoMissing, match="row-00001 is no usable row"):
+    with pytest.raises(PhotoMissing, match="row-00001 is not a usable row"):
         photos.read("row-00001")
 
 

@@ -195,7 +195,7 @@ def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[st
         (["fer/photos/1.jpg", "x.jpg"], {}, r"holds fer/, which is no known expression"),
         (["1.jpg"], {}, r"holds no class folder such as angry/ or train/angry/; it holds no folder"),
         (["train/sad/1.jpg", "test/1.jpg"], {}, r"test holds no class folder such as angry/; .*\{test: null\}"),
-        (["sad/1.txt"], {}, r"no usable photo \(1 were set aside; the first: sad/1.txt: the name does not end"),
+        (["sad/1.txt"], {}, r"no usable photo \(1 were set aside; the first: sad/1.txt: the name has no ending"),
         (["sad/1.jpg"], {"sda": "happy"}, r"class_names: sda: there is no such folder in"),
     ],
 )

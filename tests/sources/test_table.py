@@ -57,9 +57,9 @@ def test_every_optional_column_is_read_and_further_ones_are_kept(tmp_path: Path)
         (",happy,,,,", "malformed_name", "'' names no photo"),
         ("../a.jpg,happy,,,,", "malformed_name", "'../a.jpg' names no photo"),
         ("a.jpg,happy,10,10,10,20", "malformed_row", "the box 10 10 10 20 has no area"),
-        ("a.jpg,happy,10,x,20,20", "malformed_row", "top 'x' is no number"),
+        ("a.jpg,happy,10,x,20,20", "malformed_row", "top 'x' is not a number"),
         ("a.jpg,happy,,,,,x,", "malformed_row", "'x' is more than there are columns; a value with a separator"),
-        ("good.jpg,sad,,,,", "duplicate_row", "an earlier row names this face"),
+        ("good.jpg,sad,,,,", "duplicate_row", "an earlier row, which is used, names the same face"),
     ],
 )
 def test_a_row_that_cannot_be_used_names_line_and_reason(tmp_path: Path, row: str, reason: str, detail: str) -> None:

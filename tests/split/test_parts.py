@@ -256,7 +256,7 @@ def test_a_clean_training_leaves_out_copies_repeats_and_constant_faces() -> None
         ["f31", "constant_face"],
         ["f32", "constant_face"],
     ]
-    assert split.left_out["detail"].tolist()[1:3] == ["in a group with f75", "the pixels of f10, which stays"]
+    assert split.left_out["detail"].tolist()[1:3] == ["in a group with f75", "the same pixels as f10, which stays"]
     kept = {f"f{i}" for i in range(60)} - set(split.left_out["face_id"])
     assert set(split.parts["train"]["face_id"]) == kept
     assert [len(split.parts[name]) for name in ("train", "val", "test")] == [53, 20, 20]

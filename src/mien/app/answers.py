@@ -67,7 +67,7 @@ class Answerer:
         model, (height, width) = predictor.model, photo.shape[:2]
         if not found.detections:
             side = self._detector.smallest(height, width)
-            note = f"No face found. A face must be seen from the front and be at least {side} pixels high and wide."
+            note = f"No face found. A face must be seen from the front and be at least {side} x {side} pixels."
             return Answer(model, height, width, [], found.pixels, note=note)
         faces = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
         maps, note = self._heat(model, faces, found.pixels) if heat else (None, "")

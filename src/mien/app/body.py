@@ -37,7 +37,7 @@ class Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            return self._refuse(f"An upload has to arrive within {self._seconds:g} seconds.", 408)
+            return self._refuse(f"The upload took longer than {self._seconds:g} seconds.", 408)
         return self._looked_at(message)
 
     def _looked_at(self, message: Message) -> Message:
@@ -45,7 +45,7 @@ class Body:
         self._got += part
         self._whole = not message.get("more_body", False)
         if self._got > self._most:
-            return self._refuse(f"At most {self._most / 1e6:,.1f} MB can be sent here.", 413)
+            return self._refuse(f"An upload may have at most {self._most / 1e6:,.1f} MB.", 413)
         if not self._count(part):
             return self._refuse("Too many uploads at once; please try again in a moment.", 503)
         return message

@@ -86,10 +86,10 @@ class _Watching:
         until = time.monotonic() + limits.video_work_seconds
         for frame in video.frames(limits.video_every):
             if frame.time > limits.video_seconds:
-                note = f"Only the first {limits.video_seconds:g} seconds were looked at."
+                note = f"Only the first {limits.video_seconds:g} seconds were analysed."
                 break
             if time.monotonic() > until:
-                note = f"Only the first {self._last:.0f} seconds were looked at: this took too long."
+                note = f"Only the first {self._last:.0f} seconds were analysed, because the video took too long."
                 break
             self._one(frame)
         return self._watched(note)

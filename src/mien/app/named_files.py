@@ -53,7 +53,7 @@ class NamedFiles:
         try:
             waiting = [json.loads(body)] if body else []
         except (ValueError, RecursionError) as error:
-            raise Refused("This is no event of the page.", 400) from error
+            raise Refused("This request does not come from the page.", 400) from error
         while waiting:
             part: Any = waiting.pop()
             if isinstance(part, dict):

@@ -15,7 +15,7 @@ from mien.app.uploads import Uploads
 
 log = logging.getLogger(__name__)
 FAILED: Final = "Something went wrong on this server; there is no answer."
-NO_CARD: Final = "This model brings no card."
+NO_CARD: Final = "This model has no card."
 
 
 def in_a_sentence(answer: Callable[[], str]) -> str:

@@ -73,8 +73,10 @@ def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
     except PILLOW_ERRORS as error:
         webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
         if webp and len(data) < int.from_bytes(data[4:8], "little") + 8:  # shorter than its RIFF header announces
-            raise UnreadablePhoto("truncated", f"the WEBP file breaks off ({len(data):,} bytes)") from error
-        raise UnreadablePhoto("not_an_image", f"no image of a known format ({len(data):,} bytes)") from error
+            raise UnreadablePhoto("truncated", f"the WEBP file is truncated ({len(data):,} bytes)") from error
+        raise UnreadablePhoto(
+            "not_an_image", f"the file is not an image of a known format ({len(data):,} bytes)"
+        ) from error
     width, height = image.size
     _refuse_too_large(height, width, max_megapixels)
     _check_whole(data, image.format or "", image)
@@ -109,14 +111,16 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
     """
     if form == "PNG":
         if not _chunks_fit(data):
-            raise UnreadablePhoto("truncated", f"the PNG file breaks off, or says wrong lengths ({len(data):,} bytes)")
+            raise UnreadablePhoto(
+                "truncated", f"the PNG file is truncated, or states wrong lengths ({len(data):,} bytes)"
+            )
         return
     if form == "WEBP" or (form in ("JPEG", "MPO") and data.endswith(b"\xff\xd9")):
         return  # Pillow opens no WebP that is shorter than it says
     try:
         image.load()
     except PILLOW_ERRORS as error:
-        raise UnreadablePhoto("truncated", f"the {form} file breaks off ({len(data):,} bytes: {error})") from error
+        raise UnreadablePhoto("truncated", f"the {form} file is truncated ({len(data):,} bytes: {error})") from error
 
 
 def _chunks_fit(data: bytes) -> bool:
@@ -166,15 +170,15 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
     try:
         pixels = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:  # rows of several lengths, for one
-        raise UnreadablePhoto("not_an_image", f"the rows are not equally long; it must be {SHAPES}") from error
+        raise UnreadablePhoto("not_an_image", f"the rows differ in length; the picture must be {SHAPES}") from error
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
-        raise UnreadablePhoto("not_an_image", f"the shape is {shape}; it must be {SHAPES}")
+        raise UnreadablePhoto("not_an_image", f"the shape is {shape}; the picture must be {SHAPES}")
     _refuse_too_large(pixels.shape[0], pixels.shape[1], max_megapixels)
     if pixels.dtype.kind not in "iuf":
-        raise UnreadablePhoto("not_an_image", "the pixels are no numbers; they must be whole, from 0 to 255")
+        raise UnreadablePhoto("not_an_image", "the pixels are not numbers; they must be whole numbers from 0 to 255")
     with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
         photo = pixels.astype(np.uint8)
     if not np.array_equal(photo, pixels):

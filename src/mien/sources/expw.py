@@ -104,9 +104,9 @@ def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], l
             content = " ".join(line.split())
             before, text = first.setdefault(row["face_id"], (number, content))
             if before != number and text == content:
-                raise BadRow("duplicate_row", f"the same row as line {before}, which is used", row)
+                raise BadRow("duplicate_row", f"the row repeats line {before}, which is used", row)
             if before != number:
-                raise BadRow("duplicate_face_id", f"line {before} describes this face differently, and is used", row)
+                raise BadRow("duplicate_face_id", f"line {before}, which is used, describes this face differently", row)
             if row["image"] not in present:
                 raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
         except BadRow as bad:
@@ -126,7 +126,7 @@ def parse_row(line: str) -> dict[str, Any]:
     """
     fields = line.split()
     if len(fields) != len(FIELDS):
-        raise BadRow("malformed_row", f"{len(fields)} fields where {len(FIELDS)} are expected: {' '.join(FIELDS)}")
+        raise BadRow("malformed_row", f"the row has {len(fields)} fields instead of {len(FIELDS)}: {' '.join(FIELDS)}")
     image, number, *edges, confidence, label = fields
     row: dict[str, Any] = {"face_id": f"{image}:{number}", "image": image}
     if "\ufffd" in line:

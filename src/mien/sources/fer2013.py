@@ -118,7 +118,7 @@ class RowPhotos:
         """The face as a 48 x 48 grey PGM file with exactly the csv's pixels."""
         pixels, places = _opened(self.folder)
         if image not in places:
-            raise PhotoMissing(f"{image} is no usable row of the csv")
+            raise PhotoMissing(f"{image} is not a usable row of the csv")
         face: bytes = pixels[places[image]].tobytes()
         return PGM_HEADER + face
 

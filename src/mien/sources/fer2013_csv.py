@@ -164,9 +164,9 @@ def _parse_row(text: bytes, number: int, line: int, columns: list[str]) -> Row:
     try:
         (fields,) = csv.reader([text.decode("utf-8", "replace").strip()], strict=True, skipinitialspace=True)
     except csv.Error as error:
-        raise BadRow("malformed_row", f"quotes that do not match ({error})", row) from error
+        raise BadRow("malformed_row", f"the quotes do not match ({error})", row) from error
     if len(fields) != len(columns):
-        raise BadRow("malformed_row", f"{len(fields)} fields where {len(columns)} are expected", row)
+        raise BadRow("malformed_row", f"the row has {len(fields)} fields instead of {len(columns)}", row)
     emotion, pixels, usage = (fields[columns.index(name)].strip() for name in COLUMNS)
     if emotion not in LABELS:
         raise BadRow("unknown_label", f"emotion {emotion[:20]!r} is not one of 0 to {N_EXPRESSIONS - 1}", row)
@@ -182,7 +182,7 @@ def _parse_pixels(text: str, row: dict[str, Any]) -> bytes:
         pixels = np.loadtxt([text], np.uint8, comments=None, ndmin=1) if text else np.empty(0, np.uint8)
     except ValueError:
         position, wrong = next((i, v) for i, v in enumerate([*text.split(), ""], start=1) if not PIXEL.fullmatch(v))
-        detail = f"pixel {position} is {wrong[:20]!r}, no whole number from 0 to 255"
+        detail = f"pixel {position} is {wrong[:20]!r}, not a whole number from 0 to 255"
         raise BadRow("bad_pixel", detail, row) from None
     if len(pixels) != VALUES:
         count = f"{len(pixels):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed"

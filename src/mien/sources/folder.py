@@ -103,7 +103,7 @@ class Folder:
                     problems.append(_problem(name, *wrong, where.label))
                 else:
                     photos.append((name, where))
-        unused = [(path, "no_class", "the photo lies in no class folder") for path in layout.strays]
+        unused = [(path, "no_class", "the photo is in no class folder") for path in layout.strays]
         for left_out in layout.left_out:
             files = (path for path in sorted(left_out.rglob("*")) if not path.is_dir())
             unused += [(path, "left_out", f"class_names leaves {left_out.name}/ out") for path in files]
@@ -180,20 +180,20 @@ def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
     if NOT_UTF8.search(name) or leaves_folder(name):
         return "malformed_name", "the name is not UTF-8, or could lead out of the folder; rename it"
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        return "link_outside", "a link that leads out of the data set; put the photo itself there"
+        return "link_outside", "the link points outside the data set; replace it by the photo"
     if not path.exists():
-        return "missing_photo", "a link that leads nowhere"
+        return "missing_photo", "the link points to nothing"
     if path.is_dir() and not is_hidden(path):
         return "empty_folder", "the folder is empty"
     if path.is_dir():
         n = sum(not inner.is_dir() for inner in path.rglob("*"))
         return "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}"
     if not path.is_file():
-        return "not_a_photo", "no plain file"
+        return "not_a_photo", "not a regular file"
     if is_hidden(path):
         return "not_a_photo", "a hidden file"
     if not is_photo_name(path):
-        return "not_a_photo", f"the name does not end as a photo's does: {', '.join(PHOTO_SUFFIXES)}"
+        return "not_a_photo", f"the name has no ending of a photo: {', '.join(PHOTO_SUFFIXES)}"
     return None
 
 

@@ -48,7 +48,7 @@ class FolderPhotos:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise PhotoMissing(f"{image} is not in {self.root.name}/") from error
         except PermissionError as error:
-            detail = f"{image} may not be read; allow yourself to read it"
+            detail = f"{image} cannot be read, because you lack the permission"
             raise PhotoMissing(detail, "unreadable_file") from error
 
 

@@ -96,7 +96,7 @@ class Table:
             try:
                 face = self._face(row, words)
                 if face["face_id"] in named:
-                    raise BadRow("duplicate_row", "an earlier row names this face, and is used", face)
+                    raise BadRow("duplicate_row", "an earlier row, which is used, names the same face", face)
             except BadRow as error:
                 problems.append(error.problem(f"{path.name}:{line}", every))
                 continue
@@ -234,7 +234,7 @@ def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not abs(number) < 2**31:
-        raise BadRow("malformed_row", f"{key} {row[key]!r} is no number", at)
+        raise BadRow("malformed_row", f"{key} {row[key]!r} is not a number", at)
     return number
 
 
@@ -246,7 +246,7 @@ def _votes(votes: Any, words: Words, at: dict[str, Any]) -> list[float] | None:
     try:
         shares = [float(vote) for vote in given]
     except ValueError as error:
-        raise BadRow("malformed_row", f"votes {votes!r} are no numbers", at) from error
+        raise BadRow("malformed_row", f"votes {votes!r} are not numbers", at) from error
     counts = [len(classes) for classes in ([words.classes] if words.classes else [EXPRESSIONS, WITH_CONTEMPT])]
     if len(shares) not in counts or min(shares) < 0 or not 0 < sum(shares) < math.inf:
         many = " or ".join(map(str, counts))

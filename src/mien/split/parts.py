@@ -251,10 +251,10 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, groups: Groups) 
         )
     repeat = rest & (digests.map(firsts) != index["face_id"]).to_numpy()
     found = index.assign(reason="", detail="")
-    found.loc[training & groups.constant, ["reason", "detail"]] = CONSTANT, "one single colour"
+    found.loc[training & groups.constant, ["reason", "detail"]] = CONSTANT, "the face is a single colour"
     found.loc[copy, "reason"], found.loc[repeat, "reason"] = COPY, REPEAT
     found.loc[copy, "detail"] = "in a group with " + ids[copy].map(measured)
-    found.loc[repeat, "detail"] = "the pixels of " + digests[repeat].map(firsts) + ", which stays"
+    found.loc[repeat, "detail"] = "the same pixels as " + digests[repeat].map(firsts) + ", which stays"
     return found.loc[found["reason"] != "", LEFT_OUT]
 
 
