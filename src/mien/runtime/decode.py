@@ -94,7 +94,7 @@ def _orientation(image: Image.Image, data: bytes) -> int:
             image.load()  # the chunk may follow the pixels
         exif.load(image.info.get("exif", b""))
         found = exif.get(ORIENTATION)
-    except PILLOW_ERRORS:  # broken EXIF turns nothing
+    except PILLOW_ERRORS:  # broken EXIF is ignored
         return 1
     return found if found in TURNS else 1
 
@@ -169,7 +169,7 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
     """
     try:
         pixels = np.asarray(value)
-    except (ValueError, TypeError, OverflowError) as error:  # rows of several lengths, for one
+    except (ValueError, TypeError, OverflowError) as error:  # such as rows of different lengths
         raise UnreadablePhoto("not_an_image", f"the rows differ in length; the picture must be {SHAPES}") from error
     if pixels.ndim == 2:
         pixels = pixels[..., None]

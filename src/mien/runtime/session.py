@@ -70,7 +70,7 @@ def open_session(file: Path, threads: int = 1) -> "InferenceSession":
     Raises:
         UnusableModel: the file is missing or damaged.
     """
-    import onnxruntime  # 0.2 s, at the door of whoever opens a model
+    import onnxruntime  # takes 0.2 s, so only who opens a model waits for it
 
     if not file.is_file():
         raise UnusableModel(f"{file} is missing")
@@ -78,7 +78,7 @@ def open_session(file: Path, threads: int = 1) -> "InferenceSession":
     options.intra_op_num_threads = threads
     # Beside busy neighbours, threads that spin while they wait made a face take six times as long, and no less alone.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what matters is raised
+    options.log_severity_level = 4  # errors are raised as exceptions anyway
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no other parent in common

@@ -25,7 +25,7 @@ FACES_DTYPES: Final = {
     "label": "int8",  # position in the data set's classes
     "source_split": "str",  # "train", "val" or "test" where the data set has an official split, else ""
     "votes": "object",  # None, or annotators' votes per class, a list of as many floats as classes
-    "person": "str",  # whom the face shows, by a name of the data set's own; "" where nobody says
+    "person": "str",  # the data set's name for the person in the face; "" where it names nobody
     "photo_digest": "str",  # of the photo's bytes (fingerprints.py); "" where it could not be read
     "photo_height": "int32",  # pixels, as viewers show the photo; 0 where it could not be decoded
     "photo_width": "int32",

@@ -108,7 +108,7 @@ def _open_csv(file: Path) -> Iterator[IO[bytes]]:
             while inner := _unpacked(layers[-1], file, stack):
                 layers.append(inner)
             yield layers[-1]
-            for layer in layers[::-1]:  # to the checksums, which stand at the end
+            for layer in layers[::-1]:  # up to the checksums at the end
                 while layer.read(1 << 20):
                     pass
     except DAMAGED as error:

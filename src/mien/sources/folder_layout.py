@@ -23,7 +23,7 @@ SPELLINGS: Final = {
     "neutrality": "neutral",
     "contemptuous": "contempt",
 }
-# What data sets mean by a folder that is a plain number: each counts in an order of its own.
+# What a folder named by a number means: each data set has an order of its own.
 NUMBERINGS: Final[dict[str, dict[int, str]]] = {
     "fer2013": dict(enumerate(EXPRESSIONS)),
     "affectnet": dict(enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))),

@@ -160,7 +160,7 @@ def _words(sent: Sent) -> str:
     return ", ".join(f"{sent[what]} {what}" for what in ("parameters", "metrics", "files"))
 
 
-# What the stages leave, by the file that says that it is there.
+# What the stages write, by the file that shows that it exists.
 WORKS: Final[dict[str, tuple[str, Callable[["MlflowClient", Path], str]]]] = {
     "search": ("reports/tune.json", publish_search),
     "training": ("build/train/lineage.json", publish_training),
