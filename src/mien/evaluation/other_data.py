@@ -111,7 +111,7 @@ def evaluate_elsewhere(
     if not folder.is_dir():
         raise UserError(f"data set {data.name}: {data.path} is missing; `mien data` lists the expected files.")
     ingested = source.ingest(folder)
-    check_slices(data.slices, ingested.faces)
+    check_slices(data.slices, map(str, ingested.faces))
     part, rows = _part(ingested.faces, part, data.name)
     known_classes = model.spec.classes
     shared = [name for name in known_classes if name in ingested.classes]
