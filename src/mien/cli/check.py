@@ -4,8 +4,9 @@ The first stages run the same check: a mistake in the settings of `evaluate` is 
 """
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
@@ -38,10 +39,8 @@ def check(
 ) -> None:
     """Check params.yaml, the files of conf/ that it chooses, and the library versions."""
     root = find_root()
-    found, differing = (
-        [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf", RULES_HERE)],
-        other_versions(root),
-    )
+    found = [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf", RULES_HERE)]
+    differing = other_versions(root)
     if differing and not allow_other_versions:
         hint = "Other versions give other numbers: install with `-c constraints.txt`, or pass --allow-other-versions."
         found += [*differing, hint]
@@ -65,9 +64,6 @@ def other_versions(root: Path) -> list[str]:
     """A sentence for each library that is installed in another version than versions.yaml of a checkout says.
 
     Builds of one version, such as 2.13.0+cpu, are equal. A folder without versions.yaml has no differences.
-
-    Raises:
-        UserError: versions.yaml cannot be read.
     """
     if not (root / VERSIONS).is_file():
         return []
@@ -83,7 +79,12 @@ def other_versions(root: Path) -> list[str]:
     return sentences
 
 
-def mistakes(params: Path, conf: Path, rules: "Sequence[Rule] | None" = None) -> list[str]:
+Settings = Mapping[str, Any]  # each group's dataclass, a search's distributions as `space`, and the checkout's `root`
+Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
+Rule = Callable[[Settings, Files], Iterable[str]]
+
+
+def mistakes(params: Path, conf: Path, rules: Sequence[Rule] = ()) -> list[str]:
     """A sentence for every mistake in a file of choices (params.yaml or a preset) and in the files that it chooses.
 
     `rules` between groups (by default RULES) are asked only where each group is right by itself.
@@ -109,26 +110,31 @@ def mistakes(params: Path, conf: Path, rules: "Sequence[Rule] | None" = None) ->
     return contradictions(settings, choices, rules or RULES)
 
 
-def contradictions(settings: dict[str, Any], choices: Mapping[str, Any], rules: "Sequence[Rule]") -> list[str]:
-    """What these rules say of settings by their groups, with `root`, which come from the files that `choices` name."""
+def contradictions(settings: dict[str, Any], choices: Mapping[str, Any], rules: Sequence[Rule]) -> list[str]:
+    """What these rules say of settings by their groups, with `root`, which come from the files that `choices` name.
+
+    A rule may also raise what the stage itself would; for a group such as `conf/data:` its file is named.
+    """
     files = {group: f"conf/{group}/{choice}.yaml" for group, choice in choices.items()}
-    settings["space"], found = {}, []
-    try:
-        settings["space"] = _space(settings)
-    except UserError as error:
-        found.append(str(error).replace("conf/tune:", f"{files['tune']}:", 1))
-    return found + [sentence for rule in rules for sentence in rule(settings, files)]
+    settings["space"] = {}
+    found: list[str] = []
+    for rule in (_space_can_be_searched, *rules):
+        try:
+            found.extend(rule(settings, files))
+        except UserError as error:
+            found.append(re.sub(r"conf/(\w+):", lambda group: f"{files[group[1]]}:", str(error)))
+    return found
 
 
-def _space(settings: "Settings") -> Mapping[str, Any]:
-    tune = settings["tune"]
-    if not tune.trials:
-        return {}
-    from mien.search.space import search_space  # it imports optuna
-    from mien.training.recipe import Recipe
+def _space_can_be_searched(settings: dict[str, Any], files: Files) -> Iterable[str]:
+    """Also sets `space`, which other rules need."""
+    if settings["tune"].trials:
+        from mien.search.space import search_space  # it imports optuna
+        from mien.training.recipe import Recipe
 
-    groups = ("model", "augment", "optim", "train")
-    return search_space(tune.space, Recipe(*(settings[group] for group in groups)))
+        recipe = Recipe(*(settings[group] for group in ("model", "augment", "optim", "train")))
+        settings["space"] = search_space(settings["tune"].space, recipe)
+    return ()
 
 
 def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
@@ -154,11 +160,6 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
 
 def _sentences(error: UserError) -> list[str]:
     return error.mistakes if isinstance(error, WrongSettings) else [str(error)]
-
-
-Settings = Mapping[str, Any]  # each group's dataclass, a search's distributions as `space`, and the checkout's `root`
-Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
-Rule = Callable[[Settings, Files], Iterator[str]]
 
 
 def _values(settings: Settings, key: str) -> Sequence[Any]:
@@ -196,13 +197,11 @@ def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path must be {watched}, the folder that DVC tracks, not {path}."
 
 
-def _the_gate_names_a_slice(settings: Settings, files: Files) -> Iterator[str]:
+def _the_gate_names_a_slice(settings: Settings, files: Files) -> Iterable[str]:
     from mien.registry.gate import check_slice
 
-    try:
-        check_slice(settings["register"], settings["data"].slices)
-    except UserError as error:
-        yield str(error).replace("conf/register", files["register"], 1)
+    check_slice(settings["register"], settings["data"].slices)
+    return ()
 
 
 def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
@@ -309,7 +308,7 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
-def _slices_are_columns(settings: Settings, files: Files) -> Iterator[str]:
+def _slices_are_columns(settings: Settings, files: Files) -> Iterable[str]:
     """By the table that was ingested last; another data set's is asked when it is ingested."""
     data = settings["data"]
     table, report = (settings["root"] / file for file in ("build/ingest/faces.parquet", "reports/ingest.json"))
@@ -318,11 +317,9 @@ def _slices_are_columns(settings: Settings, files: Files) -> Iterator[str]:
 
         from mien.sources.faces import check_slices
 
-        try:
-            if read_record(report, {"data": str}, "`dvc repro ingest` writes it again")["data"] == data.name:
-                check_slices(data.slices, read_schema(table).names)
-        except UserError as error:
-            yield str(error).replace("conf/data", files["data"], 1)
+        if read_record(report, {"data": str}, "`dvc repro ingest` writes it again")["data"] == data.name:
+            check_slices(data.slices, read_schema(table).names)
+    return ()
 
 
 def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:
@@ -367,7 +364,7 @@ RULES_OF_TRAINING: Final = (
     _augmentation_has_a_strength,
     _search_changes_something,
 )
-RULES: Final = (_data_set_can_be_read, _crop_fits_the_network, *RULES_OF_TRAINING)
+RULES: Final = (_data_set_can_be_read, _the_gate_names_a_slice, _crop_fits_the_network, *RULES_OF_TRAINING)
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
 RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _training_has_faces_enough)
