@@ -1,5 +1,6 @@
 """The tracking store: where it is, its first creation, and databases that cannot be used."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -189,5 +190,8 @@ def test_a_failure_of_the_store_is_one_sentence_and_another_stays_as_it_is(close
     with pytest.raises(UserError, match="; ask Ada") as gone, store_errors("the store", remedy="ask Ada"):
         connect().get_run("0" * 32)
     assert str(gone.value).startswith("the store sqlite:///") and not isinstance(gone.value, Unreachable)
+    for full in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a"), OSError("database or disk is full")):
+        with pytest.raises(UserError, match=r"\(no space left on device\); make room there"), store_errors("the store"):
+            raise full
     with pytest.raises(KeyError), store_errors("the store"):
         raise KeyError

@@ -56,11 +56,15 @@ RUNS_QUERY: Final = {
     "orderByAsc": "false",
 }
 
+NO_SPACE: Final = "no space left on device"
+MAKE_ROOM: Final = "make room there, then run the same command again"
 SEE_THAT_IT_RUNS: Final = f"see that it runs and that {URI} is right, then run the same command again"
 # What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
 MEANINGS: Final = {
     "Connection refused": "Connection refused",
     "timed out": "timed out",
+    "No space left on device": NO_SPACE,
+    "disk is full": NO_SPACE,
     "too many 500 error responses": "too many 500 error responses",
     "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "error code 403": "it does not allow this user, or this name of the server",
@@ -258,7 +262,9 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         kind = Unreachable if is_unreachable(address, error) else UserError
-        raise kind(f"{what} {shown(address)} failed ({first_line(error)}); {remedy}.") from error
+        reason = first_line(error)
+        todo = MAKE_ROOM if reason == NO_SPACE else remedy
+        raise kind(f"{what} {shown(address)} failed ({reason}); {todo}.") from error
 
 
 def is_unreachable(uri: str, error: BaseException) -> bool:
