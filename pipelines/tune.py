@@ -13,7 +13,7 @@ import yaml
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
 from mien.base.state import resumable_state
-from mien.search.study import Search
+from mien.search.tuning import Search
 from mien.training.inputs import BEST, read_inputs
 from mien.training.recipe import Recipe
 from pipelines.compose import Config

@@ -24,7 +24,8 @@ from mien.base.settings import read_settings
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search.space import Confirm, TuneConfig, search_space
-from mien.search.study import JOURNAL, Search, best_trials, compare, confirm, search, trial_row
+from mien.search.study import JOURNAL, best_trials, search, trial_row
+from mien.search.tuning import Search, compare, confirm
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from pipelines.compose import CONF
