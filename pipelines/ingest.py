@@ -21,7 +21,7 @@ def run(config: Config, listener: Listener) -> None:
 
     source, folder = get_source(config.data), Path(config.data.path)
     ingested = source.ingest(folder)
-    check_slices(config.data.slices, ingested.faces)
+    check_slices(config.data.slices, ingested.faces.columns)
     photos = source.photos(folder, state_folder() / "unpacked")
     counts = count_labels(ingested.faces["label"], ingested.classes)
     report: dict[str, Any] = {

@@ -114,6 +114,6 @@ def test_a_wrong_file_is_told_and_the_next_photo_works(browser: Browser, address
         page = Seen(context.new_page(), address).page
         wrong = {"name": "face.jpg", "mimeType": "image/jpeg", "buffer": b"no photo at all"}
         page.set_input_files("#mien-image input[type=file]", wrong)
-        expect(page.locator(".mien-note")).to_contain_text("the file is not an image of a known format")
+        expect(page.locator(".mien-note")).to_contain_text("the file is no image of a known format")
         page.set_input_files("#mien-image input[type=file]", photo_file)
         expect(page.locator(".mien-face")).to_have_count(1)

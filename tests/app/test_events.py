@@ -49,7 +49,7 @@ def test_no_file_of_the_server_is_answered(address: str, path: str) -> None:
 
 
 def test_what_is_no_photo_gets_a_sentence(address: str) -> None:
-    assert "the file is not an image of a known format" in answered(address, "face.jpg", b"no photo" * 20)
+    assert "the file is no image of a known format" in answered(address, "face.jpg", b"no photo" * 20)
     assert "the file has 0 bytes" in answered(address, "face.png", b"")
 
 

@@ -188,7 +188,7 @@ def test_names_are_shown_escaped_and_given_to_programs_whole(process: Command, a
     assert all(f"{album}/{name}".replace(" ", "") in unfolded for name in NAMES.values())
     assert (
         shown.err
-        == rf"{album}/\x1b[2Jbroken.jpg: cannot be used: the file is not an image of a known format (6 bytes)." + "\n"
+        == rf"{album}/\x1b[2Jbroken.jpg: cannot be used: the file is no image of a known format (6 bytes)." + "\n"
     )
     done = process("predict", "--cropped", album, "--model", model, "--json", "--csv", "faces.csv")
     files = {Path(face["file"]).name for face in json.loads(done.out)}

@@ -30,7 +30,7 @@ def test_a_photo_that_fails_stops_no_other(predictor: Predictor, tmp_path: Path,
     problems = [p.problem for p in found]
     assert "empty.jpg: cannot be used: the file has 0 bytes." in problems[0]
     assert problems[1] == ""
-    assert "the file is not an image of a known format (5 bytes)" in problems[2]
+    assert "the file is no image of a known format (5 bytes)" in problems[2]
     assert "is truncated" in problems[3]
     assert problems[4] == (
         f"{plain}: no face found (Haar cascade, at least 40 x 40 pixels); try --cropped if the photo is a face already."
@@ -81,7 +81,7 @@ def test_bytes_frames_and_files_share_a_batch(predictor: Predictor, photo_file: 
     assert found[0].faces == found[1].faces
     assert found[2].faces[0].box == found[0].faces[0].box
     assert found[3].problem.startswith("clip.mp4 at 2.00 s: no face found")
-    assert found[4].problem == "-: cannot be used: the file is not an image of a known format (5 bytes)."
+    assert found[4].problem == "-: cannot be used: the file is no image of a known format (5 bytes)."
     assert found[2].without_frame().picture == Picture(clip, time=1.5)
 
 

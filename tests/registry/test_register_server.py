@@ -222,7 +222,7 @@ def test_the_commands_of_the_page_work(checkout: Path, strong: Path) -> None:
             np.testing.assert_allclose([row[name] for name in EXPRESSIONS], expected[list(EXPRESSIONS)].loc[0])
         refused = run(ASK_WRONGLY)
         assert (
-            "row 0: the image cannot be read: the file is not an image of a known format (5 bytes)."
+            "row 0: the image cannot be read: the file is no image of a known format (5 bytes)."
             in json.loads(refused)["message"]
         )
         assert "Traceback" not in refused and ".py" not in refused

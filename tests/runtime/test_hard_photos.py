@@ -84,7 +84,7 @@ WRONG: Final = {
 
 @pytest.mark.parametrize("data", WRONG.values(), ids=WRONG)
 def test_another_file_is_no_image_whatever_its_name(data: bytes) -> None:
-    with pytest.raises(UnreadablePhoto, match="the file is not an image of a known format"):
+    with pytest.raises(UnreadablePhoto, match="the file is no image of a known format"):
         decode(data)
 
 

@@ -75,7 +75,7 @@ def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
         if webp and len(data) < int.from_bytes(data[4:8], "little") + 8:  # shorter than its RIFF header announces
             raise UnreadablePhoto("truncated", f"the WEBP file is truncated ({len(data):,} bytes)") from error
         raise UnreadablePhoto(
-            "not_an_image", f"the file is not an image of a known format ({len(data):,} bytes)"
+            "not_an_image", f"the file is no image of a known format ({len(data):,} bytes)"
         ) from error
     width, height = image.size
     _refuse_too_large(height, width, max_megapixels)
@@ -109,13 +109,9 @@ def _check_whole(data: bytes, form: str, image: Image.Image) -> None:
 
     Bytes may follow the end mark, so that only decoding finds it. PNG and WebP say how long they are.
     """
-    if form == "PNG":
-        if not _chunks_fit(data):
-            raise UnreadablePhoto(
-                "truncated", f"the PNG file is truncated, or states wrong lengths ({len(data):,} bytes)"
-            )
-        return
-    if form == "WEBP" or (form in ("JPEG", "MPO") and data.endswith(b"\xff\xd9")):
+    if form == "PNG" and not _chunks_fit(data):
+        raise UnreadablePhoto("truncated", f"the PNG file is truncated, or states wrong lengths ({len(data):,} bytes)")
+    if form in ("PNG", "WEBP") or (form in ("JPEG", "MPO") and data.endswith(b"\xff\xd9")):
         return  # Pillow opens no WebP that is shorter than it says
     try:
         image.load()
@@ -145,7 +141,7 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
             image = Image.open(io.BytesIO(data), formats=FORMATS).convert("RGBA")
             white = Image.new("RGB", image.size, "white")
             white.paste(image, mask=image)
-            pixels = np.asarray(white)
+            pixels: np.ndarray | None = np.asarray(white)
         else:  # OpenCV turns neither animated PNGs nor animated WEBPs
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, *PILLOW_ERRORS) as error:
@@ -177,10 +173,8 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
         shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
         raise UnreadablePhoto("not_an_image", f"the shape is {shape}; the picture must be {SHAPES}")
     _refuse_too_large(pixels.shape[0], pixels.shape[1], max_megapixels)
-    if pixels.dtype.kind not in "iuf":
-        raise UnreadablePhoto("not_an_image", "the pixels are not numbers; they must be whole numbers from 0 to 255")
     with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
-        photo = pixels.astype(np.uint8)
-    if not np.array_equal(photo, pixels):
+        photo = pixels.astype(np.uint8) if pixels.dtype.kind in "iuf" else None
+    if photo is None or not np.array_equal(photo, pixels):
         raise UnreadablePhoto("not_an_image", "the pixels must be whole numbers from 0 to 255")
     return np.ascontiguousarray(photo)
