@@ -52,9 +52,8 @@ class ExpW:
             raise UserError(f"{labels} is empty; it needs a row for each face.")
         if not faces:
             raise no_usable(f"{labels} has no usable row", problems)
-        columns = {name: [face[name] for face in faces] for name in faces[0]}
         named = {row["image"] for row in (*faces, *problems)}
-        return Ingested(faces_table(columns), problems_table(problems), len(present - named))
+        return Ingested(faces_table(faces), problems_table(problems), len(present - named))
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, unpacked once below `unpack_to` where they lie in an archive.

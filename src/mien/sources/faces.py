@@ -1,7 +1,7 @@
 """Faces table: one row per face, the common output of all sources."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import pandas as pd
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT, checked_classes
 from mien.base.errors import UserError
 from mien.base.settings import near_name
-from mien.runtime.cut import WHOLE_PHOTO
+from mien.runtime.cut import WHOLE_PHOTO, Box
 
 # `top, left, right, bottom` are pixels of the photo as viewers show it, `right` and `bottom` exclusive;
 # a negative box (-1 everywhere) means: the whole photo is the face.
@@ -66,21 +66,22 @@ class Ingested:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse labels that no class has, and names that no class can have."""
         checked_classes(self.classes)
         if not self.faces["label"].between(0, len(self.classes) - 1).all():
             raise ValueError(f"a label is outside 0 to {len(self.classes) - 1}; a source must set such rows aside")
 
 
-def faces_table(rows: dict[str, list[object]]) -> pd.DataFrame:
-    """Columns of values as a checked faces table; missing optional columns take their empty value.
+def faces_table(rows: Mapping[str, Sequence[object]] | Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Columns of values, or rows, as a checked faces table; missing optional columns take their empty value.
 
     Raises:
         ValueError: a `face_id` occurs twice.
     """
-    whole = dict(zip(("top", "left", "right", "bottom"), WHOLE_PHOTO, strict=True))
-    empty: dict[str, object] = {**whole, "confidence": float("nan"), "votes": None, "photo_height": 0, "photo_width": 0}
-    table = pd.DataFrame({name: rows.get(name, empty.get(name, "")) for name in FACES_DTYPES}).astype(FACES_DTYPES)
+    given = pd.DataFrame(rows)
+    empty: dict[str, Any] = {**dict.fromkeys(FACES_DTYPES, ""), **dict(zip(Box._fields, WHOLE_PHOTO, strict=True))}
+    empty |= {"confidence": float("nan"), "votes": None, "photo_height": 0, "photo_width": 0}
+    lacking = {name: value for name, value in empty.items() if name not in given}
+    table = given.assign(**lacking)[list(FACES_DTYPES)].astype(FACES_DTYPES)
     if not table["face_id"].is_unique:
         twice = table.loc[table["face_id"].duplicated(), "face_id"].iloc[0]
         raise ValueError(f"face_id {twice!r} occurs twice in the faces table; a source must name each face once")

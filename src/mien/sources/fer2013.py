@@ -47,7 +47,6 @@ class Fer2013:
     contempt: bool = False
 
     def __post_init__(self) -> None:
-        """Check that the options fit together."""
         if self.contempt and not self.ferplus:
             raise ValueError("contempt needs ferplus: only FER+ knows it")
 
@@ -74,15 +73,12 @@ class Fer2013:
             problems += left_out
         if not rows:
             raise no_usable(f"{file} has no usable row", problems)
-        names: list[object] = [row_name(row.number) for row in rows]
-        columns: dict[str, list[object]] = {
-            "face_id": names,
-            "image": names,
-            "label": [row.label for row in rows],
-            "votes": [row.votes for row in rows],
-            "source_split": [row.part for row in rows],
-        }
-        return Ingested(faces_table(columns), problems_table(problems), classes=classes)
+        faces = [
+            {"label": row.label, "votes": row.votes, "source_split": row.part}
+            | dict.fromkeys(("face_id", "image"), row_name(row.number))
+            for row in rows
+        ]
+        return Ingested(faces_table(faces), problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> "RowPhotos":
         """The faces as photos, their pixels stored below `unpack_to` as one array (83 MB for the whole set).

@@ -77,7 +77,6 @@ class Folder:
     faces_per_photo: Literal["largest", "all"] = "largest"
 
     def __post_init__(self) -> None:
-        """Check class_names."""
         read_words(self.class_names, self.numbering)
 
     def ingest(self, folder: Path) -> Ingested:
@@ -125,7 +124,7 @@ class Folder:
             rows = list(self._detected(rows, classes, folder, problems))
             if not rows:
                 raise no_usable(f"{folder} holds no photo with a face", problems)
-        faces = faces_table({key: [row[key] for row in rows] for key in rows[0]})
+        faces = faces_table(rows)
         numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
         notes = [f"{f.path.relative_to(folder)}/ is {f.label}: {n:,} faces" for f, n in numbered.items()]
         if layout.words.classes and not words.classes:
@@ -167,7 +166,7 @@ def _files_of_class(folder: Path, words: Words) -> Iterator[Path]:
             yield path
             continue
         refuse_link(path)
-        if part_spelt(path.name) or (number_of(path) is None and words.meaning(path.name)):
+        if part_spelt(path.name) or (number_of(path) is None and words.known_meaning(path.name)):
             raise UserError(
                 f"{path} has the name of {'a part' if part_spelt(path.name) else 'a class'} and lies in the "
                 f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
@@ -201,8 +200,7 @@ def _problem(name: str, reason: str, detail: str, label: str = "") -> dict[str, 
     """A file as one of `Ingested.problems`."""
     where = name.encode(errors="backslashreplace").decode()
     face = "" if reason in NOT_OF_PHOTOS else where
-    row = {"where": where, "face_id": face, "image": face, "label": label}
-    return {**row, "reason": reason, "detail": detail}
+    return {"where": where, "face_id": face, "image": face, "label": label, "reason": reason, "detail": detail}
 
 
 def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, dict[str, str]]:

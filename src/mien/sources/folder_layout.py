@@ -50,6 +50,11 @@ class Words:
     classes: tuple[str, ...] = ()
 
     def meaning(self, label: str) -> str | None:
+        """The class that a label means: "" where it is left out, None where nobody knows."""
+        key = plain(label)
+        return self.chosen[key] or "" if key in self.chosen else self.known_meaning(label)
+
+    def known_meaning(self, label: str) -> str | None:
         """The class that a known word means, also after a number (`0_angry`), else None."""
         key = plain(label)
         key = key.lstrip("0") or "0" if key.isdecimal() else key
@@ -151,34 +156,30 @@ def find_layout(root: Path, words: Words, numbering: str = "") -> Layout:
     layout = Layout(words)
     folders = _folders(root, layout)
     parts = {f: part for f in folders if plain(f.name) not in words.chosen and (part := part_spelt(f.name))}
-    if not parts:
-        layout.words = _own_words(folders, words)
-        _add_classes(layout, root, "", folders, numbering)
-    elif beside := [f for f in folders if f not in parts and words.chosen.get(plain(f.name), "") is not None]:
-        raise UserError(
-            f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
-            f"only be other parts: move it into one, or leave it out by class_names: {{{beside[0].name}: null}}."
-        )
-    else:
-        _refuse_same(parts, "part")
+    if parts:
         layout.left_out += [folder for folder in folders if folder not in parts]
-        inside = {folder: _folders(folder, layout) for folder in parts}
-        layout.words = _own_words([inner for one in inside.values() for inner in one], words)
-        for folder, part in parts.items():
-            before = len(layout.classes)
-            _add_classes(layout, folder, part, inside[folder], numbering)
-            if len(layout.classes) == before:
-                raise UserError(
-                    f"{folder} holds no class folder such as angry/; remove it, or leave it out by options: "
-                    f"class_names: {{{folder.name}: null}}."
-                )
+        if beside := [folder for folder in layout.left_out if words.meaning(folder.name) != ""]:
+            raise UserError(
+                f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
+                f"only be other parts: move it into one, or leave it out by class_names: {{{beside[0].name}: null}}."
+            )
+        _refuse_same(parts, "part")
+    inside = {folder: _folders(folder, layout) for folder in parts} or {root: folders}
+    layout.words = _own_words([folder for inner in inside.values() for folder in inner], words)
+    for parent, inner in inside.items():
+        _add_classes(layout, parent, parts.get(parent, ""), inner, numbering)
+    if empty := sorted(parts.keys() - {folder.path.parent for folder in layout.classes}):
+        raise UserError(
+            f"{empty[0]} holds no class folder such as angry/; remove it, or leave it out by options: "
+            f"class_names: {{{empty[0].name}: null}}."
+        )
     found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
     if unused := [name for name in words.chosen if name not in found]:  # most likely mistyped
         raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or correct it.")
     if numbering and all(number_of(folder.path) is None for folder in layout.classes):
         raise UserError(f"numbering: {numbering}: there is no numbered folder in {root}; remove the key.")
     if not layout.classes:
-        held = _names(folders) if folders else "no folder"
+        held = ", ".join(f"{folder.name}/" for folder in folders) or "no folder"
         raise UserError(f"{root} holds no class folder such as angry/ or train/angry/; it holds {held}.")
     return layout
 
@@ -210,7 +211,7 @@ def _own_words(folders: list[Path], words: Words) -> Words:
     """The folders' own names as classes, sorted, where not one of them is known, a number or unpacked too deep."""
     others = [folder for folder in folders if plain(folder.name) not in words.chosen]
     names = sorted({plain(f.name): unicodedata.normalize("NFC", f.name).strip() for f in reversed(others)}.values())
-    known = any(words.meaning(name) or name.isdecimal() for name in names)
+    known = any(words.known_meaning(name) or name.isdecimal() for name in names)
     if words.classes or any(words.chosen.values()) or known or len(names) < 2 or any(map(_too_deep, others)):
         return words
     for name in names:
@@ -229,17 +230,12 @@ def _own_words(folders: list[Path], words: Words) -> Words:
 def _add_classes(layout: Layout, parent: Path, part: str, folders: list[Path], numbering: str) -> None:
     """Take the folders of one part as classes."""
     words = layout.words
-    chosen = {f: words.chosen[plain(f.name)] for f in folders if plain(f.name) in words.chosen}
-    known = {folder: words.meaning(folder.name) for folder in folders if folder not in chosen}
-    unknown = [folder for folder, name in known.items() if name is None]
-    if numbers := [folder for folder in unknown if number_of(folder) is not None]:
-        raise UserError(_unknown_numbers(parent, numbers, numbering, words))
-    if unknown:
-        raise UserError(_unknown(parent, unknown, words))
-    _refuse_same({folder: str(name) for folder, name in known.items()}, "class")
-    layout.left_out += [folder for folder, name in chosen.items() if name is None]
-    meant = sorted((known | chosen).items())
-    layout.classes += [ClassFolder(folder, part, name) for folder, name in meant if name]
+    meant = {folder: words.meaning(folder.name) for folder in folders}
+    if unknown := [folder for folder, name in meant.items() if name is None]:
+        raise UserError(_unknown(parent, unknown, numbering, words))
+    _refuse_same({f: name for f, name in meant.items() if name and plain(f.name) not in words.chosen}, "class")
+    layout.left_out += [folder for folder, name in meant.items() if not name]
+    layout.classes += [ClassFolder(folder, part, name) for folder, name in meant.items() if name]
 
 
 def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
@@ -252,11 +248,28 @@ def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
             raise UserError(f"{same}{confirm if kind == 'class' else ''}.")
 
 
-def _unknown(parent: Path, unknown: list[Path], words: Words) -> str:
-    """What is unknown and what to do; a data set is often unpacked one folder too deep."""
-    what = f"of its classes ({', '.join(words.classes)})" if words.classes else "known expression"
-    no, are = "none" if words.classes else "no", "is" if len(unknown) == 1 else "are"
-    problem = f"{parent} holds {_names(unknown)}, which {are} {no} {what}"
+def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) -> str:
+    """What is unknown and what to do.
+
+    Nobody can see in a number what it means, and a wrong guess gives every face a wrong label; a data set of names is
+    often unpacked one folder too deep.
+    """
+    numbers = [] if words.classes else [folder for folder in unknown if number_of(folder) is not None]
+    holds = f"{parent} holds {', '.join(f'{folder.name}/' for folder in numbers or unknown)}"
+    if numbers:
+        says = {
+            name: f"{name} ({', '.join(f'{n} {label}' for n, label in of.items())})" for name, of in NUMBERINGS.items()
+        }
+        one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
+        if numbering:
+            return f"{holds}, which {says[numbering]} does not have; set in options {one_each}."
+        return (
+            f"{holds}, and data sets number the expressions differently; say in conf/data, in options, whose numbers "
+            f"they are: numbering: {', '.join(says.values())}; or {one_each}; or name the classes of the numbers 0, "
+            "1, ...: class_names: [bored, engaged]."
+        )
+    known = f"none of its classes ({', '.join(words.classes)})" if words.classes else "no known expression"
+    problem = f"{holds}, which {'is' if len(unknown) == 1 else 'are'} {known}"
     if inner := next(filter(None, map(_too_deep, unknown)), None):
         return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
     remedy = f"class_names: {{{unknown[0].name}: {(words.classes or ('happy',))[0]}}}, or null to leave it out"
@@ -268,25 +281,3 @@ def _too_deep(folder: Path) -> Path | None:
     """The first folder in a folder that has the name of a part or an expression."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     return next((path for path in inside if part_spelt(path.name) or expression_spelt(path.name)), None)
-
-
-def _unknown_numbers(parent: Path, numbers: list[Path], numbering: str, words: Words) -> str:
-    """What numbers may mean: nobody can see it in them, and a wrong guess gives every face a wrong label."""
-    if words.classes:
-        return _unknown(parent, numbers, words)
-    one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
-    if numbering:
-        return f"{parent} holds {_names(numbers)}, which {_says(numbering)} does not have; set in options {one_each}."
-    return (
-        f"{parent} holds {_names(numbers)}, and data sets number the expressions differently; say in conf/data, in "
-        f"options, whose numbers they are: numbering: {', '.join(map(_says, NUMBERINGS))}; or {one_each}; or name "
-        "the classes of the numbers 0, 1, ...: class_names: [bored, engaged]."
-    )
-
-
-def _says(numbering: str) -> str:
-    return f"{numbering} ({', '.join(f'{number} {name}' for number, name in NUMBERINGS[numbering].items())})"
-
-
-def _names(folders: list[Path]) -> str:
-    return ", ".join(f"{folder.name}/" for folder in folders)

@@ -22,7 +22,7 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.runtime.cut import WHOLE_PHOTO
 from mien.sources.faces import BadRow, Ingested, check_finder, faces_table, no_usable, problems_table
-from mien.sources.folder_layout import Words, is_hidden, part_spelt, plain, read_words
+from mien.sources.folder_layout import Words, is_hidden, part_spelt, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
 
@@ -31,7 +31,6 @@ SURPLUS: Final = "\0"  # a column for the values of a row that has more of them 
 TABLES: Final = (".csv", ".tsv", ".txt", ".lst", ".parquet")
 BOX: Final = ("left", "top", "right", "bottom")
 SIZES: Final = ("left", "top", "width", "height")
-ROW: Final = ("face_id", "image", "label", *BOX, "confidence", "source_split", "person", "votes")
 KNOWN: Final = ("image", "label", *BOX, "width", "height", "confidence", "split", "person", "votes")
 
 
@@ -65,7 +64,6 @@ class Table:
     numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
 
     def __post_init__(self) -> None:
-        """Check class_names and columns."""
         read_words(self.class_names, self.numbering)
         if unknown := sorted(set(self.columns) - set(KNOWN)):
             raise ValueError(f"columns: {unknown[0]} is not a column; the columns are {', '.join(KNOWN)}")
@@ -89,31 +87,31 @@ class Table:
         table = self._read(path)
         words = read_words(self.class_names, self.numbering)
         every = words.classes or WITH_CONTEMPT
-        rows: dict[str, list[Any]] = {name: [] for name in ROW}
-        kept, named = list[Any](), set[str]()
+        rows: dict[str, dict[str, Any]] = {}
+        kept: list[int] = []
         problems: list[dict[str, str]] = []
-        for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        given = table.astype(object).where(table.notna(), "")
+        for line, row in zip(table.index, given.to_dict("records"), strict=True):
             try:
                 face = self._face(row, words)
-                if face["face_id"] in named:
+                if face["face_id"] in rows:
                     raise BadRow("duplicate_row", "an earlier row, which is used, names the same face", face)
             except BadRow as error:
                 problems.append(error.problem(f"{path.name}:{line}", every))
-                continue
-            kept.append(line)
-            named.add(face["face_id"])
-            for name, value in face.items():
-                rows[name].append(value)
+            else:
+                rows[face["face_id"]] = face
+                kept.append(line)
         if not kept:
             own = ""
             if not words.classes and {row["reason"] for row in problems} == {"unknown_label"}:
                 labels = ", ".join(sorted({str(label).strip() for label in table["label"]})[:12])
                 own = f"; classes that are no expressions are named in conf/data, in options: class_names: [{labels}]"
             raise no_usable(f"{path} has no usable row{own}", problems)
-        most = max(rows["label"]), *(len(votes) - 1 for votes in rows["votes"] if votes)
-        classes = words.classes_of([every[max(most)]])
-        rows["votes"] = [votes and votes + [0.0] * (len(classes) - len(votes)) for votes in rows["votes"]]
-        faces = faces_table(rows)
+        most = max(max(face["label"], len(face["votes"] or []) - 1) for face in rows.values())
+        classes = words.classes_of([every[most]])
+        for face in rows.values():
+            face["votes"] = face["votes"] and face["votes"] + [0.0] * (len(classes) - len(face["votes"]))
+        faces = faces_table([*rows.values()])
         further = [name for name in table.columns if name not in (*KNOWN, *faces, SURPLUS)]
         faces[further] = table.loc[kept, further].reset_index(drop=True)
         return Ingested(faces, problems_table(problems), classes=classes)
@@ -169,9 +167,8 @@ class Table:
         cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
         return pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
 
-    def _face(self, row: dict[Any, Any], words: Words) -> dict[str, Any]:
+    def _face(self, given: dict[Any, Any], words: Words) -> dict[str, Any]:
         """One row as a row of the faces table; raises BadRow."""
-        given = {name: "" if _is_empty(value) else value for name, value in row.items()}
         name = PurePosixPath(str(given["image"]).strip().replace("\\", "/"))
         image = self.photo.format(image=name, stem=name.with_suffix(""), suffix=name.suffix) if name.name else ""
         at: dict[str, Any] = {"image": image, "face_id": image}
@@ -213,16 +210,12 @@ class Table:
 SOURCE: Final[type[Source]] = Table
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def _meaning(label: str, words: Words, at: dict[str, Any]) -> str:
     """The class that a label means."""
-    name = words.chosen.get(plain(label), "")
-    if name is None:
+    name = words.meaning(label)
+    if name == "":
         raise BadRow("left_out", f"class_names leaves {label!r} out", at)
-    if not (name := name or words.meaning(label)):
+    if name is None:
         what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
         raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
     return name
