@@ -26,14 +26,9 @@ OUTCOMES: Final = {
 # The keys that are read of each report.
 Keys = dict[str, type]
 DIGESTS: Final[Keys] = {"data_digest": str, "split_digest": str}
-SCORES: Final[Keys] = {
-    "accuracy": dict,
-    "unweighted_average_recall": dict,
-    "calibration_error": dict,
-    "ece": dict,
-    "ece_if_calibrated": dict,
-}
-METRICS: Final[Keys] = {"data": str, "model": str, "n": int, "photos": int, "majority_share": float} | SCORES | DIGESTS
+SCORES: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "ece", "ece_if_calibrated")
+COUNTS: Final[Keys] = {"n": int, "photos": int, "majority_share": float}
+METRICS: Final[Keys] = {"data": str, "model": str, **COUNTS, **dict.fromkeys(SCORES, dict), **DIGESTS}
 DECISION: Final[Keys] = {"outcome": str, "reasons": list, "champion": object}
 REGISTER: Final[Keys] = {"model": str, "version": object} | DECISION | DIGESTS
 TUNE: Final[Keys] = {"trials": list, "overruled": dict}

@@ -51,8 +51,7 @@ class ModelAddress:
     def parse(cls, text: str) -> Self:
         """The address in a text: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `NAME@ALIAS`, or a path.
 
-        Raises:
-            UserError: it looks like an address in the registry, and has another form.
+        What looks like an address in the registry and has another form is a UserError.
         """
         if ":/" not in text and ("@" not in text or Path(text).exists()):
             return cls(text, path=Path(text))
@@ -68,12 +67,7 @@ class ModelAddress:
         return self.path.suffix.lower() == ".onnx"
 
     def files(self) -> ModelFiles:
-        """The folder of the model's files, fetched first where they are on a server.
-
-        Raises:
-            NoSuchModel: the registry has none of that name, version or alias.
-            UserError: there is no such folder, or the store cannot be reached.
-        """
+        """The folder of the model's files, fetched first where they are on a server; errors as of `load_model_of`."""
         if self.name:
             return _fetch(*self.look_up())
         if not self.path.is_dir():
@@ -84,11 +78,7 @@ class ModelAddress:
         return ModelFiles(within if within.is_dir() else self.path, str(self.path))
 
     def look_up(self) -> "tuple[MlflowClient, ModelVersion]":
-        """The registered version that the address names at this moment; nothing is fetched.
-
-        Raises:
-            NoSuchModel, UserError: as `files`.
-        """
+        """The registered version that the address names now; nothing is fetched. Errors as of `load_model_of`."""
         from mien.tracking.store import URI, connect, database_file, first_line, store_errors
 
         if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
@@ -197,11 +187,7 @@ class MeasuredModel:
 
 
 def open_measured(text: str) -> MeasuredModel:
-    """As `load_model_of`, of a model whose training is known.
-
-    Raises:
-        NoSuchModel, UserError: as there; an ONNX file does not say enough of its training.
-    """
+    """As `load_model_of`, of a model whose training is known: an ONNX file does not say enough of it."""
     address = ModelAddress.parse(text)
     if address.is_onnx:
         raise UserError(f"{text} is an exported file; name the model that it comes from, in the registry or a folder.")

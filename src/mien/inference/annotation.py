@@ -249,10 +249,8 @@ def annotate_video(
     """Write `out` (mp4), and beside it `OUT.timeline.csv` and `OUT.timeline.png`; each appears whole.
 
     Decoding, prediction and encoding run in a thread each. `smoothing` is the time constant, in seconds, of the
-    probabilities that are drawn; 0 takes each frame's own. `progress` is called after each frame.
-
-    Raises:
-        UserError: the source cannot be read, or the output cannot be written.
+    probabilities that are drawn; 0 takes each frame's own. `progress` is called after each frame. A source that
+    cannot be read, or an output that cannot be written, is a UserError.
     """
     with open_video(source) as video, replacing(out) as part:
         annotator = _Annotator(predictor, smoothing)

@@ -55,11 +55,7 @@ class LoadedModel(Model):
         return self.spec.temperature
 
     def probabilities(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-        """As of any Model.
-
-        Raises:
-            ValueError: the faces have another form.
-        """
+        """As of any Model; faces of another form are a ValueError."""
         if faces.shape[1:] != self.spec.cut.shape or faces.dtype != np.uint8:
             raise ValueError(f"faces must be N x {self.spec.cut.shape} uint8, not {faces.shape} {faces.dtype}")
         return super().probabilities(faces, batch_size)
@@ -91,12 +87,9 @@ class LoadedModel(Model):
 
 
 def load_files(files: ModelFiles) -> LoadedModel:
-    """The model in a folder: what the train stage wrote, or a registered version.
+    """The model in a folder, what the train stage wrote or a registered version; a UserError if it cannot be read.
 
     A registered version brings its temperature; that of build/train stands in the folder of the evaluate stage.
-
-    Raises:
-        UserError: no model is there, or it cannot be read.
     """
     folder = files.folder
     if not (folder / GRAPH_FILE).is_file():
@@ -172,11 +165,7 @@ def as_metadata(loaded: LoadedModel, lineage: str, precision: str) -> dict[str, 
 
 
 def load_onnx(file: Path) -> LoadedModel:
-    """The model in a file that `mien export` wrote.
-
-    Raises:
-        UserError: there is no such file, it is damaged, another program's or of another version.
-    """
+    """The model in a file that `mien export` wrote; a UserError for any other file."""
     if not file.is_file():
         raise UserError(f"{file}: there is no such file; `mien export` writes it.")
     try:

@@ -39,11 +39,7 @@ SHOWN: Final = 5  # of the runs that a person may have meant
 
 
 def find_run(text: str) -> "ComparedRun":
-    """The run that a person means, with all that is compared.
-
-    Raises:
-        UserError: there is none, or more than one, or it was not evaluated, or the store fails.
-    """
+    """The run that a person means, with all that is compared; a UserError unless there is one that was evaluated."""
     if Path(text).is_dir():
         return read_folder(Path(text))
     if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
@@ -59,8 +55,7 @@ def find_run(text: str) -> "ComparedRun":
 def read_folder(folder: Path) -> "ComparedRun":
     """The run whose files lie in a checkout, named by the checkout or by its reports/.
 
-    Raises:
-        UserError: a file is missing, or build/ and reports/ are of two trainings.
+    A missing file is a UserError, and so are build/ and reports/ of two trainings.
     """
     from mien.evaluation.tables import REMEDY, read_predictions
     from mien.reporting.comparison import ComparedRun
@@ -86,11 +81,7 @@ def read_folder(folder: Path) -> "ComparedRun":
 
 
 def read_run(client: "MlflowClient", run: "Run", text: str) -> "ComparedRun":
-    """An evaluated run of the store; `text` is what a person called it.
-
-    Raises:
-        UserError: it has no predictions.
-    """
+    """A run of the store, which a person called `text`; a UserError where it has no predictions."""
     from mlflow.exceptions import MlflowException
 
     from mien.evaluation.tables import read_predictions

@@ -87,11 +87,7 @@ def _read(file: Path) -> cv2.CascadeClassifier:
 
 
 def build_detector(config: PredictConfig) -> Detector:
-    """The detector that `conf/predict.yaml` or an option chose.
-
-    Raises:
-        UserError: there is no such detector, or its file is missing or cannot be read.
-    """
+    """The detector that `conf/predict.yaml` or an option chose; a UserError for a name or file without one."""
     name = config.detector
     if name not in INSTALLED:
         raise UserError(f"there is no detector {name!r}; the detectors are {', '.join(INSTALLED)}.")

@@ -89,11 +89,7 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
 
 
 def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
-    """The faces that are found in photos: every second one calibrates, the others are compared.
-
-    Raises:
-        UserError: there are none.
-    """
+    """The faces found in photos, of which every second one calibrates; a UserError where there are none."""
     from mien.inference.predictor import Picture
     from mien.runtime.decode import UnreadablePhoto
 

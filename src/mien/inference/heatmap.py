@@ -39,10 +39,9 @@ class Explanation:
 
 
 def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = None) -> list[Explanation]:
-    """An explanation of each face, of its own answer or of a class by name.
+    """An explanation of each face, of its own answer or of a class by name; errors as of `heat_maps`.
 
-    Raises:
-        UserError: the model is an ONNX file alone, or captum is not installed.
+    A model that is an ONNX file alone is a UserError too.
     """
     names = predictor.model.spec.classes
     predictions = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))

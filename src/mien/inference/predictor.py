@@ -126,11 +126,7 @@ class Predictor:
 
     @classmethod
     def load(cls, model: str, detector: Detector | None = None, settings: PredictConfig | None = None) -> Self:
-        """A predictor of `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx` or a folder like `build/train`.
-
-        Raises:
-            NoSuchModel, UserError: as `load_model_of`.
-        """
+        """A predictor of the model that `load_model_of` opens: a registered one, a file `x.onnx` or a folder."""
         return cls(load_model_of(model), detector, settings)
 
     def predict(self, photo: np.ndarray) -> list[FacePrediction]:

@@ -94,8 +94,7 @@ class Video:
     def frames(self, every: float = 0.0) -> Iterator[Frame]:
         """The frames in the order of their times; with `every`, at most one in so many seconds.
 
-        Raises:
-            UserError: there is none.
+        A video without any is a UserError.
         """
         first = before = 0
         wanted = 0.0
@@ -140,11 +139,7 @@ class Video:
 
 @contextmanager
 def open_video(file: Path) -> Iterator[Video]:
-    """An open video file, closed when the block ends.
-
-    Raises:
-        UserError: PyAV is missing, there is no such file, it is no video, or its pictures are too large.
-    """
+    """An open video file, closed when the block ends; a UserError for what is no video that PyAV can show."""
     try:
         import av
     except ImportError as error:
@@ -171,10 +166,8 @@ def write_video(
 ) -> None:
     """Write frames as H.264 in mp4, at their own times, with the sound of `video` if that can be copied.
 
-    Of an odd side a pixel is cut off. `progress` is called after each frame.
-
-    Raises:
-        UserError: this PyAV has no H.264 encoder, or the file cannot be written.
+    Of an odd side a pixel is cut off. `progress` is called after each frame. A PyAV without an encoder for H.264, or
+    a file that cannot be written, is a UserError.
     """
     import av
 

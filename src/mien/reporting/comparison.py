@@ -200,11 +200,7 @@ def _side(run: ComparedRun) -> dict[str, Any]:
 
 
 def compare(a: ComparedRun, b: ComparedRun) -> Comparison:
-    """Compare two runs; the paired test is made only where both were tested on the same faces.
-
-    Raises:
-        UserError: both are the same run.
-    """
+    """Compare two runs, which one run twice are not; only on the same test faces is there a paired test."""
     if a.key == b.key:
         raise UserError(f"A and B are both {a.source} ({a.name}); name two runs.")
     unpaired = _why_not_paired(a, b)

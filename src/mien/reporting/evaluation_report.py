@@ -45,11 +45,7 @@ class Background:
 
 
 def read_background(build: Path, title: str, drawn: bool) -> Background:
-    """What the stages before evaluate left below `build/`.
-
-    Raises:
-        UserError: a file is missing or damaged.
-    """
+    """What the stages before evaluate left below `build/`; a UserError where a file is missing or damaged."""
     classes = open_faces(build / "crop").classes
     parts, persons_named = {}, False
     for name in PARTS:

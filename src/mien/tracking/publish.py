@@ -85,11 +85,7 @@ def publish(root: Path) -> None:
 
 
 def sync(root: Path) -> str:
-    """Send all that the store lacks, and say what that was.
-
-    Raises:
-        UserError: nothing has been trained yet, or the store cannot be reached or written.
-    """
+    """Send all that the store lacks, and say what that was; a UserError without a training, or a store that works."""
     uri = use_store(root)
     if not any((root / file).exists() for file, _ in WORKS.values()):
         raise UserError(f"there is nothing to send: {root} has no build/train/lineage.json; run `dvc repro` first.")

@@ -99,8 +99,7 @@ def use_store(root: Path) -> str:
 def connect(uri: str | None = None) -> "MlflowClient":
     """A client of the store, which is created first where it is a file that does not exist.
 
-    Raises:
-        UserError: no store is set, or it is a database that MLflow cannot open as it is.
+    No store, or one that MLflow cannot open as it is, is a UserError.
     """
     address = uri or os.environ.get(URI)
     if not address:
