@@ -39,9 +39,9 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(mien: Command, model: Pa
     Path("wall.jpg").write_bytes(jpeg(np.full((200, 300, 3), 90, np.uint8)))
     assert "wall.jpg: no face found (Haar cascade" in mien("explain", "wall.jpg", "--model", model).err
     Path("text.jpg").write_text("no photo")
-    assert "text.jpg cannot be used: " in mien("explain", "text.jpg", "--model", model).err
+    assert "text.jpg: cannot be used: " in mien("explain", "text.jpg", "--model", model).err
     gone = mien("explain", "gone.jpg", "--model", model)
-    assert (gone.code, gone.err.splitlines()[-1]) == (1, "mien: gone.jpg cannot be used: No such file or directory.")
+    assert (gone.code, gone.err.splitlines()[-1]) == (1, "mien: gone.jpg: cannot be read: No such file or directory.")
     assert not list(Path().glob("*.png"))
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -12,9 +12,6 @@ from mien.base.settings import read_usage
 from mien.cli import workspace
 from mien.cli.output import counted, fail, progress, quiet_libraries, say
 from mien.cli.workspace import PARTLY, UNUSABLE, find_root, model_address, predictor_for
-
-if TYPE_CHECKING:
-    from mien.inference.predictor import FoundFaces, Predictor
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
 # Without these, Gradio and its dependencies check for new versions and report usage.
@@ -43,9 +40,12 @@ def explain(
     if name is not None and name not in names:
         raise UserError(f"--class: {predictor.model.says} has no class {name!r}; it has {', '.join(names)}.")
     from mien.inference.heatmap import explain_faces, explanation_figure
+    from mien.inference.predictor import Picture, find_faces
 
     with quiet_libraries():
-        found = _find_faces(predictor, photo, cropped)
+        answer, found = find_faces(predictor, Picture(photo), cropped=cropped)
+    if answer.problem:
+        raise UserError(answer.problem)
     explained = explain_faces(predictor, found, name)
     if len(explained) > MOST_EXPLAINED:
         say(f"mien: {photo} shows {len(explained)} faces; the first {MOST_EXPLAINED} from the left are drawn.")
@@ -58,20 +58,6 @@ def explain(
         share = face.prediction.probabilities[face.prediction.label]
         typer.echo(f"face {number}: {face.prediction.label} {share:.0%}; the map shows what speaks for {face.asked}")
     typer.echo(f"{file} shows where the network looked.")
-
-
-def _find_faces(predictor: "Predictor", photo: Path, cropped: bool) -> "FoundFaces":
-    from mien.inference.predictor import Picture, no_face
-    from mien.runtime.decode import UnreadablePhoto
-
-    try:
-        pixels = Picture(photo).pixels(predictor.settings)
-    except UnreadablePhoto as error:
-        raise UserError(f"{photo} cannot be used: {error.detail}.") from error
-    found = predictor.whole_face(pixels) if cropped else predictor.find_faces(pixels)
-    if not found.detections:
-        raise UserError(f"{photo}: {no_face(predictor, pixels)}")
-    return found
 
 
 def video(

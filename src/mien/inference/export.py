@@ -54,10 +54,7 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
     """The model's own validation faces to compare, and its training faces to calibrate, out of what crop packed.
 
     They are known by the digests that travel with the model, so that it does not matter how the checkout is split now;
-    no test face is among them.
-
-    Raises:
-        NoOwnFaces: crop has not run here, its faces are cut otherwise, or none of them is the model's.
+    no test face is among them. Raises NoOwnFaces where crop has not run here, or holds none that are cut for the model.
     """
     from mien.crop.packed import open_faces
 
@@ -150,12 +147,10 @@ KINDS: Final = ["Conv", "Gemm", "MatMul", "Add", "MaxPool"]
 
 
 def quantise(file: Path, out: Path, faces: np.ndarray) -> None:
-    """Write `out`, the graph of `file` in int8: static quantization, weights per channel (Krishnamoorthi, 2018).
+    """Write `out`, the float32 graph of `file` in int8: static, weights per channel (Krishnamoorthi, 2018).
 
-    Args:
-        file: float32.
-        out: holds quantize and dequantize steps around each operator (QDQ), which any runtime can read.
-        faces: (N, size, size, C) uint8; the range of every activation is what nearly all of its values reach on these.
+    Quantize and dequantize steps around each operator (QDQ) let any runtime read it. The range of an activation is what
+    nearly all of its values reach on `faces` (N, size, size, C) uint8.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -214,8 +209,7 @@ class Exported:
 def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
     """Write a model as one ONNX file to `out`, which is replaced by rename; `int8`: weights and activations in 8 bits.
 
-    Raises:
-        UserError: the file answers otherwise than the model, or there is nothing to calibrate int8 on.
+    A file that answers otherwise than the model, or no faces to calibrate int8 on, is a UserError.
     """
     loaded = measured.loaded
     if loaded.files is None:

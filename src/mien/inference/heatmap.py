@@ -53,16 +53,10 @@ def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = N
 def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """How much each place of a face speaks for a class, (N, size, size) float32, the most in each map being 1.
 
-    A map is 0 everywhere where nothing that the network found speaks for the class.
-
-    Args:
-        network: of this call alone, such as `LoadedModel.network` gives: it must not be asked by others meanwhile.
-        faces: (N, size, size, C) uint8, as the predictor cuts them.
-        classes: (N,) integers, each a place among the network's classes.
-
-    Raises:
-        UserError: the network has no convolutional stage, or captum is not installed.
-        ValueError: there are not as many classes as faces.
+    A map is 0 everywhere where nothing that the network found speaks for the class. `faces` are (N, size, size, C)
+    uint8, as the predictor cuts them; `classes` (N,) integers, each a place among the network's classes, or it is a
+    ValueError. Nobody else may ask the network meanwhile: `LoadedModel.network` gives one for this call alone. Without
+    a convolutional stage or captum it is a UserError.
     """
     if importlib.util.find_spec("captum") is None:
         raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` installs it.")

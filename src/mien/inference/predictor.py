@@ -47,9 +47,7 @@ class Picture:
     def pixels(self, limits: PredictConfig) -> np.ndarray:
         """(H, W, 3) uint8 RGB, as viewers show the picture.
 
-        Raises:
-            UnreadablePhoto: no image, broken off, or above the limits.
-            OSError: the file cannot be read.
+        Raises UnreadablePhoto (no image, broken off, above the limits), or an OSError of its file.
         """
         if self.frame is not None:
             return self.frame
@@ -148,8 +146,7 @@ class Predictor:
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
         """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
 
-        Raises:
-            BoxOutside: nothing of a box lies in the photo.
+        Raises BoxOutside where nothing of a box lies in the photo.
         """
         cut = self.model.spec.cut
         height, width = photo.shape[:2]
@@ -198,15 +195,15 @@ def predict_pictures(
     """A prediction for each picture, in their order; with `cropped` each is taken as one face already."""
     remaining = iter(pictures)
     while batch := list(islice(remaining, PICTURES_A_BATCH)):
-        found = [_find_faces(predictor, picture, cropped) for picture in batch]
+        found = [find_faces(predictor, picture, cropped=cropped) for picture in batch]
         each = predictor.probabilities([faces for _, faces in found])
         for (prediction, faces), probabilities in zip(found, each, strict=True):
             prediction.faces = predictor.describe(faces.detections, probabilities)
             yield prediction
 
 
-def _find_faces(predictor: Predictor, picture: Picture, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
-    """A picture's faces, with the prediction that they will be added to."""
+def find_faces(predictor: Predictor, picture: Picture, *, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
+    """A picture's faces, with the prediction that they will be added to; without faces it says the problem."""
     spec = predictor.model.spec
     none = FoundFaces([], np.empty((0, *spec.cut.shape), np.uint8))
     try:

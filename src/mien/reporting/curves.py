@@ -14,10 +14,6 @@ Trial = Mapping[str, Any]  # a row of the search's report
 Epochs = Sequence[tuple[int, Mapping[str, float]]]  # rows of history.csv: (epoch, values)
 
 COLUMNS: Final = 3  # of the searched values
-COMPARED: Final = (
-    ("Loss", "solid: validation, dashed: training", (("val_loss", "-"), ("train_loss", "--"))),
-    ("Validation accuracy", "of the weights after each epoch", (("val_accuracy", "-"),)),
-)
 
 
 def training_figure(epochs: Epochs, best_epoch: int, theme: Theme = LIGHT) -> bytes:
@@ -41,11 +37,13 @@ def comparison_figure(a: Epochs, b: Epochs, theme: Theme = LIGHT) -> bytes | Non
     if not a and not b:
         return None
     with drawing(theme, 11, 4.8) as figure:
-        for axes, (title, subtitle, lines) in zip(figure.subplots(1, 2), COMPARED, strict=True):
-            for epochs, name, colour in ((a, "A", theme.first), (b, "B", theme.second)):
-                for key, style in lines:
-                    _line(axes, epochs, key, style, colour, name if style == "-" else "")
-            _finish(axes, title, subtitle)
+        loss, score = figure.subplots(1, 2)
+        for epochs, name, colour in ((a, "A", theme.first), (b, "B", theme.second)):
+            _line(loss, epochs, "val_loss", "-", colour, name)
+            _line(loss, epochs, "train_loss", "--", colour, "")
+            _line(score, epochs, "val_accuracy", "-", colour, name)
+        _finish(loss, "Loss", "solid: validation, dashed: training")
+        _finish(score, "Validation accuracy", "of the weights after each epoch")
         return png(figure)
 
 

@@ -1,9 +1,10 @@
 """Evaluation report: figures and one self-contained HTML page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import pandas as pd
@@ -18,17 +19,8 @@ from mien.reporting.images import data_uri, face_png
 from mien.reporting.pages import page, percent, picture
 from mien.reporting.style import DARK
 
-
-@dataclass(frozen=True)
-class OtherData:
-    """What a report says of a model that is measured on another data set than its own."""
-
-    model: str
-    learnt_from: str  # title of its own data set
-    learnt_drawings: bool  # whether that is drawn
-    part: str  # of the measured one: "test", "all", ...
-    digest: str  # of the measured faces
-    sentences: tuple[str, ...]  # how the two were brought together
+if TYPE_CHECKING:
+    from mien.evaluation.other_data import CrossEvaluation  # the DAG makes none
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,8 @@ class Background:
     parts: dict[str, dict[str, int]]  # faces of each class, by part
     quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
     persons_named: bool = False  # else the same person may stand in two parts
-    other: OtherData | None = None  # None: the model is measured on its own data set
+    other: "CrossEvaluation | None" = None  # None: the model is measured on its own data set
+    sentences: Sequence[str] = ()  # how the model and the other data set were brought together
 
 
 def read_background(build: Path, title: str, drawn: bool) -> Background:

@@ -11,7 +11,7 @@ import pandas as pd
 from mien.base.files import replacing
 from mien.evaluation import tables
 from mien.evaluation.other_data import ALL, CrossEvaluation, metrics
-from mien.reporting.evaluation_report import Background, OtherData, write_report
+from mien.reporting.evaluation_report import Background, write_report
 from mien.reporting.images import Pixels, face_jpeg
 from mien.reporting.pages import page
 
@@ -44,9 +44,9 @@ def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
 
 def _background(cross: CrossEvaluation) -> Background:
     model, data = cross.model, cross.data
-    other = OtherData(model.name, model.title, model.drawn, cross.part, cross.digest, tuple(sentences(cross)))
+    about = data.title or data.name, data.drawn, model.lineage
     parts = {"measured": cross.evaluation.whole.support}
-    return Background(data.title or data.name, data.drawn, model.lineage, parts, cross.quarantine, other=other)
+    return Background(*about, parts, cross.quarantine, other=cross, sentences=list(sentences(cross)))
 
 
 def sentences(cross: CrossEvaluation) -> Iterator[str]:

@@ -242,16 +242,10 @@ class Unreachable(UserError):
 
 @contextmanager
 def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RUNS) -> Iterator[None]:
-    """Turn a failure of the store into one sentence.
+    """Turn a failure of the store into a UserError of one sentence, Unreachable where a server gives no answer.
 
-    Args:
-        what: what failed, as the sentence's beginning, such as "the registry of mien-sample at".
-        uri: the store's address; `MLFLOW_TRACKING_URI` unless given.
-        remedy: what would be right, as the sentence's end.
-
-    Raises:
-        Unreachable: the store is a server and gives no answer.
-        UserError: the store cannot be read or written.
+    The sentence begins with what failed, such as "the registry of mien-sample at", and the store's address
+    (`MLFLOW_TRACKING_URI` unless `uri` is given), and ends with the remedy.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError  # a file that is no database, or a disk without room for one
