@@ -1,6 +1,7 @@
 """Cropping stage, photos -> packed faces: `python -m pipelines crop data=sample crop=rgb64`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,6 @@ def run(config: Config, listener: Listener) -> None:
         build = outs.folder("build/crop")
         counts = crop_faces(faces, photos, config.crop, build, classes=tuple(classes["label"]), problems=problems)
         counts.table().to_csv(outs.path("reports/crop/kept_dropped.csv"), index=False)
-        outs.path("reports/crop.json").write_text(json.dumps(counts.as_dict(), indent=2) + "\n")
+        outs.path("reports/crop.json").write_text(json.dumps(asdict(counts), indent=2) + "\n")
     dropped = ", ".join(f"{sum(rows.values()):,} {reason}" for reason, rows in counts.dropped.items())
     print(f"crop: {counts.faces:,} faces of {counts.photos:,} photos; dropped: {dropped or 'none'}")

@@ -1,10 +1,10 @@
 """Cropping: each photo is decoded once, and its faces are packed in the order of the faces table."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,7 @@ class CropCounts:
     kept: dict[str, int]
     dropped: dict[str, dict[str, int]]  # reason -> class -> faces
     clamped: int  # faces whose box left the photo in part
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON file."""
-        total = sum(sum(classes.values()) for classes in self.dropped.values())
-        return asdict(self) | {"dropped_total": total}
+    dropped_total: int
 
     def table(self) -> pd.DataFrame:
         """Columns `label`, `outcome` ("kept" or a reason) and `faces`, a row per pair that occurs."""
@@ -78,16 +74,21 @@ def crop_faces(
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
     clamped = 0
+    boxes = selected[BOX].to_numpy()
+    images, rows_of = rows_by_photo(selected)
+
+    def cut(i: int) -> PhotoFaces:
+        return cut_photo(photos, images[i], rows_of[i].tolist(), boxes[rows_of[i]], config)
+
     with face_writer(out / PIXELS, (config.size, config.size, config.cut.channels)) as append:
-        for photo in _cut_in_order(selected, photos, config, progress):
+        for photo in each_photo(cut, len(images), "crop", workers=config.workers, progress=progress):
             for row, box, face in photo.kept:
                 append(face)
                 kept.append((row, box, photo.digest, short_digest(face.tobytes())))
             dropped += photo.dropped
             clamped += photo.clamped
-    uncut = sorted(dropped)
-    rows = selected.iloc[[row for _, row, _ in uncut]]
-    uncut_rows = problem_rows(rows, classes, [why for why, *_ in uncut], [detail for *_, detail in uncut])
+    reasons, rows, details = zip(*sorted(dropped), strict=True) if dropped else ((), (), ())
+    uncut_rows = problem_rows(selected.iloc[list(rows)], classes, reasons, details)
     quarantine = pd.concat([*([] if problems is None else [problems]), left_out, uncut_rows], ignore_index=True)
     if not kept:
         raise UserError(
@@ -104,7 +105,6 @@ def crop_faces(
 
 
 def _index(selected: pd.DataFrame, kept: list[tuple[int, Box, str, str]]) -> pd.DataFrame:
-    """The index of the packed faces."""
     rows, boxes, photo_digests, face_digests = zip(*kept, strict=True)
     edges = np.array(boxes, np.int32)
     columns = {
@@ -117,23 +117,8 @@ def _index(selected: pd.DataFrame, kept: list[tuple[int, Box, str, str]]) -> pd.
     return selected.iloc[list(rows)].reset_index(drop=True).assign(**columns)[list(COLUMNS)]
 
 
-def _cut_in_order(selected: pd.DataFrame, photos: Photos, config: CropConfig, progress: bool) -> Iterator[PhotoFaces]:
-    """The outcome of each photo, in the order in which the table first names the photos."""
-    boxes = selected[BOX].to_numpy()
-    images, rows_of = rows_by_photo(selected)
-
-    def work(i: int) -> PhotoFaces:
-        return cut_photo(photos, images[i], rows_of[i].tolist(), boxes[rows_of[i]], config)
-
-    return each_photo(work, len(images), "crop", workers=config.workers, progress=progress)
-
-
 def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, config: CropConfig) -> PhotoFaces:
-    """The faces of the photo called `image`.
-
-    `rows` are the caller's numbers of the faces, handed back with each; `boxes` (len(rows), 4) are integers: top, left,
-    right, bottom.
-    """
+    """The faces of a photo: `boxes` (len(rows), 4) are integers, top, left, right, bottom, and `rows` their numbers."""
     outcome = PhotoFaces()
     placed: list[tuple[int, Box]] = []
     try:
@@ -167,4 +152,5 @@ def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: Sequence[str]
     for reason, rows in quarantine.groupby("reason", sort=True):
         counts = rows["label"].replace("", UNKNOWN).value_counts()
         dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
-    return CropCounts(index["image"].nunique(), len(index), count_labels(index["label"], classes), dropped, clamped)
+    kept, total = count_labels(index["label"], classes), sum(sum(counts.values()) for counts in dropped.values())
+    return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, total)

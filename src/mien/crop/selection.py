@@ -57,8 +57,7 @@ def select_faces(
             f"none of {len(faces):,} faces has a confidence above min_confidence {threshold:g}: they go from "
             f"{confidence.min():g} to {confidence.max():g} (quantiles {quantiles}); lower min_confidence in conf/crop."
         )
-    above = np.flatnonzero(~low)
-    chosen = above
+    chosen = above = np.flatnonzero(~low)
     if 0 < config.max_rows < len(above):
         drawn = faces.iloc[above]
         boxes = drawn[BOX].astype(str).agg(" ".join, axis=1)
@@ -74,7 +73,7 @@ def select_faces(
 
 
 def problem_rows(
-    faces: pd.DataFrame, classes: Sequence[str], reasons: str | list[str], details: str | list[str]
+    faces: pd.DataFrame, classes: Sequence[str], reasons: str | Sequence[str], details: str | Sequence[str]
 ) -> pd.DataFrame:
     """Rows of the faces table as rows of the problems table, for one reason or one each; `where` is the photo."""
     labels = [classes[label] for label in faces["label"]]

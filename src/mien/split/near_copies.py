@@ -54,15 +54,9 @@ def group_faces(
 ) -> Groups:
     """Groups of faces linked, however indirectly, by person, by photo, by the photo's bytes or by similarity.
 
-    Two faces are near duplicates where their thumbnails correlate `similarity`, or where those correlate CANDIDATE
-    and the aligned thumbnails `aligned`; mirrored copies likewise.
-
-    Args:
-        faces: of N faces, image, photo_digest and person.
-        thumbnails: (N, 32, 32) uint8 grey; black where there is none.
-        similarity: correlation at 16 x 16, up to 1.
-        aligned: correlation at 32 x 32, up to 1.
-        near_duplicates: whether similarity counts.
+    `faces` are N faces with image, photo_digest and person, `thumbnails` (N, 32, 32) uint8 grey, black where there is
+    none. Two faces are near duplicates where their thumbnails correlate `similarity` (at 16 x 16, up to 1), or where
+    those correlate CANDIDATE and the aligned ones `aligned` (at 32 x 32); mirrored copies likewise.
     """
     rows = np.arange(len(faces))
     links = [np.stack([rows, first_rows(keys)], axis=1) for keys in (faces["image"], photo_keys(faces))]
@@ -140,16 +134,9 @@ def correlated_pairs(vectors: np.ndarray, others: np.ndarray, at_least: float) -
 
 
 def alike_when_aligned(thumbnails: np.ndarray, others: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
-    """For each pair (a, b) whether `thumbnails[a]` and `others[b]` correlate `at_least` at some small shift and scale.
+    """Whether two thumbnails correlate `at_least` at some small shift and scale, (P,) bool.
 
-    Args:
-        thumbnails: (N, 32, 32) uint8.
-        others: (N, 32, 32) uint8.
-        pairs: (P, 2) rows of the two.
-        at_least: the correlation, up to 1.
-
-    Returns:
-        (P,) bool.
+    `pairs` (P, 2) are rows of `thumbnails` and of `others`, both (N, 32, 32) uint8.
     """
     first = {row: _views(thumbnails[row]) for row in np.unique(pairs[:, 0])}
     second = {row: _views(others[row]) for row in np.unique(pairs[:, 1])}

@@ -77,15 +77,10 @@ class Split:
 def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces, config: SplitConfig) -> Split:
     """The packed faces in three parts.
 
-    Where the data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from
-    its training part; rows without an official part then count as training. Otherwise whole groups are shared
-    out by class. Afterwards `clean_training` leaves faces out of the training part.
-
-    Args:
-        faces: the ingested faces table, cropped or not, with fingerprints.
-        thumbnails: (N, 32, 32) uint8, of these faces.
-        packed: the faces that were cropped.
-        config: shares, seed and so on.
+    `faces` are those ingested, cropped or not, with their fingerprints and `thumbnails` (N, 32, 32) uint8. Where the
+    data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from its training
+    part; rows without an official part then count as training. Otherwise whole groups are shared out by class.
+    Afterwards `clean_training` leaves faces out of the training part.
 
     Raises:
         UserError: a part gets fewer faces of a class that occurs than `min_per_class`, an official split has no
@@ -118,15 +113,10 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     parts = {name: table[part == p].reset_index(drop=True) for p, name in enumerate(PARTS)}
     audit = audit_split(table, part, groups, official, config.shares, config.seed, classes)
     audit |= {"identical_pixels": pixels, "clean_training": cleaned}
-    digests = _digest(parts, packed.digest), digest(sorted(test_faces.astype(str).agg(" ".join, axis=1)))
-    return Split(parts, left_out.reset_index(drop=True), audit, *digests)
-
-
-def _digest(parts: dict[str, pd.DataFrame], data_digest: str) -> str:
-    found = hashlib.sha256(data_digest.encode())
-    for name in PARTS:
-        found.update("\n".join(["", name, *sorted(parts[name]["face_id"])]).encode())
-    return found.hexdigest()
+    lines = [packed.digest, *(line for name in PARTS for line in (name, *sorted(parts[name]["face_id"])))]
+    whole = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    tested = digest(sorted(test_faces.astype(str).agg(" ".join, axis=1)))
+    return Split(parts, left_out.reset_index(drop=True), audit, whole, tested)
 
 
 def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> np.ndarray:
@@ -140,8 +130,7 @@ def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> n
             f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
             "share everything out by keep_official: false in conf/split."
         )
-    lacking = [p for p in range(len(PARTS)) if not (part == p).any()]
-    if lacking:
+    if lacking := [p for p in range(len(PARTS)) if not (part == p).any()]:
         rows = np.flatnonzero(part == 0)
         taken = [0, *lacking]
         part[rows] = np.asarray(taken)[assign_groups(faces.iloc[rows], groups[rows], config, taken)]
@@ -162,13 +151,8 @@ def assign_groups(
     A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
     photo digest and the seed, and cut where the parts' shares of the class are reached. Persons, who show many classes,
     are ordered and cut together, by a hash of their names; where a part then lacks faces of a class, the first persons
-    of the largest part who show it go there.
-
-    Args:
-        faces: of N faces, label, person, photo_digest and image.
-        groups: (N,) group of each face, any integers.
-        config: the seed, the shares, and how many faces of each class every part is to get.
-        taken: the parts to share out to.
+    of the largest part who show it go there. `faces` have label, person, photo_digest and image; `groups` (N,) are any
+    integers; `taken` are the parts to share out to.
     """
     groups = np.unique(groups, return_inverse=True)[1]
     labels = faces["label"].to_numpy().astype(np.int64)
@@ -230,12 +214,8 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, groups: Groups) 
 
     A face is left out that is of one single colour, whose group holds a validation or test face (a copy, a near or
     mirrored copy, another face of the photo or the person), or that has the very pixels of an earlier training face:
-    the first of several stays, whatever labels the others carry.
-
-    Args:
-        index: of N packed faces.
-        part: (N,) 0 for training, 1 for validation, 2 for test.
-        groups: of these faces.
+    the first of several stays, whatever labels the others carry. `part` (N,) is 0 for training, 1 for validation, 2
+    for test.
 
     Raises:
         UserError: no training face would be left.
