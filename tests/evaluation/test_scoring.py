@@ -13,6 +13,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation import tables
+from mien.evaluation.calibration import fit_temperature
 from mien.evaluation.intervals import OVERALL, bootstrap
 from mien.evaluation.measures import measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
@@ -25,7 +26,7 @@ from tests.evaluation.drawing import LINEAGE, drawn, evaluate_logits, index_of
 CONFIG = EvaluateConfig(bootstrap=200)
 
 
-def test_the_temperature_comes_from_validation_and_the_measures_from_the_test_set():
+def test_the_measures_are_those_of_the_test_set_at_the_temperature():
     val_labels, val_logits = drawn(400, 1)
     labels, logits = drawn(300, 2)
     found = evaluate_logits(4 * val_logits, val_labels, 4 * logits, index_of(labels), CONFIG)
@@ -121,6 +122,8 @@ def test_the_graph_is_run_on_the_rows_that_the_indexes_name(tmp_path: Path):
     assert found.predictions.table["face_id"].tolist() == ["f29", "f12", "f17"]
     assert found.predictions.probabilities[1] == pytest.approx(alone.predictions.probabilities[0], abs=1e-5)
     assert np.ptp(found.predictions.probabilities, axis=0).max() > 0
+    on_validation = fit_temperature(model.logits(faces.pixels[:10]), val["label"])
+    assert (found.temperature.faces, found.temperature.nll_before) == (10, pytest.approx(on_validation.nll_before))
 
 
 def test_an_empty_part_is_named():
