@@ -175,6 +175,7 @@ class Timeline:
 
     def __init__(self, classes: Sequence[str], unsure_below: float) -> None:
         self.classes = list(classes)
+        self.left_out = 0  # faces beyond `max_faces`
         self._unsure_below = unsure_below
         self._rows: list[list[Any]] = []
 
@@ -253,23 +254,23 @@ def annotate_video(
     cannot be read, or an output that cannot be written, is a UserError.
     """
     with open_video(source) as video, replacing(out) as part:
-        annotator = _Annotator(predictor, smoothing)
+        timeline = Timeline(predictor.model.spec.classes, predictor.settings.unsure_below)
         with (
             closing(prefetch(video.frames(), PREFETCHED)) as frames,
-            closing(prefetch(annotator.annotated(frames), PREFETCHED)) as annotated,
+            closing(prefetch(_annotated(frames, predictor, Tracker(smoothing), timeline), PREFETCHED)) as annotated,
         ):
             write_video(part, video, annotated, progress)
-        table, seconds = annotator.timeline.table(), video.last + float(1 / video.rate)
+        table, seconds = timeline.table(), video.last + float(1 / video.rate)
         with replacing(timeline_file(out, ".csv")) as csv:
             table.to_csv(csv, index=False)
         with replacing(timeline_file(out, ".png")) as png:
-            png.write_bytes(timeline_figure(table, annotator.timeline.classes, source.name, seconds))
+            png.write_bytes(timeline_figure(table, timeline.classes, source.name, seconds))
         return VideoReport(
             frames=video.read,
             seconds=seconds,
             tracks=table["track"].nunique(),
             with_a_face=table["frame"].nunique(),
-            left_out=annotator.left_out,
+            left_out=timeline.left_out,
             problem=video.problem,
             sound_lost=bool(video.sound) and video.sound not in SOUNDS,
         )
@@ -280,25 +281,18 @@ def timeline_file(out: Path, suffix: str) -> Path:
     return out.with_name(f"{out.stem}.timeline{suffix}")
 
 
-class _Annotator:
-    def __init__(self, predictor: Predictor, smoothing: float) -> None:
-        self.timeline = Timeline(predictor.model.spec.classes, predictor.settings.unsure_below)
-        self.left_out = 0
-        self._predictor = predictor
-        self._tracker = Tracker(smoothing)
-
-    def annotated(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames, with their faces drawn in."""
-        numbered = enumerate(frames)
-        while batch := list(islice(numbered, FRAMES_A_BATCH)):
-            found = [self._predictor.find_faces(frame.pixels) for _, frame in batch]
-            each = self._predictor.probabilities(found)
-            for (number, frame), faces, probabilities in zip(batch, found, each, strict=True):
-                self.left_out += faces.left_out
-                tracks = self._tracker.step([face.box for face in faces.detections], probabilities, frame.time)
-                tags = []
-                for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
-                    label, share, unsure = self.timeline.add(number, frame.time, face, raw, track)
-                    tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
-                draw_into(frame.pixels, tags, self.timeline.classes)
-                yield frame
+def _annotated(frames: Iterator[Frame], predictor: Predictor, tracker: Tracker, timeline: Timeline) -> Iterator[Frame]:
+    """The frames, with their faces drawn in and added to the timeline."""
+    numbered = enumerate(frames)
+    while batch := list(islice(numbered, FRAMES_A_BATCH)):
+        found = [predictor.find_faces(frame.pixels) for _, frame in batch]
+        each = predictor.probabilities(found)
+        for (number, frame), faces, probabilities in zip(batch, found, each, strict=True):
+            timeline.left_out += faces.left_out
+            tracks = tracker.step([face.box for face in faces.detections], probabilities, frame.time)
+            tags = []
+            for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
+                label, share, unsure = timeline.add(number, frame.time, face, raw, track)
+                tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
+            draw_into(frame.pixels, tags, timeline.classes)
+            yield frame

@@ -63,8 +63,7 @@ class LoadedModel(Model):
     def network(self) -> "Network":
         """The network behind the graph, in PyTorch and read again on each call, for heat maps.
 
-        Raises:
-            UserError: the model is an ONNX file, PyTorch is not installed, or the weights cannot be read.
+        An ONNX file alone, no PyTorch, or weights that cannot be read are a UserError.
         """
         if self.files is None:
             raise UserError(
@@ -178,11 +177,9 @@ def load_onnx(file: Path) -> LoadedModel:
 
 
 def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, Any]]:
-    """Spec, and a value for each key of METADATA.
+    """Spec, and a value for each key of METADATA; an UnusableModel where the spec is of another format.
 
-    Raises:
-        UserError: the file is another program's, or lacks something; file and key are named.
-        UnusableModel: the spec is of another format.
+    A UserError names the file of another program, or the key that is missing or damaged.
     """
     if "mien" not in text or "spec" not in text:
         raise UserError(

@@ -25,12 +25,9 @@ class Standing:
 class CurrentModel:
     """A model that is followed where an alias names it: `models:/NAME@ALIAS`.
 
-    A thread looks at the alias, loads the new version beside the old one, and then exchanges them in one assignment:
-    a request never waits, and keeps the model that it began with. Where the registry fails, or a version cannot be
-    loaded, the present model stays. `every` is the time between two looks, in seconds.
-
-    Raises:
-        NoSuchModel, UserError: there is no model at the start.
+    A thread looks at the alias every `every` seconds, loads the new version beside the old one, and then exchanges them
+    in one assignment: a request never waits, and keeps the model that it began with. Where the registry fails, or a
+    version cannot be loaded, the present model stays; at the start that is an error as of `load_model_of`.
     """
 
     def __init__(self, address: str, *, every: float = 5.0) -> None:

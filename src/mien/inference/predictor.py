@@ -58,12 +58,10 @@ class Picture:
 
 
 def read_photo(file: Path, max_megabytes: float) -> bytes:
-    """The bytes of a photo's file.
+    """The bytes of a photo's file, of which no more than `max_megabytes` are read.
 
-    Raises:
-        UnreadablePhoto: `not_a_file`: a folder, pipe or device, or a name that no file can have; `too_large`: more than
-            `max_megabytes`, and no more than that is read.
-        OSError: the file does not exist, or may not be read.
+    Raises UnreadablePhoto for a larger file (`too_large`) and for a folder, pipe or device, or a name that no file can
+    have (`not_a_file`), and an OSError where the file does not exist, or may not be read.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | WITHOUT_WAITING)
@@ -213,14 +211,10 @@ def find_faces(predictor: Predictor, picture: Picture, *, cropped: bool) -> tupl
     except OSError as error:
         return PhotoPrediction(picture, problem=f"{picture.says}: cannot be read: {error.strerror}."), none
     found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
-    problem = "" if found.detections else f"{picture.says}: {no_face(predictor, photo)}"
-    return PhotoPrediction(picture, problem=problem, left_out=found.left_out), found
-
-
-def no_face(predictor: Predictor, photo: np.ndarray) -> str:
-    """Why there may be no face in a photo (H, W, C), as the end of a sentence."""
-    side = predictor.detector.smallest(*photo.shape[:2])
-    return (
-        f"no face found ({predictor.detector.name}, at least {side} x {side} pixels); "
-        "try --cropped if the photo is a face already."
-    )
+    prediction = PhotoPrediction(picture, left_out=found.left_out)
+    if not found.detections:
+        side = predictor.detector.smallest(*photo.shape[:2])
+        searched = f"{predictor.detector.name}, at least {side} x {side} pixels"
+        says = f"{picture.says}: no face found ({searched}); try --cropped if the photo is a face already."
+        prediction.problem = says
+    return prediction, found

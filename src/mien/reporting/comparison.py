@@ -3,7 +3,7 @@
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,20 +87,6 @@ class ComparedRun:
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """Faces by who is right, and the exact two-sided p-value of McNemar's test (1947).
-
-    It takes the faces as independent, which those of one photo are not: the bootstrap does not.
-    """
-
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p: float
-
-
-@dataclass(frozen=True)
 class Paired:
     """Differences B - A on the `faces` faces of `groups` groups of photos that leaked into neither training.
 
@@ -112,7 +98,7 @@ class Paired:
     groups: int
     left_out: int
     differences: Intervals
-    mcnemar: McNemar
+    mcnemar: dict[str, float]  # what `mcnemar` gives
     disagreements: pd.DataFrame
 
 
@@ -184,7 +170,7 @@ class Comparison:
                 "left_out": paired.left_out,
                 "differences": {name: paired.differences.overall[name].json() for name in MEASURES},
                 "recall_differences": {k: s["recall"].json() for k, s in paired.differences.per_class.items()},
-                "mcnemar": asdict(paired.mcnemar),
+                "mcnemar": paired.mcnemar,
                 "disagreements": paired.disagreements.to_dict("records"),
             },
             "config": [{"key": key, "a": a, "b": b} for key, a, b in self.config],
@@ -250,13 +236,18 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
     )
 
 
-def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
-    """The table of who is right, each (N,) bool, with the exact binomial p-value; 1 where no answer differs."""
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float]:
+    """Faces by who is right, each (N,) bool: `both`, `only_a`, `only_b`, `neither`, and McNemar's exact `p` (1947).
+
+    The test takes the faces as independent, which those of one photo are not: the bootstrap does not. Where no answer
+    differs, `p` is 1.
+    """
     from scipy.stats import binomtest
 
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return McNemar(int((right_a & right_b).sum()), only_a, only_b, int((~right_a & ~right_b).sum()), p)
+    both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
+    return {"both": both, "only_a": only_a, "only_b": only_b, "neither": neither, "p": p}
 
 
 def _disagreements(faces: pd.DataFrame, classes: tuple[str, ...], a: Floats, b: Floats) -> pd.DataFrame:
