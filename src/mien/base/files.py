@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 PARTIAL: Final = ".partial"
@@ -61,10 +60,7 @@ class Outs:
         folder.mkdir()
         return folder
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Rename all, or remove all."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             for name in self._names:
                 _move(self._waiting / name, self.root / name)

@@ -23,13 +23,10 @@ KINDS: Final = {
 
 
 def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bool = False) -> dict[str, Any]:
-    """The mapping in a JSON or YAML file.
+    """The mapping in a JSON or YAML file, which its suffix tells apart.
 
-    Args:
-        file: what to read; its suffix says which of the two it is.
-        keys: the keys that are needed, each with its kind; `object` is any.
-        remedy: what would be right, as the end of a sentence, such as "run `dvc repro train` again".
-        closed: whether another key is refused too.
+    `keys` are those needed, each with its kind (`object` is any); `closed` refuses others. `remedy` says what would be
+    right, as the end of a sentence, such as "run `dvc repro train` again".
 
     Raises:
         UserError: there is no such file, or it holds something else; file and key are named.

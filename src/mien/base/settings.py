@@ -52,8 +52,8 @@ CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def group_class(group: str) -> Any:
-    """The dataclass of a group of `conf/`."""
-    module, name = GROUPS[group]
+    """The dataclass of a group of `conf/`, or of a usage."""
+    module, name = (GROUPS | USAGE)[group]
     return getattr(import_module(module), name)
 
 
@@ -74,19 +74,15 @@ def read_usage(root: Path, what: str) -> Any:
         UserError: the file cannot be read, or holds what `build_settings` refuses.
     """
     name = f"conf/{what}.yaml"
-    module, schema = USAGE[what]
     content = read_yaml(root / name, name) if (root / name).exists() else {}
-    return build_settings(getattr(import_module(module), schema), content, name, complete=False)
+    return build_settings(group_class(what), content, name, complete=False)
 
 
 def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, complete: bool = True) -> T:
-    """Values as the dataclass `kind`, checked.
+    """Values, as YAML has them, as the dataclass `kind`, checked.
 
-    Args:
-        kind: a dataclass.
-        content: its values; keys and values as YAML has them.
-        name: what to call their origin in a message, such as `conf/optim/adamw.yaml`.
-        complete: whether every field must be given that is not marked optional.
+    `name` is what a message calls their origin, such as `conf/optim/adamw.yaml`. `complete` asks for every field that
+    is not marked optional.
 
     Raises:
         WrongSettings: keys are unknown or missing, or values are of the wrong kind or out of range: all of them.
@@ -145,11 +141,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
 
 
 def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
-    """The lines `key: value` of a file in YAML 1.2, as DVC reads them.
-
-    Args:
-        file: what to read.
-        name: what to call it in a message, such as `conf/optim/adamw.yaml`; by default its path.
+    """The lines `key: value` of a file in YAML 1.2, as DVC reads them; messages call it `name`, or by its path.
 
     Raises:
         UserError: the file is missing or cannot be read, is no YAML, is empty or has another form.
@@ -189,15 +181,12 @@ def _as_choice(value: Any, hint: Any) -> Any:
 
 # What pydantic calls a mistake, and what the value must be.
 _WANTED: Final = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
+    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
-    "dict_type": "lines of `name: value`",
     "list_type": "a list",
-    "mapping_type": "lines of `name: value`",
-    "dataclass_type": "lines of `name: value`",
+    **dict.fromkeys(("dict_type", "mapping_type", "dataclass_type"), "lines of `name: value`"),
     "finite_number": "a finite number",
     "literal_error": "{expected}",
     "greater_than": "above {gt}",

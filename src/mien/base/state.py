@@ -47,12 +47,7 @@ def state_folder(root: Path | None = None) -> Path:
 
 @contextmanager
 def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file that names our PID. The system frees it when its holder dies; the file stays.
-
-    Args:
-        file: the lock file, in a folder that is created where it is missing.
-        work: what it guards, for the message.
-        wait: whether to wait for another holder.
+    """Hold a lock file that names our PID and guards some work. The system frees it when its holder dies; it stays.
 
     Raises:
         UserError: another process holds it and we do not wait; its PID is named.
@@ -97,13 +92,8 @@ def resumable_state(work: str, key: str, about: Mapping[str, Any], root: Path | 
     """A folder for the resumable state of some work, held by one process and removed when the block succeeds.
 
     It stays where the process that started this one has died: the next `dvc` must find the result. On success the
-    work's states of other digests go too that nobody holds and nobody has changed for STALE_DAYS.
-
-    Args:
-        work: the stage's or command's name.
-        key: digest of configuration, data and code; another key is another folder.
-        about: written beside the state for a person who looks.
-        root: the workspace; the current folder by default.
+    work's states of other digests go too that nobody holds and nobody has changed for STALE_DAYS. `key` is a digest of
+    configuration, data and code; `about` is written beside the state for a person who looks.
 
     Raises:
         UserError: another process holds it; its PID is named.

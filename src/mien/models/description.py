@@ -36,7 +36,6 @@ FACES: Final = {
     "mobilenetv2": Faces(),
     "timm": Faces(),
 }
-DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Those with a backbone that can be frozen, and whose weights can come from elsewhere.
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")
 
@@ -63,10 +62,10 @@ class ModelConfig:
             raise ValueError(f"backbone, input_size and weights are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
         if (self.name == "timm") != bool(self.backbone):
             raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
-        if self.input_size and self.input_size < 32:
+        if 0 < self.input_size < 32:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
         from_file = self.weights not in ("none", "imagenet")
-        if from_file and not DIGEST.fullmatch(self.weights_sha256):
+        if from_file and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
             raise ValueError(
                 f"weights_sha256 must be 64 hex digits, as `sha256sum {self.weights}` says, not {self.weights_sha256!r}"
             )
@@ -108,16 +107,8 @@ SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes
 # What is used of a training's account of itself. `device`, `instructions`, `threads`, `gpu`, `devices`,
 # `versions` and `search.made_on` came later: unknown where absent.
 LINEAGE_KEYS: Final[dict[str, type]] = {
-    "digest": str,
-    "run": str,
-    "data": str,
-    "model": str,
-    "choices": dict,
-    "config": dict,
-    "search": dict,
-    "data_digest": str,
-    "split_digest": str,
-    "precision": str,
+    **dict.fromkeys(("digest", "run", "data", "model", "data_digest", "split_digest", "precision"), str),
+    **dict.fromkeys(("choices", "config", "search"), dict),
     "parameters": int,
 }
 

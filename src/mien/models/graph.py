@@ -37,11 +37,8 @@ TOLERANCE: Final = 1e-4  # of any probability: float32 sums in another order dif
 def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.ndarray) -> None:
     """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) float32 as ONNX, for any N.
 
-    Args:
-        network: on any device; it stays as it is.
-        spec: its description.
-        file: is written only where the graph gives the network's answers.
-        faces: (M, size, size, C) uint8, such as validation faces; the answers to the first `MOST_CHECKED` are compared.
+    The network stays as it is, on any device. The file is written only where the graph gives the network's answers to
+    the first `MOST_CHECKED` of `faces` (M, size, size, C) uint8, such as validation faces.
 
     Raises:
         UserError: the graph answers otherwise than the network does in PyTorch.

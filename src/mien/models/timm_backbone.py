@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,12 @@ from mien.base.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+OTHERWISE: Final = (
+    "Or fetch model.safetensors of that model elsewhere and name the file in model.weights, with its digest in "
+    "model.weights_sha256; or say weights: none to train from scratch."
+)
+TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
+REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
 _kept: list[Any] = []  # a library undeclares its operators when it goes
 
 
@@ -26,26 +33,14 @@ def allow_torchvision() -> None:
     if _kept or spec is None or spec.origin is None or "torchvision" in sys.modules:
         return
     torch: Any = import_module("torch")  # this part of it has no types
-    try:
+    with suppress(OSError):
         for library in (*Path(spec.origin).parent.glob("_C*.so"), *Path(spec.origin).parent.glob("_C*.pyd")):
             torch.ops.load_library(library)
-    except OSError:
-        pass
     if not hasattr(torch.ops.torchvision, "nms"):
         declared = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
             declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept.append(declared)
-
-
-OTHERWISE: Final = (
-    "Or fetch model.safetensors of that model elsewhere and name the file in model.weights, with its digest in "
-    "model.weights_sha256; or say weights: none to train from scratch."
-)
-
-
-TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
-REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
 
 
 def backbone_names() -> list[str]:

@@ -20,15 +20,9 @@ from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
 
 
 def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Logits of faces, computed in float32 whatever the training's precision was.
+    """Logits `(N, classes)` of faces `(N, H, W, C)` uint8, in float32 whatever the training's precision was.
 
-    Args:
-        model: a network of `mien.models.networks`, on any device; it is put into evaluation mode.
-        faces: `(N, H, W, C)` uint8; a memory map is read batch by batch.
-        batch_size: faces at a time.
-
-    Returns:
-        `(N, classes)` float32, in the order of the model's classes.
+    The model may be on any device and is put into evaluation mode; a memory map is read batch by batch.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -52,14 +46,12 @@ def load_pretrained(model: Network, config: ModelConfig) -> None:
     """
     if config.weights == "none":
         return
-    backbone = model.backbone
-    if backbone is None:
-        raise UserError(f"model.weights is {config.weights}, and {config.name} has no backbone that could take them.")
+    assert model.backbone is not None  # ModelConfig refuses weights for a network without one
     if config.weights == "imagenet":
         state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone))
     else:
         state = _read(Path(config.weights), config.weights_sha256)
-    _fill(backbone, state, config.weights)
+    _fill(model.backbone, state, config.weights)
 
 
 def _read(file: Path, sha256: str) -> dict[str, Tensor]:

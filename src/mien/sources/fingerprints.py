@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -96,20 +95,14 @@ def each_photo(work: Callable[[int], T], n: int, name: str, *, workers: int = 0,
 
     pool = joblib.Parallel(workers or -1, prefer="threads", return_as="generator", pre_dispatch="4*n_jobs")
     tasks = (joblib.delayed(some)(start) for start in range(0, n, PHOTOS_PER_TASK))
-    # `disable=None`: quiet where stderr is no terminal
-    with tqdm(total=n, unit=" photos", desc=name, disable=None if progress else True) as bar, _opencv_in_one_thread():
-        for done in pool(tasks):
-            yield from done
-            bar.update(len(done))
-
-
-@contextmanager
-def _opencv_in_one_thread() -> Iterator[None]:
-    """N workers, each with OpenCV's own N threads, would fight for the cores."""
     before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # N workers, each with OpenCV's own N threads, would fight for the cores
     try:
-        yield
+        # `disable=None`: quiet where stderr is no terminal
+        with tqdm(total=n, unit=" photos", desc=name, disable=None if progress else True) as bar:
+            for done in pool(tasks):
+                yield from done
+                bar.update(len(done))
     finally:
         cv2.setNumThreads(before)
 
