@@ -325,7 +325,7 @@ def test_a_training_by_hand_is_refused_before_it_reads_anything(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=long"]
-    by_hand = [*choices, *(["tune=none"] if stage == "tune" else []), "train.freeze_epochs=2", "train.patience=500"]
+    by_hand = [*choices, *(["tune=none"] if stage == "tune" else []), "+train.freeze_epochs=2", "train.patience=500"]
     with pytest.raises(WrongSettings) as found:
         run_stage(stage, by_hand)
     assert all(f"long.yaml: {key}" in told for key, told in zip(("freeze", "pat"), found.value.mistakes, strict=True))

@@ -71,12 +71,8 @@ def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> N
         writer.writerows(rows)
     if where == "-":
         typer.echo(text.getvalue(), nl=False)
-        return
-    try:
-        with replacing(Path(where)) as part:
-            part.write_text(text.getvalue(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{where}: cannot be written: {error.strerror}.") from error
+    else:
+        _write(Path(where), text.getvalue().encode(), where)
 
 
 def face_records(predictions: list[PhotoPrediction], model: Model) -> list[dict[str, Any]]:
@@ -104,11 +100,15 @@ def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictCo
         faces.append((face.box, caption, face.label))
     classes = list(prediction.faces[0].probabilities) if faces else []
     content = face_jpeg(draw_faces(prediction.picture.pixels(limits), faces, classes), JPEG_QUALITY)
+    _write(_free_name(prediction.picture, folder), content, folder)
+
+
+def _write(file: Path, content: bytes, named: str | Path) -> None:
     try:
-        with replacing(_free_name(prediction.picture, folder)) as part:
+        with replacing(file) as part:
             part.write_bytes(content)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}.") from error
+        raise UserError(f"{named}: cannot be written: {error.strerror}.") from error
 
 
 def _free_name(picture: Picture, folder: Path) -> Path:

@@ -30,7 +30,7 @@ SCORES: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "
 COUNTS: Final[Keys] = {"n": int, "photos": int, "majority_share": float}
 METRICS: Final[Keys] = {"data": str, "model": str, **COUNTS, **dict.fromkeys(SCORES, dict), **DIGESTS}
 DECISION: Final[Keys] = {"outcome": str, "reasons": list, "champion": object}
-REGISTER: Final[Keys] = {"model": str, "version": object} | DECISION | DIGESTS
+REGISTER: Final[Keys] = {"model": str, "version": object, **DECISION, **DIGESTS}
 TUNE: Final[Keys] = {"trials": list, "overruled": dict}
 
 

@@ -49,10 +49,7 @@ class ModelAddress:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The address in a text: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `NAME@ALIAS`, or a path.
-
-        What looks like an address in the registry and has another form is a UserError.
-        """
+        """The address in a text, `NAME@ALIAS` among them; a UserError for one in the registry of another form."""
         if ":/" not in text and ("@" not in text or Path(text).exists()):
             return cls(text, path=Path(text))
         parts = FORM.fullmatch(text)

@@ -53,10 +53,7 @@ def find_run(text: str) -> "ComparedRun":
 
 
 def read_folder(folder: Path) -> "ComparedRun":
-    """The run whose files lie in a checkout, named by the checkout or by its reports/.
-
-    A missing file is a UserError, and so are build/ and reports/ of two trainings.
-    """
+    """The run in a checkout or its reports/; a UserError where a file is missing, or they are of two trainings."""
     from mien.evaluation.tables import REMEDY, read_predictions
     from mien.reporting.comparison import ComparedRun
 

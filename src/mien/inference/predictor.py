@@ -142,10 +142,7 @@ class Predictor:
         return FoundFaces([Detection(box)], cut_face(photo, box, self.model.spec.cut)[None])
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
-        """Faces in boxes (top, left, right, bottom), cut as in training: (N, size, size, C) uint8.
-
-        Raises BoxOutside where nothing of a box lies in the photo.
-        """
+        """Faces in boxes (top, left, right, bottom), (N, size, size, C) uint8; BoxOutside for one beside the photo."""
         cut = self.model.spec.cut
         height, width = photo.shape[:2]
         placed = [face_box(box, height, width, margin=cut.margin, square=cut.square) for box in boxes]
