@@ -70,13 +70,13 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def stage_lock(stage: str, root: Path | None = None) -> Iterator[None]:
-    """Hold a stage of a workspace: a killed `dvc` leaves its stage running, and the next one would start a second.
+def stage_lock(stage: str) -> Iterator[None]:
+    """Hold a stage of the current workspace: a killed `dvc` leaves its stage running, and the next one would start a second.
 
     Raises:
         UserError: another process holds it; its PID is named.
     """
-    with locked(stage_folder(root or Path.cwd()) / f"{stage}.lock", stage):
+    with locked(stage_folder(Path.cwd()) / f"{stage}.lock", stage):
         yield
 
 

@@ -140,8 +140,7 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
     except PhotoMissing as error:
         outcome.dropped = [(error.reason, row, str(error)) for row in rows]
     except UnreadablePhoto as error:
-        unread = [row for row, _ in placed] or rows
-        outcome.dropped += [(error.reason, row, error.detail) for row in unread]
+        outcome.dropped += [(error.reason, row, error.detail) for row in [row for row, _ in placed] or rows]
     else:
         outcome.kept = [(row, box, cut_face(photo, box, config.cut)) for row, box in placed]
     return outcome

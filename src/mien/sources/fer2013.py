@@ -83,8 +83,6 @@ class Fer2013:
     def photos(self, folder: Path, unpack_to: Path) -> "RowPhotos":
         """The faces as photos, their pixels stored below `unpack_to` as one array (83 MB for the whole set).
 
-        The array's folder is named after the digest of the csv's bytes.
-
         Raises:
             UserError: as `ingest`.
         """

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -40,22 +41,18 @@ def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress:
     digests, sides = np.full(len(faces), "", object), np.zeros((len(faces), 2), np.int32)
 
     def work(i: int) -> tuple[str, int, int]:
+        digest = ""
         try:
             data = photos.read(names[i])
-        except PhotoMissing:
-            return "", 0, 0
-        digest = short_digest(data)
-        try:
+            digest = short_digest(data)
             header = read_header(data, max_megapixels=MAX_MEGAPIXELS)
             photo = decode_pixels(data, header)
-        except UnreadablePhoto:
+        except (PhotoMissing, UnreadablePhoto):
             return digest, 0, 0
         for row in rows_of[i]:
-            try:
+            with suppress(BoxOutside):
                 box = face_box(boxes[row], header.height, header.width, margin=0, square=False)
-            except BoxOutside:
-                continue
-            pixels[row] = cut_face(photo, box, THUMBNAIL)[..., 0]
+                pixels[row] = cut_face(photo, box, THUMBNAIL)[..., 0]
         return digest, header.height, header.width
 
     for rows, (digest, *side) in zip(rows_of, each_photo(work, len(names), "ingest", progress=progress), strict=True):

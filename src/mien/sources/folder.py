@@ -102,13 +102,13 @@ class Folder:
                     problems.append(_problem(name, *wrong, where.label))
                 else:
                     photos.append((name, where))
-        unused = [(path, "no_class", "the photo is in no class folder") for path in layout.strays]
+        unused = dict.fromkeys(layout.strays, ("no_class", "the photo is in no class folder"))
         for left_out in layout.left_out:
-            files = (path for path in sorted(left_out.rglob("*")) if not path.is_dir())
-            unused += [(path, "left_out", f"class_names leaves {left_out.name}/ out") for path in files]
-        for path, reason, detail in unused:
+            files = [path for path in sorted(left_out.rglob("*")) if not path.is_dir()]
+            unused |= dict.fromkeys(files, ("left_out", f"class_names leaves {left_out.name}/ out"))
+        for path, why in unused.items():
             name = path.relative_to(folder).as_posix()
-            problems.append(_problem(name, *(_why_unusable(path, name, folder) or (reason, detail))))
+            problems.append(_problem(name, *(_why_unusable(path, name, folder) or why)))
         if self.conflicting_labels == "quarantine":
             conflicts = _conflicts(photos, folder)
             photos = [photo for photo in photos if photo[0] not in conflicts]
@@ -120,10 +120,8 @@ class Folder:
             {"face_id": name, "image": name, "label": classes.index(where.label), "source_split": where.part}
             for name, where in photos
         ]
-        if self.faces == "detect":
-            rows = list(self._detected(rows, classes, folder, problems))
-            if not rows:
-                raise no_usable(f"{folder} holds no photo with a face", problems)
+        if self.faces == "detect" and not (rows := list(self._detected(rows, classes, folder, problems))):
+            raise no_usable(f"{folder} holds no photo with a face", problems)
         faces = faces_table(rows)
         numbered = Counter(where for _, where in photos if number_of(where.path) is not None)
         notes = [f"{f.path.relative_to(folder)}/ is {f.label}: {n:,} faces" for f, n in numbered.items()]

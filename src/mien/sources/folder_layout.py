@@ -249,11 +249,7 @@ def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:
 
 
 def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) -> str:
-    """What is unknown and what to do.
-
-    Nobody can see in a number what it means, and a wrong guess gives every face a wrong label; a data set of names is
-    often unpacked one folder too deep.
-    """
+    """What is unknown and what to do: no number is guessed, and a data set is often unpacked one folder too deep."""
     numbers = [] if words.classes else [folder for folder in unknown if number_of(folder) is not None]
     holds = f"{parent} holds {', '.join(f'{folder.name}/' for folder in numbers or unknown)}"
     if numbers:

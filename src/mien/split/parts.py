@@ -61,10 +61,9 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class Split:
-    """The parts, and what is to be known of them.
+    """`parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked`.
 
-    `parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked` (bool: the face's
-    group is in an earlier part as well, which only a data set's own split can bring about).
+    A face is leaked (bool) whose group is in an earlier part too, which only a data set's own split can bring about.
     """
 
     parts: dict[str, pd.DataFrame]
