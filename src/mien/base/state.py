@@ -71,7 +71,7 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def stage_lock(stage: str) -> Iterator[None]:
-    """Hold a stage of the current workspace: a killed `dvc` leaves its stage running, and the next one would start a second.
+    """Hold a stage of the workspace: a killed `dvc` leaves its stage running, and the next one would start a second.
 
     Raises:
         UserError: another process holds it; its PID is named.

@@ -66,11 +66,7 @@ def refuse_unknown_backbone(name: str) -> None:
 
 
 def timm_backbone(name: str) -> "tuple[nn.Module, int]":
-    """The backbone without classifier, fresh weights, and how many features it gives.
-
-    Raises:
-        UserError: as `refuse_unknown_backbone`.
-    """
+    """The backbone without classifier, fresh weights, and its number of features; or refuses an unknown name."""
     body: Any = _timm(name).create_model(name, pretrained=False, num_classes=0)
     return body, int(body.num_features)
 

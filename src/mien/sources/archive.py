@@ -96,8 +96,7 @@ def list_files(volumes: Volumes) -> dict[str, int]:
 def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     """The folder below `unpack_to` that holds the archive's files, unpacked unless it is there already.
 
-    The folder's name is a digest of the volumes' names and sizes and the signature header (which holds the
-    checksum of the file list with every file's own checksum), so another archive gets another folder.
+    Its name is a digest of the volumes' names, sizes and header, so another archive gets another folder.
 
     Raises:
         UserError: as `list_files`; a file's checksum is wrong; or the disk lacks the room.
