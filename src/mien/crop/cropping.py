@@ -70,7 +70,6 @@ def crop_faces(
         UserError: no row passes the filter, or none of those that did could be cut.
     """
     selected, left_out = select_faces(faces, config, classes)
-    selected = selected.reset_index(drop=True)
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face
     dropped: list[tuple[str, int, str]] = []
     clamped = 0
@@ -88,8 +87,8 @@ def crop_faces(
             dropped += photo.dropped
             clamped += photo.clamped
     reasons, rows, details = zip(*sorted(dropped), strict=True) if dropped else ((), (), ())
-    uncut_rows = problem_rows(selected.iloc[list(rows)], classes, reasons, details)
-    quarantine = pd.concat([*([] if problems is None else [problems]), left_out, uncut_rows], ignore_index=True)
+    uncut = problem_rows(selected.iloc[list(rows)], classes, reasons, details)
+    quarantine = pd.concat([problems, left_out, uncut], ignore_index=True)
     if not kept:
         raise UserError(
             f"none of {len(selected):,} faces could be cut: "

@@ -63,13 +63,12 @@ def select_faces(
         boxes = drawn[BOX].astype(str).agg(" ".join, axis=1)
         order = np.argsort(hashed(photo_keys(drawn) + " " + boxes, config.sample_seed), kind="stable")
         chosen = np.sort(above[order[: config.max_rows]])
-    not_drawn = np.setdiff1d(above, chosen)
     details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
     left_out = (
         problem_rows(faces[low], classes, "low_confidence", details),
-        problem_rows(faces.iloc[not_drawn], classes, "not_sampled", f"max_rows is {config.max_rows}"),
+        problem_rows(faces.iloc[np.setdiff1d(above, chosen)], classes, "not_sampled", f"max_rows is {config.max_rows}"),
     )
-    return faces.iloc[chosen], pd.concat(left_out, ignore_index=True)
+    return faces.iloc[chosen].reset_index(drop=True), pd.concat(left_out, ignore_index=True)
 
 
 def problem_rows(
