@@ -16,7 +16,7 @@ from mien.training.augmentation import Augmentation
 from mien.training.dataset import EpochSampler, LabelledFaces, soft_labels, training_loader, validation_loader
 from mien.training.fit import fit
 from mien.training.optimizers import make_optimizer, make_schedule
-from mien.training.recipe import AugmentConfig, Recipe
+from mien.training.recipe import AugmentConfig, Recipe, TrainConfig
 from mien.training.task import class_weights, training_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
 
@@ -61,11 +61,6 @@ def test_faces_without_votes_keep_their_label() -> None:
     mixed = soft_labels([None, [0.5, 0.25, 0.25, 0, 0, 0, 0]], labels, 7)
     assert mixed is not None and mixed.dtype == np.float32
     assert mixed.tolist() == [[0, 0, 1, 0, 0, 0, 0], [0.5, 0.25, 0.25, 0, 0, 0, 0]]
-
-
-def test_votes_of_another_number_of_faces_are_refused() -> None:
-    with pytest.raises(ValueError, match="160 rows and 3 rows of votes"):
-        dataclasses.replace(TRAIN, votes=np.ones((3, 7), np.float32))
 
 
 @pytest.fixture
@@ -125,7 +120,7 @@ NOTHING = Augmentation(AugmentConfig(strength=0.0), 3)
 
 def epoch_pixels(epoch: int, *, strength: float = 1.0, workers: int = 0) -> torch.Tensor:
     augmentation = Augmentation(AugmentConfig(strength=strength), 3)
-    loader = training_loader(TRAIN, augmentation, batch_size=16, seed=3, workers=workers)
+    loader = training_loader(TRAIN, augmentation, TrainConfig(batch_size=16, seed=3, workers=workers))
     loader.sampler.set_epoch(epoch)
     return torch.cat([pixels for pixels, _ in loader])
 
@@ -306,11 +301,6 @@ def test_a_batch_carries_the_labels_of_its_faces() -> None:
 
 def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
     few = LabelledFaces(TRAIN.pixels, TRAIN.rows[:20], TRAIN.labels[:20])
-    assert len(training_loader(few, NOTHING, batch_size=20, seed=3, workers=0)) == 1
+    assert len(training_loader(few, NOTHING, TrainConfig(batch_size=20))) == 1
     with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* use at most 20\."):
-        training_loader(few, NOTHING, batch_size=21, seed=3, workers=0)
-
-
-def test_rows_outside_the_array_are_refused() -> None:
-    with pytest.raises(ValueError, match="row 160 is asked for"):
-        LabelledFaces(TRAIN.pixels, np.array([160]), np.array([0]))
+        training_loader(few, NOTHING, TrainConfig(batch_size=21))

@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from mien.evaluation.measures import CLASS_MEASURES, MACRO, MEASURES, RECALL, Array, Floats, face_sums, measures
+from mien.evaluation.measures import CLASS_MEASURES, MACRO, MEASURES, RECALL, Array, Floats, face_sums, measures, ratios
 
 LEVEL: Final = 0.95
 DIGITS: Final = 6  # in files, so that the last bit of another machine is no change
@@ -93,14 +93,9 @@ class Resampled:
     def ratios(self) -> dict[str, tuple[Floats, Floats]]:
         """Numerators and denominators of shares by group: accuracy (groups, 1), CLASS_MEASURES (groups, classes)."""
         classes = self.values["recall"].shape[1]
-        cells = self.sums[:, : classes**2].reshape(-1, classes, classes)
-        right, support, called = np.diagonal(cells, axis1=1, axis2=2), cells.sum(axis=2), cells.sum(axis=1)
-        return {
-            "accuracy": (right.sum(axis=1, keepdims=True), support.sum(axis=1, keepdims=True)),
-            "precision": (right, called),
-            "recall": (right, support),
-            "f1": (2 * right, support + called),
-        }
+        by_class = ratios(self.sums[:, : classes**2].reshape(-1, classes, classes))
+        right, support = (part.sum(axis=1, keepdims=True) for part in by_class["recall"])
+        return {**by_class, "accuracy": (right, support)}
 
 
 def bootstrap(
@@ -246,10 +241,9 @@ def cluster_sums(values: Floats, clusters: Array) -> Floats:
 
 
 def _resamples(clusters: int, n: int, seed: int) -> Iterator[Floats]:
-    """Blocks of rows that say how often each cluster is drawn: once each in the first, then n resamples.
+    """Blocks of rows that say how often each cluster is drawn: once each in the first, then n resamples of as many.
 
-    Each resample draws as many clusters as there are; a single one allows none. The draws depend on the seed and on
-    the number of clusters alone, so that two models measured on the same groups meet the same resamples.
+    A single cluster allows none. Draws depend on seed and number alone: all models of the same groups meet the same.
     """
     yield np.ones((1, clusters))
     generator, rows = np.random.default_rng(seed), max(1, _BLOCK // clusters)

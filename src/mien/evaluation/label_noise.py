@@ -19,7 +19,6 @@ import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.records import read_out
 from mien.base.state import code_digest, digest, resumable_state
 from mien.crop.packed import PackedFaces
 from mien.evaluation.intervals import DIGITS
@@ -27,7 +26,7 @@ from mien.models.description import ModelSpec
 from mien.models.weights import predict_logits
 from mien.runtime.session import softmax
 from mien.training.fit import fit
-from mien.training.inputs import RERUN_SPLIT, SPLIT, labelled_faces, open_split
+from mien.training.inputs import labelled_faces, open_split, read_part
 from mien.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,14 +41,11 @@ FoldDone = Callable[[int, bool], None]  # a fold's number, and whether a killed 
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """All faces of train and validation, the most suspicious label first, as `rank_labels` gives them.
+    """All faces of train and validation, the most suspicious label first."""
 
-    `accuracy` is the share of faces that the networks of the folds answer as labelled.
-    """
-
-    ranked: pd.DataFrame
+    ranked: pd.DataFrame  # as `rank_labels` gives them
     packed: PackedFaces
-    accuracy: float
+    accuracy: float  # share of faces that the networks of the folds answer as labelled
 
     @property
     def suspects(self) -> pd.DataFrame:
@@ -81,11 +77,7 @@ def find_label_noise(root: Path, recipe: Recipe, folds: int, fold_done: FoldDone
 
 def read_training_faces(root: Path) -> pd.DataFrame:
     """The faces of train and validation: row, face_id, image, label, votes, group, part; the test part stays closed."""
-    parts = []
-    for part in ("train", "val"):
-        file = root / SPLIT / f"{part}.parquet"
-        table = read_out(file, lambda path: pd.read_parquet(path, columns=USED), RERUN_SPLIT)
-        parts.append(table.assign(part=part))
+    parts = (read_part(root, part, USED).assign(part=part) for part in ("train", "val"))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -71,14 +71,9 @@ def measures(sums: Floats, bins: int) -> dict[str, Floats]:
     ends = np.cumsum([classes**2, 1, 1, bins, bins])
     cells, nll, brier, faces, confidence, right = np.split(sums, ends, axis=1)
     n, matrix = faces.sum(axis=1), cells.reshape(-1, classes, classes)
-    hits = np.diagonal(matrix, axis1=1, axis2=2)
-    support, guesses = matrix.sum(axis=2), matrix.sum(axis=1)
-    missing = np.where(support > 0, 0.0, np.nan)
-    by_class = {
-        "precision": hits / np.where(guesses > 0, guesses, 1) + missing,
-        "recall": hits / np.where(support > 0, support, 1) + missing,
-        "f1": 2 * hits / np.where(support + guesses > 0, support + guesses, 1) + missing,
-    }
+    counts = ratios(matrix)
+    missing = np.where(counts["recall"][1] > 0, 0.0, np.nan)
+    by_class = {name: hits / np.where(trials > 0, trials, 1) + missing for name, (hits, trials) in counts.items()}
     macro = {f"macro_{name}": np.nanmean(values, axis=1) for name, values in by_class.items()}
     return {
         **by_class,
@@ -91,6 +86,12 @@ def measures(sums: Floats, bins: int) -> dict[str, Floats]:
     }
 
 
+def ratios(matrices: Floats) -> dict[str, tuple[Floats, Floats]]:
+    """Numerators and denominators of CLASS_MEASURES, each (R, classes), from matrices as of `confusion_counts`, R."""
+    right, support, called = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=2), matrices.sum(axis=1)
+    return {"precision": (right, called), "recall": (right, support), "f1": (2 * right, support + called)}
+
+
 def confusion_counts(labels: Ints, predicted: Ints, classes: int) -> Ints:
     """Confusion matrix, (classes, classes) int64: rows are true classes, columns predicted ones."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
@@ -98,18 +99,14 @@ def confusion_counts(labels: Ints, predicted: Ints, classes: int) -> Ints:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Faces of one class that were predicted as another one.
-
-    `share` is their share of the true class's faces; `rows` are the positions of the most confident of them among the
-    test faces, `probabilities` what the model gave its wrong answer there.
-    """
+    """Faces of one class that were predicted as another one."""
 
     true: str
     predicted: str
     faces: int
-    share: float
-    rows: Ints
-    probabilities: Floats
+    share: float  # of the true class's faces
+    rows: Ints  # positions of the most confident of them among the test faces
+    probabilities: Floats  # what the model gave its wrong answer there
 
 
 def top_confusions(

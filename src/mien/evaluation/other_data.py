@@ -57,26 +57,19 @@ PART_OPTIONS: Final = (*reversed(PARTS), ALL)
 
 @dataclass(frozen=True)
 class CrossEvaluation:
-    """What was measured, on which faces, and what was left out.
-
-    `pixels` (N, H, W, C) uint8 are the measured faces in the order of the evaluation's index, `digest` is their
-    identity. `learnt_from` counts the faces that were left out because the model learnt from them, None where nobody
-    knows which those are; `unknown` those of each class that the model cannot name; `quarantine` has those that could
-    not be cut or were filtered, with reasons; `problems` counts the raw data set's rows that could not be read.
-    `dropped` is what `dropped_classes` gives.
-    """
+    """What was measured, on which faces, and what was left out."""
 
     evaluation: Evaluation
-    pixels: np.ndarray
-    digest: str
+    pixels: np.ndarray  # the measured faces, (N, H, W, C) uint8, in the order of the evaluation's index
+    digest: str  # their identity
     model: KnownModel
     data: DataConfig
     part: str  # one of PART_OPTIONS
-    learnt_from: int | None
-    unknown: dict[str, int]
-    quarantine: pd.DataFrame
-    problems: int
-    dropped: dict[str, Any] | None
+    learnt_from: int | None  # faces left out because the model learnt from them; None: nobody knows which those are
+    unknown: dict[str, int]  # faces left out by class, of those that the model cannot name
+    quarantine: pd.DataFrame  # faces that could not be cut or were filtered, with reasons
+    problems: int  # rows of the raw data set that could not be read
+    dropped: dict[str, Any] | None  # what `dropped_classes` gives
 
 
 def evaluate_elsewhere(
@@ -137,8 +130,7 @@ def evaluate_elsewhere(
     if known.all():
         raise UserError(f"the model learnt from every one of the {len(known):,} faces of {data.name}; choose another.")
     pixels = packed.pixels[~known] if known.any() else packed.pixels
-    index = packed.index[~known].reset_index(drop=True)
-    index = with_slices(index, ingested.faces, data.slices)
+    index = with_slices(packed.index[~known].reset_index(drop=True), ingested.faces, data.slices)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
     logits = model.logits(pixels, config.batch_size)
     logits_of_shared = logits[:, [known_classes.index(name) for name in shared]]

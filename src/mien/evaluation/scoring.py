@@ -18,15 +18,7 @@ from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.crop.packed import PackedFaces
 from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
 from mien.evaluation.intervals import DIGITS, NAN, OVERALL, Interval, Intervals, bootstrap
-from mien.evaluation.measures import (
-    CLASS_MEASURES,
-    ConfusedPair,
-    Floats,
-    Ints,
-    checked_logits,
-    measure,
-    top_confusions,
-)
+from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, Ints, checked_logits, measure, top_confusions
 from mien.evaluation.slices import Slices, slice_accuracy
 from mien.runtime.session import Model, softmax
 
@@ -92,22 +84,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model does on its test faces: all that the report shows.
-
-    `before` holds NLL, Brier score and ECE without the temperature, `reliability` the diagram's bins "before" and
-    "after" it. `leak_free` covers the faces without a copy in training, and is None where no face leaked.
-    `confused` names rows of `predictions`.
-    """
+    """What a model does on its test faces: all that the report shows."""
 
     predictions: Predictions
     resamples: int
     temperature: Temperature
     whole: Part
-    leak_free: Part | None
-    before: dict[str, float]
-    reliability: dict[str, Reliability]
+    leak_free: Part | None  # on the faces without a copy in training; None where no face leaked
+    before: dict[str, float]  # NLL, Brier score and ECE without the temperature
+    reliability: dict[str, Reliability]  # the diagram's bins "before" and "after" the temperature
     slices: Slices
-    confused: tuple[ConfusedPair, ...]
+    confused: tuple[ConfusedPair, ...]  # whose rows are those of `predictions`
 
 
 def evaluate_model(

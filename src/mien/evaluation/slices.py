@@ -20,20 +20,17 @@ NOT_GIVEN: Final = "not given"
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the test faces: what they share, how many in how many photos, and the accuracy on them.
-
-    With fewer than 20 faces `accuracy` has a value but no interval, and `too_few` is true.
-    """
+    """Some of the test faces: what they share, how many in how many photos, and the accuracy on them."""
 
     group: str
     name: str
     faces: int
     photos: int
-    accuracy: Interval
+    accuracy: Interval  # without ends where the faces are too few
 
     @property
     def too_few(self) -> bool:
-        """Whether the faces are too few for a statement."""
+        """Whether the faces are too few for a statement, fewer than 20."""
         return self.faces < TOO_FEW
 
 
@@ -51,10 +48,9 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, classes: Seque
     `index` has label, face_size, confidence, photo_digest and group of N faces, `predicted` (N,) their answers.
     """
     chosen, skipped = slice_rows(index, classes)
-    groups, photos = index["group"].to_numpy(), index["photo_digest"]
-    hit = (np.asarray(predicted) == index["label"].to_numpy()).astype(np.float64)
+    photos, hit = index["photo_digest"], np.asarray(predicted) == index["label"].to_numpy()
     members = np.column_stack(list(chosen.values())).astype(np.float64)
-    sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), groups)
+    sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), index["group"].to_numpy())
     faces, hits = np.split(sums, 2, axis=1)
     slices = []
     for k, ((group, name), rows) in enumerate(chosen.items()):
@@ -117,8 +113,6 @@ def terciles(values: npt.ArrayLike, names: tuple[str, str, str], unit: str = "")
     for k, name in enumerate(names):
         inside = known & (third == k)
         if inside.any():
-            low, high = given[inside].min(), given[inside].max()
-            ends = [f"{end:{form}}" for end in (low, high)]
-            span = "–".join(dict.fromkeys(ends))
-            rows[f"{name}, {span}{unit}"] = inside
+            ends = dict.fromkeys(f"{end:{form}}" for end in (given[inside].min(), given[inside].max()))
+            rows[f"{name}, {'–'.join(ends)}{unit}"] = inside
     return rows if known.all() else {**rows, NOT_GIVEN: ~known}

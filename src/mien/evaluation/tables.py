@@ -34,13 +34,12 @@ def metrics(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
     that does not exist (recall of a class without a face, the interval of one photo) is null, and "leak_free" where no
     test face has a copy in training.
     """
-    leak_free = evaluation.leak_free
     return {
         **about,
         **_summary(evaluation.whole),
         "uncalibrated": plain(evaluation.before),
         "temperature": rounded(evaluation.temperature.value),
-        "leak_free": None if leak_free is None else _summary(leak_free),
+        "leak_free": None if evaluation.leak_free is None else _summary(evaluation.leak_free),
     }
 
 
@@ -49,9 +48,8 @@ def _summary(part: Part) -> dict[str, Any]:
         name: {**{key: rounded(score.value) for key, score in scores.items()}, "support": part.support[name]}
         for name, scores in part.intervals.per_class.items()
     }
-    overall = plain(part.intervals.overall)
-    share = rounded(part.majority_share)
-    return {"n": part.faces, "photos": part.photos, "majority_share": share, **overall, "per_class": per_class}
+    about = {"n": part.faces, "photos": part.photos, "majority_share": rounded(part.majority_share)}
+    return {**about, **plain(part.intervals.overall), "per_class": per_class}
 
 
 def temperature(evaluation: Evaluation) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mien.evaluation.scoring import Evaluation
 from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models.description import hardware_words
-from mien.registry.version import Candidate
+from mien.registry.version import RERUN_SPLIT, Candidate
 
 TEMPLATE: Final = "card.md.j2"
 
@@ -24,7 +24,7 @@ def write_card(candidate: Candidate, predictions: Path) -> str:
         UserError: a file is missing or damaged.
     """
     file = predictions.with_name("split.json")
-    audit = read_record(file, {"parts": dict}, "`dvc repro split` writes it again") if file.exists() else None
+    audit = read_record(file, {"parts": dict}, RERUN_SPLIT) if file.exists() else None
     return render_card(candidate, read_evaluation(candidate.evaluated, predictions), audit)
 
 
@@ -39,15 +39,10 @@ def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, A
         autoescape=False,
     )
     return templates.get_template(TEMPLATE).render(
-        name=candidate.name,
-        identity=candidate.identity,
+        **vars(evaluation),
+        candidate=candidate,
         lineage=candidate.lineage,
         spec=candidate.spec,
-        data=candidate.data,
-        whole=evaluation.whole,
-        leak_free=evaluation.leak_free,
-        uncalibrated=evaluation.before,
-        slices=evaluation.slices.slices,
         failures=failures(evaluation.slices),
         audit=audit,
         trained_on=hardware_words(candidate.lineage),

@@ -20,13 +20,12 @@ from mien.evaluation.slices import slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
 from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
-from mien.registry.version import Candidate, read_training_faces
+from mien.registry.version import RERUN_SPLIT, Candidate, read_training_faces
 from mien.runtime.session import GRAPH_FILE, Model, open_graph, open_model
 from mien.runtime.spec import CutSpec, UnusableModel
 from mien.sources.photos import Photos
 from mien.tracking.store import first_line, is_unreachable
 
-# MLflow takes two seconds to import, so the function that needs it imports it.
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -42,16 +41,12 @@ class NoComparison(Exception):
 
 @dataclass(frozen=True)
 class TestSet:
-    """The faces on which models are compared: those of the test set without a copy in training.
-
-    `faces` is the split's index of them (row, face_id, label, photo_digest, face_digest, group, ...), and
-    `probabilities` (N, classes) float64 are the candidate's calibrated answers in the same order.
-    """
+    """The faces on which models are compared: those of the test set without a copy in training."""
 
     __test__ = False  # no test case of pytest's
 
-    faces: pd.DataFrame
-    probabilities: np.ndarray
+    faces: pd.DataFrame  # the split's index of them: row, face_id, label, photo_digest, face_digest, group, ...
+    probabilities: np.ndarray  # the candidate's calibrated answers, (N, classes) float64
 
     @property
     def labels(self) -> np.ndarray:
@@ -74,7 +69,7 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     Raises:
         UserError: the two do not belong together, or every test face has a copy in training.
     """
-    faces = read_out(split / "test.parquet", pd.read_parquet, "`dvc repro split` writes it again")
+    faces = read_out(split / "test.parquet", pd.read_parquet, RERUN_SPLIT)
     answers = read_predictions(predictions).table.set_index("face_id")
     if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
         raise UserError(
@@ -93,9 +88,7 @@ def score(test: TestSet, probabilities: np.ndarray, settings: RegisterConfig) ->
         n=len(test.faces),
         photos=test.faces["photo_digest"].nunique(),
         majority_share=float(np.bincount(test.labels).max() / len(test.labels)),
-        accuracy=overall["accuracy"],
-        unweighted_average_recall=overall["unweighted_average_recall"],
-        calibration_error=overall["calibration_error"],
+        **{name: overall[name] for name in ("accuracy", "unweighted_average_recall", "calibration_error")},
     )
 
 
@@ -138,28 +131,27 @@ class Evidence:
             NoComparison: the raw photos are needed and not here, or a face cannot be cut from them.
         """
         packed = open_faces(self.packed)
-        classes = packed.classes
         if cut == packed.cut:
             return np.asarray(packed.pixels[test["row"].to_numpy()])
         wanted = test["face_id"].astype(str)
         # with the boxes as the data set gives them
         table = read_out(self.table, pd.read_parquet, "`dvc repro ingest` writes it again")
-        rows = table[table["face_id"].astype(str).isin(set(wanted))]
+        rows = table[table["face_id"].astype(str).isin(wanted)]
         # The candidate's crop has selected the faces by their confidence.
         config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False, classes=classes)
+                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False, classes=packed.classes)
             except (UserError, OSError) as error:
                 raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
-            packed = open_faces(Path(scratch))
-            at = {str(face): row for row, face in enumerate(packed.index["face_id"])}
-            if missing := [face for face in wanted if face not in at]:
+            cropped = open_faces(Path(scratch))
+            at = pd.Index(cropped.index["face_id"].astype(str)).get_indexer(pd.Index(wanted))
+            if len(missing := wanted[at < 0]):
                 raise NoComparison(
                     f"The champion needs faces cut from the raw photos, and {len(missing)} of {len(test)} cannot be "
-                    f"cut, {missing[0]} for one."
+                    f"cut, {missing.iloc[0]} for one."
                 )
-            return np.asarray(packed.pixels[[at[face] for face in wanted]])
+            return np.asarray(cropped.pixels[at])
 
 
 def group_changes(

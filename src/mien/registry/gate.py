@@ -119,27 +119,19 @@ def decide(
     lower, the calibration error must not be higher beyond noise, and nor must a group lose more than
     `no_group_worse` allows. Once the test set's decisions are spent nothing is promoted.
 
-    Args:
-        candidate: its scores.
-        difference: candidate minus champion, the accuracy at level 1 - 2 * alpha / decisions, the rest at 1 - 2 alpha;
-            None without a champion.
-        settings: alpha, decisions, max_ece, no_group_worse and approve.
-        place: what `place_of` gives.
-        groups: change of accuracy by group of the slice of `no_group_worse`; too small groups have no interval.
+    `difference` is candidate minus champion, None without one: the accuracy at level 1 - 2 * alpha / decisions, the
+    rest at 1 - 2 alpha. `place` is what `place_of` gives, `groups` the change of accuracy by group of the slice of
+    `no_group_worse`, without an interval where the group is too small.
     """
     if difference is None:
         passed, reasons = _first(candidate, settings)
     else:
-        passed, reasons = _against(candidate, difference, settings)
-        for held, reason in (_groups(groups or {}, settings), _budget(place, settings)):
-            passed &= held
-            reasons += [reason] if reason else []
+        rules = (_against(candidate, difference, settings), _groups(groups or {}, settings), _budget(place, settings))
+        passed, reasons = all(held for held, _ in rules), [reason for _, given in rules for reason in given]
     if passed and settings.approve == "manual":
         passed = False
-        reasons.append(
-            "The gate would promote it, and approve is manual: a person decides, "
-            "with `mien promote` or in the MLflow UI."
-        )
+        how = "with `mien promote` or in the MLflow UI"
+        reasons.append(f"The gate would promote it, and approve is manual: a person decides, {how}.")
     return Decision(PROMOTED if passed else CHALLENGER, reasons)
 
 
@@ -172,35 +164,34 @@ def _against(
     ]
 
 
-def _groups(groups: Mapping[str, "Interval"], settings: RegisterConfig) -> tuple[bool, str]:
+def _groups(groups: Mapping[str, "Interval"], settings: RegisterConfig) -> tuple[bool, list[str]]:
     """Whether no group lost more than `no_group_worse` allows, and which did."""
     if settings.no_group_worse is None:
-        return True, ""
+        return True, []
     slice, margin = settings.no_group_worse.slice, settings.no_group_worse.margin
     judged = {name: change for name, change in groups.items() if change.known}
     if not judged:
-        return True, f"No group by {slice} has the faces for a comparison."
+        return True, [f"No group by {slice} has the faces for a comparison."]
     worse = [name for name, change in judged.items() if change.value < -margin and change.high < 0]
     shown = worse or [min(judged, key=lambda name: judged[name].value)]
     changes = ", ".join(f"{name} {_points(judged[name].value)}" for name in shown)
     allowed = f"{100 * margin:g} points that no_group_worse allows by {slice}"
+    reason = f"No group is worse beyond noise by more than the {allowed}; the lowest change: {changes}."
+    if worse:
+        reason = f"Worse beyond noise by more than the {allowed}: {changes}."
     few = ", ".join(name for name in groups if name not in judged)
-    return not worse, (
-        f"Worse beyond noise by more than the {allowed}: {changes}."
-        if worse
-        else f"No group is worse beyond noise by more than the {allowed}; the lowest change: {changes}."
-    ) + (f" Too few faces to be compared: {few}." if few else "")
+    return not worse, [reason + (f" Too few faces to be compared: {few}." if few else "")]
 
 
-def _budget(place: tuple[int, int], settings: RegisterConfig) -> tuple[bool, str]:
+def _budget(place: tuple[int, int], settings: RegisterConfig) -> tuple[bool, list[str]]:
     """Whether the test set still allows a decision, and which one this is."""
     number, allowed = place
     if number <= allowed:
-        return True, f"Decision {number} of {allowed} that this test set allows, at level {settings.level:g} each."
-    return False, (
+        return True, [f"Decision {number} of {allowed} that this test set allows, at level {settings.level:g} each."]
+    return False, [
         f"All decisions that this test set allows have been made ({allowed}), so the gate promotes nothing more by it: "
         "a person may promote with `mien promote`, or a new test set begins a new count."
-    )
+    ]
 
 
 def _confidence(level: float) -> str:

@@ -43,13 +43,10 @@ class ServedModel(PythonModel):
     ) -> pd.DataFrame:
         """One row per row of the input, under its index: `label` and a probability for each class.
 
-        Args:
-            context: not used; MLflow passes it.
-            model_input: a table of pictures of ONE face each, cut as a face detector cuts it, in one of two columns.
-                `image` holds a JPEG, PNG, ... file as bytes; over REST the bytes are base64, as in every binary
-                column of MLflow. `pixels` holds (H, W) or (H, W, 1) grey or (H, W, 3) RGB values from 0 to 255, as
-                nested lists or an array.
-            params: none.
+        `model_input` is a table of pictures of ONE face each, cut as a face detector cuts it, in one of two columns.
+        `image` holds a JPEG, PNG, ... file as bytes; over REST the bytes are base64, as in every binary column of
+        MLflow. `pixels` holds (H, W) or (H, W, 1) grey or (H, W, 3) RGB values from 0 to 255, as nested lists or an
+        array. `context` and `params`, which MLflow passes, are not used.
 
         Raises:
             MlflowException: an image cannot be read; the row is named. MLflow's server answers with the sentence and
@@ -72,8 +69,7 @@ class ServedModel(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"the input needs one column, {IMAGE} (a file) or {PIXELS} (an array), and {which}."
             )
-        ((name, read),) = given.items()
-        return name, read
+        return given.popitem()
 
     def _face(self, row: int, read: Callable[[Any], np.ndarray], value: Any) -> np.ndarray:
         """One image as the network takes it: (size, size, C) uint8."""

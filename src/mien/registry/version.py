@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MODEL: Final = VERSION_FOLDER.name  # the artifact that mien reads
 TRAINING_FACES: Final = "training_faces.parquet"
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
+RERUN_SPLIT: Final = "`dvc repro split` writes it again"
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
 
@@ -56,8 +57,7 @@ class Candidate:
     @cached_property
     def lineage(self) -> dict[str, Any]:
         """How the model was trained, with `title` and `drawn` of its data set."""
-        title = {"title": self.data.title or self.data.name, "drawn": self.data.drawn}
-        return {**read_lineage(self.model), **title}
+        return {**read_lineage(self.model), "title": self.data.title or self.data.name, "drawn": self.data.drawn}
 
     @cached_property
     def network(self) -> ModelSpec:
@@ -78,8 +78,7 @@ class Candidate:
     @cached_property
     def test_faces(self) -> str:
         """The digest of the faces that it was measured on, whatever their crop."""
-        remedy = "`dvc repro split` writes it again"
-        return str(read_record(self.split / "split.json", {"test_faces": str}, remedy)["test_faces"])
+        return str(read_record(self.split / "split.json", {"test_faces": str}, RERUN_SPLIT)["test_faces"])
 
     @cached_property
     def identity(self) -> str:
@@ -96,8 +95,8 @@ def training_faces(split: Path) -> pd.DataFrame:
     Raises:
         UserError: the split is missing or damaged.
     """
-    columns, remedy = ["photo_digest", "face_digest", "group"], "`dvc repro split` writes it again"
-    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, remedy) for part in ("train", "val")}
+    columns = ["photo_digest", "face_digest", "group"]
+    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, RERUN_SPLIT) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
 
 
@@ -113,9 +112,7 @@ def read_training_faces(folder: Path) -> pd.DataFrame:
 def version_identities(client: "MlflowClient", name: str) -> dict[int, str]:
     """The versions of a registered model that have not been deleted, in order, and the identity of each."""
     found = client.search_model_versions(f"name = '{name}'")
-    return {
-        int(version.version): version.tags.get(IDENTITY, "") for version in sorted(found, key=lambda v: int(v.version))
-    }
+    return dict(sorted((int(version.version), version.tags.get(IDENTITY, "")) for version in found))
 
 
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":

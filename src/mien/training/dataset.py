@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mien.training.augmentation import Augmentation
-from mien.training.recipe import refuse_larger_batch
+from mien.training.recipe import TrainConfig, refuse_larger_batch
 from mien.training.seeds import ORDER, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
@@ -18,26 +18,12 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class LabelledFaces:
-    """Faces of one part, as rows of one packed array.
+    """Faces of one part, as rows of one packed array; training learns the votes where there are some."""
 
-    `pixels` is `(N, H, W, C)` uint8 (a memory map), `rows` `(n,)` the part's rows in it, `labels` `(n,)` int64.
-    `votes` are soft labels, `(n, classes)` float32 with rows of sum 1, or None where the data set has none; they are
-    what training learns, while validation goes by `labels`.
-    """
-
-    pixels: np.ndarray
-    rows: np.ndarray
-    labels: np.ndarray
-    votes: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse rows that the array does not have."""
-        if len(self.rows) != len(self.labels) or len(self.rows) == 0:
-            raise ValueError(f"{len(self.rows)} rows and {len(self.labels)} labels: need as many, and at least one")
-        if self.votes is not None and len(self.votes) != len(self.rows):
-            raise ValueError(f"{len(self.rows)} rows and {len(self.votes)} rows of votes: need as many")
-        if self.rows.max() >= len(self.pixels) or self.rows.min() < 0:
-            raise ValueError(f"rows 0 to {len(self.pixels) - 1} exist, and row {self.rows.max()} is asked for")
+    pixels: np.ndarray  # (N, H, W, C) uint8, a memory map
+    rows: np.ndarray  # (n,), the part's rows in it
+    labels: np.ndarray  # (n,), positions of classes
+    votes: np.ndarray | None = None  # soft labels, (n, classes) float32 with rows of sum 1
 
     def __len__(self) -> int:
         """How many faces."""
@@ -51,14 +37,10 @@ def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, cla
     """
     if all(given is None for given in votes):
         return None
-    shares = np.zeros((len(labels), classes), np.float32)
-    for row, given in enumerate(votes):
-        if given is None:
-            shares[row, labels[row]] = 1
-        else:
-            shares[row] = given
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares
+    whole = np.eye(classes)
+    given = [whole[label] if one is None else one for one, label in zip(votes, labels, strict=True)]
+    shares = np.array(given, np.float32)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 class FaceDataset(Dataset[Batch]):
@@ -110,21 +92,19 @@ class EpochSampler(Sampler[int]):
         return iter((self._epoch * self._faces + order).tolist())
 
 
-def training_loader(
-    faces: LabelledFaces, augmentation: Augmentation, *, batch_size: int, seed: int, workers: int
-) -> DataLoader[Batch]:
+def training_loader(faces: LabelledFaces, augmentation: Augmentation, settings: TrainConfig) -> DataLoader[Batch]:
     """Shuffled, augmented batches; the last, smaller one is left out (batch normalisation needs company).
 
     Raises:
         UserError: there are fewer faces than one batch needs.
     """
-    refuse_larger_batch(batch_size, len(faces))
+    refuse_larger_batch(settings.batch_size, len(faces))
     return DataLoader(
         FaceDataset(faces, augmentation),
-        batch_size=batch_size,
-        sampler=EpochSampler(len(faces), seed),
+        batch_size=settings.batch_size,
+        sampler=EpochSampler(len(faces), settings.seed),
         drop_last=True,
-        num_workers=workers,
+        num_workers=settings.workers,
     )
 
 

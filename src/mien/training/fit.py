@@ -26,7 +26,7 @@ from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
-from mien.training.optimizers import freezing
+from mien.training.optimizers import FreezeBackbone
 from mien.training.recipe import Recipe, TrainConfig, cost
 from mien.training.task import ExpressionTask, class_weights
 
@@ -59,18 +59,9 @@ def fit(
 ) -> Fitted:
     """Train until the epochs are over or `train.monitor` has not become better for `train.patience` epochs.
 
-    Args:
-        spec: the network and its input; `spec.architecture` is `recipe.model`.
-        recipe: all settings.
-        train: faces to learn from.
-        val: faces that choose the epoch.
-        folder: where the checkpoint is; a training that was killed there is continued, on the CPU bit for bit.
-        listener: its `epoch` is called with each row of the history.
-        callbacks: further Lightning callbacks, such as a search's pruning.
-        verbose: print a line per epoch.
-
-    Returns:
-        the network with the weights of the epoch that was chosen, and the history.
+    `spec.architecture` is `recipe.model`, and `val` chooses the epoch. The checkpoint is in `folder`: a training killed
+    there is continued, on the CPU bit for bit. The `listener` hears each row of the history, `callbacks` are further
+    ones of Lightning, such as a search's pruning, and `verbose` prints a line per epoch.
 
     Raises:
         Diverged: a loss became infinite or NaN.
@@ -84,51 +75,38 @@ def fit(
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train)
     history = History(settings, listener or Listener(), verbose=verbose)
-    trainer = _trainer(recipe, machine, folder, [history, *freezing(task.model, settings.freeze_epochs), *callbacks])
-    loader = training_loader(
-        train,
-        Augmentation(recipe.augment, settings.seed),
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        workers=settings.workers,
-    )
+    freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
+    trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
+    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), settings)
     trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
 
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTask:
-    channels_last = recipe.train.memory_format != "contiguous"
     model = spec.build()
     load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels[np.sort(train.rows)])
-    if channels_last:
+    if recipe.train.channels_last:
         to_channels_last(model)
     weights = None
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    return ExpressionTask(
-        model,
-        recipe,
-        classes=len(spec.classes),
-        class_weights=weights,
-        channels_last=channels_last,
-    )
+    return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights)
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    settings = recipe.train
+    ema = recipe.train.ema
     checkpoint = ModelCheckpoint(folder, LAST.removesuffix(".ckpt"), enable_version_counter=False)
-    every: list[pl.Callback] = [*callbacks, checkpoint]
-    if settings.ema:  # after History, which copies the averaged weights while they are in place
-        every.append(EMAWeightAveraging(decay=settings.ema))
+    # after History, which copies the averaged weights while they are in place
+    averaging = [EMAWeightAveraging(decay=ema)] if ema else []
     return pl.Trainer(
         accelerator=machine["device"],
         devices=1,
         precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
-        max_epochs=settings.epochs,
-        callbacks=every,
+        max_epochs=recipe.train.epochs,
+        callbacks=[*callbacks, checkpoint, *averaging],
         plugins=[AtomicCheckpoints()],
         logger=False,
         default_root_dir=folder,
@@ -254,9 +232,8 @@ def _readable(path: Path) -> bool:
     """Whether a checkpoint is whole: torch overlooks a flipped bit, the checksums of its zip file do not."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return False
+            whole = archive.testzip() is None
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # zipfile and torch.load raise whatever the damage provokes
         return False
-    return True
+    return whole

@@ -93,9 +93,8 @@ def fastest_precision(device: str) -> str:
     """`bf16` where the device multiplies bfloat16 itself, else `32`; emulating it would be slower than float32."""
     import torch
 
-    if device == "gpu":
-        return "bf16" if torch.cuda.is_bf16_supported() else "32"
-    return "bf16" if "bf16" in instruction_set() else "32"
+    able = torch.cuda.is_bf16_supported() if device == "gpu" else "bf16" in instruction_set()
+    return "bf16" if able else "32"
 
 
 def few_cores(config: TrainConfig) -> str:
@@ -137,10 +136,7 @@ def to_channels_last(model: "nn.Module") -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep the activations that each step frees; fetching them again from the system costs page faults.
-
-    It holds for the whole process; outside glibc nothing changes.
-    """
+    """Tell glibc, where it is there, to keep what each step frees: fetching it again from the system is slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)

@@ -21,6 +21,7 @@ from mien.training.recipe import Recipe
 FACES: Final = Path("build/crop")
 SPLIT: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
+LEARNT: Final = ["row", "label", "votes"]  # columns of a part that a training reads
 RERUN_SPLIT: Final = "`dvc repro split` writes it again"
 RERUN_TUNE: Final = "`dvc repro tune` writes it again"
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
@@ -74,8 +75,8 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
         choices=choices,
         spec=ModelSpec(dataclasses.asdict(recipe.model), faces.cut, faces.classes),
         recipe=recipe,
-        train=_part(base, "train", faces),
-        val=_part(base, "val", faces),
+        train=labelled_faces(read_part(base, "train", LEARNT), faces),
+        val=labelled_faces(read_part(base, "val", LEARNT), faces),
         data_digest=faces.digest,
         split_digest=split["digest"],
     )
@@ -94,10 +95,10 @@ def open_split(root: Path) -> tuple[PackedFaces, dict[str, Any]]:
     return faces, split
 
 
-def _part(base: Path, name: str, faces: PackedFaces) -> LabelledFaces:
-    file = base / SPLIT / f"{name}.parquet"
-    part = read_out(file, lambda table: pd.read_parquet(table, columns=["row", "label", "votes"]), RERUN_SPLIT)
-    return labelled_faces(part, faces)
+def read_part(root: Path, name: str, columns: list[str]) -> pd.DataFrame:
+    """These columns of a part of the split; a UserError where it is missing or damaged."""
+    file = root / SPLIT / f"{name}.parquet"
+    return read_out(file, lambda table: pd.read_parquet(table, columns=columns), RERUN_SPLIT)
 
 
 def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
@@ -125,10 +126,7 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
 def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> dict[str, Any]:
     """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
 
-    Args:
-        inputs: with the settings of the configuration.
-        best: what tune handed on.
-        tuned: the inputs with its values.
+    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on.
     """
     machine, network = made_on(tuned.recipe.train), tuned.spec.build()
     return {

@@ -28,10 +28,8 @@ def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> l
     if not parameters:
         return []
     decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay, "lr": lr},
-        {"params": others, "weight_decay": 0.0, "lr": lr},
-    ]
+    groups = ((decayed, weight_decay), (others, 0.0))
+    return [{"params": params, "weight_decay": decay, "lr": lr} for params, decay in groups]
 
 
 def make_schedule(
@@ -39,12 +37,7 @@ def make_schedule(
 ) -> dict[str, Any] | None:
     """Lightning's description of the schedule, or None for a constant rate.
 
-    Args:
-        optimizer: what it steers.
-        config: the schedule's name and warm-up.
-        epochs: of the whole training.
-        steps: optimizer steps per epoch.
-        monitor: the validation score that `plateau` watches.
+    `steps` are the optimizer's in one of the training's `epochs`; `plateau` watches the validation score `monitor`.
     """
     if config.schedule == "plateau":
         mode: Literal["min", "max"] = "max" if monitor in SCORES else "min"
@@ -68,9 +61,18 @@ class FreezeBackbone(pl.Callback):
     """Keeps the backbone as it came, running statistics of its normalisation included, for the first epochs.
 
     Which epoch it is decides, so that a training that was killed continues as it would have gone on.
+
+    Raises:
+        UserError: the network has no backbone.
     """
 
-    def __init__(self, backbone: nn.Module, epochs: int) -> None:
+    def __init__(self, model: nn.Module, epochs: int) -> None:
+        backbone = model.backbone if isinstance(model, Network) else None
+        if backbone is None:
+            raise UserError(
+                f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; set it to 0, "
+                "or choose a model that has one, such as mobilenetv2."
+            )
         self.backbone = backbone
         self.epochs = epochs
 
@@ -79,20 +81,3 @@ class FreezeBackbone(pl.Callback):
         frozen = trainer.current_epoch < self.epochs
         self.backbone.requires_grad_(not frozen)
         self.backbone.train(not frozen)
-
-
-def freezing(model: nn.Module, epochs: int) -> list[pl.Callback]:
-    """The callback for `epochs` epochs with a frozen backbone; none for 0.
-
-    Raises:
-        UserError: the network has no backbone.
-    """
-    if not epochs:
-        return []
-    backbone = model.backbone if isinstance(model, Network) else None
-    if backbone is None:
-        raise UserError(
-            f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; set it to 0, "
-            "or choose a model that has one, such as mobilenetv2."
-        )
-    return [FreezeBackbone(backbone, epochs)]

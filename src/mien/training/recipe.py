@@ -68,6 +68,11 @@ class TrainConfig:
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
     threads: Count = 0  # of PyTorch; 0: as many as there are cores. Another number rounds otherwise
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether weights and faces lie in memory as kernels read them faster, `(O, H, W, I)`."""
+        return self.memory_format != "contiguous"
+
 
 SCORES: Final = ("val_accuracy", "val_macro_f1")  # monitored, and better when higher; of losses the lower is better
 
@@ -111,11 +116,10 @@ class Recipe:
         Raises:
             KeyError: there is no such key.
         """
-        group, _, name = key.partition(".")
-        if group not in _names(self) or name not in _names(getattr(self, group)):
-            known = [f"{g}.{n}" for g in _names(self) for n in _names(getattr(self, g))]
-            raise KeyError(f"there is no {key}; the keys are {', '.join(known)}")
-        return getattr(getattr(self, group), name)
+        values = {f"{group}.{name}": v for group, settings in vars(self).items() for name, v in vars(settings).items()}
+        if key not in values:
+            raise KeyError(f"there is no {key}; the keys are {', '.join(values)}")
+        return values[key]
 
     def with_values(self, values: Mapping[str, Any]) -> "Recipe":
         """This recipe with some dotted keys changed.
@@ -132,7 +136,3 @@ class Recipe:
             check_settings(changed)
             recipe = dataclasses.replace(recipe, **{group: changed})
         return recipe
-
-
-def _names(settings: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(settings)]

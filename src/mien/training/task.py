@@ -50,20 +50,11 @@ def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
 class ExpressionTask(pl.LightningModule):
     """One network in training: its loss on the training faces, its scores on the validation faces."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        *,
-        classes: int,
-        class_weights: Tensor | None = None,
-        channels_last: bool = True,
-    ) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, *, classes: int, class_weights: Tensor | None) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.classes = classes
-        self.channels_last = channels_last
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._validated: list[Batch] = []  # logits and labels of an epoch
 
@@ -77,7 +68,7 @@ class ExpressionTask(pl.LightningModule):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
-        if self.channels_last:
+        if self.recipe.train.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.model(pixels)
         return logits
