@@ -20,6 +20,7 @@ from mien.cli.predictions import face_records
 from mien.inference.annotation import COLUMNS
 from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
 from mien.runtime.cut import Box
+from tests.photosets import write_labels
 
 KEYS = {"n": int, "share": float, "name": str, "parts": dict, "any": object}
 RIGHT = '{"n": 1, "share": 2, "name": "x", "parts": {}, "any": null}'
@@ -130,6 +131,7 @@ def test_check_refuses_other_versions_unless_they_are_allowed(tmp_path: Path, mo
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / VERSIONS).write_bytes((ROOT / VERSIONS).read_bytes())
+    write_labels(tmp_path / "data/sample", [])
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
     (tmp_path / VERSIONS).write_text('numpy: "1.26.0"\nno-such-library: "1.0"\n')
     assert [re.sub(r"numpy \S+", "numpy X", sentence) for sentence in other_versions(tmp_path)] == [
@@ -149,6 +151,7 @@ def test_check_refuses_the_code_of_another_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / "src").symlink_to(ROOT / "src")
+    write_labels(tmp_path / "data/sample", [])
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
     (tmp_path / "src").unlink()
     shutil.copytree(ROOT / "src", tmp_path / "src")

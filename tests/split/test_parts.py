@@ -109,6 +109,13 @@ def test_single_faces_give_exact_shares() -> None:
         assert np.bincount(part[labels == label]).tolist() == [70, 15, 15]
 
 
+def test_a_photo_counts_for_its_rarest_class() -> None:
+    groups = np.repeat(np.arange(240), [3] * 40 + [1] * 200)
+    labels = np.array([1, 0, 0] * 40 + [0] * 200)
+    parts = shared_out(groups, labels)
+    assert np.bincount(parts[labels == 1]).tolist() == [28, 6, 6]
+
+
 def test_a_small_class_still_reaches_every_part() -> None:
     labels = np.array([0] * 200 + [1] * 6)
     part = shared_out(np.arange(206), labels)

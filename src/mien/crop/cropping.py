@@ -148,7 +148,7 @@ def cut_photo(photos: Photos, image: str, rows: list[int], boxes: np.ndarray, co
 def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: Sequence[str], clamped: int) -> CropCounts:
     dropped: dict[str, dict[str, int]] = {}
     for reason, rows in quarantine.groupby("reason", sort=True):
-        counts = rows["label"].replace("", UNKNOWN).value_counts()
+        counts = rows["label"].where(rows["label"].isin(classes), UNKNOWN).value_counts()
         dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
     kept, total = count_labels(index["label"], classes), sum(sum(counts.values()) for counts in dropped.values())
     return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, total)
