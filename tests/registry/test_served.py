@@ -204,7 +204,7 @@ REFUSED = {
     "NaN": (record(pixels=[[float("nan")]]), "whole numbers from 0 to 255"),
     "below 0": (record(pixels=[[-1]]), "whole numbers from 0 to 255"),
     "above 255": (record(pixels=[[256]]), "whole numbers from 0 to 255"),
-    "words": (record(pixels=[["a"]]), "not numbers"),
+    "words": (record(pixels=[["a"]]), "whole numbers from 0 to 255"),
 }
 
 
