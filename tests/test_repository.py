@@ -141,7 +141,7 @@ def test_an_environment_that_was_moved_or_copied_with_its_checkout_is_made_again
 # Options of DVC's remotes that are credentials or lead to them: they belong into .dvc/config.local.
 CREDENTIALS = re.compile(
     r"access_key|secret|session_token|password|passwd|connection_string|account_key|sas_token|client_id|tenant_id"
-    r"|credential|keyfile|gdrive_service|custom_auth|token|^user$",
+    r"|credential|keyfile|gdrive_service|custom_auth|token|^user$"
 )
 PATTERNS = {
     "an AWS access key": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),

@@ -9,18 +9,7 @@ import mien as package
 from tests.cli.conftest import Command
 
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml")
-COMMANDS = (
-    "predict",
-    "status",
-    "evaluate",
-    "labels",
-    "promote",
-    "rollback",
-    "history",
-    "sync",
-    "ui",
-    "preset",
-)
+COMMANDS = ("predict", "status", "evaluate", "labels", "promote", "rollback", "history", "sync", "ui", "preset")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["promote", "--help"]])

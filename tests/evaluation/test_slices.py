@@ -91,10 +91,7 @@ def test_slices_by_columns_of_the_faces_table() -> None:
     columns = ["camera", "age", "maker", "glasses", "group", "empty"]
     shuffled = faces.sample(frac=1, random_state=0)
     found = slice_accuracy(with_slices(index, shuffled, columns), index["label"], EXPRESSIONS)
-    assert found.skipped == {
-        "group": "all 280 faces have the same group",
-        "empty": "the data set gives no empty",
-    }
+    assert found.skipped == {"group": "all 280 faces have the same group", "empty": "the data set gives no empty"}
     faces_of = {(s.group, s.name): s.faces for s in found.slices}
     assert [faces_of["camera", name] for name in ("front", "side", "not given")] == [94, 93, 93]
     ages = [name for group, name in faces_of if group == "age"]

@@ -73,10 +73,7 @@ def test_a_missing_file() -> None:
 def test_a_damaged_file(exported: Export, tmp_path: Path, kept: int) -> None:
     file = tmp_path / "damaged.onnx"
     file.write_bytes(exported.float32.file.read_bytes()[:kept])
-    with pytest.raises(
-        UserError,
-        match=r"damaged\.onnx cannot be read by onnxruntime [\d.]+ \(.*\); `mien export`",
-    ):
+    with pytest.raises(UserError, match=r"damaged\.onnx cannot be read by onnxruntime [\d.]+ \(.*\); `mien export`"):
         load_model_of(str(file))
 
 

@@ -65,12 +65,7 @@ ROWS: list[tuple[str, str, Change, str]] = [
     ("evaluate", LINEAGE, {"search": [1]}, "search must be a mapping"),
     ("register", LINEAGE, b"{}", "lacks digest"),
     ("evaluate", MODEL, {"cut": None}, "lacks cut"),
-    (
-        "register",
-        "build/evaluate/temperature.json",
-        {"temperature": "warm"},
-        'must be a number, not "warm"',
-    ),
+    ("register", "build/evaluate/temperature.json", {"temperature": "warm"}, 'must be a number, not "warm"'),
 ]
 
 

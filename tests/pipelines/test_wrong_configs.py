@@ -43,11 +43,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     # what params.yaml chooses
     (PARAMS, {"modle": "resnet16"}, ("there is no group 'modle'", "data, crop, split")),
     (PARAMS, {"model": None}, ("lacks model", "`model: cnn48`")),
-    (
-        PARAMS,
-        {"model": "resnet99"},
-        ("model: there is no conf/model/resnet99.yaml (did you mean resnet", "resnet16,"),
-    ),
+    (PARAMS, {"model": "resnet99"}, ("model: there is no conf/model/resnet99.yaml (did you mean resnet", "resnet16,")),
     (PARAMS, {"model": "Resnet16"}, ("no conf/model/Resnet16.yaml (did you mean resnet16?)",)),
     (PARAMS, {"crop": "48"}, ("crop must be the name of a choice, not 48", "grey48")),
     (PARAMS, {"crop": ""}, ("crop must be the name of a choice, not nothing", "grey48")),
@@ -153,17 +149,9 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"space": "{train.batch_size: {low: 16.5, high: 64}}"}, ("train.batch_size: low 16.5", "two numbers like")),
     (TUNE, {"space": "{train.batch_size: {choices: [32, true]}}"}, ("train.batch_size: choice True",)),
     (TUNE, {"space": "{train.batch_size: {choices: [32, 32]}}"}, ("choice 32 is listed twice",)),
-    (
-        TUNE,
-        {"space": "{train.batch_size: {choices: [1, 32]}}"},
-        ("batch_size: batch_size must be at least 2",),
-    ),
+    (TUNE, {"space": "{train.batch_size: {choices: [1, 32]}}"}, ("batch_size: batch_size must be at least 2",)),
     (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs cannot be searched", "epochs of conf/tune")),
-    (
-        TUNE,
-        {"space": "{train.patience: {low: 1, high: 9}}"},
-        ("train.patience cannot be searched", "of conf/tune"),
-    ),
+    (TUNE, {"space": "{train.patience: {low: 1, high: 9}}"}, ("train.patience cannot be searched", "of conf/tune")),
     (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
     (TUNE, {"space": "{train.workers: {low: 0, high: 2}}"}, ("train.workers cannot be searched", "machine")),
     (TUNE, {"space": "{train.threads: {low: 1, high: 2}}"}, ("train.threads cannot be searched", "machine")),

@@ -188,10 +188,7 @@ REFUSED = {
     "a number": (record(image=5), "Failed to convert column image"),
     "half base64": (record(image="abc"), "Incorrect padding"),
     "no base64": (record(image="%%%%"), "row 0: the image cannot be read: the file has 0 bytes"),
-    "no image": (
-        record(image="aGVsbG8="),
-        "row 0: the image cannot be read: the file is no image of a known format",
-    ),
+    "no image": (record(image="aGVsbG8="), "row 0: the image cannot be read: the file is no image of a known format"),
     "half an image": (record(image=FILE[:800]), "row 0: the image cannot be read: the PNG file is truncated"),
     "a bomb": (record(image=BOMB), "8000 x 8000 pixels are more than 50 megapixels"),
     "no rows": (record(pixels=[1, 2, 3]), "Expected data to be list or numpy array, got int"),

@@ -21,10 +21,7 @@ from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FIGURES = 5  # beside the faces
 QUARANTINE = pd.DataFrame(
-    {
-        "reason": ["low_confidence"] * 1234 + ["photo_missing"],
-        "label": ["sad"] * 1233 + ["", "happy"],
-    }
+    {"reason": ["low_confidence"] * 1234 + ["photo_missing"], "label": ["sad"] * 1233 + ["", "happy"]}
 )
 
 

@@ -151,11 +151,7 @@ def test_parquet_and_numbers(tmp_path: Path) -> None:
         ({}, {}, "must hold one table .*, and holds none"),
         ({"a.csv": "image,label\n", "b.csv": "x"}, {}, r"holds a.csv, b.csv; name it by file"),
         ({"a.csv": "image,label\n"}, {"file": "c.csv"}, r"c.csv is missing; options: file names the table"),
-        (
-            {"a.csv": "photo,label\na,happy\n"},
-            {},
-            r"has no column image; its columns are photo, label.*columns: {",
-        ),
+        ({"a.csv": "photo,label\na,happy\n"}, {}, r"has no column image; its columns are photo, label.*columns: {"),
         ({"a.csv": "image,label\n"}, {}, "has no usable row"),
         ({"a.csv": 'image,label\n"a.jpg,happy\n'}, {}, "cannot be read"),
         ({"a.csv": "image,label,label\na,happy,sad\n"}, {}, "has two columns label; rename or remove one"),

@@ -443,10 +443,6 @@ def test_the_audit_of_the_real_fer2013(tmp_path: Path) -> None:
     assert (audit["leaked_test_faces"], audit["leaked_val_faces"]) == (314, 280)
     clean = faces.split(CLEAN)
     assert len(clean.parts["train"]) == 26942
-    assert clean.audit["clean_training"]["reasons"] == {
-        "constant_face": 11,
-        "copy_of_val_or_test": 692,
-        "repeat": 1064,
-    }
+    assert clean.audit["clean_training"]["reasons"] == {"constant_face": 11, "copy_of_val_or_test": 692, "repeat": 1064}
     left = np.stack([faces.packed.pixels[row].ravel() for row in clean.parts["train"]["row"]])
     assert len(np.unique(left, axis=0)) == 26942

@@ -44,11 +44,7 @@ def set_revision(file: Path, revision: str | None) -> None:
 
 CASES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
     ("older", lambda f: set_revision(f, OLDER), ("has MLflow's schema 75868b020152", "`mlflow db upgrade sqlite:///")),
-    (
-        "newer",
-        lambda f: set_revision(f, "ffffffffffff"),
-        ("schema ffffffffffff", "installed"),
-    ),
+    ("newer", lambda f: set_revision(f, "ffffffffffff"), ("schema ffffffffffff", "installed")),
     ("without", lambda f: set_revision(f, None), ("not an MLflow database", "no schema version", "move it away")),
     ("garbage", lambda f: f.write_bytes(b"garbage " * 999), ("is damaged (file is not a database)", "move it away")),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:99_999]), ("is damaged (", "`dvc repro` and `mien sync`")),

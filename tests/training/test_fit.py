@@ -77,8 +77,7 @@ def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(ema: float,
     folder = tmp_path / "killed"
     argument = pickle.dumps((SPEC, recipe)).hex()
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, folder, argument, gets],
-        env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."},
+        [sys.executable, "-c", KILLED, folder, argument, gets], env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."}
     )
     assert killed.returncode == 9
     assert (folder / LAST).exists()

@@ -12,14 +12,7 @@ import torch
 import yaml
 
 from mien.models.description import hardware_words, machine_difference, made_on_words
-from mien.training.hardware import (
-    LIBRARIES,
-    fastest_precision,
-    few_cores,
-    hardware_mismatch,
-    instruction_set,
-    made_on,
-)
+from mien.training.hardware import LIBRARIES, fastest_precision, few_cores, hardware_mismatch, instruction_set, made_on
 from mien.training.recipe import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
