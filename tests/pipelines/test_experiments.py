@@ -20,15 +20,16 @@ QUEUED = {
     "own-word": ["-S", "tune=none", "-S", f"{OPTIM}:lr=0.004"],
     # A rate at which a network learns nothing in two epochs, and trials enough for one that does.
     "in-colour": ["-S", "crop=rgb64", "-S", f"{OPTIM}:lr=0.5", "-S", "conf/tune/quick.yaml:trials=9"],
+    "fast-rate": ["-S", "tune=none", "-S", f"{OPTIM}:lr=0.006"],
 }
 
 
 @pytest.fixture(scope="module")
 def after(workspace: Workspace) -> Iterator[Workspace]:
-    """The workspace after both."""
+    """The workspace after all of them, at the same time."""
     for name, changes in QUEUED.items():
         workspace.run("dvc", "exp", "run", "--queue", "-n", name, *changes)
-    workspace.run("dvc", "exp", "run", "--run-all", "-j", "2")
+    workspace.run("dvc", "exp", "run", "--run-all", "-j", "3")
     yield workspace
     workspace.run("dvc", "queue", "stop", "--kill")
     workspace.run("dvc", "exp", "remove", *QUEUED)
@@ -66,6 +67,7 @@ def test_their_runs_lie_side_by_side_in_the_main_store_with_names_that_tell_them
         "resnet16 · 48 px grey",
         "resnet16 · 48 px grey · own-word",
         "resnet16 · 64 px RGB · in-colour",
+        "resnet16 · 48 px grey · fast-rate",
     }
     assert {status for _, status, *_ in runs} == {"FINISHED"}
     assert len({experiment for _, _, experiment, _ in runs}) == 1
@@ -74,8 +76,23 @@ def test_their_runs_lie_side_by_side_in_the_main_store_with_names_that_tell_them
         assert (after.folder / place.removeprefix(f"{after.folder.as_uri()}/") / "evaluation/report.html").is_file()
 
 
+def test_each_run_has_the_numbers_of_its_own_experiment(after: Workspace) -> None:
+    refs = after.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    for name, changes in QUEUED.items():
+        (ref,) = (ref for ref in refs if ref.endswith(f"/{name}"))
+        metrics = json.loads(after.run("git", "show", f"{ref}:reports/metrics.json").stdout)
+        of_run = f"using (run_uuid) where name like '% · {name}' and key ="
+        for key in ("accuracy", "ece"):
+            stored = asked(after, f"select value from runs join latest_metrics {of_run} 'test/{key}'")
+            assert stored == [(metrics[key]["value"],)]
+        if "tune=none" in changes:
+            assert asked(after, f"select value from runs join params {of_run} 'optim.lr'") == [
+                (changes[-1].rpartition("=")[2],)
+            ]
+
+
 def test_they_register_candidates_and_promote_nothing(after: Workspace) -> None:
-    assert len(asked(after, "select version from model_versions")) == 3
+    assert len(asked(after, "select version from model_versions")) == 4
     assert asked(after, "select alias, version from registered_model_aliases") == [("champion", 1)]
 
 

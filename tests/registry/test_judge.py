@@ -19,7 +19,6 @@ from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import Interval
 from mien.evaluation.tables import record_look
 from mien.registry import promotion
-from mien.registry.events import looks_of, spend
 from mien.registry.gate import CHALLENGER, PROMOTED, NoGroupWorse, RegisterConfig, Scores, decide, place_of
 from mien.registry.registration import register
 from mien.tracking.store import connect, local_folder
@@ -289,26 +288,6 @@ def test_a_candidate_that_is_worse_on_a_group_of_a_slice_is_kept_out(
     assert any(reason.startswith(worse) for reason in report["reasons"])
     assert report["numbers"]["groups"]["day"]["value"] > 0 > report["numbers"]["groups"]["night"]["high"]
     assert decided("camera", 0.99)["outcome"] == "promoted"
-
-
-def test_two_machines_do_not_both_take_the_last_decision(
-    checkout: Path, weak: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered(weak)
-    client, rules = connect(), RegisterConfig(decisions=2)
-    assert spend(client, NAME, "faces", "a", rules) == (1, 2)
-    write = client.set_registered_model_tag
-
-    def after_another(*tag: str) -> None:
-        write(NAME, "mien.look.faces.b", "decision 2 0.025")
-        write(*tag)
-
-    monkeypatch.setattr(client, "set_registered_model_tag", after_another)
-    assert spend(client, NAME, "faces", "c", rules) == (3, 2)
-    monkeypatch.undo()
-    assert looks_of(client.get_registered_model(NAME), "faces") == {"a": (1, 0.025), "b": (2, 0.025), "c": None}
-    assert spend(client, NAME, "faces", "b", rules) == (2, 2)
-    assert spend(client, NAME, "other faces", "c", rules) == (1, 2)
 
 
 def test_without_the_raw_photos_a_champion_of_another_crop_is_not_compared(

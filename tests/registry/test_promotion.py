@@ -1,7 +1,6 @@
 """Aliases and the history behind them, on a real registry."""
 
 import contextlib
-import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
 from mien.registry import promotion
-from mien.registry.events import append_event, champions, new_event, taken_down
+from mien.registry.events import champions, taken_down
 from mien.tracking.store import URI, connect
 
 NAME = "mien-tiny"
@@ -191,25 +190,6 @@ def test_a_killed_promotion_is_finished_by_the_next_look(
     expected = [("promoted", 1), ("promoted", 2)] if began else [("promoted", 1)]
     assert actions() == expected
     assert aliases(client) == ({"champion": 2, "previous": 1} if began else {"champion": 1, "challenger": 2})
-
-
-def test_two_writers_of_one_number_both_find_room(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = new_event("promoted", 1, None, {}, by="me", reasons=[])
-    other = json.dumps(new_event("promoted", 2, None, {}, by="other", reasons=[]))
-    real = MlflowClient.set_registered_model_tag
-    race = [other]
-
-    def overwritten(self: MlflowClient, name: str, key: str, value: str) -> None:
-        real(self, name, key, value)
-        if race:
-            real(self, name, key, race.pop())
-
-    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", overwritten)
-    append_event(client, NAME, mine)
-    assert [v for k, v in sorted(client.get_registered_model(NAME).tags.items()) if k.startswith("mien.event")] == [
-        other,
-        json.dumps(mine, sort_keys=True),
-    ]
 
 
 def test_unknown_names_and_versions_are_named(client: MlflowClient) -> None:

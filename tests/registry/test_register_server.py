@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import mlflow
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 
 from mien.base.classes import EXPRESSIONS
@@ -143,6 +145,94 @@ def test_a_champion_that_cannot_be_fetched_now_is_no_ground_for_a_decision(
     proxy.set("work")
     report = run_register(root, data)
     assert (report["outcome"], report["champion"]) == ("promoted", 2)
+
+
+RIVAL = """
+import json, sys, time
+from pathlib import Path
+from mien.registry import registration
+from tests.registry.workspace import registered
+root, round = Path(sys.argv[1]), Path(sys.argv[2])
+def meet(step, patience):
+    (round / f"{step} {root.name}").touch()
+    end = time.monotonic() + patience
+    while len(list(round.glob(f"{step} *"))) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+def met(step):
+    real = getattr(registration, step)
+    def after_meeting(*args):
+        meet(step, 2)
+        return real(*args)
+    setattr(registration, step, after_meeting)
+met("_log")
+met("_compare")
+meet("start", 60)
+print(json.dumps(registered(root)))
+"""
+
+
+def less_sure(root: Path) -> None:
+    """Another model without another training: the same network with twice the temperature."""
+    file, answers = root / "build/evaluate/temperature.json", root / "reports/predictions.csv"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"temperature": 2 * record["temperature"]}))
+    table = pd.read_csv(answers)
+    roots = table.filter(like="p_") ** 0.5
+    table[roots.columns] = roots.div(roots.sum(axis=1), axis=0)
+    table.to_csv(answers, index=False)
+
+
+def race(round: Path, *roots: Path) -> list[dict[str, Any]]:
+    """What processes report that register at the same moment, and wait for each other at the steps that may clash."""
+    round.mkdir()
+    command = [sys.executable, "-c", RIVAL]
+    rivals = [subprocess.Popen([*command, str(root), str(round)], stdout=subprocess.PIPE) for root in roots]
+    said = [rival.communicate(timeout=120)[0] for rival in rivals]
+    return sorted((json.loads(text) for text in said), key=lambda report: str(report["numbers"].get("decision")))
+
+
+def test_two_that_register_at_the_same_moment_do_so_one_after_the_other(
+    proxy: FaultProxy, weak: Path, strong: Path, tmp_path: Path, data: str
+) -> None:
+    root, same, better, other = (
+        named(copied(source, tmp_path / name), data)
+        for name, source in {"root": weak, "same": weak, "better": strong, "other": strong}.items()
+    )
+    less_sure(other)
+    first, again = race(tmp_path / "one model", root, same)
+    assert (first["outcome"], first["version"], first["champion"]) == ("promoted", 1, 1)
+    assert again == first
+    assert versions(data) == [1]
+
+    earlier, later = race(tmp_path / "two models", better, other)
+    assert versions(data) == [1, 2, 3]
+    assert {earlier["version"], later["version"]} == {2, 3}
+    assert earlier["numbers"]["against"] == 1
+    assert later["numbers"]["against"] == earlier["champion"]
+    assert [report["numbers"]["decision"] for report in (earlier, later)] == [1, 2]
+    model = connect().get_registered_model(f"mien-{data}")
+    assert model.aliases["champion"] == str(later["champion"])
+    events = promotion.history(f"mien-{data}")
+    assert [(event["action"], event["version"]) for event in events] == [
+        (report["outcome"], report["version"]) for report in (first, earlier, later)
+    ]
+
+
+def test_writers_that_were_killed_hold_nobody_up(
+    proxy: FaultProxy, data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, name = connect(), f"mien-{data}"
+    client.create_registered_model(name)
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    client.set_registered_model_tag(name, f"{promotion.WRITER}{socket.gethostname()}.{killed.pid}", "1")
+    client.set_registered_model_tag(name, f"{promotion.WRITER}another.machine.1", "0")
+    monkeypatch.setattr(promotion, "PATIENCE", 0.5)
+    assert promotion.history(name) == []
+    assert client.get_registered_model(name).tags == {}
+    said = capsys.readouterr().err
+    assert f"waiting for process {killed.pid} of {socket.gethostname()}, which writes to {name} too" in said
+    assert said.count("waiting for process 1 of another.machine") == 1
 
 
 def test_a_wrong_answer_is_an_error_and_not_an_absence(

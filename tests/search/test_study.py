@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,11 @@ from mien.base.listener import Listener
 from mien.base.settings import read_settings
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
+from mien.search import tuning
 from mien.search.space import Confirm, TuneConfig, search_space
 from mien.search.study import JOURNAL, best_trials, search, trial_row
 from mien.search.tuning import Search, compare, confirm
+from mien.training.fit import Diverged
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from pipelines.compose import CONF
@@ -43,8 +47,6 @@ CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, confirm
 
 def valley(trial: BaseTrial, values: dict[str, Any]) -> float:
     """A loss with a known minimum and some noise by the seed, reported epoch by epoch as a training would."""
-    import math
-
     loss = (
         (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"] + values.get("train.seed", 0) % 100 / 1000
     )
@@ -318,6 +320,37 @@ def test_values_with_which_a_training_diverges_are_pruned_and_overruled(tmp_path
     assert "With 1 further seed the configuration's own values diverge: trial " in report["confirmed"]["says"]
     assert report["overruled"] == {"optim.lr": {"config": 1e30, "search": report["values"]["optim.lr"]}}
     assert report["values"]["optim.lr"] in (0.003, 0.01)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_search_does_not_go_where_trainings_diverge_after_epochs_that_look_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The upper third of the shipped rates; all that a trial reported before it diverged is lower than any other."""
+    edge = 0.003
+
+    def trained(spec: ModelSpec, recipe: Recipe, *_: Any, callbacks: Sequence[Any], **__: Any) -> SimpleNamespace:
+        history, diverges = [], recipe.optim.lr > edge
+        for epoch in range(recipe.train.epochs):
+            loss = 0.1 if diverges else 1 + abs(math.log(recipe.optim.lr / 0.001)) / 5 + 1 / (1 + epoch)
+            history.append({"val_loss": loss})
+            callbacks[0].on_validation_end(SimpleNamespace(callback_metrics=history[-1], current_epoch=epoch), None)
+            if diverges and epoch == 5:
+                raise Diverged("infinite")
+        return SimpleNamespace(history=history, best_epoch=epoch)
+
+    monkeypatch.setattr(tuning, "fit", trained)
+    shipped = read_settings(CONF, "tune", "thorough")
+    config = dataclasses.replace(shipped, seed=seed, confirm=Confirm())
+    recipe = RECIPE.with_values({"train.monitor": "val_loss", "train.precision": "32"})
+    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
+    inputs = Inputs("bars", {"model": "resnet16"}, spec, recipe, bars(256, 0), bars(16, 1), "d", "s")
+    report = Search(inputs, config).run(tmp_path, Listener())
+    diverged = np.array([trial["params"]["optim.lr"] > edge for trial in report["trials"]])
+    assert diverged[: config.startup_trials].any()
+    assert diverged[config.startup_trials :].mean() < 1 / 6
+    assert diverged[-10:].sum() <= 2
+    assert report["values"]["optim.lr"] <= edge
 
 
 def test_trials_are_ranked_by_what_the_training_monitors(tmp_path: Path) -> None:

@@ -79,18 +79,13 @@ def new_event(
 
 
 def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) -> None:
-    """Append an event, unless it is there already, and show the history in the model's description.
-
-    Tags have no transactions: a writer that finds another's event under its number takes the next one.
-    """
-    while True:
-        model = read_model(client, name)
-        events = {key: value for key, value in model.tags.items() if key.startswith(PREFIX)}
-        text = json.dumps(event, sort_keys=True)
-        if text in events.values():
-            break
+    """Append an event, unless it is there already, and show the history in the model's description."""
+    model, text = read_model(client, name), json.dumps(event, sort_keys=True)
+    events = {key: value for key, value in model.tags.items() if key.startswith(PREFIX)}
+    if text not in events.values():
         number = 1 + max((int(key.removeprefix(PREFIX)) for key in events), default=0)
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
+        model = read_model(client, name)
     before = model.description or ""
     after = with_section(before, HISTORY, history_text(events_of(model)))
     if after != before:
@@ -147,18 +142,12 @@ def add_look(client: "MlflowClient", name: str, test_faces: str, identity: str, 
 def spend(
     client: "MlflowClient", name: str, test_faces: str, identity: str, settings: gate.RegisterConfig
 ) -> tuple[int, int]:
-    """Write down, before its comparison, what a model's decision spends; returns its `gate.place_of`.
-
-    A share that another machine took at the same moment is given back.
-    """
+    """Write down, before its comparison, what a model's decision spends; returns its `gate.place_of`."""
     looks = looks_of(read_model(client, name), test_faces)
     place = number, allowed = gate.place_of(looks, identity, settings)
     before = looks.get(identity)
     if number <= allowed and (before is None or before[1] < settings.level):
         add_look(client, name, test_faces, identity, f"decision {number} {settings.level:.10g}")
-        place = gate.place_of(looks_of(read_model(client, name), test_faces), identity, settings)
-        if place[0] > place[1] and before is None:
-            add_look(client, name, test_faces, identity)
     return place
 
 

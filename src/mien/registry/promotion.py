@@ -1,9 +1,15 @@
 """Promotion and rollback: the alias `champion`, and a history of reversible steps."""
 
 import json
+import os
+import socket
+import sys
+import time
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
+
+import psutil
 
 from mien.base.errors import UserError
 from mien.registry.events import (
@@ -20,7 +26,7 @@ from mien.registry.events import (
 )
 from mien.registry.gate import PROMOTED
 from mien.registry.version import version_identities
-from mien.tracking.store import connect, store_errors, store_lock
+from mien.tracking.store import connect, database_file, store_errors, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
+WRITER: Final = "mien.writer."  # a registered model's tag, + machine and process: its number in the queue of writers
+PATIENCE: Final = 600  # seconds until a writer of another machine that stays first in the queue is taken for dead
 
 
 def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
@@ -84,17 +92,68 @@ def history(name: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def registry(name: str) -> Iterator["MlflowClient"]:
-    """A client for the one writer of a registered model.
+def registry(name: str, description: str | None = None) -> Iterator["MlflowClient"]:
+    """A client for the one writer of a registered model, which is created where a `description` of it is given.
 
     Raises:
         Unreachable: the store is a server and gives no answer.
         UserError: the store cannot be read or written.
     """
+    from mlflow.exceptions import MlflowException
+
     with store_errors(f"the registry of {name} at"):
         client = connect()
-        with store_lock(client.tracking_uri, "registry"):
+        if description is not None:
+            try:
+                client.create_registered_model(name, description=description)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        with store_lock(client.tracking_uri, "registry") if database_file(client.tracking_uri) else _turn(client, name):
             yield client
+
+
+@contextmanager
+def _turn(client: "MlflowClient", name: str) -> Iterator[None]:
+    """Wait in a queue of writers: a server has neither locks nor transactions for us, only tags.
+
+    Lamport's bakery: who comes draws a number above all others', 0 while it draws, and waits for the lower ones. A
+    killed writer leaves its number; its own machine removes it at once, another after `PATIENCE`.
+    """
+    from mlflow.exceptions import MlflowException
+
+    host = socket.gethostname()
+    own = f"{WRITER}{host}.{os.getpid()}"
+    try:
+        client.set_registered_model_tag(name, own, "0")
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"):
+            raise
+        yield  # there is nothing to write, or no right to
+        return
+    number = 1 + max(_writers(client, name).values())
+    client.set_registered_model_tag(name, own, str(number))
+    last = number, own
+    seen: dict[tuple[int, str], float] = {}
+    try:
+        while (before := min(((other, key) for key, other in _writers(client, name).items()), default=last)) < last:
+            machine, _, process = before[1].removeprefix(WRITER).rpartition(".")
+            if before not in seen:
+                print(f"mien: waiting for process {process} of {machine}, which writes to {name} too.", file=sys.stderr)
+            dead = machine == host and not psutil.pid_exists(int(process))
+            if dead or time.monotonic() - seen.setdefault(before, time.monotonic()) > PATIENCE:
+                with suppress(MlflowException):  # another has removed it
+                    client.delete_registered_model_tag(name, before[1])
+            time.sleep(0.2)
+        yield
+    finally:
+        with suppress(MlflowException):  # where the server is away, the next writer here removes it
+            client.delete_registered_model_tag(name, own)
+
+
+def _writers(client: "MlflowClient", name: str) -> dict[str, int]:
+    tags = client.get_registered_model(name).tags
+    return {key: int(number) for key, number in tags.items() if key.startswith(WRITER)}
 
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":

@@ -52,7 +52,7 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         UserError: a file is missing, the store cannot be read or written, or `no_group_worse` names no slice.
     """
     gate.check_slice(settings, candidate.data.slices)
-    with registry(candidate.name) as client:
+    with registry(candidate.name, events.model_text(candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
             version = _log(client, candidate, evidence)
@@ -89,10 +89,7 @@ def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "M
     """The candidate as a new version, under the run of its training."""
     refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
     run = obtain_run(client, training_identity(candidate.lineage))
-    description = events.model_text(candidate.name, candidate.lineage)
-    return register_version(
-        client, candidate, run, description, card=lambda: write_card(candidate, evidence.predictions)
-    )
+    return register_version(client, candidate, run, card=lambda: write_card(candidate, evidence.predictions))
 
 
 def _decide(

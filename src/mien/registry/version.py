@@ -125,20 +125,12 @@ def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVers
 
 
 def register_version(
-    client: "MlflowClient", candidate: Candidate, run: "Run", description: str, card: Callable[[], str]
+    client: "MlflowClient", candidate: Candidate, run: "Run", card: Callable[[], str]
 ) -> "ModelVersion":
     """Log the candidate under its run, with the card that `card` writes, and register it.
 
     Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
-    `description` is that of the registered model, where this is its first version.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(candidate.name, description=description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, card())
     digests = {key: str(candidate.lineage[key]) for key in ("digest", "data_digest", "split_digest")}
     return client.create_model_version(
