@@ -56,12 +56,9 @@ def test_what_is_wrong_is_told(tmp_path: Path, content: bytes, says: str) -> Non
     assert sentence.endswith("`dvc repro` writes it again.")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"about.json is missing; `dvc repro` writes it again\."):
         read_record(tmp_path / "about.json", KEYS, "`dvc repro` writes it again")
-
-
-def test_broken_yaml_is_damaged_too(tmp_path: Path) -> None:
     (tmp_path / "best.yaml").write_text("values: [1,\n")
     with pytest.raises(UserError, match=r"best.yaml is damaged"):
         read_record(tmp_path / "best.yaml", {}, "x")
@@ -126,47 +123,48 @@ def test_they_are_those_of_the_constraints() -> None:
     assert {"torch", "numpy", "onnxruntime"} <= set(listed)
 
 
-def test_check_refuses_other_versions_unless_they_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, entered, in which `mien check` finds nothing wrong."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").symlink_to(ROOT / "conf")
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (tmp_path / VERSIONS).write_bytes((ROOT / VERSIONS).read_bytes())
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    for name in ("params.yaml", VERSIONS):
+        shutil.copy(ROOT / name, tmp_path)
     write_labels(tmp_path / "data/sample", [])
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
-    (tmp_path / VERSIONS).write_text('numpy: "1.26.0"\nno-such-library: "1.0"\n')
-    assert [re.sub(r"numpy \S+", "numpy X", sentence) for sentence in other_versions(tmp_path)] == [
+    return tmp_path
+
+
+def test_check_refuses_other_versions_unless_they_are_allowed(project: Path) -> None:
+    (project / VERSIONS).write_text('numpy: "1.26.0"\nno-such-library: "1.0"\n')
+    assert [re.sub(r"numpy \S+", "numpy X", sentence) for sentence in other_versions(project)] == [
         "numpy X is installed, and versions.yaml requires 1.26.0.",
         "no-such-library is not installed, and versions.yaml requires 1.0.",
     ]
-    refused = CliRunner().invoke(app, ["check"])
-    assert refused.exit_code == 1
+    refused, allowed = (CliRunner().invoke(app, ["check", *more]) for more in ([], ["--allow-other-versions"]))
+    assert (refused.exit_code, allowed.exit_code) == (1, 0)
     assert "versions.yaml requires 1.26.0" in refused.output and "--allow-other-versions" in refused.output
-    allowed = CliRunner().invoke(app, ["check", "--allow-other-versions"])
-    assert allowed.exit_code == 0
     assert "versions.yaml requires 1.26.0" in allowed.output
 
 
-def test_check_refuses_the_code_of_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "conf").symlink_to(ROOT / "conf")
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (tmp_path / "src").symlink_to(ROOT / "src")
-    write_labels(tmp_path / "data/sample", [])
-    assert CliRunner().invoke(app, ["check"]).exit_code == 0
-    (tmp_path / "src").unlink()
-    shutil.copytree(ROOT / "src", tmp_path / "src")
+def test_check_refuses_the_code_of_another_folder(project: Path) -> None:
+    (project / "src").unlink()
+    shutil.copytree(ROOT / "src", project / "src")
     refused = CliRunner().invoke(app, ["check"])
     assert refused.exit_code == 1
-    assert f"runs the code in {ROOT / 'src/mien'}, so edits of {tmp_path / 'src/mien'} have no effect" in refused.output
+    assert f"runs the code in {ROOT / 'src/mien'}, so edits of {project / 'src/mien'} have no effect" in refused.output
 
 
-def test_outs_appear_when_the_block_ends(tmp_path: Path) -> None:
+def test_outs_appear_when_the_block_ends_in_place_of_older_ones(tmp_path: Path) -> None:
+    (tmp_path / "build/crop").mkdir(parents=True)
+    (tmp_path / "build/crop/old").touch()
     with Outs("crop", tmp_path) as outs:
         outs.path("reports/crop.json").write_text("{}")
         (outs.folder("build/crop") / "faces.npy").write_text("faces")
         assert not (tmp_path / "reports/crop.json").exists()
     assert (tmp_path / "reports/crop.json").read_text() == "{}"
-    assert (tmp_path / "build/crop/faces.npy").read_text() == "faces"
+    assert [(f.name, f.read_text()) for f in (tmp_path / "build/crop").iterdir()] == [("faces.npy", "faces")]
     assert not (tmp_path / "build/.partial/crop").exists()
 
 
@@ -188,13 +186,6 @@ def test_what_a_killed_run_left_is_forgotten(tmp_path: Path) -> None:
         assert not waiting.exists()
         waiting.write_text("whole")
     assert (tmp_path / "build/crop").read_text() == "whole"
-
-
-def test_a_folder_replaces_an_older_one(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        with Outs("train", tmp_path) as outs:
-            (outs.folder("build/train") / name).touch()
-    assert [p.name for p in (tmp_path / "build/train").iterdir()] == ["b"]
 
 
 def test_a_file_is_replaced_when_the_block_succeeds(tmp_path: Path) -> None:
