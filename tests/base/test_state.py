@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,11 +26,13 @@ with resumable_state("train", "key", {}, Path(sys.argv[1])) as folder:
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> subprocess.Popen[str]:
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    return process
+    yield process
+    process.kill()
+    process.wait()
 
 
 def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -38,10 +41,10 @@ def test_a_second_writer_stops_at_once_and_names_the_first(tmp_path: Path, holde
         resumable_state("train", "key", {}, tmp_path),
     ):
         pytest.fail("two writers")
+    age(tmp_path / ".mien/train/key", 99)
     with resumable_state("train", "another key", {}, tmp_path):
         pass
-    holder.kill()
-    holder.wait()
+    assert (tmp_path / ".mien/train/key/last.ckpt").exists()  # a state that is held stays however old
 
 
 def test_state_outlives_kill_9_and_goes_with_success(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
@@ -113,15 +116,6 @@ def test_states_that_nobody_continues_go_when_the_stage_succeeds(
     assert f"removed old of {tmp_path}/.mien/train, unused for 14 days" in capsys.readouterr().out
 
 
-def test_a_state_that_is_held_stays_however_old(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    age(tmp_path / ".mien/train/key", 99)
-    with resumable_state("train", "another key", {}, tmp_path):
-        pass
-    assert (tmp_path / ".mien/train/key/last.ckpt").exists()
-    holder.kill()
-    holder.wait()
-
-
 def test_a_stage_that_fails_removes_nothing(tmp_path: Path) -> None:
     old = tmp_path / ".mien/train/old"
     old.mkdir(parents=True)
@@ -141,16 +135,11 @@ def test_digests_follow_content(tmp_path: Path) -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
 
-@pytest.mark.parametrize(
-    "copy", [".dvc/tmp/exps/tmpabc", ".dvc/tmp/exps/standalone/tmpxyz", ".dvc/tmp/exps/tmpabc/src"]
-)
-def test_a_copy_leads_to_the_main_checkout(tmp_path: Path, copy: str) -> None:
-    assert main_checkout(tmp_path / copy) == tmp_path
-
-
-@pytest.mark.parametrize("place", [".", "src", ".dvc/tmp", "exps/tmp"])
-def test_any_other_place_is_its_own(tmp_path: Path, place: str) -> None:
-    assert main_checkout(tmp_path / place) == (tmp_path / place).resolve()
+@pytest.mark.parametrize("copy", ["tmpabc", "standalone/tmpxyz", "tmpabc/src"])
+def test_a_copy_leads_to_the_main_checkout_and_any_other_place_is_its_own(tmp_path: Path, copy: str) -> None:
+    assert main_checkout(tmp_path / ".dvc/tmp/exps" / copy) == tmp_path
+    for place in (".", "src", ".dvc/tmp", "exps/tmp"):
+        assert main_checkout(tmp_path / place) == (tmp_path / place).resolve()
 
 
 def test_the_environment_can_move_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

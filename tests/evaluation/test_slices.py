@@ -11,16 +11,9 @@ from tests.evaluation.drawing import index_of
 NAMES = ("small", "medium", "large")
 
 
-def test_terciles_by_hand():
-    found = terciles([9, 1, 2, 8, 5, 4], NAMES, " px")
-    assert {title: np.flatnonzero(rows).tolist() for title, rows in found.items()} == {
-        "small, 1–2 px": [1, 2],
-        "medium, 4–5 px": [4, 5],
-        "large, 8–9 px": [0, 3],
-    }
-
-
-def test_equal_values_stay_together():
+def test_terciles_by_hand_and_equal_values_stay_together():
+    found = {title: np.flatnonzero(rows).tolist() for title, rows in terciles([9, 1, 2, 8, 5, 4], NAMES, " px").items()}
+    assert found == {"small, 1–2 px": [1, 2], "medium, 4–5 px": [4, 5], "large, 8–9 px": [0, 3]}
     found = terciles([1, 1, 1, 1, 7, 7], NAMES, " px")
     assert {title: rows.sum() for title, rows in found.items()} == {"small, 1 px": 4, "large, 7 px": 2}
 
@@ -47,21 +40,16 @@ def test_few_faces_are_said_to_be_too_few():
     assert found["angry"].accuracy.known
 
 
-def test_without_confidences_the_grouping_is_skipped_and_said():
-    index = index_of(np.arange(70) % 7).assign(confidence=np.nan)
+def test_without_confidences_or_with_equal_sizes_the_grouping_is_skipped_and_said():
+    index = index_of(np.arange(70) % 7).assign(confidence=np.nan, face_size=48)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = slice_accuracy(index, index["label"], EXPRESSIONS)
-    assert found.skipped == {"detector confidence": "the data set gives no detector confidence"}
-    assert {s.group for s in found.slices} == {"class", "face size"}
-
-
-def test_equal_values_are_skipped_and_said():
-    index = index_of(np.arange(70) % 7).assign(face_size=48)
-    assert (
-        slice_accuracy(index, index["label"], EXPRESSIONS).skipped["face size"]
-        == "all 70 faces have the same face size"
-    )
+    assert found.skipped == {
+        "detector confidence": "the data set gives no detector confidence",
+        "face size": "all 70 faces have the same face size",
+    }
+    assert {s.group for s in found.slices} == {"class"}
 
 
 def test_faces_without_a_confidence_among_others_are_a_slice_of_their_own():

@@ -1,6 +1,5 @@
 """A full disk, a damaged store, a clock that jumps, a killed stage: one sentence, and the same command ends well."""
 
-import dataclasses
 import os
 import pickle
 import signal
@@ -16,44 +15,35 @@ import torch
 from mien.base.errors import UserError
 from mien.base.files import Outs
 from mien.base.state import stage_lock
-from mien.models.description import ModelConfig, ModelSpec
 from mien.registry import events, promotion
-from mien.runtime.spec import CutSpec
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
-from mien.tracking.store import connect, use_store
+from mien.tracking.store import connect
 from mien.training.fit import LAST, fit
-from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from pipelines.__main__ import stage_command
-from tests.training.tasks import Epochs, bars
+from tests.training import tasks
+from tests.training.tasks import SPEC, TRAIN, VAL, Epochs
 
 NAME = "mien-tiny"
-RECIPE = Recipe(
-    ModelConfig("resnet", width=4),
-    AugmentConfig(),
-    OptimConfig(),
-    TrainConfig(epochs=4, batch_size=32, patience=0, precision="32"),
-)
-SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
+RECIPE = tasks.RECIPE.with_values({"train.epochs": 4})
 FULL = """
 import pickle, resource, sys
 from pathlib import Path
 from mien.base.listener import Listener
 from mien.training.fit import fit
-from mien.runtime.spec import CutSpec
 from pipelines.__main__ import stage_command
-from tests.training.tasks import bars
+from tests.training.tasks import TRAIN, VAL
 spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
 class Fills(Listener):
     def epoch(self, row):
         if row["epoch"] == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 with stage_command("train"):
-    fit(spec, recipe, bars(160, 0), bars(80, 1), Path(sys.argv[1]), listener=Fills())
+    fit(spec, recipe, TRAIN, VAL, Path(sys.argv[1]), listener=Fills())
 """
 
 
 def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_that_epoch_alone(tmp_path: Path) -> None:
-    undisturbed = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), tmp_path / "undisturbed")
+    undisturbed = fit(SPEC, RECIPE, TRAIN, VAL, tmp_path / "undisturbed")
     environment = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}"}
     folder = tmp_path / "full"
     command = [sys.executable, "-c", FULL, str(folder), pickle.dumps((SPEC, RECIPE)).hex()]
@@ -64,7 +54,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_that_epoch_alone(
     assert "file too large; raise the limit" in done.stderr
     assert torch.load(folder / LAST, weights_only=True)["epoch"] == 1
     heard = Epochs()
-    again = fit(SPEC, RECIPE, bars(160, 0), bars(80, 1), folder, listener=heard)
+    again = fit(SPEC, RECIPE, TRAIN, VAL, folder, listener=heard)
     assert heard.epochs == [2, 3]
     assert again.history == undisturbed.history
     pairs = zip(again.model.state_dict().values(), undisturbed.model.state_dict().values(), strict=True)
@@ -72,15 +62,13 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_costs_that_epoch_alone(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(checkout: Path) -> Path:
     """An sqlite store with a registered model of two versions."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    use_store(tmp_path)
     client = connect()
     client.create_registered_model(NAME)
     for _ in range(2):
-        client.create_model_version(NAME, tmp_path.as_uri())
-    return tmp_path / "mlruns/mlflow.db"
+        client.create_model_version(NAME, checkout.as_uri())
+    return checkout / "mlruns/mlflow.db"
 
 
 def promote(version: int) -> str:

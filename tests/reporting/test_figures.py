@@ -17,7 +17,6 @@ from scipy.stats import binom
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.base.listener import Listener
 from mien.crop.packed import PackedFaces
 from mien.evaluation.scoring import EvaluateConfig, Predictions
 from mien.inference.compared_run import read_folder
@@ -28,9 +27,9 @@ from mien.reporting.images import COLUMNS, GAP, MOST, TITLE, contact_sheet, face
 from mien.reporting.style import DARK, LIGHT
 from mien.runtime.spec import CutSpec
 from mien.search.space import search_space
-from mien.search.study import search, trial_row
+from mien.search.study import trial_row
 from tests.evaluation.drawing import drawn, evaluate_logits, index_of
-from tests.search.test_study import CONFIG, RECIPE, SPACE, valley
+from tests.search.test_study import RECIPE, SPACE, searched
 
 
 @pytest.fixture
@@ -204,10 +203,8 @@ EPOCHS = [(k, {"train_loss": 2 / (k + 1), "val_loss": 2.2 / (k + 1), "val_accura
 @pytest.fixture
 def report(tmp_path: Path) -> dict[str, Any]:
     """What `reports/tune.json` holds of a search."""
-    space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
-    distributions = {key: json.loads(distribution_to_json(one)) for key, one in space.items()}
-    rows = [trial_row(i, trial) for i, trial in enumerate(trials)]
+    distributions = {k: json.loads(distribution_to_json(one)) for k, one in search_space(SPACE, RECIPE).items()}
+    rows = [trial_row(i, trial) for i, trial in enumerate(searched(tmp_path))]
     return {"objective": "val_loss", "trials": rows, "space": distributions}
 
 

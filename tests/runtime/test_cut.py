@@ -33,21 +33,18 @@ def test_a_box_lies_in_the_photo_or_is_outside(
         assert box == inside
 
 
-def test_margin_is_a_share_of_each_side() -> None:
-    assert face_box((40, 40, 60, 80), 200, 200, margin=0.25, square=False) == (30, 35, 65, 90)
-
-
-def test_square_widens_the_shorter_side_about_its_centre() -> None:
-    assert face_box((40, 40, 60, 80), 200, 200, margin=0, square=True) == (40, 30, 70, 80)
-
-
-def test_square_moves_into_the_photo_where_it_fits() -> None:
-    assert face_box((40, 0, 20, 80), 200, 200, margin=0, square=True) == (40, 0, 40, 80)
-    assert face_box((40, 180, 200, 80), 200, 200, margin=0, square=True) == (40, 160, 200, 80)
-
-
-def test_the_whole_photo_stays_whole() -> None:
-    assert face_box(WHOLE_PHOTO, 48, 40, margin=0.5, square=True) == (0, 0, 40, 48)
+@pytest.mark.parametrize(
+    ("given", "margin", "square", "box"),
+    [
+        ((40, 40, 60, 80), 0.25, False, (30, 35, 65, 90)),  # a margin is a share of each side
+        ((40, 40, 60, 80), 0, True, (40, 30, 70, 80)),  # the shorter side is widened about its centre
+        ((40, 0, 20, 80), 0, True, (40, 0, 40, 80)),  # and moved into the photo where it fits
+        ((40, 180, 200, 80), 0, True, (40, 160, 200, 80)),
+        (WHOLE_PHOTO, 0.5, True, (0, 0, 200, 200)),  # the whole photo stays whole
+    ],
+)
+def test_margins_and_squares_by_hand(given: Box, margin: float, square: bool, box: tuple[int, ...]) -> None:
+    assert face_box(given, 200, 200, margin=margin, square=square) == box
 
 
 def test_what_is_cut_is_the_box_and_not_its_mirror() -> None:

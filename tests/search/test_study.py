@@ -18,7 +18,7 @@ import optuna
 import psutil
 import pytest
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import BaseTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener
@@ -41,15 +41,15 @@ SPACE = {
     "train.batch_size": {"choices": [32, 64]},
 }
 RECIPE = Recipe(ModelConfig("resnet"), AugmentConfig(), OptimConfig(), TrainConfig())
+OWN = {key: RECIPE.value(key) for key in SPACE}
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}{os.pathsep}{Path.cwd()}"}
 CONFIG = TuneConfig(trials=9, epochs=4, startup_trials=3, prune_after=1, confirm=Confirm(2, 1), space=SPACE)
 
 
 def valley(trial: BaseTrial, values: dict[str, Any]) -> float:
     """A loss with a known minimum and some noise by the seed, reported epoch by epoch as a training would."""
-    loss = (
-        (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"] + values.get("train.seed", 0) % 100 / 1000
-    )
+    noise = values.get("train.seed", 0) % 100 / 1000
+    loss = (math.log10(values["optim.lr"]) + 2) ** 2 + values["model.dropout"] + noise
     for epoch in range(4):
         trial.report(loss + 4 - epoch, epoch)
         if trial.should_prune():
@@ -57,19 +57,25 @@ def valley(trial: BaseTrial, values: dict[str, Any]) -> float:
     return loss
 
 
-def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
-    """The trials, and at last what their confirmation found."""
+def searched(folder: Path, config: TuneConfig = CONFIG, listener: Listener | None = None) -> list[FrozenTrial]:
     folder.mkdir(exist_ok=True)
     space = search_space(config.space, RECIPE)
-    own = {key: RECIPE.value(key) for key in space}
-    trials = search(valley, space, own, config, folder, Listener())
-    return [*((t.state, t.params, t.value) for t in trials), confirm(valley, trials, own, config, 42, folder)]
+    return search(valley, space, OWN, config, folder, listener or Listener())
 
 
-def test_the_first_trial_has_the_configs_own_values(tmp_path: Path) -> None:
-    *trials, _ = run(tmp_path)
-    assert trials[0][1] == {"optim.lr": 1e-3, "model.dropout": 0.2, "train.batch_size": 64}
+def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
+    """The trials, and at last what their confirmation found."""
+    trials = searched(folder, config)
+    return [*((t.state, t.params, t.value) for t in trials), confirm(valley, trials, OWN, config, 42, folder)]
+
+
+def test_the_first_trial_has_the_configs_own_values_and_the_best_is_the_lowest_complete_one(tmp_path: Path) -> None:
+    trials = searched(tmp_path)
+    assert trials[0].params == {"optim.lr": 1e-3, "model.dropout": 0.2, "train.batch_size": 64}
     assert len(trials) == 9
+    best = best_trials(trials)[0]
+    assert best.state == TrialState.COMPLETE
+    assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
 
 
 class Trials(Listener):
@@ -83,10 +89,9 @@ class Trials(Listener):
 
 
 def test_a_listener_hears_of_each_trial_that_this_process_ends(tmp_path: Path) -> None:
-    space, heard = search_space(SPACE, RECIPE), Trials()
-    own = {key: RECIPE.value(key) for key in space}
+    heard = Trials()
     *few, _ = run(tmp_path, dataclasses.replace(CONFIG, trials=2))
-    trials = search(valley, space, own, CONFIG, tmp_path, heard)
+    trials = searched(tmp_path, listener=heard)
     assert len(few) == 2
     assert heard.rows == [trial_row(i, trial) for i, trial in enumerate(trials)][2:]
 
@@ -130,9 +135,7 @@ def test_noise_does_not_overrule_the_configuration_and_a_true_gain_does(choice: 
 
 
 def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Path) -> None:
-    space = search_space(SPACE, RECIPE)
-    own = {key: RECIPE.value(key) for key in space}
-    trials = search(valley, space, own, CONFIG, tmp_path, Listener())
+    trials = searched(tmp_path)
     asked: list[dict[str, Any]] = []
 
     def counted(trial: BaseTrial, values: dict[str, Any]) -> float:
@@ -143,14 +146,14 @@ def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Pat
 
     config = dataclasses.replace(CONFIG, confirm=Confirm(2, 2))
     with pytest.raises(Killed):
-        confirm(counted, trials, own, config, 42, tmp_path)
-    found = confirm(counted, trials, own, config, 42, tmp_path)
+        confirm(counted, trials, OWN, config, 42, tmp_path)
+    found = confirm(counted, trials, OWN, config, 42, tmp_path)
     assert len(asked) == 7  # of 6, the one that was killed twice
-    assert [{**values, "train.seed": 0} for values in asked[:2]] == [{**own, "train.seed": 0}] * 2
+    assert [{**values, "train.seed": 0} for values in asked[:2]] == [{**OWN, "train.seed": 0}] * 2
     assert {values["train.seed"] for values in asked} == set(found["seeds"]) == set(found["seeds"]) - {42}
     best = [trials.index(trial) for trial in best_trials(trials)[:2]]
     assert list(found["losses"]) == ["configuration", *(f"trial {number}" for number in best)]
-    assert found == confirm(counted, trials, own, config, 42, tmp_path)
+    assert found == confirm(counted, trials, OWN, config, 42, tmp_path)
     means = [np.mean(losses) for losses in found["losses"].values()]
     assert found["trial"] in best
     assert found["overrules"]
@@ -265,14 +268,6 @@ def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_the_best_trial_is_the_lowest_complete_one(tmp_path: Path) -> None:
-    space = search_space(SPACE, RECIPE)
-    trials = search(valley, space, {key: RECIPE.value(key) for key in space}, CONFIG, tmp_path, Listener())
-    best = best_trials(trials)[0]
-    assert best.state == TrialState.COMPLETE
-    assert best.value == min(t.value for t in trials if t.state == TrialState.COMPLETE)
-
-
 def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
     recipe = RECIPE.with_values({"optim.lr": 0.5, "train.batch_size": 48})
     space = search_space(SPACE, recipe)
@@ -303,11 +298,15 @@ def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
         search_space(space, RECIPE)
 
 
+def inputs_of(values: dict[str, Any], faces: int) -> Inputs:
+    recipe = RECIPE.with_values({"model.width": 4, "train.batch_size": 16, "train.precision": "32", **values})
+    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
+    return Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(faces, 0), bars(16, 1), "d", "s")
+
+
 def test_values_with_which_a_training_diverges_are_pruned_and_overruled(tmp_path: Path) -> None:
     """The configuration's own, in real trainings; a trial that diverges must not be asked for without end."""
-    recipe = RECIPE.with_values({"optim.lr": 1e30, "model.width": 4, "train.batch_size": 16, "train.precision": "32"})
-    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
-    inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(32, 0), bars(16, 1), "d", "s")
+    inputs = inputs_of({"optim.lr": 1e30}, 32)
     space = {"optim.lr": {"choices": [0.003, 0.01]}}
     config = dataclasses.replace(CONFIG, trials=4, epochs=1, startup_trials=4, space=space)
     report = Search(inputs, config).run(tmp_path, Listener())
@@ -354,10 +353,7 @@ def test_the_search_does_not_go_where_trainings_diverge_after_epochs_that_look_b
 
 
 def test_trials_are_ranked_by_what_the_training_monitors(tmp_path: Path) -> None:
-    accurate = {"train.monitor": "val_accuracy", "model.width": 4, "train.batch_size": 16, "train.precision": "32"}
-    recipe = RECIPE.with_values(accurate)
-    spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
-    inputs = Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(64, 0), bars(16, 1), "d", "s")
+    inputs = inputs_of({"train.monitor": "val_accuracy"}, 64)
     space = {"optim.lr": {"choices": [0.003, 0.01]}}
     report = Search(inputs, dataclasses.replace(CONFIG, trials=2, epochs=2, space=space)).run(tmp_path, Listener())
     assert report["objective"] == "1 - val_accuracy"

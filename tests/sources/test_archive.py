@@ -17,18 +17,18 @@ def volumes_of(folder: Path) -> list[Path]:
     return files
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+def volumes_in(folder: Path) -> list[Path]:
+    found = find_volumes(folder / "origin.7z")
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, -1])
 def test_a_missing_volume_is_named(tmp_path: Path, number: int) -> None:
-    volumes_of(tmp_path)[number - 1].unlink()
-    with pytest.raises(UserError, match=rf"origin\.7z\.00{number} is missing"):
-        find_volumes(tmp_path / "origin.7z")
-
-
-def test_a_missing_last_volume_is_named(tmp_path: Path) -> None:
     files = volumes_of(tmp_path)
-    files[-1].unlink()
-    expected = rf"the volumes from origin\.7z\.00{len(files)} on are missing"
-    with pytest.raises(UserError, match=expected):
+    files[number - 1 if number > 0 else -1].unlink()
+    last = rf"the volumes from origin\.7z\.00{len(files)} on are missing"
+    with pytest.raises(UserError, match=rf"origin\.7z\.00{number} is missing" if number > 0 else last):
         find_volumes(tmp_path / "origin.7z")
 
 
@@ -60,8 +60,7 @@ def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
 def test_a_member_outside_its_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive._writestr(b"x", name)  # `writestr` would refuse the name
-    volumes = find_volumes(tmp_path / "origin.7z")
-    assert volumes
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"outside.jpg' would be written outside its folder"):
         unpack(volumes, tmp_path / "unpacked")
     assert not (tmp_path / "outside.jpg").exists()
@@ -71,8 +70,7 @@ def test_a_link_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to("/etc/passwd")
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive.write(tmp_path / "link.jpg", "origin/link.jpg")
-    volumes = find_volumes(tmp_path / "origin.7z")
-    assert volumes
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"'origin/link\.jpg' is a link"):
         list_files(volumes)
 
@@ -85,8 +83,7 @@ def test_a_damaged_photo_is_named_and_nothing_half_is_left(tmp_path: Path) -> No
     content = bytearray(whole.read_bytes())
     content[100] ^= 0xFF
     whole.write_bytes(content)
-    volumes = find_volumes(whole)
-    assert volumes
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"member 'origin/0\.jpg' is damaged"):
         unpack(volumes, tmp_path / "unpacked")
     assert not [path for path in (tmp_path / "unpacked").iterdir() if path.suffix != ".lock"]
@@ -97,8 +94,7 @@ def test_a_damaged_file_list_is_one_sentence(tmp_path: Path) -> None:
     content = bytearray(whole.read_bytes())
     content[-3] ^= 0xFF
     whole.write_bytes(content)
-    volumes = find_volumes(whole)
-    assert volumes
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"origin.7z in .* is damaged"):
         list_files(volumes)
 
@@ -106,29 +102,26 @@ def test_a_damaged_file_list_is_one_sentence(tmp_path: Path) -> None:
 def test_an_encrypted_archive_is_said_to_be_so(tmp_path: Path) -> None:
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w", password="secret") as archive:
         archive.writestr(b"x", "origin/a.jpg")
-    volumes = find_volumes(tmp_path / "origin.7z")
-    assert volumes
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"encrypted"):
         list_files(volumes)
 
 
 def test_unpacking_happens_once_and_again_for_another_archive(tmp_path: Path) -> None:
-    first = find_volumes((volumes_of(tmp_path / "one"), tmp_path / "one" / "origin.7z")[1])
-    assert first
+    volumes_of(tmp_path / "one")
+    first = volumes_in(tmp_path / "one")
     folder = unpack(first, tmp_path / "unpacked")
     (folder / "seen").touch()
     assert (unpack(first, tmp_path / "unpacked") / "seen").exists()
     write_archive(tmp_path / "two", {**PHOTOS, "0.jpg": photo(seed=9)}, VOLUME)
-    second = find_volumes(tmp_path / "two" / "origin.7z")
-    assert second
-    other = unpack(second, tmp_path / "unpacked")
+    other = unpack(volumes_in(tmp_path / "two"), tmp_path / "unpacked")
     assert other != folder
     assert (other / "origin" / "0.jpg").read_bytes() == photo(seed=9)
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    volumes = find_volumes((volumes_of(tmp_path), tmp_path / "origin.7z")[1])
-    assert volumes
+    volumes_of(tmp_path)
+    volumes = volumes_in(tmp_path)
     folder = unpack(volumes, tmp_path / "unpacked")
     left = folder.with_name(f".partial-{folder.name}")
     left.mkdir()
@@ -139,7 +132,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 def test_an_archive_larger_than_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
-    volumes = find_volumes((volumes_of(tmp_path), tmp_path / "origin.7z")[1])
-    assert volumes
+    volumes_of(tmp_path)
+    volumes = volumes_in(tmp_path)
     with pytest.raises(UserError, match=r"10 free"):
         unpack(volumes, tmp_path / "unpacked")

@@ -85,24 +85,20 @@ def test_a_face_is_the_whole_photo_and_can_be_read_by_its_name(tmp_path: Path) -
         assert photos.read(name) == (tmp_path / name).read_bytes()
 
 
-def test_one_name_in_two_classes_is_two_faces(tmp_path: Path) -> None:
+def test_one_name_in_two_classes_is_two_faces_and_photos_of_one_class_may_be_copies(tmp_path: Path) -> None:
     put(tmp_path, ["train/happy/Training_1.jpg", "train/sad/Training_1.jpg"])
-    assert labels(Folder().ingest(tmp_path)) == {
-        "train/happy/Training_1.jpg": "happy",
-        "train/sad/Training_1.jpg": "sad",
-    }
+    found = {f"train/{name}/Training_1.jpg": name for name in ("happy", "sad")}
+    assert labels(Folder().ingest(tmp_path)) == found
+    (tmp_path / "train/happy/2.jpg").write_bytes((tmp_path / "train/happy/Training_1.jpg").read_bytes())
+    assert Folder().ingest(tmp_path).problems.empty
 
 
 def test_class_names_say_what_other_folders_mean(tmp_path: Path) -> None:
     put(tmp_path, ["Wut/1.jpg", "angry/2.jpg", "froh/3.jpg", "contempt/4.jpg", "1/5.jpg"])
     options = {"wut": "anger", "froh": "happy", "contempt": None, "1": "surprise"}
     ingested = Folder(class_names=options).ingest(tmp_path)
-    assert labels(ingested) == {
-        "Wut/1.jpg": "angry",
-        "angry/2.jpg": "angry",
-        "froh/3.jpg": "happy",
-        "1/5.jpg": "surprise",
-    }
+    meant = {"Wut/1.jpg": "angry", "angry/2.jpg": "angry", "froh/3.jpg": "happy", "1/5.jpg": "surprise"}
+    assert labels(ingested) == meant
     assert problems(ingested) == {"contempt/4.jpg": "left_out"}
 
 
@@ -119,12 +115,6 @@ def test_a_part_can_be_left_out(tmp_path: Path) -> None:
     put(tmp_path, ["train/happy/1.jpg", "test/2.jpg", "test/3.jpg"])
     ingested = Folder(class_names={"test": None}).ingest(tmp_path)
     assert problems(ingested) == {"test/2.jpg": "left_out", "test/3.jpg": "left_out"}
-
-
-def test_photos_of_one_class_may_be_copies(tmp_path: Path) -> None:
-    put(tmp_path, ["train/happy/1.jpg", "train/sad/1.jpg"])
-    (tmp_path / "train/happy/2.jpg").write_bytes((tmp_path / "train/happy/1.jpg").read_bytes())
-    assert Folder().ingest(tmp_path).problems.empty
 
 
 def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
@@ -173,11 +163,7 @@ def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[st
     [
         (["angry/1.jpg", "wut/2.jpg"], {}, r"holds wut/, which is no known expression; .*class_names: \{wut: happy\}"),
         (["angry/1.jpg", "wut/2.jpg", "x/3.jpg"], {}, r"holds wut/, x/, which are no known"),
-        (
-            ["anger/1.jpg", "angry/2.jpg"],
-            {},
-            r"anger/ and angry/ in .* mean the same class, angry; join.*\{angry: angry\}",
-        ),
+        (["anger/1.jpg", "angry/2.jpg"], {}, r"anger/ and angry/ in .* mean the same class, angry; join.*\{angry: a"),
         (["sad/1.jpg", "Sad/2.jpg"], {}, r"Sad/ and sad/ in .* mean the same class, sad"),
         (["val/sad/1.jpg", "valid/sad/2.jpg"], {}, r"val/ and valid/ in .* mean the same part, val; join"),
         (
@@ -217,15 +203,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         (
             {"class_names": {"wut": "angri"}},
-            r"data set mine: options: class_names: wut: 'angri' is no expression; did you mean angry\?",
+            r"mine: options: class_names: wut: 'angri' is no .*; did you mean angry\?",
         ),
         ({"class_names": ["wut"]}, r"options: a data set needs 2 to 100 classes, not 1 \(wut\)"),
         ({"class_names": 3}, r"options: class_names must be lines of `name: value`, not 3\.\n.*must be a list, not 3"),
         ({"class_names": ["a", "b"], "numbering": "rafdb"}, r"numbering says what numbers mean, and so does a list"),
-        (
-            {"class_names": {"0": "a", "1": "b"}, "numbering": "rafdb"},
-            r"rafdb numbers the expressions, and class_names",
-        ),
+        ({"class_names": {"0": "a", "1": "b"}, "numbering": "rafdb"}, r"rafdb numbers the expressions, and class_na"),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
         ({"classes": {}}, r"options: there is no key .classes. .*class_names, numbering, conflicting_labels"),
         ({"numbering": "ckplus"}, r"options: numbering must be .*'fer2013', 'affectnet' or 'rafdb', not 'ckplus'"),
@@ -245,11 +228,8 @@ def test_every_file_is_a_face_or_a_problem(tmp_path: Path) -> None:
     ingested = Folder().ingest(tmp_path)
     assert sorted(labels(ingested)) == ["test/sad/3.jpg", "train/happy/2.jpg", "train/sad/1.jpg"]
     not_photos = [*odd, "train/happy/photo", "train/sad/pipe.jpg", "__MACOSX", ".git"]
-    assert problems(ingested) == {
-        **dict.fromkeys(not_photos, "not_a_photo"),
-        "train/5.jpg": "no_class",
-        "test/disgust": "empty_folder",
-    }
+    others = {"train/5.jpg": "no_class", "test/disgust": "empty_folder"}
+    assert problems(ingested) == dict.fromkeys(not_photos, "not_a_photo") | others
     by_path = ingested.problems.set_index("where")
     assert by_path.loc[".git", "detail"] == "a hidden folder with 2 files"
     assert by_path.loc["train/happy/list.txt", "label"] == "happy"
@@ -342,13 +322,8 @@ def test_folders_of_other_names_are_classes_of_their_own(tmp_path: Path) -> None
     ingested = Folder().ingest(tmp_path)
     assert ingested.classes == ("bored", "confused", "engaged")  # as torchvision's ImageFolder sorts them
     assert ingested.notes == ("The classes are the folders' own names, sorted: bored, confused, engaged.",)
-    by_image = ingested.faces.set_index("image")["label"].to_dict()
-    assert by_image == {
-        "train/engaged/1.jpg": 2,
-        "train/Bored/2.jpg": 0,
-        "test/confused/3.jpg": 1,
-        "test/bored/4.jpg": 0,
-    }
+    by_image = {"train/engaged/1.jpg": 2, "train/Bored/2.jpg": 0, "test/confused/3.jpg": 1, "test/bored/4.jpg": 0}
+    assert ingested.faces.set_index("image")["label"].to_dict() == by_image
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from mien.sources.detect import YUNET, as_annotated
 from mien.sources.source import DataConfig, get_source, source_class, source_names
 from tests.photosets import photo
 
-CONF = Path(__file__).resolve().parents[2] / "conf/data"
+ROOT = Path(__file__).resolve().parents[2]
+CONF, PAGE = ROOT / "conf/data", ROOT / "docs/SOURCES.md"
 
 
 def data_set(source: str, **options: object) -> DataConfig:
@@ -54,7 +55,6 @@ def test_an_option_that_the_source_lacks_is_refused() -> None:
         get_source(data_set("expw", votes="soft"))
 
 
-CHECKOUT = Path(__file__).parents[2]
 PUBLISHED = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
 
@@ -66,8 +66,8 @@ def test_yunets_box_becomes_the_square_that_data_sets_draw() -> None:
 
 def test_a_wheel_holds_the_network_as_it_was_published_and_its_licence(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(CHECKOUT / name, tmp_path)
-    shutil.copytree(CHECKOUT / "src/mien", tmp_path / "src/mien", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src/mien", tmp_path / "src/mien", ignore=shutil.ignore_patterns("__pycache__"))
     build = ["-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--quiet", "."]
     subprocess.run([sys.executable, *build], cwd=tmp_path, check=True)
     (wheel,) = tmp_path.glob("mien-*.whl")
@@ -77,14 +77,9 @@ def test_a_wheel_holds_the_network_as_it_was_published_and_its_licence(tmp_path:
     assert hashlib.sha256(network).hexdigest() == PUBLISHED
 
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/SOURCES.md"
-
-
 def files_on_the_page() -> dict[str, str]:
     """The code blocks whose first line is a comment that names a file."""
-    blocks = re.findall(r"^```\w*\n# (\S+/\S+)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return dict(blocks)
+    return dict(re.findall(r"^```\w*\n# (\S+/\S+)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture
@@ -117,11 +112,8 @@ def test_one_file_and_one_config_make_a_source(checkout: Path) -> None:
     faces = pd.read_parquet(checkout / "build/ingest/faces.parquet")
     labels = dict(zip(faces["image"], faces["label"].tolist(), strict=True))
     assert labels == {"photos/1.jpg": 3, "photos/2.jpg": 4, "photos/3.jpg": 5}
-    problems = pd.read_csv(checkout / "build/ingest/problems.csv")
-    assert problems[["where", "reason"]].to_numpy().tolist() == [
-        ["labels.csv:5", "unknown_label"],
-        ["labels.csv:6", "missing_photo"],
-    ]
+    problems = pd.read_csv(checkout / "build/ingest/problems.csv").set_index("where")["reason"].to_dict()
+    assert problems == {"labels.csv:5": "unknown_label", "labels.csv:6": "missing_photo"}
     done = run(checkout, "pipelines", "crop", "data=listed", "crop=grey48")
     assert done.returncode == 0, done.stderr
     assert json.loads((checkout / "reports/crop.json").read_text())["faces"] == 3

@@ -158,14 +158,11 @@ def test_boxes_hold_faces_in_the_order_that_the_list_says(small: Path) -> None:
     assert np.mean(found) > 0.8
 
 
-def test_a_folder_that_is_there_is_left_alone(small: Path) -> None:
+def test_a_folder_that_is_there_is_left_alone_and_too_few_photos_are_refused(small: Path, tmp_path: Path) -> None:
     before = contents(small)
     with pytest.raises(UserError, match="exists"):
         draw_sample(small, photos=60)
     assert contents(small) == before
-
-
-def test_too_few_photos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least 40"):
         draw_sample(tmp_path / "sample", photos=39)
 
