@@ -3,12 +3,13 @@
     python -m benchmarks.results [--page docs/RESULTS.md]
 
 Reads the tracking store of the checkout, or the one that MLFLOW_TRACKING_URI names. The rows are those of
-benchmarks/reference_systems.yaml; a row's run is the newest finished and evaluated one of its choices. What stands
-outside the two markers of the page is a person's and stays.
+benchmarks/reference_systems.yaml; a row's run is the newest finished and evaluated one of its choices. A system without
+a run in this store keeps the row that the page has. What stands outside the two markers is a person's and stays.
 """
 
 import argparse
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,20 @@ def with_tables(page: str, written: str, name: str) -> str:
     return f"{before}{BEGIN}\n\n{written}\n{END}{after}"
 
 
+def with_earlier_rows(written: str, page: str, systems: Collection[str]) -> str:
+    """The tables with the page's own rows of these systems, where it has them."""
+    earlier = {key: line for key, line in _by_row(page) if key[1] in systems}
+    return "\n".join(earlier.get(key, line) for key, line in _by_row(written))
+
+
+def _by_row(page: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Each line of a page with the heading above it and, where it is a table's row, its first cell."""
+    heading = ""
+    for line in page.split("\n"):
+        heading = line if line.startswith("#") else heading
+        yield (heading, line.split("|")[1].strip() if line.startswith("| ") else ""), line
+
+
 def main(argv: list[str] | None = None) -> None:
     """Write the page and say which rows have a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -62,9 +77,9 @@ def main(argv: list[str] | None = None) -> None:
             f"there is no tracking store {file}; `dvc repro` makes it, or MLFLOW_TRACKING_URI names another."
         )
     rows = read_rows(connect(uri), SYSTEMS, ROOT / "conf")
-    page.write_text(
-        with_tables(page.read_text(encoding="utf-8"), tables(rows, ROOT / "conf"), page.name), encoding="utf-8"
-    )
+    before = page.read_text(encoding="utf-8")
+    written = with_earlier_rows(tables(rows, ROOT / "conf"), before, {row.system for row in rows if not row.run})
+    page.write_text(with_tables(before, written, page.name), encoding="utf-8")
     for row in rows:
         print(f"{row.system}: {row.run.name + ' ' + row.run.run_id[:8] if row.run else 'no run'}")
 

@@ -31,7 +31,7 @@ def tables(rows: Sequence[Row], conf: Path) -> str:
             "## Results\n",
             *_table(
                 ("system", "data", "test faces", "accuracy (95 % interval)", "leak-free accuracy (interval), faces",
-                 "macro F1", "unweighted average recall", "calibration error", "run, data"),
+                 "macro F1", "unweighted average recall", "calibration error (older: ECE)", "run, data"),
                 [_measured(row) for row in rows],
             ),
             "\n## Training\n",

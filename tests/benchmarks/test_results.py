@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.results import BEGIN, END, ROOT, SYSTEMS, main, with_tables
+from benchmarks.results import BEGIN, END, ROOT, SYSTEMS, main, with_earlier_rows, with_tables
 from benchmarks.tracked_runs import newest_run
 from mien.base.errors import UserError
 from mien.base.settings import read_settings, read_yaml
@@ -166,6 +166,12 @@ def test_without_a_run_a_row_says_what_it_waits_for(checkout: Path) -> None:
     lines = written(checkout, rows="fer2013-mobilenetv2, with ImageNet's weights")
     assert len(lines) == 3
     assert all("not run without the ImageNet weights" in line for line in lines)
+
+
+def test_a_system_without_a_run_keeps_its_row() -> None:
+    page = "## Results\n| system | n |\n| a | 1 |\n| b | 2 |\n## Training\n| a | 3 |"
+    written = page.replace("1", "wait").replace("2", "new").replace("3", "wait")
+    assert with_earlier_rows(written, page, {"a"}) == page.replace("2", "new")
 
 
 def test_a_page_without_its_markers_is_refused() -> None:
