@@ -15,6 +15,9 @@ import pandas as pd
 import pytest
 
 from mien.base.classes import EXPRESSIONS
+from mien.cli.predictions import print_table
+from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
+from mien.runtime.cut import Box
 from tests.cli.conftest import Command
 from tests.inference.conftest import jpeg, portrait, write_model
 from tests.inference.videos import scene, write_video
@@ -317,3 +320,12 @@ def test_an_unsure_answer_says_so(mien: Command, model: Path, photo_file: Path, 
 def test_every_must_be_a_time(mien: Command, photo_file: Path) -> None:
     done = mien("predict", photo_file, "--every", "0")
     assert (done.code, done.err) == (2, "mien: --every must be a number of seconds above 0, not 0.\n")
+
+
+def test_a_long_class_name_is_folded_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("engaged_with_the_other_person", "bored_by_whatever_they_are_being_told")
+    face = FacePrediction(Box(1, 2, 3, 4), None, names[0], True, dict(zip(names, (0.6, 0.4), strict=True)))
+    print_table([PhotoPrediction(Picture(Path("a.jpg")), [face])], ("mien-own", 1))
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("?")]
+    assert f"{names[0]}?" in "".join(line[7:19].strip() for line in lines[2:-1])
+    assert names[1] in "".join(line[37:53].strip() for line in lines[2:-1])

@@ -82,6 +82,8 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
     assert " ".join(mien("status").out.split()).endswith(f"{said}: {why}.")
     (root / "params.yaml").write_text("data: tiny\ntrain: long\n")
     assert " ".join(mien("status").out.split()).endswith(f"{said}: params.yaml differs from the commit.")
+    (reports / "metrics.json").write_text(json.dumps({**metrics, "data": "another"}))
+    assert "committed" not in mien("status").out
     (reports / "metrics.json").write_text(json.dumps({**metrics, "nll": 0}))
     assert f"accuracy is {there} as committed, and other numbers in reports/metrics.json differ" in " ".join(
         mien("status").out.split()
@@ -91,8 +93,12 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
 def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:
     for name in ("register.json", "tune.json", "report.html"):
         (reports / name).unlink()
+    metrics = json.loads((reports / "metrics.json").read_text())
+    none = {"n": 0, "accuracy": {"value": None, "low": None, "high": None}}
+    (reports / "metrics.json").write_text(json.dumps({**metrics, "leak_free": none}))
     said = " ".join(mien("status").out.split())
-    assert "nothing is registered yet" in said
+    assert "nothing is registered yet" in said and "mien promote" not in said
+    assert "leak-free part none: every test face has a copy, or its person, in training" in said
     assert "no reports/tune.json" in said
     assert "missing; `dvc checkout` or `dvc repro` brings it" in said
     (reports / "metrics.json").unlink()

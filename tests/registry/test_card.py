@@ -63,14 +63,16 @@ def test_it_names_the_worst_slice_of_each_kind_and_no_slice_of_a_few_faces(
     found = (
         *(Slice("class", name, 30, 25, Interval(0.5 + k / 10, 0.4, 0.9)) for k, name in enumerate(("angry", "fear"))),
         Slice("class", "sad", 19, 19, Interval(0.1, float("nan"), float("nan"))),
+        Slice("camera", "front", 30, 25, Interval(0.9, 0.8, 0.95)),
         Slice("face size", "small, 20–30 px", 1200, 25, Interval(0.7, 0.6, 0.8)),
-        Slice("face size", "large, 31–90 px", 40, 25, Interval(0.8, 0.6, 0.9)),
+        Slice("face size", "medium, 31–40 px", 9, 9, Interval(0.1, float("nan"), float("nan"))),
+        Slice("face size", "large, 41–90 px", 40, 25, Interval(0.8, 0.6, 0.9)),
     )
     slices = Slices(found, {"detector confidence": "the data set gives none"})
     assert failures(slices) == [
         "Worst class: angry, 50.0 % (40.0 to 90.0) right of 30 faces.",
         "Worst face size: small, 20–30 px, 70.0 % (60.0 to 80.0) right of 1,200 faces.",
-        "Under 20 test faces, too few for a result: sad.",
+        "Under 20 test faces, too few for a result: class sad; face size medium, 31–40 px.",
         "No results by detector confidence: the data set gives none.",
     ]
     card = render_card(candidate, dataclasses.replace(evaluation, slices=slices), None)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mien.base.errors import UserError
@@ -144,3 +145,12 @@ def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, t
     (mixed / "reports/predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(UserError, match="list different faces"):
         registered(mixed)
+
+
+def test_a_test_set_that_is_leaked_as_a_whole_says_what_to_change(checkout: Path, weak: Path, tmp_path: Path) -> None:
+    leaky = tmp_path / "leaky"
+    shutil.copytree(weak, leaky)
+    test = leaky / "build/split/test.parquet"
+    pd.read_parquet(test).assign(leaked=True).to_parquet(test)
+    with pytest.raises(UserError, match=r"a copy, or its person, in training.* keep_official: false"):
+        registered(leaky)

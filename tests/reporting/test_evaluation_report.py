@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -112,7 +113,9 @@ def test_all_numbers_stand_on_the_page(render, evaluation, pixels):
     for value in (LINEAGE["data_digest"], LINEAGE["split_digest"], LINEAGE["digest"]):
         assert value in text
     assert "optim.lr 0.001 0.0031" in text
-    assert "10 of 120 test faces have a copy" in text
+    assert "10 of 120 test faces have a copy" in text and "the leak-free part below is the number to trust" in text
+    leaked = replace(evaluation, leak_free=replace(evaluation.leak_free, faces=0))
+    assert "so no number here can be trusted" in Page(render(leaked, pixels)).text
 
 
 def test_names_from_the_data_cannot_become_markup(render, evaluation, pixels):

@@ -42,9 +42,9 @@ def print_table(predictions: list[PhotoPrediction], model: Model) -> None:
 def _face_rows(faces: list[FacePrediction], *, header: bool = False) -> Table:
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("face", width=5, justify="right")
-    table.add_column("expression", width=10, style="bold")
+    table.add_column("expression", width=10, style="bold", overflow="fold")
     table.add_column("probability", width=BAR + 6)
-    table.add_column("runner-up", width=14, style="dim")
+    table.add_column("runner-up", width=14, style="dim", overflow="fold")
     table.add_column("  top  left right bottom", width=24, style="dim")
     for number, face in enumerate(faces, start=1):
         share = face.probabilities[face.label]

@@ -71,7 +71,8 @@ def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | N
     ece, calibrated = (metrics[name]["value"] for name in ("ece", "ece_if_calibrated"))
     yield "", f"[dim]ECE {ece:.3f}; a perfectly calibrated model would read {calibrated:.3f} on these faces[/]"
     if part := metrics.get("leak_free"):
-        yield "leak-free part", f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
+        left = f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
+        yield "leak-free part", left if part["n"] else "none: every test face has a copy, or its person, in training"
     if not lineage:
         return
     from mien.training.hardware import hardware_mismatch
@@ -127,7 +128,7 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
     yield "", "make ui                runs, figures and registry in a browser"
     if register and register["champion"] is not None:
         yield "", "mien predict PHOTO...  expressions, by the champion"
-    else:
+    elif register and register["version"] is not None:
         yield "", "mien promote           make a version champion by hand"
     chosen = choices(root).get("data")
     if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"]:
@@ -140,7 +141,7 @@ def unlike_committed(root: Path) -> str:
     try:
         metrics, train = (json.loads((root / file).read_text(encoding="utf-8")) for file in files)
         old_metrics, old_train = (json.loads(git(root, "show", f"HEAD:./{file}")) for file in files)
-        if metrics == old_metrics:
+        if metrics == old_metrics or metrics["data"] != old_metrics["data"]:
             return ""
         here, there = (f"{report['accuracy']['value']:.3f}" for report in (metrics, old_metrics))
         ours, theirs = machine_difference(train, old_train)

@@ -53,10 +53,11 @@ def failures(slices: Slices) -> list[str]:
     """The worst class, face size and detector confidence, each as a sentence, and what the faces are too few for."""
     sentences = []
     for group in dict.fromkeys(part.group for part in slices.slices):
-        if parts := [part for part in slices.slices if part.group == group and not part.too_few]:
+        parts = [part for part in slices.slices if part.group == group and not part.too_few]
+        if len(parts) > 1:  # one alone is the worst of nothing
             worst = min(parts, key=lambda part: part.accuracy.value)
             right = f"{worst.accuracy.percent()} right of {worst.faces:,} faces"
             sentences.append(f"Worst {group}: {worst.name}, {right}.")
-    if few := [part.name for part in slices.slices if part.too_few]:
-        sentences.append(f"Under 20 test faces, too few for a result: {', '.join(few)}.")
+    if few := [f"{part.group} {part.name}" for part in slices.slices if part.too_few]:
+        sentences.append(f"Under 20 test faces, too few for a result: {'; '.join(few)}.")
     return [*sentences, *(f"No results by {group}: {why}." for group, why in slices.skipped.items())]

@@ -67,7 +67,7 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     """The test set of a split and the candidate's answers of `reports/predictions.csv`.
 
     Raises:
-        UserError: the two do not belong together, or every test face has a copy in training.
+        UserError: the two do not belong together, or every test face is leaked.
     """
     faces = read_out(split / "test.parquet", pd.read_parquet, RERUN_SPLIT)
     answers = read_predictions(predictions).table.set_index("face_id")
@@ -77,7 +77,10 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
         )
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
     if faces.empty:
-        raise UserError("every test face has a copy in training, so no model can be compared: choose another split.")
+        raise UserError(
+            "every test face has a copy, or its person, in training, so no model can be judged; in the chosen file of "
+            "conf/split, keep_official: false makes a split without leaks in place of the data set's own."
+        )
     return TestSet(faces, Predictions(answers.reindex(faces["face_id"].astype(str))).probabilities)
 
 
