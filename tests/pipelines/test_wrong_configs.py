@@ -87,11 +87,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"lr": "0,001"}, ("lr must be a number", "not the text '0,001'")),
     (OPTIM, {"lr": "true"}, ("lr must be a number", "not true")),
     (OPTIM, {"lr": "1:30"}, ("lr must be a number", "not the text '1:30'")),
-    (
-        OPTIM,
-        {"schedule": "{name: cosine}"},
-        ("schedule must be 'constant', 'cosine' or 'plateau'", '{"name": "cosine"}'),
-    ),
+    (OPTIM, {"schedule": "{name: x}"}, ("schedule must be 'constant', 'cosine' or 'plateau'", '{"name": "x"}')),
     (OPTIM, {"name": "${oc.env:OPTIMIZER}"}, ("name must be 'adam', 'adamw' or 'sgd'", "OPTIMIZER")),
     (TRAIN, {"epochs": "٣٠"}, ("epochs must be a whole number", "not the text '٣٠'")),
     (TRAIN, {"epochs": "1e3"}, ("epochs must be a whole number", "not 1000.0")),
@@ -229,11 +225,6 @@ def _data(file: str, how: Change) -> str:
     return (chosen or "sample").strip("'")
 
 
-def test_the_configuration_as_it_is_has_no_mistake(root: Path) -> None:
-    assert mistakes(root / "params.yaml", root / "conf") == []
-    compose("ingest", ["data=sample"], root / "conf")
-
-
 @pytest.mark.parametrize(("file", "how", "says"), WRONG, ids=[f"{f}-{h}"[:60] for f, h, _ in WRONG])
 def test_a_wrong_configuration_is_told_in_one_sentence(
     root: Path, file: str, how: Change, says: tuple[str, ...]
@@ -287,9 +278,7 @@ def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pyte
     assert told(RULES_OF_STAGES) == [f"{TIMM}: weights: there is no file my.pth."]
 
 
-def test_an_average_or_a_batch_beyond_the_training_part_is_told_where_the_last_split_was_of_this_data(
-    root: Path,
-) -> None:
+def test_an_average_or_a_batch_beyond_the_training_part_of_this_data_is_told(root: Path) -> None:
     for folder in ("data/sample/photos", "reports"):
         (root / folder).mkdir(parents=True)
     (root / "reports/split.json").write_text('{"parts": {"train": {"faces": 832}}}')
@@ -331,15 +320,12 @@ def test_no_preset_contradicts_itself(root: Path, preset: str) -> None:
     assert mistakes(root / "conf/preset" / preset, root / "conf") == []
 
 
-def test_a_folder_in_place_of_a_file_is_named(root: Path) -> None:
+def test_a_folder_in_place_of_a_file_and_a_file_that_cannot_be_read_are_named(root: Path) -> None:
     (root / OPTIM).unlink()
     (root / OPTIM).mkdir()
     (told,) = mistakes(root / "params.yaml", root / "conf")
     assert told == f"{OPTIM} cannot be read (is a directory); it must be a file with lines of `key: value`."
-
-
-def test_a_file_that_cannot_be_read_is_named(root: Path) -> None:
-    (root / OPTIM).unlink()
+    (root / OPTIM).rmdir()
     (root / OPTIM).symlink_to(Path(OPTIM).name)  # to itself: nobody can read it, not even root
     (told,) = mistakes(root / "params.yaml", root / "conf")
     assert told.startswith(f"{OPTIM} cannot be read (too many levels of symbolic links); it must be a file")

@@ -208,30 +208,25 @@ def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_pat
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no folder .*gone"):
-        Fer2013().ingest(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"holds no FER2013 file; expected is one of fer2013.csv, fer2013.csv.gz"):
-        Fer2013().ingest(tmp_path)
-    write_csv(tmp_path, [])
-    with pytest.raises(UserError, match=r"a header and no row"):
-        Fer2013().ingest(tmp_path)
-    write_csv(tmp_path, ["0,1 2 3,Training"])
-    with pytest.raises(UserError, match=r"no usable row \(1 were set aside; the first: fer2013.csv:2: 3 pixel values"):
-        Fer2013().ingest(tmp_path)
-    write_csv(tmp_path, ["0" * 5_000_000])
-    with pytest.raises(UserError, match=r"line 2 is longer than 65,536 bytes"):
-        Fer2013().ingest(tmp_path)
-    (tmp_path / "fer2013.csv").unlink()
-    (tmp_path / "fer2013.tar.gz").write_bytes(targz(b"", name="fer2013/other.csv"))
-    with pytest.raises(UserError, match=r"fer2013.tar.gz holds no fer2013.csv"):
-        Fer2013().ingest(tmp_path)
+    def refused(says: str, folder: Path = tmp_path) -> None:
+        with pytest.raises(UserError, match=says):
+            Fer2013().ingest(folder)
 
-
-def test_two_csvs_in_one_folder_are_refused(tmp_path: Path) -> None:
-    pack(tmp_path, "fer2013.csv")
+    refused(r"there is no folder .*gone", tmp_path / "gone")
+    refused(r"holds no FER2013 file; expected is one of fer2013.csv, fer2013.csv.gz")
+    for rows, says in (
+        ([], r"a header and no row"),
+        (["0,1 2 3,Training"], r"no usable row \(1 were set aside; the first: fer2013.csv:2: 3 pixel values"),
+        (["0" * 5_000_000], r"line 2 is longer than 65,536 bytes"),
+    ):
+        write_csv(tmp_path, rows)
+        refused(says)
     pack(tmp_path, "fer2013.csv.gz")
-    with pytest.raises(UserError, match=r"holds fer2013.csv and fer2013.csv.gz; keep only the one"):
-        Fer2013().ingest(tmp_path)
+    refused(r"holds fer2013.csv and fer2013.csv.gz; keep only the one")
+    for file in tmp_path.glob("fer2013.csv*"):
+        file.unlink()
+    (tmp_path / "fer2013.tar.gz").write_bytes(targz(b"", name="fer2013/other.csv"))
+    refused(r"fer2013.tar.gz holds no fer2013.csv")
 
 
 def test_the_pixels_are_kept_once_per_file_and_appear_whole(tmp_path: Path) -> None:

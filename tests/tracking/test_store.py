@@ -103,22 +103,20 @@ def test_an_address_of_no_store_is_one_sentence_that_shows_what_would_be_right(a
     assert "secret" not in str(told.value) and "\n" not in str(told.value)
 
 
-def test_passing_trouble_is_no_damage(checkout: Path) -> None:
-    with pytest.raises(DBAPIError) as busy:
-        raise DBAPIError("", {}, sqlite3.OperationalError("database is locked"))
-    assert unusable_database("sqlite:///x", busy.value) is None
+def test_passing_trouble_is_no_damage() -> None:
+    busy = DBAPIError("", {}, sqlite3.OperationalError("database is locked"))
+    assert unusable_database("sqlite:///x", busy) is None
 
 
-def test_the_default_store_lies_in_the_checkout(tmp_path: Path, no_store: None) -> None:
+def test_the_default_store_lies_in_the_checkout_and_an_address_that_a_person_set_wins(
+    tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert use_store(tmp_path) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
     assert os.environ[URI] == use_store(tmp_path)
     other = tmp_path / "other"
     assert use_store(other) == f"sqlite:///{other}/mlruns/mlflow.db"
     assert shown(use_store(tmp_path / "100%25?")) == f"sqlite:///{tmp_path}/100%25?/mlruns/mlflow.db"
     assert not (tmp_path / "mlruns").exists()
-
-
-def test_an_address_that_a_person_set_wins(tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URI, "http://mlflow.example:5000")
     assert use_store(tmp_path) == "http://mlflow.example:5000"
 
@@ -139,13 +137,9 @@ def test_two_processes_create_the_store_at_once_over_a_half_made_one(tmp_path: P
     assert not list((tmp_path / "deep/mlruns").glob(".partial*"))
 
 
-def test_artifacts_lie_beside_the_database(checkout: Path) -> None:
-    experiment = find_experiment(connect(), "tiny")
-    assert experiment.artifact_location == (checkout / "mlruns/artifacts/tiny").as_uri()
-
-
-def test_a_copy_without_artifacts_names_those_of_the_original(checkout: Path, tmp_path: Path) -> None:
+def test_artifacts_lie_beside_the_database_and_a_copy_names_the_same(checkout: Path, tmp_path: Path) -> None:
     before = find_experiment(connect(), "tiny").artifact_location
+    assert before == (checkout / "mlruns/artifacts/tiny").as_uri()
     (tmp_path / "backup").mkdir()
     copy = shutil.copy(checkout / "mlruns/mlflow.db", tmp_path / "backup")
     assert connect(f"sqlite:///{copy}").get_experiment_by_name("tiny").artifact_location == before
