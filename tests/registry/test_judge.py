@@ -349,8 +349,12 @@ def test_each_rule_alone_keeps_a_candidate_out(measure: str, interval: Interval,
         ({"day": Interval(0.04, 0.01, 0.07), "night": Interval(-0.2, -0.3, -0.1)}, CHALLENGER, "night -20.0 points"),
         ({"day": Interval(0.04, 0.01, 0.07), "night": Interval(-0.2, -0.5, 0.1)}, PROMOTED, "night -20.0 points"),
         ({"day": Interval(-0.04, -0.05, -0.03)}, PROMOTED, "No group is worse beyond noise by more than the 5 points"),
-        ({"day": Interval(0.1, 0, 0.2), "dusk": Interval(-1.0)}, PROMOTED, "Too few faces to be compared: dusk."),
-        ({}, PROMOTED, "No group by camera has the faces for a comparison."),
+        (
+            {"day": Interval(0.1, 0, 0.2), "low, 18–38": Interval(-1.0), "not given": Interval(-1.0)},
+            PROMOTED,
+            "Too few faces to be compared: low, 18–38; not given.",
+        ),
+        ({}, PROMOTED, "No group by camera has enough faces to be compared, so no_group_worse decides nothing."),
     ],
 )
 def test_a_group_is_worse_by_more_than_the_margin_and_beyond_noise(

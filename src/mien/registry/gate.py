@@ -171,15 +171,15 @@ def _groups(groups: Mapping[str, "Interval"], settings: RegisterConfig) -> tuple
     slice, margin = settings.no_group_worse.slice, settings.no_group_worse.margin
     judged = {name: change for name, change in groups.items() if change.known}
     if not judged:
-        return True, [f"No group by {slice} has the faces for a comparison."]
+        return True, [f"No group by {slice} has enough faces to be compared, so no_group_worse decides nothing."]
     worse = [name for name, change in judged.items() if change.value < -margin and change.high < 0]
     shown = worse or [min(judged, key=lambda name: judged[name].value)]
-    changes = ", ".join(f"{name} {_points(judged[name].value)}" for name in shown)
+    changes = "; ".join(f"{name} {_points(judged[name].value)}" for name in shown)
     allowed = f"{100 * margin:g} points that no_group_worse allows by {slice}"
     reason = f"No group is worse beyond noise by more than the {allowed}; the lowest change: {changes}."
     if worse:
         reason = f"Worse beyond noise by more than the {allowed}: {changes}."
-    few = ", ".join(name for name in groups if name not in judged)
+    few = "; ".join(name for name in groups if name not in judged)
     return not worse, [reason + (f" Too few faces to be compared: {few}." if few else "")]
 
 
