@@ -53,14 +53,16 @@ def test_the_page_shows_it(address: str, clip: Path) -> None:
     assert "means over 8 pictures from 2.8 seconds" in html
 
 
-def test_only_so_many_seconds_are_looked_at(look: Look, clip: Path) -> None:
-    watched = look(clip, video_seconds=1.0)
-    assert (watched.pictures, watched.note) == (3, "Only the first 1 seconds were analysed.")
-
-
-def test_only_so_long_is_looked(look: Look, clip: Path) -> None:
-    watched = look(clip, video_work_seconds=1e-9)
-    assert (watched.pictures, "the video took too long" in watched.note) == (0, True)
+@pytest.mark.parametrize(
+    ("limits", "pictures", "says"),
+    [
+        ({"video_seconds": 1.0}, 3, "Only the first 1 seconds were analysed."),
+        ({"video_work_seconds": 1e-9}, 0, "the video took too long"),
+    ],
+)
+def test_only_so_much_is_looked_at(look: Look, clip: Path, limits: dict[str, float], pictures: int, says: str) -> None:
+    watched = look(clip, **limits)
+    assert (watched.pictures, says in watched.note) == (pictures, True)
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,9 @@ from tests.app.asking import upload
 from tests.app.serving import serving
 
 ELSEWHERE = [
-    "/gradio_api/file={file}",
-    "/gradio_api/file/{file}",
-    "/file={file}",
-    "/gradio_api/proxy=http://127.0.0.1:1/",
-    "/gradio_api/file=http://127.0.0.1:1/",
-    "/gradio_api/info",
-    "/gradio_api/run/predict",
-    "/gradio_api/runs",
-    "/monitoring",
-    "/docs",
-    "/openapi.json",
-    "/gradio_api/vibe-code",
-    "/login",
-    "/nothing",
+    *(f"/gradio_api/{place}" for place in ("info", "run/predict", "runs", "vibe-code", "file/{file}", "file={file}")),
+    *(f"/gradio_api/{kind}=http://127.0.0.1:1/" for kind in ("proxy", "file")),
+    *("/file={file}", "/monitoring", "/docs", "/openapi.json", "/login", "/nothing"),
 ]
 
 
@@ -66,9 +55,8 @@ def test_a_browser_is_told_to_ask_no_other_host(address: str) -> None:
 @pytest.fixture(scope="module")
 def narrow(model: str) -> Iterator[tuple[str, Answerer]]:
     """A page that takes little."""
-    with serving(
-        model, upload_seconds=0.3, uploads_megabytes=0.5, frame_megabytes=0.1, video_megabytes=60, disk_megabytes=0.2
-    ) as served:
+    megabytes = {"uploads_megabytes": 0.5, "frame_megabytes": 0.1, "video_megabytes": 60, "disk_megabytes": 0.2}
+    with serving(model, upload_seconds=0.3, **megabytes) as served:
         yield served
 
 

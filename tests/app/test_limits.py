@@ -11,11 +11,6 @@ from mien.app.turns import Refused, Turns
 from mien.app.uploads import GRADIO_FOLDER, Uploads, upload_folder
 
 
-def test_an_upload_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"photo")
-    assert Uploads(tmp_path, 60).read({"path": str(tmp_path / "a.jpg")}) == b"photo"
-
-
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside.txt", "inside/../../outside.txt", "link"])
 def test_no_other_file_is_read(tmp_path: Path, path: str) -> None:
     (tmp_path / "outside.txt").write_text("secret")
@@ -26,12 +21,11 @@ def test_no_other_file_is_read(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("given", [None, {}, {"path": None}, {"path": ""}, {"path": 3}])
-def test_no_upload_is_a_sentence(tmp_path: Path, given: dict[str, object] | None) -> None:
+def test_an_upload_is_read_if_there_is_one(tmp_path: Path, given: dict[str, object] | None) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    assert Uploads(tmp_path, 60).read({"path": str(tmp_path / "a.jpg")}) == b"photo"
     with pytest.raises(Refused, match="There is no file"):
         Uploads(tmp_path, 60).read(given)
-
-
-def test_one_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="gone; please send it again"):
         Uploads(tmp_path, 60).read({"path": str(tmp_path / "gone.jpg")})
 
@@ -89,16 +83,12 @@ def test_one_more_than_compute_and_wait_is_refused_at_once() -> None:
         assert turns.inside == 1
 
 
-def test_a_wait_that_is_too_long_ends() -> None:
-    turns = Turns(at_once=1, queue=5, seconds=0.05)
+def test_a_wait_that_is_too_long_ends_and_who_fails_leaves_its_place() -> None:
+    turns = Turns(at_once=1, queue=1, seconds=0.05)
     with turns.turn():
         with pytest.raises(Refused, match="Too many photos"), turns.turn():
             pass
         assert turns.inside == 1
-
-
-def test_who_fails_leaves_its_place() -> None:
-    turns = Turns(at_once=1, queue=1, seconds=0.05)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), turns.turn():
             raise ZeroDivisionError

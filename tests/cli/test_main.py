@@ -24,26 +24,17 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
-def test_help_names_every_command(mien: Command) -> None:
+def test_help_names_every_command_and_the_version(mien: Command) -> None:
     assert mien().out.split() == mien("--help").out.split()
     for command in COMMANDS:
         assert f"│ {command} " in mien("--help").out
         assert mien(command, "--help").code == 0
-
-
-def test_version(mien: Command) -> None:
     assert mien("--version").out == f"mien {package.__version__}\n"
 
 
 def test_wrong_usage_is_code_2(mien: Command) -> None:
-    for arguments in (
-        ["nonsense"],
-        ["predict"],
-        ["promote", "first"],
-        ["promote", "0"],
-        ["predict", "a.jpg", "--what"],
-    ):
-        assert mien(*arguments).code == 2
+    for words in ("nonsense", "predict", "promote first", "promote 0", "predict a.jpg --what"):
+        assert mien(*words.split()).code == 2
 
 
 def test_a_number_out_of_range_is_told_with_the_range(mien: Command) -> None:

@@ -29,16 +29,8 @@ def test_it_prints_a_table_and_writes_a_page_that_holds_everything(mien: Command
     assert re.search(r"\n accuracy +0\.\d{3} +0\.\d{3} +\+0\.\d{3} +\+0\.\d{3} to \+0\.\d{3} +B", done.out)
     assert "settings that differ: none" in done.out
     page = (store / "reports/compare.html").read_text()
-    for said in (
-        a[:8],
-        b[:8],
-        "On the validation set",
-        "Who is right",
-        "Only B is right",
-        "How they learnt",
-        "B is more accurate",
-    ):
-        assert said in page
+    titles = ("On the validation set", "Who is right", "Only B is right", "How they learnt", "B is more accurate")
+    assert all(said in page for said in (a[:8], b[:8], *titles))
     assert page.count("data:image/png") > 10  # the faces on which they disagree, and the curves
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert "prefers-color-scheme: dark" in page

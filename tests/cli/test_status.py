@@ -72,9 +72,8 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
     assert "committed" not in mien("status").out
 
     there = f"{metrics['accuracy']['value']:.3f}"
-    (reports / "metrics.json").write_text(
-        json.dumps({**metrics, "accuracy": {"value": 0.111, "low": 0.1, "high": 0.2}})
-    )
+    low = {"accuracy": {"value": 0.111, "low": 0.1, "high": 0.2}}
+    (reports / "metrics.json").write_text(json.dumps(metrics | low))
     said = f"Test accuracy is 0.111 here and {there} committed"
     assert " ".join(mien("status").out.split()).endswith(f"{said}.")
     (reports / "train.json").write_text(json.dumps({**made_on, "precision": "32", "instructions": "AMD avx2"}))
@@ -85,9 +84,8 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
     (reports / "metrics.json").write_text(json.dumps({**metrics, "data": "another"}))
     assert "committed" not in mien("status").out
     (reports / "metrics.json").write_text(json.dumps({**metrics, "nll": 0}))
-    assert f"accuracy is {there} as committed, and other numbers in reports/metrics.json differ" in " ".join(
-        mien("status").out.split()
-    )
+    says = f"accuracy is {there} as committed, and other numbers in reports/metrics.json differ"
+    assert says in " ".join(mien("status").out.split())
 
 
 def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:
@@ -129,13 +127,6 @@ def test_a_search_that_overruled_nothing(mien: Command, reports: Path, tune: dic
     assert expected in " ".join(mien("status").out.split())
 
 
-def test_a_broken_report_is_named(mien: Command, reports: Path) -> None:
-    (reports / "register.json").write_text("{")
-    done = mien("status")
-    assert done.code == 1
-    assert "register.json is damaged" in done.err
-
-
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -143,6 +134,7 @@ def test_a_broken_report_is_named(mien: Command, reports: Path) -> None:
         ("metrics.json", '{"accuracy": {"value": 0.5', "is damaged"),
         ("metrics.json", "[0.5]", "must hold a mapping, and holds [0.5]"),
         ("metrics.json", "{}", "lacks data, as another version of mien"),
+        ("register.json", "{", "is damaged"),
         ("register.json", "null", "must hold a mapping, and holds null"),
         ("register.json", '{"model": "mien-tiny"}', "lacks version"),
         ("tune.json", '{"trials": 3, "overruled": {}}', "trials must be a list, not 3"),

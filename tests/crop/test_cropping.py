@@ -16,7 +16,7 @@ from mien.runtime.cut import Box, cut_face
 from mien.runtime.decode import decode_photo
 from mien.sources.faces import faces_table, problems_table
 from mien.sources.photos import FolderPhotos, PhotoMissing
-from tests.photosets import encode, photo, picture
+from tests.photosets import encode, photo, picture, stored
 
 CONFIG = CropConfig(size=16, workers=2)
 
@@ -85,16 +85,12 @@ def test_one_worker_and_many_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_every_bad_photo_stands_in_quarantine_with_its_reason(tmp_path: Path) -> None:
     data = photo(200, 300, seed=3)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    ok, sixteen = cv2.imencode(".png", picture().astype(np.uint16) * 257)
-    assert ok
     good = {
         "good.jpg": photo(),
-        "sixteen.png": sixteen.tobytes(),
-        "cmyk.jpg": encode(Image.fromarray(picture()).convert("CMYK")),
-        "grey.jpg": encode(Image.fromarray(picture()).convert("L")),
-        "turned.jpg": encode(picture(), exif=exif),
+        "sixteen.png": cv2.imencode(".png", picture().astype(np.uint16) * 257)[1].tobytes(),
+        "cmyk.jpg": stored(picture(), "JPEG", "CMYK"),
+        "grey.jpg": stored(picture(), "JPEG", "L"),
+        "turned.jpg": stored(picture(), "JPEG", orientation=6),
         "tail.jpg": photo() + b"bytes after the end",
     }
     bad = {
@@ -107,15 +103,11 @@ def test_every_bad_photo_stands_in_quarantine_with_its_reason(tmp_path: Path) ->
     names = [*good, *bad, "missing_photo"]
     faces = table([(name, (5, 5, 40, 40), 50.0, 0) for name in names])
     outside = table([("good.jpg", (5, 100, 130, 40), 50.0, 1)]).assign(face_id="outside")
-    counts = crop_faces(
-        pd.concat([faces, outside], ignore_index=True), Shelf(good | bad), replace(CONFIG, max_megapixels=1), tmp_path
-    )
+    table_of_all = pd.concat([faces, outside], ignore_index=True)
+    counts = crop_faces(table_of_all, Shelf(good | bad), replace(CONFIG, max_megapixels=1), tmp_path)
     assert open_faces(tmp_path).index["image"].tolist() == list(good)
-    assert {key.split(":")[0]: reason for key, reason in quarantined(tmp_path).items()} == {
-        **{name: name for name in bad},
-        "missing_photo": "missing_photo",
-        "outside": "box_outside",
-    }
+    reasons = {name: name for name in (*bad, "missing_photo")} | {"outside": "box_outside"}
+    assert {key.split(":")[0]: reason for key, reason in quarantined(tmp_path).items()} == reasons
     assert counts.dropped["box_outside"] == {"disgust": 1}
     assert counts.dropped["truncated"] == {"angry": 1}
 
@@ -140,17 +132,12 @@ def test_the_filter_keeps_what_is_above_it_and_what_has_no_confidence(tmp_path: 
     assert quarantined(tmp_path) == {"a.jpg:0": "low_confidence", "a.jpg:3": "low_confidence"}
 
 
-def test_no_face_above_the_filter_names_threshold_and_counts(tmp_path: Path) -> None:
+def test_no_face_above_the_filter_names_threshold_and_counts_and_no_readable_photo_the_reasons(tmp_path: Path) -> None:
     faces = table([("a.jpg", (0, 0, 40, 40), 10.0 + i, 0) for i in range(11)])
     with pytest.raises(UserError, match=r"none of 11 faces .* min_confidence 30: they go from 10 to 20 .*50% 15"):
         crop_faces(faces, Shelf({"a.jpg": photo()}), CONFIG, tmp_path)
-
-
-def test_no_readable_photo_is_an_error_that_counts_the_reasons(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none of 2 faces could be cut: 2 missing_photo"):
-        crop_faces(
-            table([("a.jpg", (0, 0, 9, 9), 50.0, 0), ("b.jpg", (0, 0, 9, 9), 50.0, 0)]), Shelf({}), CONFIG, tmp_path
-        )
+    with pytest.raises(UserError, match=r"none of 11 faces could be cut: 11 missing_photo"):
+        crop_faces(faces, Shelf({}), replace(CONFIG, min_confidence=0), tmp_path)
 
 
 def test_the_sample_is_drawn_after_the_filter_and_by_its_seed(tmp_path: Path) -> None:
@@ -165,28 +152,15 @@ def test_the_sample_is_drawn_after_the_filter_and_by_its_seed(tmp_path: Path) ->
 
 
 def test_the_sources_problems_are_passed_on(tmp_path: Path) -> None:
-    problem = {
-        "where": "label.lst:7",
-        "face_id": "",
-        "image": "",
-        "label": "",
-        "reason": "malformed_row",
-        "detail": "x",
-    }
+    row = {"where": "label.lst:7", "reason": "malformed_row", "detail": "x"}
+    problems = problems_table([row | dict.fromkeys(("face_id", "image", "label"), "")])
     faces = table([("a.jpg", (0, 0, 40, 40), 50.0, 3)])
-    counts = crop_faces(faces, Shelf({"a.jpg": photo()}), CONFIG, tmp_path, problems=problems_table([problem]))
+    counts = crop_faces(faces, Shelf({"a.jpg": photo()}), CONFIG, tmp_path, problems=problems)
     rows = pd.read_csv(tmp_path / "quarantine.csv", keep_default_na=False)
     assert rows[["where", "reason"]].to_numpy().tolist() == [["label.lst:7", "malformed_row"]]
     assert counts.dropped == {"malformed_row": {"unknown": 1}}
     assert counts.table().to_numpy().tolist()[3] == ["happy", "kept", 1]
     assert ["unknown", "malformed_row", 1] in counts.table().to_numpy().tolist()
-
-
-def test_grey_faces_have_one_channel(tmp_path: Path) -> None:
-    crop_faces(
-        table([("a.jpg", (0, 0, 40, 40), 50.0, 0)]), Shelf({"a.jpg": photo()}), replace(CONFIG, colour="grey"), tmp_path
-    )
-    assert open_faces(tmp_path).pixels.shape == (1, 16, 16, 1)
 
 
 def test_the_digest_changes_with_pixels_labels_and_ids(tmp_path: Path) -> None:
@@ -210,10 +184,8 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         open_faces(tmp_path)
 
 
-def test_a_folder_of_photos_serves(tmp_path: Path) -> None:
-    (tmp_path / "origin").mkdir()
-    (tmp_path / "origin" / "a.jpg").write_bytes(photo())
-    counts = crop_faces(
-        table([("a.jpg", (0, 0, 40, 40), 50.0, 6)]), FolderPhotos(tmp_path / "origin"), CONFIG, tmp_path
-    )
-    assert counts.kept["neutral"] == 1
+def test_a_folder_of_photos_serves_and_grey_faces_have_one_channel(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(photo())
+    face, grey = table([("a.jpg", (0, 0, 40, 40), 50.0, 6)]), replace(CONFIG, colour="grey")
+    assert crop_faces(face, FolderPhotos(tmp_path), grey, tmp_path).kept["neutral"] == 1
+    assert open_faces(tmp_path).pixels.shape == (1, 16, 16, 1)

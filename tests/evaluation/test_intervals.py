@@ -69,10 +69,9 @@ def test_the_block_size_does_not_change_the_resamples(monkeypatch):
 def test_every_printed_interval_holds_the_truth():
     """The smallest cell of the table in docs/COVERAGE.md."""
     cells = simulate(181, 300, settings=(SETTINGS[0], SETTINGS[-1]))
-    assert {"accuracy", "macro_f1", "nll", "calibration_error", "class recall, fewer than 60 faces"} <= cells[
-        0
-    ].printed.keys()
-    assert "ece" not in cells[0].printed
+    printed = cells[0].printed.keys()
+    assert {"accuracy", "macro_f1", "nll", "calibration_error", "class recall, fewer than 60 faces"} <= printed
+    assert "ece" not in printed
     assert too_low(cells) == {}
     means = {name: total / 300 for name, total in cells[0].sums.items()}
     assert means["ece"] == pytest.approx(means["ece_if_calibrated"], abs=0.01)  # and the truth is 0
@@ -112,10 +111,8 @@ def test_a_change_keeps_its_width_where_two_models_agree_on_few_faces():
         assert recall.value == pytest.approx(lost)
         assert -0.2 < recall.low < 0 < 2 / 20 < recall.high < 0.3
     many = np.tile(np.arange(140), 5)
-    copied = bootstrap(labels[many], same[many], many, baseline=other[many], classes=EXPRESSIONS, n=200).per_class[
-        "sad"
-    ]["recall"]
-    assert copied.high - copied.low > 0.02
+    copies = bootstrap(labels[many], same[many], many, baseline=other[many], classes=EXPRESSIONS, n=200).per_class
+    assert copies["sad"]["recall"].high - copies["sad"]["recall"].low > 0.02
 
 
 def test_a_class_has_one_recall_as_measure_and_as_slice():
@@ -123,9 +120,8 @@ def test_a_class_has_one_recall_as_measure_and_as_slice():
     index = index_of(labels)
     found = bootstrap(labels, softmax(logits), index["group"].to_numpy(), classes=EXPRESSIONS, n=100).per_class
     slices = slice_accuracy(index, logits.argmax(axis=1), EXPRESSIONS).slices
-    assert {one.name: one.accuracy for one in slices if one.group == "class"} == {
-        name: scores["recall"] for name, scores in found.items()
-    }
+    by_slice = {one.name: one.accuracy for one in slices if one.group == "class"}
+    assert by_slice == {name: scores["recall"] for name, scores in found.items()}
 
 
 def test_correlated_faces_of_a_photo_widen_the_interval():
@@ -157,6 +153,9 @@ def test_one_photo_allows_no_interval():
     found = bootstrap([0, 1, 2], np.eye(7)[[0, 1, 1]], np.zeros(3)).overall["accuracy"]
     assert found.value == pytest.approx(2 / 3)
     assert not found.known
+    labels, logits = drawn(5)
+    change = bootstrap(labels, softmax(2 * logits), np.zeros(5), baseline=softmax(logits)).overall
+    assert not any(one.known for one in change.values())
 
 
 def test_chance_adds_little_to_the_debiased_calibration_error():
@@ -180,23 +179,17 @@ def test_copies_of_a_face_do_not_pass_for_calibration_error():
     assert apart > once + 0.03
 
 
-def test_the_ece_of_a_calibrated_model_is_that_of_drawn_labels():
-    probabilities = softmax(calibrated(200, seed=1)[1])
+def test_the_ece_of_a_calibrated_model_is_that_of_drawn_labels_and_has_no_interval():
+    labels, logits = calibrated(200, seed=1)
+    probabilities = softmax(logits)
+    found = bootstrap(labels, probabilities, np.arange(200)).overall
+    assert found["ece"].value == pytest.approx(measure(labels, probabilities)["ece"])
+    assert found["calibration_error"].known and not found["ece"].known
     readings = []
     for seed in range(200):
-        drawn_labels = (probabilities.cumsum(axis=1) > np.random.default_rng(seed).uniform(size=(200, 1))).argmax(
-            axis=1
-        )
-        readings.append(measure(drawn_labels, probabilities)["ece"])
+        above = probabilities.cumsum(axis=1) > np.random.default_rng(seed).uniform(size=(200, 1))
+        readings.append(measure(above.argmax(axis=1), probabilities)["ece"])
     assert ece_if_calibrated(probabilities, 15, seed=0) == pytest.approx(np.mean(readings), abs=0.004)
-
-
-def test_the_ece_has_a_value_and_no_interval():
-    labels, logits = calibrated(300, seed=4)
-    found = bootstrap(labels, softmax(logits), np.arange(300)).overall
-    assert found["ece"].value == pytest.approx(measure(labels, softmax(logits))["ece"])
-    assert not found["ece"].known
-    assert found["calibration_error"].known
 
 
 def test_a_class_of_few_faces_has_no_interval_and_widens_the_averages():
@@ -260,19 +253,10 @@ def test_pairing_sees_a_small_difference_that_separate_intervals_do_not():
 
 def test_a_lower_level_is_narrower(labels_and_logits):
     labels, logits = labels_and_logits
-    wide, narrow = (
-        bootstrap(labels, softmax(2 * logits), np.arange(400), baseline=softmax(logits), n=300, level=level).overall[
-            "nll"
-        ]
-        for level in (0.95, 0.8)
-    )
+    how = {"baseline": softmax(logits), "n": 300}
+    found = [bootstrap(labels, softmax(2 * logits), np.arange(400), level=level, **how) for level in (0.95, 0.8)]
+    wide, narrow = (one.overall["nll"] for one in found)
     assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
-
-
-def test_one_photo_decides_nothing():
-    labels, logits = drawn(5)
-    found = bootstrap(labels, softmax(2 * logits), np.zeros(5), baseline=softmax(logits)).overall
-    assert not any(one.known for one in found.values())
 
 
 def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(labels_and_logits):

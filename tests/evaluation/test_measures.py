@@ -6,13 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import (
-    accuracy_score,
-    brier_score_loss,
-    confusion_matrix,
-    log_loss,
-    precision_recall_fscore_support,
-)
+from sklearn import metrics
+from sklearn.metrics import log_loss
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
@@ -78,13 +73,14 @@ def test_measures_are_those_of_scikit_learn(drawn_faces):
     probabilities = softmax(logits)
     predicted = probabilities.argmax(axis=1)
     found = measure(labels, probabilities)
-    assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
     assert found["nll"] == pytest.approx(log_loss(labels, probabilities, labels=range(7)))
-    brier = brier_score_loss(labels, probabilities, labels=range(7), scale_by_half=False)
+    brier = metrics.brier_score_loss(labels, probabilities, labels=range(7), scale_by_half=False)
     assert found["brier"] == pytest.approx(brier, abs=1e-9)
-    assert (confusion_counts(labels, predicted, 7) == confusion_matrix(labels, predicted, labels=range(7))).all()
+    confusion = metrics.confusion_matrix(labels, predicted, labels=range(7))
+    assert (confusion_counts(labels, predicted, 7) == confusion).all()
     present = np.unique(labels)
-    expected = precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0)
+    expected = metrics.precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0)
     by_class = measures(face_sums(labels, probabilities, 15).sum(axis=0, keepdims=True), 15)
     for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
         assert by_class[name][0, present] == pytest.approx(values), name
@@ -145,9 +141,8 @@ def probabilities_of(predicted: list[int], confidence: list[float]) -> np.ndarra
 def test_pairs_by_count_with_the_most_confident_mistakes_first():
     labels = np.array([0, 0, 0, 0, 3, 3, 3, 6])
     predicted = [1, 1, 1, 0, 0, 0, 3, 6]
-    found = top_confusions(
-        labels, probabilities_of(predicted, [0.5, 0.9, 0.7, 0.9, 0.4, 0.6, 0.9, 0.9]), EXPRESSIONS, pairs=5, faces=2
-    )
+    probabilities = probabilities_of(predicted, [0.5, 0.9, 0.7, 0.9, 0.4, 0.6, 0.9, 0.9])
+    found = top_confusions(labels, probabilities, EXPRESSIONS, pairs=5, faces=2)
     assert [(p.true, p.predicted, p.faces) for p in found] == [("angry", "disgust", 3), ("happy", "angry", 2)]
     assert found[0].rows.tolist() == [1, 2]
     assert found[0].probabilities == pytest.approx([0.9, 0.7])

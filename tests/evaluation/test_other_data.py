@@ -22,6 +22,7 @@ from mien.models.weights import save_model
 from mien.reporting.study_reports import write_cross_evaluation
 from mien.runtime.spec import CutSpec
 from mien.sources.source import DataConfig
+from tests.evaluation.drawing import LINEAGE
 from tests.evaluation.other_data import write_folders
 
 
@@ -30,9 +31,8 @@ def contemptuous(tmp_path: Path) -> Path:
     """A network of eight classes that answers contempt to everything, and fear next."""
     folder = tmp_path / "model/train"
     folder.mkdir(parents=True)
-    spec = ModelSpec(
-        dataclasses.asdict(ModelConfig("resnet", width=4)), CutSpec(32, "rgb", margin=0.2, square=True), WITH_CONTEMPT
-    )
+    cut = CutSpec(32, "rgb", margin=0.2, square=True)
+    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), cut, WITH_CONTEMPT)
     network = spec.build()
     state = network.state_dict()
     last = [name for name in state if name.endswith("bias")][-1]
@@ -41,21 +41,7 @@ def contemptuous(tmp_path: Path) -> Path:
     network.load_state_dict(state)
     save_model(network, spec, folder)
     export_graph(network, spec, folder / "model.onnx", np.zeros((1, 32, 32, 3), np.uint8))
-    lineage = {
-        "data": "eight",
-        "title": "eight classes",
-        "drawn": True,
-        "model": "resnet4",
-        "choices": {"data": "eight"},
-        "config": {},
-        "search": {"trials": 0, "overruled": {}},
-        "digest": "t",
-        "run": "eight · resnet4",
-        "data_digest": "d",
-        "split_digest": "s",
-        "precision": "32",
-        "parameters": 1,
-    }
+    lineage = {**LINEAGE, "data": "eight", "title": "eight classes", "drawn": True}
     (folder / "lineage.json").write_text(json.dumps(lineage))
     return folder
 
@@ -79,9 +65,8 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     assert "The data set cannot name contempt, so it was taken out" in page
     assert "first answer on 21 faces; with these counted as wrong the accuracy is 0.000" in page
     assert "The model has no temperature" in page
-    assert json.loads((tmp_path / "out/metrics.json").read_text())["accuracy"]["value"] == pytest.approx(
-        1 / 7, abs=1e-6
-    )
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
 
 
 def test_classes_are_shared_by_name(contemptuous: Path, tmp_path: Path) -> None:
@@ -99,9 +84,7 @@ def test_classes_are_shared_by_name(contemptuous: Path, tmp_path: Path) -> None:
     assert cross.evaluation.predictions.table["label"].value_counts().to_dict() == {"fear": 3, "sad": 3}
     assert cross.evaluation.whole.intervals.overall["accuracy"].value == 0.5  # fear, always
     assert cross.unknown == {"engaged": 3} and cross.dropped is not None and cross.dropped["first_answers"] == 6
-    with pytest.raises(
-        UserError, match=r"own has the classes engaged, fear, and the model has angry, .*: they share fear"
-    ):
+    with pytest.raises(UserError, match=r"own has the classes engaged, fear, .* angry, .*: they share fear"):
         measured({"sad": None, "engaged": "engaged", "fear": "fear"})
 
 
@@ -111,9 +94,7 @@ def test_what_the_dropped_class_had_won_is_counted() -> None:
     logits[1, 4] = 1
     logits[2, 5] = 1
     labels = np.array([2, 4, 0])
-    assert dropped_classes(WITH_CONTEMPT, EXPRESSIONS, logits, labels) == {
-        "classes": ["contempt"],
-        "first_answers": 1,
-        "accuracy_if_wrong": pytest.approx(1 / 3, abs=1e-6),
-    }
+    third = pytest.approx(1 / 3, abs=1e-6)
+    dropped = {"classes": ["contempt"], "first_answers": 1, "accuracy_if_wrong": third}
+    assert dropped_classes(WITH_CONTEMPT, EXPRESSIONS, logits, labels) == dropped
     assert dropped_classes(EXPRESSIONS, EXPRESSIONS, logits[:, :7], labels) is None

@@ -125,10 +125,7 @@ def test_missing_faces_are_said(exported: Export, tmp_path: Path) -> None:
     larger = dataclasses.replace(measured.loaded, spec=wider)
     with pytest.raises(NoOwnFaces, match="with other crop settings than"):
         own_faces(dataclasses.replace(measured, loaded=larger), exported.root / "build/crop")
-
-
-def test_a_folder_without_its_split_has_no_own_faces(exported: Export, tmp_path: Path) -> None:
-    shutil.copytree(exported.root / "build/train", tmp_path / "build/train")
+    shutil.copytree(exported.root / "build/train", tmp_path / "build/train")  # and not its split
     with pytest.raises(NoOwnFaces, match="holds no training and validation faces"):
         own_faces(open_measured(str(tmp_path / "build/train")), exported.root / "build/crop")
 

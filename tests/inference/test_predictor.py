@@ -100,11 +100,6 @@ def test_of_too_many_faces_the_largest_are_kept_and_the_others_counted(tmp_path:
     assert (len(found.pixels), found.left_out) == (2, 3)
 
 
-def test_no_face_is_an_empty_list(tmp_path: Path) -> None:
-    predictor = Predictor.load(str(write_model(tmp_path)))
-    assert predictor.predict(np.full((200, 300, 3), 90, np.uint8)) == []
-
-
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) -> None:
     predictor = Predictor.load(str(write_model(tmp_path, colour=colour)), detector=GivenBoxes(BOXES[:1]))
@@ -117,8 +112,9 @@ def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) 
     assert len(predictor.predict(grey)) == 1
 
 
-def test_faces_of_another_shape_are_refused(tmp_path: Path) -> None:
+def test_no_face_is_an_empty_list_and_faces_of_another_shape_are_refused(tmp_path: Path) -> None:
     predictor = Predictor.load(str(write_model(tmp_path)))
+    assert predictor.predict(np.full((200, 300, 3), 90, np.uint8)) == []
     with pytest.raises(ValueError, match=r"faces must be N x \(32, 32, 1\) uint8, not \(1, 48, 48, 1\)"):
         predictor.model.probabilities(np.zeros((1, 48, 48, 1), np.uint8))
 

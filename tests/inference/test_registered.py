@@ -144,18 +144,17 @@ def test_a_version_and_a_folder_are_not_followed(two_champions: Path, tmp_path: 
         assert not [thread for thread in threading.enumerate() if thread.name == "current-model"]
 
 
-def test_the_card_lies_beside_the_weights(tmp_path: Path) -> None:
+def test_the_card_lies_beside_the_weights_and_a_damaged_one_stops_no_model(tmp_path: Path) -> None:
     model = write_model(tmp_path)
     assert load_model_of(str(model)).card == ""
     (model / CARD).write_text("# mien-tiny: größer\n", encoding="utf-8")
     assert load_model_of(str(model)).card == "# mien-tiny: größer\n"
-
-
-def test_a_damaged_card_stops_no_model(tmp_path: Path) -> None:
-    (tmp_path / CARD).write_bytes(b"# A card\xff\xfe\n")
-    assert read_card(tmp_path) == "# A card\ufffd\ufffd\n"
-    (tmp_path / CARD).write_bytes(b"x" * (LONGEST_CARD + 10))
-    assert len(read_card(tmp_path)) == LONGEST_CARD
-    (tmp_path / CARD).unlink()
-    (tmp_path / CARD).mkdir()
-    assert read_card(tmp_path) == ""
+    for content, read in (
+        (b"# A card\xff\xfe\n", "# A card\ufffd\ufffd\n"),
+        (b"x" * (LONGEST_CARD + 10), "x" * LONGEST_CARD),
+    ):
+        (model / CARD).write_bytes(content)
+        assert read_card(model) == read
+    (model / CARD).unlink()
+    (model / CARD).mkdir()
+    assert read_card(model) == ""

@@ -48,32 +48,20 @@ def predict(*arguments: object, absent: tuple[str, ...] = NOT_NEEDED) -> subproc
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
 
 
-def test_it_predicts(exported: Export, tmp_path: Path) -> None:
-    (tmp_path / "portrait.jpg").write_bytes(jpeg(portrait()[0]))
-    done = predict("predict", tmp_path / "portrait.jpg", "--model", exported.float32.file)
+@pytest.mark.parametrize("folder", [False, True])
+def test_it_predicts_with_a_file_and_with_a_folder(exported: Export, photo_file: Path, folder: bool) -> None:
+    done = predict("predict", photo_file, "--model", exported.root / "build/train" if folder else exported.float32.file)
     assert done.returncode == 0, done.stderr
     assert "1 face in 1 photo" in done.stdout
     assert "learnt from drawings (bars)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_needs_no_more_than_a_file(exported: Export, tmp_path: Path) -> None:
-    (tmp_path / "portrait.jpg").write_bytes(jpeg(portrait()[0]))
-    done = predict("predict", tmp_path / "portrait.jpg", "--model", exported.root / "build/train")
-    assert done.returncode == 0, done.stderr
-
-
-def test_absent_is_absent(exported: Export, tmp_path: Path) -> None:
-    """The block itself works: an explanation needs PyTorch."""
-    (tmp_path / "portrait.jpg").write_bytes(jpeg(portrait()[0]))
-    done = predict("explain", tmp_path / "portrait.jpg", "--model", exported.root / "build/train")
-    assert done.returncode != 0
-    assert "No module named" in done.stderr
-
-
-def test_an_explanation_says_that_it_needs_torch(exported: Export, tmp_path: Path) -> None:
-    (tmp_path / "portrait.jpg").write_bytes(jpeg(portrait()[0]))
-    done = predict("explain", tmp_path / "portrait.jpg", "--model", exported.root / "build/train", absent=("torch",))
+def test_an_explanation_says_that_it_needs_torch(exported: Export, photo_file: Path) -> None:
+    explain = ("explain", photo_file, "--model", exported.root / "build/train")
+    absent = predict(*explain)  # the block itself works
+    assert absent.returncode != 0 and "No module named" in absent.stderr
+    done = predict(*explain, absent=("torch",))
     assert (done.returncode, done.stdout) == (1, "")
     assert "mien: heat maps need torch, which is not installed: `pip install" in done.stderr
     assert "Traceback" not in done.stderr

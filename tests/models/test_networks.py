@@ -122,9 +122,12 @@ def test_a_backbone_begins_with_the_weights_of_a_file(weights: Path, suffix: str
     torch.testing.assert_close(model.backbone.state_dict()["conv_stem.weight"], load_file(weights)["conv_stem.weight"])
 
 
-def test_another_file_than_the_digest_says_is_refused(weights: Path) -> None:
+def test_another_file_than_the_digest_says_and_none_are_refused(weights: Path) -> None:
     config = small(weights=str(weights), weights_sha256="0" * 64)
     with pytest.raises(UserError, match=f"{digest(weights)}, not 000"):
+        load_pretrained(network(config), config)
+    weights.unlink()
+    with pytest.raises(UserError, match="there is no file"):
         load_pretrained(network(config), config)
     with pytest.raises(ValueError, match="weights_sha256 must be 64 hex digits, as `sha256sum"):
         small(weights=str(weights))
@@ -143,12 +146,6 @@ def test_a_pickle_of_anything_but_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"conv": Path("/")}, file)
     config = small(weights=str(file), weights_sha256=digest(file))
     with pytest.raises(UserError, match="holds no weights"):
-        load_pretrained(network(config), config)
-
-
-def test_missing_weights_and_missing_timm_say_how_to_go_on(tmp_path: Path) -> None:
-    config = small(weights=str(tmp_path / "gone.safetensors"), weights_sha256="0" * 64)
-    with pytest.raises(UserError, match="there is no file"):
         load_pretrained(network(config), config)
 
 

@@ -53,12 +53,8 @@ def test_the_numbers_hang_together(workspace: Workspace) -> None:
 
 
 def test_the_report_and_pictures_are_there(workspace: Workspace) -> None:
-    for name in (
-        "report.html",
-        "figures/train/curves.png",
-        "figures/tune/history.png",
-        "figures/crop/contact_happy.png",
-    ):
+    pictures = (f"figures/{name}.png" for name in ("train/curves", "tune/history", "crop/contact_happy"))
+    for name in ("report.html", *pictures):
         assert (workspace.folder / "reports" / name).stat().st_size > 5000
 
 

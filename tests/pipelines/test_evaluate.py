@@ -20,11 +20,8 @@ from tests.evaluation.drawing import LINEAGE, index_of
 
 ARGUMENTS = ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"]
 OUTS = (
-    "build/evaluate/evaluation.json",
-    "build/evaluate/temperature.json",
-    "reports/metrics.json",
-    "reports/predictions.csv",
-    "reports/confusion.csv",
+    *(f"build/evaluate/{name}.json" for name in ("evaluation", "temperature")),
+    *(f"reports/{name}" for name in ("metrics.json", "predictions.csv", "confusion.csv")),
 )
 DRAWN = (
     "reports/report.html",
@@ -52,9 +49,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_model(network, spec, tmp_path / "build/train")
     export_graph(network, spec, tmp_path / "build/train/model.onnx", np.zeros((1, 48, 48, 1), np.uint8))
     (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
-    (tmp_path / "build/train/history.csv").write_text(
-        "epoch,train_loss,val_loss,val_accuracy,val_macro_f1\n0,2,2,0,0\n"
-    )
+    columns = "epoch,train_loss,val_loss,val_accuracy,val_macro_f1"
+    (tmp_path / "build/train/history.csv").write_text(f"{columns}\n0,2,2,0,0\n")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/train.json").write_text('{"best_epoch": 0}')
     (tmp_path / "reports/tune.json").write_text('{"trials": [], "space": {}}')

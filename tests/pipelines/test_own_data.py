@@ -57,12 +57,7 @@ def test_a_stage_in_a_copy_imports_the_code_of_the_copy(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import mien; print(mien.__file__)'])"
     for program in ("import mien; print(mien.__file__)", child):
-        done = subprocess.run(
-            [sys.executable, "-c", f"import pipelines.compose; {program}"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command = [sys.executable, "-c", f"import pipelines.compose; {program}"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         assert Path(done.stdout.strip()).is_relative_to(tmp_path)

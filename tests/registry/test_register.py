@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
 from mien.inference.address import load_model_of
@@ -65,18 +67,9 @@ def test_what_a_person_moved_or_deleted_since_is_seen(checkout: Path, weak: Path
 def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
     checkout: Path, weak: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    from mlflow.tracking import MlflowClient
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*args: object, **kwargs: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, step, killed)
-        with pytest.raises(Killed):
-            registered(weak)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, step, Mock(side_effect=KeyboardInterrupt))
+        registered(weak)
     report = registered(weak)
     assert (report["outcome"], report["champion"]) == ("promoted", 1)
     assert versions() == [1]

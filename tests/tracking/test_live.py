@@ -44,13 +44,12 @@ def row(epoch: int) -> dict[str, float]:
     return {"epoch": epoch, "val_loss": 2.0 - epoch / 10, "val_accuracy": 0.1 * epoch}
 
 
-def tracked(root: Path, epochs: range, outcome: str) -> Run:
+def begun(root: Path, epochs: range) -> LiveTracking:
     listener = LiveTracking(root)
     listener.started(LINEAGE)
     for epoch in epochs:
         listener.epoch(row(epoch))
-    listener.ended(outcome)
-    return run_of("d1")
+    return listener
 
 
 def run_of(digest: str) -> Run:
@@ -66,10 +65,7 @@ def steps(run: Run, key: str) -> list[int]:
 @pytest.mark.usefixtures("patient")
 def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    listener = LiveTracking(checkout)
-    listener.started(LINEAGE)
-    for epoch in range(5):
-        listener.epoch(row(epoch))
+    listener = begun(checkout, range(5))
     wait_until(lambda: find_run(connect(), "tiny", "d1") is not None)
     time.sleep(1.0)  # for samples of the machine
     listener.ended("failed")
@@ -85,9 +81,11 @@ def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path, monkeypa
 
 @pytest.mark.usefixtures("patient")
 def test_a_resumed_training_continues_its_run_without_duplicates(checkout: Path) -> None:
-    first = tracked(checkout, range(3), "killed")
+    begun(checkout, range(3)).ended("killed")
+    first = run_of("d1")
     assert first.info.status == "KILLED"
-    second = tracked(checkout, range(1, 6), "failed")
+    begun(checkout, range(1, 6)).ended("failed")
+    second = run_of("d1")
     assert second.info.run_id == first.info.run_id
     assert second.info.status == "FAILED"
     assert steps(second, "epoch/val_loss") == [0, 1, 2, 3, 4, 5]
@@ -95,15 +93,14 @@ def test_a_resumed_training_continues_its_run_without_duplicates(checkout: Path)
 
 @pytest.mark.usefixtures("patient")
 def test_a_training_that_finished_brings_its_files(trained: Path) -> None:
-    listener = LiveTracking(trained)
-    listener.started(LINEAGE)
-    listener.epoch({"epoch": 0, "val_loss": 1.5})
+    listener = begun(trained, range(0))
+    listener.epoch({"epoch": 0, "val_loss": 1.5})  # as history.csv says
     listener.ended("finished")
     run = run_of("d1")
     assert run.info.status == "FINISHED"
     assert steps(run, "epoch/val_loss") == [0, 1]  # the second one from history.csv
     files = [file.path for file in connect().list_artifacts(run.info.run_id, "training")]
-    assert files == ["training/history.csv", "training/lineage.json"]
+    assert files == [f"training/{name}" for name in ("history.csv", "lineage.json", "train.json")]
 
 
 @pytest.mark.usefixtures("patient")
@@ -132,11 +129,7 @@ def test_a_broken_server_costs_a_training_three_seconds_at_most(
     monkeypatch.setenv(URI, uri)
     with caplog.at_level(logging.WARNING):
         start = time.monotonic()
-        listener = LiveTracking(tmp_path)
-        listener.started(LINEAGE)
-        for epoch in range(900):
-            listener.epoch(row(epoch))
-        listener.ended("finished")
+        begun(tmp_path, range(900)).ended("finished")
         seconds = time.monotonic() - start
     assert seconds < 3
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "mien.tracking"]
@@ -146,9 +139,7 @@ def test_a_broken_server_costs_a_training_three_seconds_at_most(
 
 def test_a_store_that_breaks_in_the_middle_warns_once(checkout: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        listener = LiveTracking(checkout)
-        listener.started(LINEAGE)
-        listener.epoch(row(0))
+        listener = begun(checkout, range(1))
         wait_until(lambda: (run := find_run(connect(), "tiny", "d1")) is not None and bool(run.data.metrics))
         with closing(sqlite3.connect(checkout / "mlruns/mlflow.db")) as database:
             database.execute("DROP TABLE runs")
@@ -166,11 +157,7 @@ def test_more_events_than_the_queue_holds_neither_stop_nor_delay_a_training(
 ) -> None:
     monkeypatch.setenv(URI, hanging_server)
     start = time.monotonic()
-    listener = LiveTracking(tmp_path)
-    listener.started(LINEAGE)
-    for epoch in range(3 * live.LONGEST_QUEUE):
-        listener.epoch(row(epoch))
-    listener.ended("finished")
+    begun(tmp_path, range(3 * live.LONGEST_QUEUE)).ended("finished")
     assert time.monotonic() - start < 3
     assert "does not keep up" in caplog.text
 
@@ -179,14 +166,8 @@ def test_a_killed_training_leaves_a_run_to_resume(checkout: Path) -> None:
     script = """if True:
         import os, signal, sys, time
         from pathlib import Path
-        from mien.tracking.live import LiveTracking
-from mien.tracking.publish import publish_training
-        from mien.tracking.runs import find_run
-        from mien.tracking.store import connect
-        from tests.tracking.conftest import LINEAGE
-        listener = LiveTracking(Path(sys.argv[1]))
-        listener.started(LINEAGE)
-        listener.epoch({"epoch": 0, "val_loss": 1.0})
+        from tests.tracking.test_live import begun, connect, find_run
+        begun(Path(sys.argv[1]), range(1))
         while not ((run := find_run(connect(), "tiny", "d1")) and run.data.metrics):
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
