@@ -47,6 +47,9 @@ def run(config: Config, listener: Listener) -> None:
     if cleaned := split.audit["clean_training"]:
         why = ", ".join(f"{n:,} {reason}" for reason, n in cleaned["reasons"].items())
         print(f"  Left out of training: {why}; see build/split/left_out.csv.")
+    largest = max(map(int, split.audit["groups"]["sizes"]))
+    if not split.audit["official_split"] and largest > min(config.split.shares) * len(packed.index):
+        print(f"  {largest:,} faces are linked by photos, copies or persons, and stay together, so shares cannot hold.")
     if key := split.audit["person_key"]:
         print(
             f"  File names begin with {key['values']:,} recurring words: if these name persons, "

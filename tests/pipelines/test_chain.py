@@ -131,7 +131,7 @@ def check(photos: list[Photo], persons: bool, shuffled: int, model: Path) -> Non
         assert outs() == first, "a second run wrote other bytes"
         about = report("split"), Path("build/split/split.json").read_text()
         hand_over(model)
-        run_stage("evaluate", ["evaluate=standard", "evaluate.bootstrap=100"])
+        run_stage("evaluate", ["data=expw", "evaluate=standard", "evaluate.bootstrap=100"])
         counts_add_up(photos)
         write(photos, Path("data/expw"), random.Random(shuffled))
         assert run(persons) == part_of, "another order of the rows moved faces"

@@ -335,6 +335,14 @@ def test_a_class_that_few_persons_show_reaches_every_part() -> None:
         assert np.bincount(part[rare], minlength=3).min() >= 2
 
 
+def test_persons_who_are_most_of_the_faces_stay_in_training() -> None:
+    table, _ = many_persons((0.5, 0.496, 0.004))
+    groups = pd.factorize(table["person"])[0]
+    for seed in range(5):
+        part = assign_groups(table, np.where(groups < 200, 0, groups), SplitConfig(seed=seed))
+        assert np.bincount(part).argmax() == part[groups == 0][0] == 0
+
+
 def test_a_key_of_persons_is_pointed_out() -> None:
     names = [f"class{i % 3}/S{i // 10:03}_001_{i:08}.png" for i in range(300)]
     key = {"pattern": r"^([^_]+)_", "values": 30, "faces": 300}

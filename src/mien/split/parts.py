@@ -165,12 +165,14 @@ def assign_groups(
     shares = np.asarray(config.shares)[list(taken)] / sum(config.shares[p] for p in taken)
     part = np.empty(len(counts), np.int64)
     for label in np.unique(rarest):
-        ordered = np.flatnonzero(rarest == label)
-        ordered = ordered[np.argsort(place[ordered], kind="stable")]
-        sizes = counts[ordered].sum(axis=1) if label == NAMED else counts[ordered, label]
-        part[ordered] = _cut_at_shares(sizes, shares, config.min_per_class)
+        some = np.flatnonzero(rarest == label)
+        sizes = counts[some].sum(axis=1) if label == NAMED else counts[some, label]
+        # What is larger than the smallest part comes first, which is training.
+        order = np.lexsort((place[some], sizes <= shares.min() * sizes.sum()))
+        part[some[order]] = _cut_at_shares(sizes[order], shares, config.min_per_class)
     for p, label in np.argwhere([counts[part == p].sum(axis=0) < config.min_per_class for p in range(len(shares))]):
-        largest = np.flatnonzero(named & (part == shares.argmax()) & (counts[:, label] > 0))
+        small = counts.sum(axis=1) <= shares.min() * counts.sum()  # persons linked by photos may be most of the faces
+        largest = np.flatnonzero(named & small & (part == shares.argmax()) & (counts[:, label] > 0))
         missing = config.min_per_class - counts[part == p, label].sum()
         moved = largest[np.argsort(place[largest])][:-1]
         part[moved[: np.searchsorted(np.cumsum(counts[moved, label]), missing) + 1]] = p
