@@ -32,7 +32,7 @@ def tables(rows: Sequence[Row], conf: Path) -> str:
             *_table(
                 ("system", "data", "test faces", "accuracy (95 % interval)", "leak-free accuracy (interval), faces",
                  "macro F1", "unweighted average recall", "calibration error (older: ECE)", "run, data"),
-                [_measured(row) for row in rows],
+                [_measured(row, conf) for row in rows],
             ),
             "\n## Training\n",
             *_table(
@@ -55,14 +55,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
-def _measured(row: Row) -> list[str]:
+def _measured(row: Row, conf: Path) -> list[str]:
     if row.run is None:
         return [row.system, *[""] * 2, _waits(row), *[""] * 5]
     metrics = row.run.files["metrics"]
     clean = metrics.get("leak_free")
     return [
         row.system,
-        _data(row, row.run),
+        _data(row, row.run, conf),
         f"{metrics['n']:,}",
         f"**{interval(metrics['accuracy'])}**",
         f"{interval(clean['accuracy'])}, {clean['n']:,}" if clean else "no face leaks",
@@ -116,13 +116,13 @@ def _waits(row: Row) -> str:
     return str(row.about.get("needs", "not measured yet")).strip()
 
 
-def _data(row: Row, run: TrackedRun) -> str:
+def _data(row: Row, run: TrackedRun, conf: Path) -> str:
     """The data set, how much of it, and whose test part: `ExpW, 2,754 of 91,793 faces; parts by groups`."""
     faces = run.files["ingest"]["faces"]
     whole = row.about.get("whole", faces)
     of = f"{faces:,} of {whole:,} faces" if faces < whole else f"all {faces:,} faces"
     split = "its own test part" if run.files["split"]["official_split"] else "test part of a split by groups"
-    return f"{run.lineage['title']}, {of}; {split}"
+    return f"{read_settings(conf, 'data', row.choices['data']).title}, {of}; {split}"
 
 
 def _epochs(run: TrackedRun, choices: Mapping[str, str], conf: Path) -> str:

@@ -41,7 +41,6 @@ def write(root: Path, digest: str, *, train: dict[str, Any], run: str, split: di
         "digest": digest,
         "run": run,
         "data": "fer2013-folders",
-        "title": "FER2013 as class folders",
         "model": CHOICES["model"],
         "choices": {group: CHOICES[group] for group in ("data", "model", "augment", "optim", "train")},
         "config": {group: config[group] for group in ("data", "model", "augment", "optim", "train")},
