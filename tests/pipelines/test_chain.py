@@ -194,7 +194,7 @@ def test_the_chain_keeps_its_promises(photos: list[Photo], persons: bool, shuffl
 
 
 @pytest.mark.slow
-@settings(max_examples=int(os.environ.get("EXAMPLES", "60")), **CHAIN)
+@settings(max_examples=int(os.environ.get("EXAMPLES", "20")), **CHAIN)
 @given(photos=data_sets(), persons=st.booleans(), shuffled=st.integers(0, 99))
 def test_the_chain_keeps_its_promises_on_many_data_sets(
     photos: list[Photo], persons: bool, shuffled: int, weak: Path
