@@ -165,6 +165,11 @@ def test_the_table_says_what_a_key_of_a_data_set_makes_stale(key: str) -> None:
     assert not (key in SHOWN and stale & set(NUMBERS))
 
 
+def test_what_is_not_cached_is_a_metric_or_the_stage_would_get_no_run_cache() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert not [out for stage in stages.values() for out in stage.get("outs", []) if isinstance(out, dict)]
+
+
 def test_experiments_are_shown_and_sorted_by_validation_scores(tmp_path: Path) -> None:
     """As `dvc exp show` of the committed files really prints them."""
     here = Workspace(tmp_path)
