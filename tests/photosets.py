@@ -8,8 +8,12 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import py7zr
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from mien.base.errors import UserError
+from mien.sources.source import Source
 
 STORED: Final = {  # by EXIF orientation: how a camera that was held so stores an upright photo
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,6 +32,12 @@ def picture(height: int = 80, width: int = 100, seed: int = 0, blur: float = 6) 
     noise = np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), blur)
     return np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)).astype(np.uint8)
+
+
+def refused(source: Source, folder: Path, says: str) -> None:
+    """What a source says of a folder that is no data set of its kind."""
+    with pytest.raises(UserError, match=says):
+        source.ingest(folder)
 
 
 def thumbnails_of(faces: Iterable[np.ndarray]) -> np.ndarray:

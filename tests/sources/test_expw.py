@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.base.errors import UserError
 from mien.sources.expw import ExpW, parse_row
 from mien.sources.faces import BadRow
 from mien.sources.photos import PhotoMissing
-from tests.photosets import photo, write_archive, write_labels, write_photos
+from tests.photosets import photo, refused, write_archive, write_labels, write_photos
 
 ROW = "a.jpg 0 10 20 60 70 55.5 3"
 PHOTOS = {"a.jpg": photo(seed=1), "b.jpg": photo(seed=2), "c.jpg": photo(seed=3)}
@@ -91,19 +90,15 @@ def test_byte_order_mark_line_ends_and_blank_lines_are_tolerated(tmp_path: Path)
 
 
 def test_what_is_no_data_set_says_what_belongs_there(tmp_path: Path) -> None:
-    def refused(says: str, folder: Path = tmp_path) -> None:
-        with pytest.raises(UserError, match=says):
-            ExpW().ingest(folder)
-
-    refused(r"there is no folder .*nowhere", tmp_path / "nowhere")
-    refused(r"label.lst is missing")
+    refused(ExpW(), tmp_path / "nowhere", r"there is no folder .*nowhere")
+    refused(ExpW(), tmp_path, r"label.lst is missing")
     write_labels(tmp_path, [ROW])
-    refused(r"neither origin/ nor origin.7z nor origin.7z.001")
+    refused(ExpW(), tmp_path, r"neither origin/ nor origin.7z nor origin.7z.001")
     write_photos(tmp_path, PHOTOS)
     write_labels(tmp_path, [])
-    refused(r"label.lst is empty")
+    refused(ExpW(), tmp_path, r"label.lst is empty")
     write_labels(tmp_path, ["a.jpg 0 1 2"])
-    refused(r"no usable row \(1 were set aside; .*label.lst:1: the row has 4 fields")
+    refused(ExpW(), tmp_path, r"no usable row \(1 were set aside; .*label.lst:1: the row has 4 fields")
 
 
 @pytest.mark.skipif("MIEN_REAL_DATA" not in os.environ, reason="MIEN_REAL_DATA does not name the real data sets")

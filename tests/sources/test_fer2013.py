@@ -18,6 +18,7 @@ from mien.sources.fer2013 import Fer2013
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import DataConfig, get_source
 from tests.fer_csv import HEADER, face, row, text, unpacked_fer2013, write_csv
+from tests.photosets import refused
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
 ROWS = [row(i, label=i, usage=usage) for i, usage in enumerate(USAGES)]
@@ -91,8 +92,7 @@ def test_what_a_file_is_shows_in_its_first_bytes_and_not_its_name(
 @pytest.mark.parametrize(("begin", "says"), [(b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\7", "a RAR archive")])
 def test_an_archive_that_is_not_read_is_named(begin: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_bytes(begin + bytes(99))
-    with pytest.raises(UserError, match=f"fer2013.csv is {says}; unpack it, and put the fer2013.csv that it holds"):
-        Fer2013().ingest(tmp_path)
+    refused(Fer2013(), tmp_path, f"fer2013.csv is {says}; unpack it, and put the fer2013.csv that it holds")
 
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
@@ -203,30 +203,25 @@ def test_a_csv_that_breaks_off_loses_its_last_row_with_a_reason(tmp_path: Path) 
 )
 def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_path: Path) -> None:
     write_csv(tmp_path, ROWS, header=header)
-    with pytest.raises(UserError, match=says):
-        Fer2013().ingest(tmp_path)
+    refused(Fer2013(), tmp_path, says)
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    def refused(says: str, folder: Path = tmp_path) -> None:
-        with pytest.raises(UserError, match=says):
-            Fer2013().ingest(folder)
-
-    refused(r"there is no folder .*gone", tmp_path / "gone")
-    refused(r"holds no FER2013 file; expected is one of fer2013.csv, fer2013.csv.gz")
+    refused(Fer2013(), tmp_path / "gone", r"there is no folder .*gone")
+    refused(Fer2013(), tmp_path, r"holds no FER2013 file; expected is one of fer2013.csv, fer2013.csv.gz")
     for rows, says in (
         ([], r"a header and no row"),
         (["0,1 2 3,Training"], r"no usable row \(1 were set aside; the first: fer2013.csv:2: 3 pixel values"),
         (["0" * 5_000_000], r"line 2 is longer than 65,536 bytes"),
     ):
         write_csv(tmp_path, rows)
-        refused(says)
+        refused(Fer2013(), tmp_path, says)
     pack(tmp_path, "fer2013.csv.gz")
-    refused(r"holds fer2013.csv and fer2013.csv.gz; keep only the one")
+    refused(Fer2013(), tmp_path, r"holds fer2013.csv and fer2013.csv.gz; keep only the one")
     for file in tmp_path.glob("fer2013.csv*"):
         file.unlink()
     (tmp_path / "fer2013.tar.gz").write_bytes(targz(b"", name="fer2013/other.csv"))
-    refused(r"fer2013.tar.gz holds no fer2013.csv")
+    refused(Fer2013(), tmp_path, r"fer2013.tar.gz holds no fer2013.csv")
 
 
 def test_the_pixels_are_kept_once_per_file_and_appear_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mien.sources.faces import Ingested
 from mien.sources.folder import Folder
 from mien.sources.source import DataConfig, get_source
 from tests.inference.conftest import overlap, portrait
-from tests.photosets import encode, photo
+from tests.photosets import encode, photo, refused
 
 SPELT = {
     "public copies": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
@@ -154,8 +154,7 @@ def test_numbers_mean_what_the_named_data_set_means_by_them(tmp_path: Path, numb
 )
 def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[str], says: str) -> None:
     put(tmp_path, files)
-    with pytest.raises(UserError, match=says):
-        Folder(numbering="fer2013").ingest(tmp_path)
+    refused(Folder(numbering="fer2013"), tmp_path, says)
 
 
 @pytest.mark.parametrize(
@@ -189,13 +188,11 @@ def test_what_could_be_misunderstood_is_refused(
     tmp_path: Path, files: list[str], class_names: dict[str, str | None], says: str
 ) -> None:
     put(tmp_path, files)
-    with pytest.raises(UserError, match=says):
-        Folder(class_names=class_names).ingest(tmp_path)
+    refused(Folder(class_names=class_names), tmp_path, says)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no folder .*gone; put the data set there"):
-        Folder().ingest(tmp_path / "gone")
+    refused(Folder(), tmp_path / "gone", r"there is no folder .*gone; put the data set there")
 
 
 @pytest.mark.parametrize(
@@ -248,8 +245,7 @@ def test_links_that_lead_out_are_set_aside_and_linked_folders_refused(tmp_path: 
     assert "sad/within.jpg" in labels(ingested)
     for link in ("sad/loop", "fear"):
         (root / link).symlink_to(root / "happy")
-        with pytest.raises(UserError, match=rf"{link} is a link to a folder; replace it by the folder"):
-            Folder().ingest(root)
+        refused(Folder(), root, rf"{link} is a link to a folder; replace it by the folder")
         (root / link).unlink()
 
 
