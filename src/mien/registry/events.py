@@ -10,6 +10,7 @@ from mien.base.errors import UserError
 from mien.registry import gate
 from mien.tracking.runs import with_section
 
+# MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
     from mlflow.tracking import MlflowClient

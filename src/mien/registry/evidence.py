@@ -26,6 +26,7 @@ from mien.runtime.spec import CutSpec, UnusableModel
 from mien.sources.photos import Photos
 from mien.tracking.store import first_line, is_unreachable
 
+# MLflow takes two seconds to import, so the function that needs it imports it.
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 

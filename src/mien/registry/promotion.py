@@ -28,6 +28,7 @@ from mien.registry.gate import PROMOTED
 from mien.registry.version import version_identities
 from mien.tracking.store import connect, database_file, store_errors, store_lock
 
+# MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
     from mlflow.tracking import MlflowClient
