@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import read_out
+from mien.base.records import read_out, rerun
 from mien.base.state import state_folder
 from pipelines.compose import Config
 
 INGESTED: Final = Path("build/ingest")
-REMEDY: Final = "`dvc repro ingest` writes it again"
+REMEDY: Final = rerun("ingest")
 
 
 def run(config: Config, listener: Listener) -> None:

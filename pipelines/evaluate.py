@@ -8,18 +8,17 @@ import pandas as pd
 from mien.base.errors import UserError
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import read_out, read_record
+from mien.base.records import read_out, read_record, rerun
 from mien.crop.packed import open_faces
 from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model
-from mien.models.description import RERUN_TRAIN, read_lineage, read_spec
+from mien.models.description import read_lineage, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, open_graph
 from mien.runtime.spec import UnusableModel
 from pipelines.compose import Config
 
 PARTS: Final = Path("build/split")
 MODEL: Final = Path("build/train")
-REMEDY: Final = "`dvc repro split` writes it again"
 
 
 def run(config: Config, listener: Listener) -> None:
@@ -28,10 +27,10 @@ def run(config: Config, listener: Listener) -> None:
     try:
         model = Model(open_graph(MODEL / GRAPH_FILE, spec, config.evaluate.threads), spec)
     except UnusableModel as error:
-        raise UserError(f"{error}; {RERUN_TRAIN}.") from error
+        raise UserError(f"{error}; {rerun('train')}.") from error
     packed, lineage = open_faces(Path("build/crop")), read_lineage(MODEL)
     test_faces = _refuse_other_split(lineage, packed.digest)
-    val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, REMEDY) for name in ("val", "test"))
+    val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, rerun("split")) for name in ("val", "test"))
     test = tables.add_slices(test, Path("build/ingest/faces.parquet"), config.data.slices)
     evaluation = evaluate_model(model, packed, val, test, config.evaluate)
     tables.record_look(test_faces, MODEL, evaluation.temperature.value)
@@ -50,7 +49,7 @@ def run(config: Config, listener: Listener) -> None:
 
 def _refuse_other_split(lineage: dict[str, Any], faces: str) -> str:
     """The digest of the test faces; another split than the network's is refused, whose test faces it may know."""
-    split = read_record(PARTS / "split.json", {"digest": str, "test_faces": str}, REMEDY)
+    split = read_record(PARTS / "split.json", {"digest": str, "test_faces": str}, rerun("split"))
     for what, key, here in (("faces", "data_digest", faces), ("split", "split_digest", split["digest"])):
         if (trained := lineage[key]) != here:
             raise UserError(

@@ -10,7 +10,7 @@ from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.crop.packed import open_faces
 from mien.evaluation.tables import read_evaluation
 from mien.models.description import read_history
@@ -27,8 +27,8 @@ def run(config: Config, listener: Listener) -> None:
     packed = open_faces(BUILD / "crop")
     evaluation = read_evaluation(BUILD / "evaluate", Path("reports/predictions.csv"))
     background = read_background(BUILD, config.data.title or config.data.name, config.data.drawn)
-    search = read_record(Path("reports/tune.json"), {"trials": list, "space": dict}, "`dvc repro tune` writes it again")
-    training = read_record(Path("reports/train.json"), {"best_epoch": int}, "`dvc repro train` writes it again")
+    search = read_record(Path("reports/tune.json"), {"trials": list, "space": dict}, rerun("tune"))
+    training = read_record(Path("reports/train.json"), {"best_epoch": int}, rerun("train"))
     with Outs("report") as outs:
         figures = outs.folder("reports/figures")
         for name in ("crop", "tune", "train", "evaluate"):

@@ -6,11 +6,10 @@ from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.records import read_out
+from mien.base.records import read_out, rerun
 from pipelines.compose import Config
 
 INGESTED: Final = Path("build/ingest")
-REMEDY: Final = "`dvc repro ingest` writes it again"
 
 
 def run(config: Config, listener: Listener) -> None:
@@ -23,8 +22,8 @@ def run(config: Config, listener: Listener) -> None:
     from mien.split.parts import split_faces
 
     packed = open_faces(Path("build/crop"))
-    faces = read_out(INGESTED / "faces.parquet", pd.read_parquet, REMEDY)
-    thumbnails = read_out(INGESTED / THUMBNAILS, np.load, REMEDY)
+    faces = read_out(INGESTED / "faces.parquet", pd.read_parquet, rerun("ingest"))
+    thumbnails = read_out(INGESTED / THUMBNAILS, np.load, rerun("ingest"))
     split = split_faces(faces, thumbnails, packed, config.split)
     about = {
         "digest": split.digest,

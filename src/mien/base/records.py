@@ -22,11 +22,16 @@ KINDS: Final = {
 }
 
 
+def rerun(stage: str) -> str:
+    """The remedy where an out of that stage is missing or damaged, as the end of a sentence."""
+    return f"`dvc repro {stage}` writes it again"
+
+
 def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bool = False) -> dict[str, Any]:
     """The mapping in a JSON or YAML file, which its suffix tells apart.
 
     `keys` are those needed, each with its kind (`object` is any); `closed` refuses others. `remedy` says what would be
-    right, as the end of a sentence, such as "run `dvc repro train` again".
+    right, as the end of a sentence, such as `rerun("train")`.
 
     Raises:
         UserError: there is no such file, or it holds something else; file and key are named.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError, WrongSettings
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.base.settings import (
     GROUPS,
     USAGE,
@@ -317,7 +317,7 @@ def _slices_are_columns(settings: Settings, files: Files) -> Iterable[str]:
 
         from mien.sources.faces import check_slices
 
-        if read_record(report, {"data": str}, "`dvc repro ingest` writes it again")["data"] == data.name:
+        if read_record(report, {"data": str}, rerun("ingest"))["data"] == data.name:
             check_slices(data.slices, read_schema(table).names)
     return ()
 

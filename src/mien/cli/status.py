@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.base.errors import UserError
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, choices, data_file, find_root
 from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference
@@ -164,4 +164,4 @@ def _score(interval: dict[str, float | None]) -> str:
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:
     """A report, or None where there is none."""
-    return read_record(file, keys, f"`dvc repro {stage}` writes it again") if file.is_file() else None
+    return read_record(file, keys, rerun(stage)) if file.is_file() else None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record
+from mien.base.records import read_out, read_record, rerun
 from mien.runtime.spec import CutSpec, UnusableModel, cut_of
 
 COLUMNS = (
@@ -21,7 +21,7 @@ COLUMNS = (
 PIXELS: Final = "faces.npy"
 INDEX: Final = "index.parquet"
 SPEC: Final = "crop.json"
-REMEDY: Final = "`dvc repro crop` writes it again"
+REMEDY: Final = rerun("crop")
 SPEC_KEYS: Final[dict[str, type]] = {"cut": dict, "classes": list, "n": int, "digest": str}
 
 

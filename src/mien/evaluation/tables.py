@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record
+from mien.base.records import read_out, read_record, rerun
 from mien.base.state import state_folder
 from mien.evaluation.calibration import Reliability, Temperature
 from mien.evaluation.intervals import NAN, Interval, Intervals, rounded
@@ -24,7 +24,6 @@ from mien.runtime.session import GRAPH_FILE
 NUMBERS: Final = "evaluation.json"
 LOOKS: Final = "looks"
 COLUMNS: Final = ("face_id", "image", "label", "predicted", "leaked", "group")
-REMEDY: Final = "`dvc repro evaluate` writes it again"
 
 
 def metrics(evaluation: Evaluation, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def read_evaluation(folder: Path, predictions: Path) -> Evaluation:
         UserError: a file is missing or damaged, or of another version of mien.
     """
     keys = {"resamples": int, "temperature": dict, "whole": dict, "before": dict, "reliability": dict, "slices": dict}
-    record = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, REMEDY)
+    record = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, rerun("evaluate"))
     content = {key: _restored(value) for key, value in record.items() if value is not None}
     return Evaluation(
         predictions=read_predictions(predictions),
@@ -145,12 +144,12 @@ def read_predictions(file: Path, name: str = "") -> Predictions:
     shown = name or str(file)
     text = dict.fromkeys(("face_id", "image", "label", "predicted"), str)
     as_written: dict[str, Any] = {"dtype": text, "keep_default_na": False, "na_values": [""]}  # "None" is a name, too
-    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, **as_written), REMEDY)
+    table: pd.DataFrame = read_out(file, lambda path: pd.read_csv(path, **as_written), rerun("evaluate"))
     named = {f"p_{name}" for column in ("label", "predicted") for name in set(table.get(column, ()))}
     if missing := [column for column in (*COLUMNS, *sorted(named)) if column not in table]:
-        raise UserError(f"{shown} lacks the column {missing[0]}; {REMEDY}.")
+        raise UserError(f"{shown} lacks the column {missing[0]}; {rerun('evaluate')}.")
     if table.empty:
-        raise UserError(f"{shown} holds no face; {REMEDY}.")
+        raise UserError(f"{shown} holds no face; {rerun('evaluate')}.")
     return Predictions(table)
 
 
@@ -158,7 +157,7 @@ def add_slices(index: pd.DataFrame, table: Path, columns: Sequence[str]) -> pd.D
     """`with_slices`, where any are asked for, from the faces table that ingest wrote."""
     if not columns:
         return index
-    return with_slices(index, read_out(table, pd.read_parquet, "`dvc repro ingest` writes it again"), columns)
+    return with_slices(index, read_out(table, pd.read_parquet, rerun("ingest")), columns)
 
 
 def record_look(test_faces: str, model: Path, temperature: float) -> None:

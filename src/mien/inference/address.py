@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
 from mien.models.description import VERSION_FOLDER, read_lineage
 
@@ -147,7 +147,7 @@ class MeasuredModel:
         split = folder.parent / "split"  # beside build/train; another training may have written it
         if not (about := split / "split.json").is_file():
             return None
-        digest = read_record(about, {"digest": str}, "`dvc repro split` writes it again")["digest"]
+        digest = read_record(about, {"digest": str}, rerun("split"))["digest"]
         return training_faces(split) if digest == self.lineage["split_digest"] else None
 
     @property

@@ -11,8 +11,8 @@ import numpy as np
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.base.records import KINDS, read_record
-from mien.models.description import CARD, LINEAGE, RERUN_TRAIN, read_spec
+from mien.base.records import KINDS, read_record, rerun
+from mien.models.description import CARD, LINEAGE, read_spec
 from mien.runtime.session import BATCH, GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of
 
@@ -110,7 +110,7 @@ def _temperature(folder: Path) -> float | None:
     file = folder.parent / "evaluate" / "temperature.json"
     if not file.exists():
         return None
-    return float(read_record(file, {"temperature": float}, "`dvc repro evaluate` writes it again")["temperature"])
+    return float(read_record(file, {"temperature": float}, rerun("evaluate"))["temperature"])
 
 
 def _about_data(folder: Path) -> Mapping[str, Any]:
@@ -120,7 +120,7 @@ def _about_data(folder: Path) -> Mapping[str, Any]:
     """
     if not (folder / LINEAGE).exists():
         return {}
-    lineage = read_record(folder / LINEAGE, {}, RERUN_TRAIN)
+    lineage = read_record(folder / LINEAGE, {}, rerun("train"))
     choice = lineage.get("choices", {}).get("data", lineage.get("data"))
     file = folder.resolve().parents[1] / "conf" / "data" / f"{choice}.yaml"
     return lineage if "title" in lineage or not file.is_file() else read_record(file, {}, "see `mien check`")

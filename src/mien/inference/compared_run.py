@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.base.errors import UserError
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.inference.address import FORM, ModelAddress, NoSuchModel
 from mien.models.description import made_on_words, read_history, read_lineage
 from mien.registry.promotion import registry
@@ -54,14 +54,14 @@ def find_run(text: str) -> "ComparedRun":
 
 def read_folder(folder: Path) -> "ComparedRun":
     """The run in a checkout or its reports/; a UserError where a file is missing, or they are of two trainings."""
-    from mien.evaluation.tables import REMEDY, read_predictions
+    from mien.evaluation.tables import read_predictions
     from mien.reporting.comparison import ComparedRun
 
     root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
     if missing := [name for name in NEEDED if not (root / name).is_file()]:
         raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` writes it.")
     lineage = read_lineage(root / "build/train")
-    report = read_record(root / "reports/metrics.json", {"split_digest": str, "model": str}, REMEDY)
+    report = read_record(root / "reports/metrics.json", {"split_digest": str, "model": str}, rerun("evaluate"))
     if report["split_digest"] != lineage["split_digest"] or report["model"] != lineage["model"]:
         raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` fixes this.")
     return ComparedRun(

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.base.settings import STRICT, BelowOne, build_settings
 from mien.runtime.spec import CutSpec, Spec, UnusableModel, cut_of
 
@@ -101,7 +101,6 @@ VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in
 # What a training is made on, beside the versions of libraries; reports/train.json has it too.
 MACHINE: Final = ("device", "precision", "instructions", "threads", "gpu", "devices")
 PRECISION_WORDS: Final = {"32": "float32"}
-RERUN_TRAIN: Final = "`dvc repro train` writes it again"
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
 # What is used of a training's account of itself. `device`, `instructions`, `threads`, `gpu`, `devices`,
@@ -119,11 +118,11 @@ def read_spec(folder: Path) -> ModelSpec:
     Raises:
         UserError: model.json is missing, damaged, or of another version of mien.
     """
-    fields = read_record(folder / SPEC, SPEC_KEYS, RERUN_TRAIN, closed=True)
+    fields = read_record(folder / SPEC, SPEC_KEYS, rerun("train"), closed=True)
     try:
         cut = cut_of(fields["cut"], str(folder / SPEC))
     except UnusableModel as error:
-        raise UserError(f"{error}; {RERUN_TRAIN}.") from error
+        raise UserError(f"{error}; {rerun('train')}.") from error
     return ModelSpec(fields["architecture"], cut, tuple(fields["classes"]))
 
 
@@ -133,7 +132,7 @@ def read_lineage(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: lineage.json is missing, damaged, or of another version of mien.
     """
-    return read_record(folder / LINEAGE, LINEAGE_KEYS, RERUN_TRAIN)
+    return read_record(folder / LINEAGE, LINEAGE_KEYS, rerun("train"))
 
 
 def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:

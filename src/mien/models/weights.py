@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mien.base.errors import UserError
-from mien.models.description import RERUN_TRAIN, SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
+from mien.base.records import rerun
+from mien.models.description import SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network
 from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
 
@@ -107,5 +108,5 @@ def load_model(folder: Path) -> tuple[Network, ModelSpec]:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, TypeError, ValueError, RuntimeError) as error:  # such as a network of another version
         reason = str(error).splitlines()[0].rstrip(".:")
-        raise UserError(f"the model in {folder} cannot be read ({reason}); {RERUN_TRAIN}.") from error
+        raise UserError(f"the model in {folder} cannot be read ({reason}); {rerun('train')}.") from error
     return model.eval(), spec

@@ -7,12 +7,12 @@ the same card wherever it is registered. The words are in `card.md.j2`.
 from pathlib import Path
 from typing import Any, Final
 
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.evaluation.scoring import Evaluation
 from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models.description import hardware_words
-from mien.registry.version import RERUN_SPLIT, Candidate
+from mien.registry.version import Candidate
 
 TEMPLATE: Final = "card.md.j2"
 
@@ -24,7 +24,7 @@ def write_card(candidate: Candidate, predictions: Path) -> str:
         UserError: a file is missing or damaged.
     """
     file = predictions.with_name("split.json")
-    audit = read_record(file, {"parts": dict}, RERUN_SPLIT) if file.exists() else None
+    audit = read_record(file, {"parts": dict}, rerun("split")) if file.exists() else None
     return render_card(candidate, read_evaluation(candidate.evaluated, predictions), audit)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out
+from mien.base.records import read_out, rerun
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
@@ -20,7 +20,7 @@ from mien.evaluation.slices import slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
 from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
-from mien.registry.version import RERUN_SPLIT, Candidate, read_training_faces
+from mien.registry.version import Candidate, read_training_faces
 from mien.runtime.session import GRAPH_FILE, Model, open_graph, open_model
 from mien.runtime.spec import CutSpec, UnusableModel
 from mien.sources.photos import Photos
@@ -70,7 +70,7 @@ def read_test_set(split: Path, predictions: Path) -> TestSet:
     Raises:
         UserError: the two do not belong together, or every test face is leaked.
     """
-    faces = read_out(split / "test.parquet", pd.read_parquet, RERUN_SPLIT)
+    faces = read_out(split / "test.parquet", pd.read_parquet, rerun("split"))
     answers = read_predictions(predictions).table.set_index("face_id")
     if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
         raise UserError(
@@ -139,7 +139,7 @@ class Evidence:
             return np.asarray(packed.pixels[test["row"].to_numpy()])
         wanted = test["face_id"].astype(str)
         # with the boxes as the data set gives them
-        table = read_out(self.table, pd.read_parquet, "`dvc repro ingest` writes it again")
+        table = read_out(self.table, pd.read_parquet, rerun("ingest"))
         rows = table[table["face_id"].astype(str).isin(wanted)]
         # The candidate's crop has selected the faces by their confidence.
         config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
@@ -242,7 +242,7 @@ def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence
     try:
         session = open_graph(candidate.model / GRAPH_FILE, candidate.spec, evidence.threads)
     except UnusableModel as error:
-        raise UserError(f"{error}; `dvc repro train` writes it again.") from error
+        raise UserError(f"{error}; {rerun('train')}.") from error
     answers = Model(session, candidate.spec).probabilities(evidence.faces(candidate.spec.cut, faces))
     apart = np.abs(answers - test.probabilities[: len(faces)]).max(axis=1)
     worst = int(apart.argmax())

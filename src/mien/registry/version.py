@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mien import runtime
-from mien.base.records import read_out, read_record
-from mien.evaluation.tables import REMEDY
+from mien.base.records import read_out, read_record, rerun
 from mien.models.description import CARD, LINEAGE, SPEC, VERSION_FOLDER, WEIGHTS, ModelSpec, read_lineage, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.decode import LIMITS
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 MODEL: Final = VERSION_FOLDER.name  # the artifact that mien reads
 TRAINING_FACES: Final = "training_faces.parquet"
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
-RERUN_SPLIT: Final = "`dvc repro split` writes it again"
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
 
@@ -67,7 +65,7 @@ class Candidate:
     @cached_property
     def spec(self) -> Spec:
         """Classes, cut and temperature."""
-        record = read_record(self.evaluated / "temperature.json", {"temperature": float}, REMEDY)
+        record = read_record(self.evaluated / "temperature.json", {"temperature": float}, rerun("evaluate"))
         return self.network.serving(float(record["temperature"]))
 
     @property
@@ -78,13 +76,12 @@ class Candidate:
     @cached_property
     def test_faces(self) -> str:
         """The digest of the faces that it was measured on, whatever their crop."""
-        return str(read_record(self.split / "split.json", {"test_faces": str}, RERUN_SPLIT)["test_faces"])
+        return str(read_record(self.split / "split.json", {"test_faces": str}, rerun("split"))["test_faces"])
 
     @cached_property
     def identity(self) -> str:
         """The digest of all that decides an answer: equal identity, equal answers."""
-        remedy = "`dvc repro train` writes it again"
-        return read_out(self.model / GRAPH_FILE, lambda file: model_identity(file, self.spec), remedy)
+        return read_out(self.model / GRAPH_FILE, lambda file: model_identity(file, self.spec), rerun("train"))
 
 
 def training_faces(split: Path) -> pd.DataFrame:
@@ -96,7 +93,7 @@ def training_faces(split: Path) -> pd.DataFrame:
         UserError: the split is missing or damaged.
     """
     columns = ["photo_digest", "face_digest", "group"]
-    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, RERUN_SPLIT) for part in ("train", "val")}
+    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, rerun("split")) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mien.base.classes import PARTS, count_labels
-from mien.base.records import read_out
+from mien.base.records import read_out, rerun
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
 from mien.models.description import hardware_words, read_lineage
@@ -42,13 +42,13 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
     classes = open_faces(build / "crop").classes
     parts, persons_named = {}, False
     for name in PARTS:
-        part = read_out(build / f"split/{name}.parquet", pd.read_parquet, "`dvc repro split` writes it again")
+        part = read_out(build / f"split/{name}.parquet", pd.read_parquet, rerun("split"))
         parts[name] = count_labels(part["label"], classes)
         persons_named |= bool((part["person"] != "").any())
     quarantine = read_out(
         build / "crop/quarantine.csv",
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
-        "`dvc repro crop` writes it again",
+        rerun("crop"),
     )
     return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, persons_named)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
-from mien.base.records import read_record
+from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
 from mien.evaluation.intervals import Interval
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
@@ -120,7 +120,7 @@ def publish_training(client: "MlflowClient", root: Path) -> str:
 def publish_evaluation(client: "MlflowClient", root: Path) -> str:
     """The test set's numbers with their intervals, figures and report; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
-    report = read_record(root / "reports/metrics.json", MEASURED, "`dvc repro evaluate` writes it again")
+    report = read_record(root / "reports/metrics.json", MEASURED, rerun("evaluate"))
     content = RunContent(
         training_identity(lineage),
         results=evaluation_metrics(report),
@@ -133,7 +133,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> str:
 
 def publish_search(client: "MlflowClient", root: Path) -> str:
     """The trials of `reports/tune.json` that the store lacks, as children of the training's run."""
-    report = read_record(root / "reports/tune.json", {}, "`dvc repro tune` writes it again")
+    report = read_record(root / "reports/tune.json", {}, rerun("tune"))
     if not report.get("trials"):
         return "no trials"
     identity = search_identity(report)
@@ -231,7 +231,7 @@ def validation_metrics(root: Path) -> dict[str, float]:
     """The validation scores of the epoch that was kept, as `val/accuracy`; empty where no report says them."""
     if not (file := root / TRAIN_REPORT).is_file():
         return {}
-    report = read_record(file, {}, "`dvc repro train` writes it again")
+    report = read_record(file, {}, rerun("train"))
     return {key.replace("_", "/", 1): float(value) for key, value in report.items() if key.startswith("val_")}
 
 

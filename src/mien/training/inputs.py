@@ -9,7 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record
+from mien.base.records import read_out, read_record, rerun
 from mien.base.state import code_digest, digest
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
@@ -22,8 +22,6 @@ FACES: Final = Path("build/crop")
 SPLIT: Final = Path("build/split")
 BEST: Final = Path("build/tune/best.yaml")
 LEARNT: Final = ["row", "label", "votes"]  # columns of a part that a training reads
-RERUN_SPLIT: Final = "`dvc repro split` writes it again"
-RERUN_TUNE: Final = "`dvc repro tune` writes it again"
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
 CODE: Final = ("models", "training", "search")
 
@@ -89,16 +87,16 @@ def open_split(root: Path) -> tuple[PackedFaces, dict[str, Any]]:
         UserError: an out is missing or damaged, or they do not belong together.
     """
     faces = open_faces(root / FACES)
-    split = read_record(root / SPLIT / "split.json", {"digest": str, "data_digest": str}, RERUN_SPLIT)
+    split = read_record(root / SPLIT / "split.json", {"digest": str, "data_digest": str}, rerun("split"))
     if split["data_digest"] != faces.digest:
-        raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {RERUN_SPLIT}.")
+        raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {rerun('split')}.")
     return faces, split
 
 
 def read_part(root: Path, name: str, columns: list[str]) -> pd.DataFrame:
     """These columns of a part of the split; a UserError where it is missing or damaged."""
     file = root / SPLIT / f"{name}.parquet"
-    return read_out(file, lambda table: pd.read_parquet(table, columns=columns), RERUN_SPLIT)
+    return read_out(file, lambda table: pd.read_parquet(table, columns=columns), rerun("split"))
 
 
 def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
@@ -116,11 +114,11 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
     """
     file = (root or Path()) / BEST
     keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int, "confirmed": str}
-    best = read_record(file, keys, RERUN_TUNE)
+    best = read_record(file, keys, rerun("tune"))
     try:
         return best, recipe.with_values(best["values"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: values: {error.args[0]}; {RERUN_TUNE}.") from error
+        raise UserError(f"{file}: values: {error.args[0]}; {rerun('tune')}.") from error
 
 
 def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> dict[str, Any]:
