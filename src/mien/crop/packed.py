@@ -71,6 +71,17 @@ def faces_digest(index: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def learnt_from(index: pd.DataFrame, seen: pd.DataFrame, *, same_cut: bool = True) -> np.ndarray:
+    """Which faces of an index a model has seen, (N,) bool: those of a photo that is in `seen`, the index of its faces.
+
+    Where the faces were cut as its own were (`same_cut`), also those with the very pixels of one of its own.
+    """
+    known = index["photo_digest"].isin(seen["photo_digest"])
+    if same_cut:
+        known |= index["face_digest"].isin(seen["face_digest"])
+    return known.to_numpy(bool)
+
+
 @contextmanager
 def face_writer(path: Path, shape: tuple[int, int, int]) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends a face (H, W, C) uint8 to an .npy file whose length is known only at the end."""

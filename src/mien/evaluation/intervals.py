@@ -55,6 +55,10 @@ class Interval:
         """Whether there is an interval at all."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    def resting_on(self, faces: float) -> Self:
+        """The interval, or where it rests on fewer than 20 faces its value alone."""
+        return self if faces >= TOO_FEW else type(self)(self.value)
+
     def ends(self, form: str = ".3f", scale: float = 1) -> str:
         """Both ends, such as `0.758 to 0.874`, or `no interval`."""
         return f"{scale * self.low:{form}} to {scale * self.high:{form}}" if self.known else "no interval"

@@ -20,7 +20,7 @@ from mien.base.classes import PARTS
 from mien.base.errors import UserError
 from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, crop_faces
-from mien.crop.packed import faces_digest, open_faces
+from mien.crop.packed import faces_digest, learnt_from, open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.calibration import Temperature
@@ -106,13 +106,7 @@ def evaluate_elsewhere(
     ingested = source.ingest(folder)
     check_slices(data.slices, map(str, ingested.faces))
     part, rows = _part(ingested.faces, part, data.name)
-    known_classes = model.spec.classes
-    shared = [name for name in known_classes if name in ingested.classes]
-    if len(shared) < 2:
-        raise UserError(
-            f"data set {data.name} has the classes {', '.join(ingested.classes)}, and the model has "
-            f"{', '.join(known_classes)}: they share {' and '.join(shared) or 'none'}, and nothing can be measured."
-        )
+    shared = _shared_classes(model.spec.classes, ingested.classes, data.name)
     position = rows["label"].map({k: shared.index(n) for k, n in enumerate(ingested.classes) if n in shared})
     unknown = position.isna()
     if unknown.all():
@@ -123,17 +117,14 @@ def evaluate_elsewhere(
     crop_faces(named, photos, cut, scratch, classes=shared)
     packed = open_faces(scratch)
 
-    known = np.zeros(len(packed.index), bool)  # by photo, or by the pixels as the model was given them
-    if model.seen is not None:
-        for column in ("photo_digest", "face_digest"):
-            known |= packed.index[column].isin(model.seen[column]).to_numpy()
+    known = np.zeros(len(packed.index), bool) if model.seen is None else learnt_from(packed.index, model.seen)
     if known.all():
         raise UserError(f"the model learnt from every one of the {len(known):,} faces of {data.name}; choose another.")
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = with_slices(packed.index[~known].reset_index(drop=True), ingested.faces, data.slices)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
     logits = model.logits(pixels, config.batch_size)
-    logits_of_shared = logits[:, [known_classes.index(name) for name in shared]]
+    logits_of_shared = logits[:, [model.spec.classes.index(name) for name in shared]]
     note = "the model has no temperature, so its probabilities are as they come" if model.temperature is None else ""
     temperature = Temperature(model.temperature or 1.0, 0, NAN, NAN, note)
     return CrossEvaluation(
@@ -148,7 +139,7 @@ def evaluate_elsewhere(
         unknown={ingested.classes[k]: int(n) for k, n in enumerate(np.bincount(rows["label"][unknown])) if n},
         quarantine=pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False),
         problems=len(ingested.problems),
-        dropped=dropped_classes(known_classes, shared, logits, index["label"].to_numpy()),
+        dropped=dropped_classes(model.spec.classes, shared, logits, index["label"].to_numpy()),
     )
 
 
@@ -161,6 +152,17 @@ def _part(faces: pd.DataFrame, part: str | None, name: str) -> tuple[str, pd.Dat
         has = f"official parts are {', '.join(official)}" if official else "data set has no official split"
         raise UserError(f"data set {name} has no part {chosen!r}: the {has}; --part all takes every usable face.")
     return chosen, faces[faces["source_split"] == chosen]
+
+
+def _shared_classes(known: Sequence[str], classes: Sequence[str], name: str) -> list[str]:
+    """The classes that the model knows and the data set has, in the model's order."""
+    shared = [one for one in known if one in classes]
+    if len(shared) < 2:
+        raise UserError(
+            f"data set {name} has the classes {', '.join(classes)}, and the model has {', '.join(known)}: they share "
+            f"{' and '.join(shared) or 'none'}, and nothing can be measured."
+        )
+    return shared
 
 
 def dropped_classes(

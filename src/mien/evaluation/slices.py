@@ -54,8 +54,8 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, classes: Seque
     faces, hits = np.split(sums, 2, axis=1)
     slices = []
     for k, ((group, name), rows) in enumerate(chosen.items()):
-        many, accuracy = int(rows.sum()), proportion(hits[:, k], faces[:, k])
-        accuracy = accuracy if many >= TOO_FEW else Interval(accuracy.value)
+        many = int(rows.sum())
+        accuracy = proportion(hits[:, k], faces[:, k]).resting_on(many)
         slices.append(Slice(group, name, many, photos[rows].nunique(), accuracy))
     return Slices(tuple(slices), skipped)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mien.base.errors import UserError
 from mien.base.records import read_out, rerun
 from mien.crop.cropping import crop_faces
-from mien.crop.packed import open_faces
+from mien.crop.packed import learnt_from, open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, change, cluster_sums
 from mien.evaluation.scoring import Predictions
@@ -170,12 +170,11 @@ def group_changes(
     faces = add_slices(test.faces, evidence.table, candidate.data.slices)
     slices, _ = slice_rows(faces, candidate.spec.classes)
     groups = {name: rows for (slice, name), rows in slices.items() if slice == settings.no_group_worse.slice}
-    judged = {name for name, rows in groups.items() if rows.sum() >= TOO_FEW}
-    changes = {}
-    for name, rows in groups.items():
-        found = accuracy_change(test.only(rows), champion[rows], settings.alpha / max(1, len(judged)))
-        changes[name] = found if name in judged else Interval(found.value)
-    return changes
+    alpha = settings.alpha / max(1, sum(rows.sum() >= TOO_FEW for rows in groups.values()))
+    return {
+        name: accuracy_change(test.only(rows), champion[rows], alpha).resting_on(rows.sum())
+        for name, rows in groups.items()
+    }
 
 
 def champion_answers(
@@ -193,7 +192,7 @@ def champion_answers(
     with tempfile.TemporaryDirectory() as scratch:
         files = _fetch(client, candidate.name, version, Path(scratch)) / VERSION_FOLDER
         try:
-            model, learnt_from = open_model(files, evidence.threads), read_training_faces(files)
+            model, seen = open_model(files, evidence.threads), read_training_faces(files)
         except (UnusableModel, UserError) as error:
             reason = str(error).partition(";")[0].replace(f"{files}/", "")  # no path of this machine in a decision
             raise NoComparison(
@@ -205,10 +204,8 @@ def champion_answers(
                 f"The champion, version {version}, knows the classes {', '.join(model.spec.classes)}, and the "
                 f"candidate {', '.join(candidate.spec.classes)}: they are not compared."
             )
-        known = test.faces["photo_digest"].isin(set(learnt_from["photo_digest"]))
-        if model.spec.cut == candidate.spec.cut:
-            known |= test.faces["face_digest"].isin(set(learnt_from["face_digest"]))
-        unseen = test.only(~known.to_numpy())
+        known = learnt_from(test.faces, seen, same_cut=model.spec.cut == candidate.spec.cut)
+        unseen = test.only(~known)
         if known.any() and len(unseen.faces) < FEWEST:
             raise NoComparison(
                 f"The champion, version {version}, learnt from {known.sum()} of the {len(known)} faces of this test "
