@@ -58,7 +58,7 @@ def test_every_network_says_what_faces_it_takes() -> None:
 def test_normalisation_is_measured_on_the_training_faces() -> None:
     faces = np.random.default_rng(0).integers(20, 80, (50, 16, 16, 1), dtype=np.uint8)
     model = build_model(ModelConfig("resnet", width=4), CutSpec(16, "grey"), 7)
-    model.normalise.measure(faces)
+    model.normalise.measure(faces, np.arange(len(faces)))
     normalised = model.normalise(torch.from_numpy(faces).permute(0, 3, 1, 2))
     assert abs(float(normalised.mean())) < 1e-3
     assert abs(float(normalised.std()) - 1) < 1e-3

@@ -21,7 +21,7 @@ CUT = dataclasses.asdict(MODEL_SPEC.cut)
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     model = MODEL_SPEC.build()
-    model.normalise.measure(np.full((1, 32, 32, 1), 9, dtype=np.uint8))
+    model.normalise.measure(np.full((1, 32, 32, 1), 9, dtype=np.uint8), np.arange(1))
     save_model(model, MODEL_SPEC, tmp_path)
     return tmp_path
 

@@ -2,18 +2,22 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import scipy.stats
 import torch
 from torch.nn import functional
 
 from mien.base.errors import UserError
 from mien.models.description import ModelSpec
+from mien.models.networks import Dropout
 from mien.models.weights import predict_logits
-from mien.training.augmentation import Augmentation
-from mien.training.dataset import EpochSampler, LabelledFaces, soft_labels, training_loader, validation_loader
+from mien.training.augmentation import Augmentation, BatchAugmentation
+from mien.training.dataset import EpochBatches, LabelledFaces, soft_labels, training_loader, validation_loader
 from mien.training.fit import fit
 from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import AugmentConfig, Recipe, TrainConfig
@@ -163,9 +167,9 @@ def test_neighbouring_seeds_share_neither_order_nor_changes_nor_dropout(tmp_path
 
 
 def order(epoch: int, seed: int) -> list[int]:
-    sampler = EpochSampler(160, seed)
+    sampler = EpochBatches(160, 16, seed)
     sampler.set_epoch(epoch)
-    places = list(sampler)
+    places = [place for batch in sampler for place in batch]
     assert sorted(places) == list(range(160 * epoch, 160 * epoch + 160))
     return places
 
@@ -185,43 +189,137 @@ SQUARE[20:40, 20:40] = 150
 STILL = dict.fromkeys(("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase"), 0.0)
 
 
-def changed_squares(strength: float, n: int = 300, **amounts: float) -> np.ndarray:
-    """`n` changed pictures of one square, (n, 60, 60) float."""
-    augmentation = Augmentation(AugmentConfig(strength, **{**STILL, **amounts}), 0)
-    return np.stack([augmentation(SQUARE, 0, row)[..., 0] for row in range(n)]).astype(float)
+def changed(face: np.ndarray, strength: float, n: int, *, batched: bool, **amounts: Any) -> np.ndarray:
+    """`n` changed pictures of a grey face, (n, H, W) float."""
+    config = AugmentConfig(strength, **{**STILL, **amounts}, batched=batched)
+    if not batched:
+        augmentation = Augmentation(config, 0)
+        return np.stack([augmentation(face, 0, row)[..., 0] for row in range(n)]).astype(float)
+    faces = torch.from_numpy(face).permute(2, 0, 1).expand(n, -1, -1, -1)
+    pixels, _ = BatchAugmentation(config, 0, 7)(faces, torch.zeros(n, dtype=torch.int64), 0, 0, np.arange(n), n)
+    return pixels[:, 0].numpy().astype(float)
 
 
-def test_zoom_keeps_proportions() -> None:
-    inside = changed_squares(1.0, zoom=0.3) > 100
+def changed_squares(strength: float, n: int = 300, *, batched: bool, **amounts: Any) -> np.ndarray:
+    return changed(SQUARE, strength, n, batched=batched, **amounts)
+
+
+both_ways = pytest.mark.parametrize("batched", [False, True])
+
+
+@both_ways
+def test_zoom_keeps_proportions(batched: bool) -> None:
+    inside = changed_squares(1.0, zoom=0.3, batched=batched) > 100
     heights, widths = inside.any(axis=2).sum(axis=1), inside.any(axis=1).sum(axis=1)
     assert np.abs(heights - widths).max() <= 1
     assert (heights.min(), heights.max()) == (pytest.approx(14, abs=1), pytest.approx(26, abs=1))
 
 
+@both_ways
 @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
-def test_strength_scales_every_amount(strength: float) -> None:
-    light = changed_squares(strength, brightness=0.1)[:, 0, 0] - 50
+def test_strength_scales_every_amount(strength: float, batched: bool) -> None:
+    light = changed_squares(strength, brightness=0.1, batched=batched)[:, 0, 0] - 50
     assert np.abs(light).max() == pytest.approx(0.1 * strength * 255, rel=0.1)
-    contrast = changed_squares(strength, contrast=0.2)
+    contrast = changed_squares(strength, contrast=0.2, batched=batched)
     assert np.abs((contrast[:, 30, 30] - contrast[:, 0, 0]) / 100 - 1).max() == pytest.approx(0.2 * strength, rel=0.1)
-    moved = (changed_squares(strength, shift=0.1) > 100).any(axis=2).argmax(axis=1) - 20
+    moved = (changed_squares(strength, shift=0.1, batched=batched) > 100).any(axis=2).argmax(axis=1) - 20
     assert np.abs(moved).max() == pytest.approx(6 * strength, abs=1)
-    sizes = (changed_squares(strength, zoom=0.2) > 100).any(axis=2).sum(axis=1)
+    sizes = (changed_squares(strength, zoom=0.2, batched=batched) > 100).any(axis=2).sum(axis=1)
     assert sizes.max() == pytest.approx(20 * (1 + 0.2 * strength), abs=1)
-    turned = (changed_squares(strength, rotate=15.0) > 100).any(axis=2).sum(axis=1)
+    turned = (changed_squares(strength, rotate=15.0, batched=batched) > 100).any(axis=2).sum(axis=1)
     angle = np.radians(15 * strength)
     assert turned.max() == pytest.approx(20 * (np.sin(angle) + np.cos(angle)), abs=2)
-    erased = (changed_squares(strength, erase=0.3) != SQUARE[..., 0]).any(axis=(1, 2)).mean()
+    erased = (changed_squares(strength, erase=0.3, batched=batched) != SQUARE[..., 0]).any(axis=(1, 2)).mean()
     assert erased == pytest.approx(0.3 * strength, abs=0.08)
 
 
+@both_ways
 @pytest.mark.parametrize(("strength", "share"), [(0.1, 0.05), (1.0, 0.5), (3.0, 0.5)])
-def test_flips_become_as_rare_as_strength_says_and_never_the_rule(strength: float, share: float) -> None:
-    augmentation = Augmentation(AugmentConfig(strength, **{**STILL, "flip": 0.5}), 0)
+def test_flips_become_as_rare_as_strength_says_and_never_the_rule(strength: float, share: float, batched: bool) -> None:
     half = np.zeros((8, 8, 1), np.uint8)
     half[:, :4] = 200
-    flipped = np.mean([augmentation(half, 0, row)[0, 0, 0] == 0 for row in range(600)])
-    assert flipped == pytest.approx(share, abs=0.06)
+    flipped = changed(half, strength, 600, batched=batched, flip=0.5)[:, 0, 0] < 1
+    assert flipped.mean() == pytest.approx(share, abs=0.06)
+
+
+def test_batches_and_single_faces_are_changed_alike() -> None:
+    amounts = {"flip": 0.5, "rotate": 15.0, "shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "erase": 0.3}
+    soft = cv2.GaussianBlur(SQUARE, (0, 0), 4)[..., None]
+    soft[:, 30:] //= 2
+    singly, together = (changed(soft, 1.0, 4000, batched=batched, **amounts) for batched in (False, True))
+    assert np.abs(singly.mean(axis=0) - together.mean(axis=0)).max() < 4  # grey levels, pixel by pixel
+    assert np.abs(singly.std(axis=0) - together.std(axis=0)).max() < 4
+    assert scipy.stats.ks_2samp(singly.mean(axis=(1, 2)), together.mean(axis=(1, 2))).pvalue > 0.01
+
+
+def test_random_crops_are_enlarged_and_keep_proportions() -> None:
+    inside = changed_squares(1.0, batched=True, crop=0.3) > 100
+    heights = inside.any(axis=2).sum(axis=1)
+    assert np.abs(heights - inside.any(axis=1).sum(axis=1)).max() <= 1
+    assert (heights.min(), heights.max()) == (pytest.approx(20, abs=1), pytest.approx(20 / 0.7, abs=1.5))
+    assert inside.any(axis=2).argmax(axis=1).std() > 1  # not always of the middle
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_labels_are_mixed_as_pixels_are_until_the_epoch_that_ends_it(mixing: dict[str, float]) -> None:
+    mix = BatchAugmentation(AugmentConfig(1.0, **STILL, batched=True, mix_epochs=3, **mixing), 0, 2)
+    faces = torch.tensor([0, 200], dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 20, 20)
+    around, shares = np.array([0, 1, 0]), []
+    for step in range(40):
+        pixels, labels = mix(faces[around], torch.tensor(around), 2, step, around, 2)
+        shares.append(float(labels[0, 1]))
+        assert labels.sum(dim=1).tolist() == pytest.approx([1, 1])
+        assert (pixels.mean(dim=(1, 2, 3)) / 200).tolist() == pytest.approx(labels[:, 1].tolist(), abs=1e-5)
+    assert len(set(shares)) > 30
+    pixels, labels = mix(faces, torch.tensor([0, 1]), 3, 0, around[:2], 2)
+    assert torch.equal(pixels, faces.float())
+    assert labels.tolist() == [0, 1]
+
+
+def test_a_share_of_a_batch_gets_the_pictures_of_the_whole_batch() -> None:
+    amounts = AugmentConfig(erase=0.5, crop=0.2, mixup=0.4, batched=True)
+    augment = BatchAugmentation(amounts, 5, 7)
+    faces = torch.from_numpy(TRAIN.pixels[:16]).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(TRAIN.labels[:16])
+    around = np.arange(17) % 16
+    whole = augment(faces[around], labels[around], 1, 2, around, 16)
+    halves = [augment(faces[p], labels[p], 1, 2, p, 16) for p in (around[:9], around[8:])]
+    assert all(torch.equal(one, torch.cat(parts)) for one, parts in zip(whole, zip(*halves, strict=True), strict=True))
+
+
+def test_transforms_of_albumentations_are_listed_by_name() -> None:
+    blurred = AugmentConfig(1.0, **STILL, transforms=[{"name": "GaussianBlur", "sigma_limit": [2, 2], "p": 1.0}])
+    rim = [Augmentation(config, 0)(SQUARE, 0, 0)[20, 30, 0] for config in (AugmentConfig(1.0, **STILL), blurred)]
+    assert rim[0] == 150
+    assert 80 < rim[1] < 120
+    for listed, said in (
+        ({"name": "GausianBlur"}, "has no transform 'GausianBlur'; did you mean GaussianBlur"),
+        ({"p": 1.0}, "has no transform ''"),
+        ({"name": "GaussianBlur", "sigma": 3}, "GaussianBlur: Argument.*sigma"),
+        ({"name": "GaussianBlur", "p": 2.0}, "GaussianBlur: .*p"),
+    ):
+        with pytest.raises(UserError, match=f"augment.transforms: .*{said}"):
+            Augmentation(AugmentConfig(transforms=[listed]), 0)
+    smaller = AugmentConfig(transforms=[{"name": "CenterCrop", "height": 8, "width": 8}])
+    with pytest.raises(UserError, match=r"augment.transforms: a face of \(60, 60, 1\) pixels becomes"):
+        Augmentation(smaller, 0)(SQUARE, 0, 0)
+
+
+def test_changes_of_batches_are_refused_for_single_faces_and_the_reverse() -> None:
+    with pytest.raises(ValueError, match="mixup changes whole batches: set batched: true, or mixup: 0.0"):
+        AugmentConfig(mixup=0.2, cutmix=1.0)
+    with pytest.raises(ValueError, match="transforms are albumentations'"):
+        AugmentConfig(batched=True, transforms=[{"name": "GaussianBlur"}])
+
+
+def test_dropout_takes_the_share_that_it_says_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.3), torch.ones(8, 5, 99, 101).contiguous(memory_format=torch.channels_last)
+    dropped = dropout(ones)
+    assert float((dropped == 0).float().mean()) == pytest.approx(77 / 256, abs=0.003)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.005)
+    assert dropped.stride() == ones.stride()
+    assert torch.equal(dropout.eval()(ones), ones)
 
 
 class Rates(pl.Callback):

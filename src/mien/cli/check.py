@@ -259,14 +259,27 @@ def _patience_and_pruning_can_take_effect(settings: Settings, files: Files) -> I
 
 
 def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[str]:
-    lost = ", ".join(f"{name}: {amount:g}" for name, amount in vars(settings["augment"]).items() if amount)
+    lost = ", ".join(f"{name}: {amount:g}" for name, amount in settings["augment"].amounts.items() if amount)
     if lost and max(_values(settings, "augment.strength")) == 0:
         yield f"{files['augment']}: strength: 0 switches off {lost}; set a strength above 0, or 0.0 for each of them."
 
 
+def _transforms_can_be_built(settings: Settings, files: Files) -> Iterator[str]:
+    if settings["augment"].transforms:
+        import numpy as np
+
+        from mien.training.augmentation import Augmentation
+
+        cut = settings["crop"].cut
+        try:
+            Augmentation(settings["augment"], 0)(np.zeros((cut.size, cut.size, cut.channels), np.uint8), 0, 0)
+        except UserError as error:
+            yield f"{files['augment']}: {str(error).removeprefix('augment.')}"
+
+
 def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
     space, augment = settings["space"], settings["augment"]
-    amounts = [f"augment.{name}" for name in vars(augment) if name != "strength"]
+    amounts = [f"augment.{name}" for name in augment.amounts]
     without_effect = {}
     for key, (other, needed) in NEEDED.items():
         if not set(needed) & set(_values(settings, other)):
@@ -356,6 +369,7 @@ NOT_SEARCHED: Final = {
     "train.seed": "the lowest loss of many seeds is luck",
     **dict.fromkeys(("train.monitor", "train.keep"), "scores of two kinds do not compare"),
     **dict.fromkeys((f"train.{name}" for name in MACHINE), "it says how a machine works, not what is learnt"),
+    **dict.fromkeys(("augment.batched", "augment.transforms"), "it is no number"),
 }
 RULES_OF_TRAINING: Final = (
     _only_a_trained_backbone_is_frozen,
@@ -364,7 +378,13 @@ RULES_OF_TRAINING: Final = (
     _augmentation_has_a_strength,
     _search_changes_something,
 )
-RULES: Final = (_data_set_can_be_read, _the_gate_names_a_slice, _crop_fits_the_network, *RULES_OF_TRAINING)
+RULES: Final = (
+    _data_set_can_be_read,
+    _the_gate_names_a_slice,
+    _crop_fits_the_network,
+    _transforms_can_be_built,
+    *RULES_OF_TRAINING,
+)
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
 RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _training_has_faces_enough)

@@ -1,24 +1,42 @@
-"""Augmentation of training faces, with albumentations."""
+"""Augmentation of training faces: a face at a time with albumentations, or whole batches with PyTorch.
 
+Both draw the same kinds of changes from the same ranges. A face's changes depend on seed, epoch and place alone (its
+row, or its place in the batch), whichever process computes them.
+"""
+
+import difflib
+import inspect
+import math
 import os
 import random
-from typing import Any
+import warnings
+from typing import Any, Final
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
+from mien.base.errors import UserError
 from mien.training.recipe import AugmentConfig
 from mien.training.seeds import AUGMENT, stream
 
+DRAWS: Final = 16  # random numbers that a face of a batch needs
+ERASED: Final = (0.02, 0.3)  # area of the erased rectangle, as a share of the face, and ...
+RATIO: Final = (0.3, 3.3)  # ... its width by its height, as albumentations has them
+
 
 class Augmentation:
-    """Random changes to `(H, W, C)` uint8 faces, of the same shape.
+    """Random changes to `(H, W, C)` uint8 faces, of the same shape, with albumentations.
 
-    A face's changes depend on seed, epoch and row alone, whichever process computes them in whatever order.
-    With `strength` 0 nothing changes, and albumentations is not even imported.
+    With `strength` 0, or where whole batches are augmented, nothing changes, and albumentations is not even imported.
+
+    Raises:
+        UserError: `augment.transforms` lists what albumentations cannot build.
     """
 
     def __init__(self, config: AugmentConfig, seed: int) -> None:
-        self._pipeline = _pipeline(config) if config.strength else None
+        self._pipeline = _pipeline(config) if config.strength and not config.batched else None
         self._seed = seed
 
     def __call__(self, face: np.ndarray, epoch: int, row: int) -> np.ndarray:
@@ -28,6 +46,11 @@ class Augmentation:
         generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, row))
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))
         changed: np.ndarray = self._pipeline(image=face)["image"]
+        if changed.size != face.size:
+            raise UserError(
+                f"augment.transforms: a face of {face.shape} pixels becomes {changed.shape}; "
+                "remove what changes its size, or add a Resize."
+            )
         return changed.reshape(face.shape)
 
 
@@ -37,20 +60,141 @@ def _pipeline(config: AugmentConfig) -> Any:
     import cv2
 
     s = config.strength
-    return albumentations.Compose(
-        [
-            albumentations.HorizontalFlip(p=config.flip * min(s, 1.0)),
-            albumentations.Affine(
-                rotate=(-config.rotate * s, config.rotate * s),
-                translate_percent=(-config.shift * s, config.shift * s),
-                scale=(max(1 - config.zoom * s, 0.1), 1 + config.zoom * s),
-                keep_ratio=True,  # one factor for width and height: stretching would change the expression
-                border_mode=cv2.BORDER_REPLICATE,  # a black rim would tell the amount of the change
-                p=1.0,
-            ),
-            albumentations.RandomBrightnessContrast(
-                brightness_limit=min(config.brightness * s, 1.0), contrast_limit=min(config.contrast * s, 1.0), p=1.0
-            ),
-            albumentations.Erasing(p=min(config.erase * s, 1.0)),
-        ]
-    )
+    steps = [
+        albumentations.HorizontalFlip(p=config.flip * min(s, 1.0)),
+        albumentations.Affine(
+            rotate=(-config.rotate * s, config.rotate * s),
+            translate_percent=(-config.shift * s, config.shift * s),
+            scale=(max(1 - config.zoom * s, 0.1), 1 + config.zoom * s),
+            keep_ratio=True,  # one factor for width and height: stretching would change the expression
+            border_mode=cv2.BORDER_REPLICATE,  # a black rim would tell the amount of the change
+            p=1.0,
+        ),
+        albumentations.RandomBrightnessContrast(
+            brightness_limit=min(config.brightness * s, 1.0), contrast_limit=min(config.contrast * s, 1.0), p=1.0
+        ),
+        albumentations.Erasing(p=min(config.erase * s, 1.0)),
+    ]
+    return albumentations.Compose([*steps, *(_transform(albumentations, asked) for asked in config.transforms)])
+
+
+def _transform(library: Any, asked: dict[str, Any]) -> Any:
+    """A transform of albumentations by its `name` and its arguments."""
+    name, arguments = str(asked.get("name", "")), {key: value for key, value in asked.items() if key != "name"}
+    kind = getattr(library, name, None)
+    known = [one for one, it in vars(library).items() if inspect.isclass(it) and issubclass(it, library.BasicTransform)]
+    if name not in known or kind is None:
+        near = difflib.get_close_matches(name, known, 3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as GaussianBlur."
+        raise UserError(f"augment.transforms: albumentations has no transform {name!r}{hint}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # albumentations only warns of an argument that it does not know
+            return kind(**arguments)
+    except Exception as error:  # whatever a transform's own check raises
+        reason = " ".join(str(error).split())
+        raise UserError(f"augment.transforms: {name}: {reason}") from error
+
+
+class BatchAugmentation:
+    """Random changes to whole batches of faces, on the device that they are on.
+
+    The numbers are drawn for the whole batch of a step, so that several processes that share a batch see the pictures
+    that one would see.
+    """
+
+    def __init__(self, config: AugmentConfig, seed: int, classes: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._classes = classes
+
+    def mixes(self, epoch: int) -> bool:
+        """Whether each face of an epoch is mixed with the one after it in its batch."""
+        config = self._config
+        return bool((config.mixup or config.cutmix) and (not config.mix_epochs or epoch < config.mix_epochs))
+
+    def __call__(
+        self, faces: Tensor, labels: Tensor, epoch: int, step: int, places: np.ndarray, batch: int
+    ) -> tuple[Tensor, Tensor]:
+        """Changed faces `(n, C, S, S)` float32 from 0 to 255, and labels, soft where faces are mixed.
+
+        Args:
+            faces: `(n, C, S, S)` uint8, with one more where the epoch `mixes`, with which the last is mixed.
+            labels: `(n,)` int64 or `(n, classes)` float32, with one more likewise.
+            epoch: counted from 0.
+            step: of the epoch, counted from 0.
+            places: of the faces in the whole batch, as many.
+            batch: how many faces the whole batch has.
+        """
+        generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, step))
+        draws = torch.from_numpy(generator.random((batch, DRAWS), np.float32)[places]).to(faces.device)
+        changed = _change(faces.float(), draws, self._config)
+        if not self.mixes(epoch):
+            return changed, labels
+        return self._mix(changed, labels, generator)
+
+    def _mix(self, faces: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Mixup (Zhang et al., 2018) or cutmix (Yun et al., 2019), one for all faces of a batch."""
+        config = self._config
+        cut = bool(config.cutmix) and (not config.mixup or generator.random() < 0.5)
+        alpha = config.cutmix if cut else config.mixup
+        share = generator.beta(alpha, alpha)
+        soft = labels if labels.ndim > 1 else functional.one_hot(labels, self._classes).float()
+        if not cut:
+            mixed = faces[1:] + share * (faces[:-1] - faces[1:])
+        else:
+            size = faces.shape[-1]
+            half = size * math.sqrt(1 - share) / 2
+            centres = generator.random(2) * size
+            top, left = (max(round(centre - half), 0) for centre in centres)
+            bottom, right = (min(round(centre + half), size) for centre in centres)
+            mixed = faces[:-1].clone()
+            mixed[..., top:bottom, left:right] = faces[1:, :, top:bottom, left:right]
+            share = 1 - (bottom - top) * (right - left) / size**2
+        return mixed, share * soft[:-1] + (1 - share) * soft[1:]
+
+
+def _change(faces: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
+    """Flip, affine, crop, light and erasing of `(n, C, S, S)` float faces, by uniform `draws` `(n, DRAWS)`."""
+    s, u, signed = config.strength, draws.unbind(1), (2 * draws - 1).unbind(1)
+    if s * (config.flip + config.rotate + config.shift + config.zoom + config.crop):
+        lowest = max(1 - config.zoom * s, 0.1)
+        zoom = lowest + (1 + config.zoom * s - lowest) * u[1]
+        least = (1 - min(config.crop * s, 0.9)) ** 2
+        side = (1 - (1 - least) * u[2]).sqrt()  # of the crop, which is enlarged again
+        angle = math.radians(config.rotate * s) * signed[3]
+        mirror = 1 - 2 * (u[0] < config.flip * min(s, 1.0)).float()
+        cos, sin = side / zoom * angle.cos(), side / zoom * angle.sin()
+        right, down = (2 * config.shift * s * signed[i] + (1 - side) * signed[i + 2] for i in (4, 5))
+        faces = _warp(faces, mirror * cos, -sin, right, mirror * sin, cos, down)
+    if s * (config.brightness + config.contrast):
+        contrast, brightness = (min(amount * s, 1.0) for amount in (config.contrast, config.brightness))
+        light = (255 * brightness * signed[9])[:, None, None, None]
+        faces = torch.addcmul(light, faces, (1 + contrast * signed[8])[:, None, None, None]).clamp_(0, 255)
+    if s * config.erase:
+        area = ERASED[0] + (ERASED[1] - ERASED[0]) * u[10]
+        ratio = RATIO[0] + (RATIO[1] - RATIO[0]) * u[11]
+        inside = _rectangle(u[12], u[13], (area * ratio).sqrt(), (area / ratio).sqrt(), faces.shape[-1])
+        faces = faces.masked_fill(inside & (u[14] < config.erase * s)[:, None, None, None], 0.0)
+    return faces
+
+
+def _warp(faces: Tensor, xx: Tensor, xy: Tensor, right: Tensor, yx: Tensor, yy: Tensor, down: Tensor) -> Tensor:
+    """Faces through affine maps: the pixel at `x, y`, of -1 to 1, is at `xx x + xy y + right, yx x + yy y + down`."""
+    n, _, size, _ = faces.shape
+    line = (torch.arange(size, device=faces.device) + 0.5) * (2 / size) - 1
+    grid = faces.new_empty(n, size, size, 2)
+    for axis, (along, across, offset) in enumerate(((xx, xy, right), (yx, yy, down))):
+        columns, rows = along[:, None] * line + offset[:, None], across[:, None] * line
+        torch.add(columns[:, None, :], rows[:, :, None], out=grid[..., axis])
+    return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+
+
+def _rectangle(x: Tensor, y: Tensor, width: Tensor, height: Tensor, size: int) -> Tensor:
+    """Rectangles inside the face, `(n, 1, size, size)` bool; sides are shares, and so are places of what is free."""
+    line = (torch.arange(size, device=x.device) + 0.5) / size
+    spans = []
+    for place, side in ((x, width), (y, height)):
+        start = place * (1 - side.clamp(max=1.0))
+        spans.append((line >= start[:, None]) & (line < (start + side)[:, None]))
+    return spans[0][:, None, None, :] & spans[1][:, None, :, None]

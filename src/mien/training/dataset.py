@@ -1,12 +1,13 @@
 """Data set and data loaders of labelled faces."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from mien.training.augmentation import Augmentation
 from mien.training.recipe import TrainConfig, refuse_larger_batch
@@ -14,6 +15,7 @@ from mien.training.seeds import ORDER, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
 Batch = tuple[Tensor, Tensor]
+Share = Callable[[int], np.ndarray]  # by epoch: the places in each batch that a process trains on
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, cla
 
 
 class FaceDataset(Dataset[Batch]):
-    """One labelled face at a time, augmented where an augmentation is given."""
+    """Batches of labelled faces, each face augmented where an augmentation is given."""
 
     def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None = None) -> None:
         self.faces = faces
@@ -54,28 +56,34 @@ class FaceDataset(Dataset[Batch]):
         """How many faces."""
         return len(self.faces)
 
-    def __getitem__(self, place: int) -> Batch:
-        """Pixels `(C, H, W)` uint8 and label, or soft label `(classes,)` where there are votes.
+    def __getitem__(self, places: Sequence[int]) -> Batch:
+        """Pixels `(B, C, H, W)` uint8, channels last in memory, and labels, soft where there are votes.
 
-        `place` counts on over the epochs, as `EpochSampler` does: the loaders' processes learn the epoch from it.
+        A place counts on over the epochs, as in `EpochBatches`: the loaders' processes learn the epoch from it.
         """
-        epoch, i = divmod(place, len(self))
-        row = int(self.faces.rows[i])
-        face = np.asarray(self.faces.pixels[row])
+        epochs, at = np.divmod(np.asarray(places), len(self))
+        rows = self.faces.rows[at]
+        pixels = np.asarray(self.faces.pixels[rows])
         if self.augmentation is not None:
-            face = self.augmentation(face, epoch, row)
-        pixels = np.array(face.transpose(2, 0, 1), order="C")  # a copy: the memory map is read-only
-        if self.faces.votes is not None:
-            return torch.from_numpy(pixels), torch.from_numpy(self.faces.votes[i])
-        return torch.from_numpy(pixels), torch.tensor(int(self.faces.labels[i]))
+            for i, (epoch, row) in enumerate(zip(epochs.tolist(), rows.tolist(), strict=True)):
+                pixels[i] = self.augmentation(pixels[i], epoch, row)
+        labels = self.faces.labels[at] if self.faces.votes is None else self.faces.votes[at]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
-class EpochSampler(Sampler[int]):
-    """Each epoch's places in its own order, which seed and epoch alone decide."""
+class EpochBatches(Sampler[list[int]]):
+    """Each epoch's batches in an order of its own, which seed and epoch alone decide.
 
-    def __init__(self, faces: int, seed: int) -> None:
+    The last, smaller batch is left out (batch normalisation needs company). `share` is by default the whole batch.
+    """
+
+    def __init__(
+        self, faces: int, batch_size: int, seed: int, share: Callable[[int], np.ndarray] | None = None
+    ) -> None:
         self._faces = faces
+        self._batch_size = batch_size
         self._seed = seed
+        self._share = share
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -83,31 +91,44 @@ class EpochSampler(Sampler[int]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """How many faces an epoch has."""
-        return self._faces
+        """How many batches an epoch has."""
+        return self._faces // self._batch_size
 
-    def __iter__(self) -> Iterator[int]:
-        """Places from `epoch * faces` on, shuffled."""
+    def __iter__(self) -> Iterator[list[int]]:
+        """Batches of places from `epoch * faces` on, shuffled."""
         order = np.random.default_rng(stream(self._seed, ORDER, self._epoch)).permutation(self._faces)
-        return iter((self._epoch * self._faces + order).tolist())
+        places = slice(None) if self._share is None else self._share(self._epoch)
+        for start in range(0, len(self) * self._batch_size, self._batch_size):
+            batch = order[start : start + self._batch_size][places]
+            yield (self._epoch * self._faces + batch).tolist()
 
 
-def training_loader(faces: LabelledFaces, augmentation: Augmentation, settings: TrainConfig) -> DataLoader[Batch]:
-    """Shuffled, augmented batches; the last, smaller one is left out (batch normalisation needs company).
+def _whole(batch: Any) -> Any:
+    return batch
+
+
+def training_loader(
+    faces: LabelledFaces,
+    augmentation: Augmentation,
+    settings: TrainConfig,
+    share: Share | None = None,
+) -> DataLoader[Batch]:
+    """Shuffled batches, augmented face by face; `share` as in `EpochBatches`.
 
     Raises:
         UserError: there are fewer faces than one batch needs.
     """
     refuse_larger_batch(settings.batch_size, len(faces))
-    return DataLoader(
-        FaceDataset(faces, augmentation),
-        batch_size=settings.batch_size,
-        sampler=EpochSampler(len(faces), settings.seed),
-        drop_last=True,
-        num_workers=settings.workers,
-    )
+    batches = EpochBatches(len(faces), settings.batch_size, settings.seed, share)
+    return _loader(FaceDataset(faces, augmentation), batches, settings.workers)
 
 
 def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:
     """Batches in order, unchanged, with hard labels: what is reported compares with data sets without votes."""
-    return DataLoader(FaceDataset(replace(faces, votes=None)), batch_size=batch_size)
+    batches = BatchSampler(range(len(faces)), batch_size, drop_last=False)
+    return _loader(FaceDataset(replace(faces, votes=None)), batches)
+
+
+def _loader(dataset: FaceDataset, batches: Sampler[list[int]], workers: int = 0) -> DataLoader[Batch]:
+    # The data set collates. The batches are the `sampler`, because Lightning tells only that one of a new epoch.
+    return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=workers, collate_fn=_whole)

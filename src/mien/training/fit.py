@@ -77,7 +77,7 @@ def fit(
     history = History(settings, listener or Listener(), verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), settings)
+    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), settings, task.places)
     trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
@@ -86,7 +86,7 @@ def fit(
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTask:
     model = spec.build()
     load_pretrained(model, recipe.model)
-    model.normalise.measure(train.pixels[np.sort(train.rows)])
+    model.normalise.measure(train.pixels, np.sort(train.rows))
     if recipe.train.channels_last:
         to_channels_last(model)
     weights = None

@@ -20,8 +20,8 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
     groups = _groups([p for p in model.parameters() if p not in slow], config.lr, config.weight_decay)
     groups += _groups([p for p in model.parameters() if p in slow], config.lr * config.backbone_lr, config.weight_decay)
     if config.name == "sgd":
-        return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr)
+        return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr, fused=True)
 
 
 def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:

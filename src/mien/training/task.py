@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
+from mien.training.augmentation import BatchAugmentation
 from mien.training.dataset import Batch
 from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import Recipe
@@ -55,6 +56,8 @@ class ExpressionTask(pl.LightningModule):
         self.model = model
         self.recipe = recipe
         self.classes = classes
+        batched = recipe.augment.batched and recipe.augment.strength > 0
+        self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed, classes) if batched else None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._validated: list[Batch] = []  # logits and labels of an epoch
 
@@ -73,9 +76,19 @@ class ExpressionTask(pl.LightningModule):
         logits: Tensor = self.model(pixels)
         return logits
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def places(self, epoch: int) -> np.ndarray:
+        """The places in a step's whole batch that are trained on here, and one more where each face is mixed with the
+        next: `(n,)` int64."""
+        batch = self.recipe.train.batch_size
+        more = 1 if self.augmentation is not None and self.augmentation.mixes(epoch) else 0
+        return np.arange(batch + more) % batch
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
         """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
         pixels, labels = batch
+        if self.augmentation is not None:
+            places, size = self.places(self.current_epoch), self.recipe.train.batch_size
+            pixels, labels = self.augmentation(pixels, labels, self.current_epoch, step, places, size)
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         loss = training_loss(self(pixels), labels, weights, self.recipe.train.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))

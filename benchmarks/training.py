@@ -1,0 +1,159 @@
+"""Benchmark of training on a CPU: mien against a plain PyTorch loop and Keras, images per second.
+
+    python -m benchmarks.training [--batches 128 512] [--rounds 5] [--keras PYTHON]
+
+All train the reference network of 1,375,175 parameters on the same generated 48 x 48 grey faces, resident and without
+augmentation. Each way is a process of its own, in turn with the others; its speed is the median of its epochs after the
+first. PYTHON is an interpreter with tensorflow-cpu and keras (an environment of its own).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+FACES, EPOCHS = 4096, 3
+KERAS = """
+import os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy as np, tensorflow as tf, keras
+from keras import layers as L
+batch, policy, faces, epochs = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+tf.config.threading.set_intra_op_parallelism_threads(2)
+keras.mixed_precision.set_global_policy(policy)
+net = keras.Sequential([
+    L.Input((48, 48, 1)), L.Rescaling(1 / 64, -2),
+    L.Conv2D(64, 5, activation="relu"), L.Conv2D(64, 5, activation="relu"), L.MaxPooling2D(), L.Dropout(0.4),
+    L.Conv2D(128, 3, activation="relu"), L.Conv2D(128, 3, activation="relu"), L.MaxPooling2D(), L.Dropout(0.4),
+    L.Flatten(), L.Dense(128, activation="relu"), L.Dense(7, dtype="float32")])
+assert net.count_params() == 1_375_175
+net.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+random = np.random.default_rng(0)
+x, y = random.integers(0, 256, (faces, 48, 48, 1), np.uint8), random.integers(0, 7, faces)
+class Clock(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None): self.start = time.perf_counter()
+    def on_epoch_end(self, epoch, logs=None): print(faces // batch * batch / (time.perf_counter() - self.start))
+net.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=[Clock()])
+"""
+# As `python -m pipelines` starts itself again.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+
+
+def faces() -> Any:
+    """Generated faces `(FACES, 48, 48, 1)` uint8 and labels."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (FACES, 48, 48, 1), np.uint8), random.integers(0, 7, FACES)
+
+
+def mien_speed(batch: int) -> list[float]:
+    """Images a second of each epoch of `fit`, without its validation."""
+    import dataclasses
+
+    import numpy as np
+    import pytorch_lightning as pl
+
+    from mien.models.description import ModelConfig, ModelSpec
+    from mien.runtime.spec import CutSpec
+    from mien.training.dataset import LabelledFaces
+    from mien.training.fit import fit
+    from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+
+    class Clock(pl.Callback):
+        def __init__(self) -> None:
+            self.speeds: list[float] = []
+
+        def on_train_epoch_start(self, *_: object) -> None:
+            self.start = time.perf_counter()
+
+        def on_validation_start(self, trainer: pl.Trainer, *_: object) -> None:
+            self.speeds.append(FACES // batch * batch / (time.perf_counter() - self.start))
+
+    pixels, labels = faces()
+    model = ModelConfig("cnn5x5", dropout=0.4)
+    train = TrainConfig(epochs=EPOCHS, batch_size=batch, patience=0, threads=2)
+    recipe = Recipe(
+        model, AugmentConfig(strength=0.0), OptimConfig("adam", schedule="constant", weight_decay=0.0), train
+    )
+    every, few = LabelledFaces(pixels, np.arange(FACES), labels), LabelledFaces(pixels, np.arange(256), labels[:256])
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        spec = ModelSpec(dataclasses.asdict(model), CutSpec(48, "grey"))
+        fit(spec, recipe, every, few, Path(folder), callbacks=[clock], verbose=False)
+    return clock.speeds
+
+
+def plain_speed(batch: int) -> list[float]:
+    """Images a second of each epoch of a loop in PyTorch alone: the same network, precision, layout and optimiser."""
+    import torch
+    from torch.nn import functional
+
+    from mien.models.description import ModelConfig
+    from mien.models.networks import build_model
+    from mien.runtime.spec import CutSpec
+    from mien.training.hardware import to_channels_last
+    from mien.training.optimizers import make_optimizer
+    from mien.training.recipe import OptimConfig
+
+    torch.set_num_threads(2)
+    pixels, labels = (torch.from_numpy(array) for array in faces())
+    network = build_model(ModelConfig("cnn5x5", dropout=0.4), CutSpec(48, "grey"), 7)
+    to_channels_last(network)
+    optimizer = make_optimizer(network, OptimConfig("adam", weight_decay=0.0))
+    speeds = []
+    for _ in range(EPOCHS):
+        start, order = time.perf_counter(), torch.randperm(FACES)
+        for i in range(0, FACES - batch + 1, batch):
+            rows = order[i : i + batch]
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = network(pixels[rows].permute(0, 3, 1, 2))
+            loss = functional.cross_entropy(logits.float(), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        speeds.append(FACES // batch * batch / (time.perf_counter() - start))
+    return speeds
+
+
+def run(way: str, batch: int, keras: str | None) -> float:
+    """Images a second of one way, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", "--way", way, "--batches", str(batch)]
+    if way.startswith("keras"):
+        policy = "mixed_bfloat16" if way == "keras bf16" else "float32"
+        command = [str(keras), "-c", KERAS, str(batch), policy, str(FACES), str(EPOCHS)]
+    environment = os.environ if way.startswith("keras") else {**os.environ, **KEEP_MEMORY}
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    return median(map(float, out.split()[1:]))
+
+
+def main() -> None:
+    """Run the ways in turn, and print their speeds and mien's ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keras", metavar="PYTHON")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        speeds = {"mien": mien_speed, "plain": plain_speed}[arguments.way](arguments.batches[0])
+        print(*speeds)
+        return
+    ways = ["mien", "plain", *(["keras bf16", "keras float32"] if arguments.keras else [])]
+    report = {}
+    for batch in arguments.batches:
+        rounds = [{way: run(way, batch, arguments.keras) for way in ways} for _ in range(arguments.rounds)]
+        found = {way: round(median(speed[way] for speed in rounds)) for way in ways}
+        ratios = {way: sorted(round(speed["mien"] / speed[way], 2) for speed in rounds) for way in ways[1:]}
+        report[f"batch {batch}"] = {"images/s": found, "mien's ratio in each round": ratios}
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
