@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EVALUATED: Final = "mien.sent.evaluation"  # a tag that the store gets with the evaluation's files
 LIVE: Final = "mien.cpu"  # a tag that only the training itself sets
 EPOCHS: Final = ("epoch/val_loss", "val_loss")  # as it is called now, and as it was
-RECIPE: Final = ("model", "augment", "optim", "train")
+RECIPE: Final = ("model", "augment", "optim", "train", "trainer")
 # What is read of a run's files, with the keys that are used.
 FILES: Final[dict[str, tuple[str, dict[str, type]]]] = {
     "metrics": (

@@ -37,13 +37,13 @@ from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import fit
-from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig
 random = np.random.default_rng(0)
 pixels = random.integers(0, 255, (1038, 48, 48, 1), dtype=np.uint8)
 labels = random.integers(0, 7, 1038)
 parts = [LabelledFaces(pixels, rows, labels[rows]) for rows in (np.arange(853), np.arange(853, 1038))]
 recipe = Recipe(ModelConfig("resnet", width=16), AugmentConfig(), OptimConfig(),
-                TrainConfig(epochs=epochs, patience=0, threads=1))
+                TrainConfig(epochs=epochs, patience=0), TrainerConfig(threads=1))
 spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(48, "grey"))
 lineage = {"digest": name, "run": name, "data": "benchmark", "model": "resnet16", "choices": {},
            "config": dataclasses.asdict(recipe), "search": {"trials": 0, "overruled": {}},

@@ -64,7 +64,7 @@ def mien_speed(batch: int) -> list[float]:
     from mien.runtime.spec import CutSpec
     from mien.training.dataset import LabelledFaces
     from mien.training.fit import fit
-    from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+    from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig
 
     class Clock(pl.Callback):
         def __init__(self) -> None:
@@ -78,10 +78,9 @@ def mien_speed(batch: int) -> list[float]:
 
     pixels, labels = faces()
     model = ModelConfig("cnn5x5", dropout=0.4)
-    train = TrainConfig(epochs=EPOCHS, batch_size=batch, patience=0, threads=2)
-    recipe = Recipe(
-        model, AugmentConfig(strength=0.0), OptimConfig("adam", schedule="constant", weight_decay=0.0), train
-    )
+    train = TrainConfig(epochs=EPOCHS, batch_size=batch, patience=0)
+    optim = OptimConfig("adam", schedule="constant", weight_decay=0.0)
+    recipe = Recipe(model, AugmentConfig(strength=0.0), optim, train, TrainerConfig(threads=2))
     every, few = LabelledFaces(pixels, np.arange(FACES), labels), LabelledFaces(pixels, np.arange(256), labels[:256])
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:

@@ -72,7 +72,7 @@ def run_stage(stage: str, choices: list[str]) -> None:
         settings = {"tune": group_class("tune")(), **config.groups, "root": CONF.parent}
         if found := contradictions(settings, config.choices, RULES_OF_TRAINING):
             raise WrongSettings(found)
-    if stage in TRACKED and (sentence := few_cores(config.train)):
+    if stage in TRACKED and (sentence := few_cores(config.trainer)):
         print(f"mien: {sentence}", file=sys.stderr)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
 

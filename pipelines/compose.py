@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mien.search.space import TuneConfig
     from mien.sources.source import DataConfig
     from mien.split.parts import SplitConfig
-    from mien.training.recipe import AugmentConfig, OptimConfig, TrainConfig
+    from mien.training.recipe import AugmentConfig, OptimConfig, TrainConfig, TrainerConfig
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"
 
@@ -35,8 +35,8 @@ STAGE_GROUPS: Final = {
     "ingest": ("data",),
     "crop": ("data", "crop"),
     "split": ("split",),
-    "tune": ("data", "model", "augment", "optim", "train", "tune"),
-    "train": ("data", "model", "augment", "optim", "train"),
+    "tune": ("data", "model", "augment", "optim", "train", "trainer", "tune"),
+    "train": ("data", "model", "augment", "optim", "train", "trainer"),
     "evaluate": ("data", "evaluate"),
     "report": ("data",),
     "register": ("data", "register"),
@@ -54,6 +54,7 @@ class Config:
         augment: AugmentConfig
         optim: OptimConfig
         train: TrainConfig
+        trainer: TrainerConfig
         tune: TuneConfig
         evaluate: EvaluateConfig
         register: RegisterConfig

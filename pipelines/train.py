@@ -1,6 +1,6 @@
 """Training stage: the network with the values of the search.
 
-python -m pipelines train data=sample model=resnet16 augment=standard optim=adamw train=short
+python -m pipelines train data=sample model=resnet16 augment=standard optim=adamw train=short trainer=single
 """
 
 import json
@@ -23,7 +23,7 @@ from pipelines.compose import Config
 
 def run(config: Config, listener: Listener) -> None:
     """Train, and write the network, its history and its lineage."""
-    recipe = Recipe(config.model, config.augment, config.optim, config.train)
+    recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)

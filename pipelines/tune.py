@@ -1,6 +1,6 @@
 """Search stage: hyperparameters by Optuna; with `tune=none` the values of the configuration.
 
-python -m pipelines tune data=sample model=resnet16 augment=standard optim=adamw train=short tune=quick
+python -m pipelines tune data=sample model=resnet16 augment=standard optim=adamw train=short trainer=single tune=quick
 """
 
 import json
@@ -21,7 +21,7 @@ from pipelines.compose import Config
 
 def run(config: Config, listener: Listener) -> None:
     """Search (or not), and write best.yaml and reports/tune.json."""
-    recipe = Recipe(config.model, config.augment, config.optim, config.train)
+    recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
     search = Search(read_inputs(config.data.name, recipe, config.choices), config.tune)
     with ExitStack() as during:
         state = Path()

@@ -9,7 +9,7 @@ import pytest
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.models.description import ModelConfig
-from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig
 from tests.registry.workspace import prepare
 
 TURNED = 12
@@ -17,7 +17,8 @@ RECIPE = Recipe(
     ModelConfig("resnet", width=4, dropout=0.0),
     AugmentConfig(strength=0.0, flip=0.0),
     OptimConfig(lr=0.02, schedule="constant", warmup_epochs=0),
-    TrainConfig(epochs=14, batch_size=16, precision="32", memory_format="contiguous", accelerator="cpu"),
+    TrainConfig(epochs=14, batch_size=16),
+    TrainerConfig(precision="32", memory_format="contiguous", accelerator="cpu"),
 )
 
 

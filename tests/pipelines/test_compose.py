@@ -12,7 +12,7 @@ from mien.base.settings import GROUPS
 from pipelines.__main__ import run_stage, stage_command
 from pipelines.compose import CONF, STAGE_GROUPS, compose
 
-TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
+TRAIN = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short", "trainer=single"]
 
 
 def test_a_stage_gets_its_groups_and_no_other() -> None:

@@ -28,7 +28,7 @@ KEY, SECRET = "somebody", secrets.token_hex(20)
 def training_of(workspace: Workspace) -> list[str]:
     """The command of the stage train."""
     choices = yaml.safe_load((workspace.folder / "params.yaml").read_text())
-    groups = ("data", "model", "augment", "optim", "train")
+    groups = ("data", "model", "augment", "optim", "train", "trainer")
     return [sys.executable, "-m", "pipelines", "train", *(f"{group}={choices[group]}" for group in groups)]
 
 

@@ -174,7 +174,7 @@ def test_a_training_on_something_else_than_its_search_is_a_run_of_its_own_and_sa
     clone.run("dvc", "unprotect", "build/tune")
     clone.edit("build/tune/best.yaml", made_on={"device": "gpu", "precision": "bf16"})
     choices = yaml.safe_load((clone.folder / "params.yaml").read_text())
-    arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train")]
+    arguments = [f"{group}={choices[group]}" for group in ("data", "model", "augment", "optim", "train", "trainer")]
     clone.run("dvc", "unprotect", "build/train")
     clone.run("python", "-m", "pipelines", "train", *arguments)
     lineage = json.loads((clone.folder / "build/train/lineage.json").read_text())

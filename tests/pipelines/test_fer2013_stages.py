@@ -13,7 +13,7 @@ from pipelines.compose import compose
 from tests.fer_csv import row, write_csv
 
 USAGES = ("Training", "Training", "PublicTest", "PrivateTest")
-TRAIN = ["model=resnet16", "augment=none", "optim=adam", "train=short"]
+TRAIN = ["model=resnet16", "augment=none", "optim=adam", "train=short", "trainer=single"]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pipelines.compose import compose
 from tests.registry.workspace import candidate_of, prepare, train
 
 Change = Mapping[str, Any] | bytes
-CHOICES = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
+CHOICES = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short", "trainer=single"]
 CROP, SPLIT, BEST, MODEL, LINEAGE = (
     "build/crop/crop.json",
     "build/split/split.json",
@@ -155,9 +155,9 @@ def test_an_average_over_more_steps_than_a_training_has_stops_it_before_it_begin
     with pytest.raises(
         UserError, match=r"train.ema: 0.9999 averages the weights of about 10,000 steps, and \d+ epochs"
     ):
-        run_stage(stage, [*CHOICES, *where, "train.threads=5000"])
+        run_stage(stage, [*CHOICES, *where, "trainer.threads=5000"])
     assert not (root / ".mien").exists()
-    assert "mien: train.threads is 5000, and this machine has " in capsys.readouterr().err
+    assert "mien: trainer.threads is 5000, and this machine has " in capsys.readouterr().err
 
 
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:

@@ -114,7 +114,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (MODEL, {"dropout": "1.0"}, ("dropout must be below 1, not 1.0",)),
     (TRAIN, {"batch_size": "1"}, ("batch_size must be at least 2, not 1",)),
     (TRAIN, {"seed": "4294967296"}, ("seed must be at most 4294967295",)),
-    (TRAIN, {"precision": "fp8"}, ("precision must be 'auto', '32' or 'bf16'",)),
+    ("conf/trainer/single.yaml", {"precision": "fp8"}, ("precision must be 'auto', '32' or 'bf16'",)),
     (CROP, {"size": "8"}, ("size must be at least 16, not 8",)),
     (CROP, {"colour": "gray"}, ("colour must be 'rgb' or 'grey', not 'gray' (did you mean grey?)",)),
     (SPLIT, {"train": "0.9"}, ("train, val and test must add up to 1",)),
@@ -149,10 +149,10 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"space": "{train.epochs: {low: 1, high: 9}}"}, ("train.epochs cannot be searched", "epochs of conf/tune")),
     (TUNE, {"space": "{train.patience: {low: 1, high: 9}}"}, ("train.patience cannot be searched", "of conf/tune")),
     (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
-    (TUNE, {"space": "{train.workers: {low: 0, high: 2}}"}, ("train.workers cannot be searched", "machine")),
-    (TUNE, {"space": "{train.threads: {low: 1, high: 2}}"}, ("train.threads cannot be searched", "machine")),
-    (TUNE, {"space": "{train.accelerator: {choices: [cpu, gpu]}}"}, ("train.accelerator cannot be", "machine")),
-    (TUNE, {"space": "{train.precision: {choices: [auto, bf16]}}"}, ("train.precision cannot be", "machine")),
+    (TUNE, {"space": "{trainer.workers: {low: 0, high: 2}}"}, ("trainer.workers cannot be searched", "machine")),
+    (TUNE, {"space": "{trainer.threads: {low: 1, high: 2}}"}, ("trainer.threads cannot be searched", "machine")),
+    (TUNE, {"space": "{trainer.accelerator: {choices: [cpu, gpu]}}"}, ("trainer.accelerator cannot be", "machine")),
+    (TUNE, {"space": "{trainer.precision: {choices: [auto, bf16]}}"}, ("trainer.precision cannot be", "machine")),
     (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("optim.backbone_lr has no effect", MODEL)),
     (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum has no effect", OPTIM)),
     (TUNE, {"space": "{optim.warmup_epochs: {low: 0.0, high: 10.0}}"}, ("optim.warmup_epochs: 10 must be less than",)),
@@ -303,7 +303,7 @@ def test_a_training_by_hand_is_refused_before_it_reads_anything(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=long"]
+    choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=long", "trainer=auto"]
     by_hand = [*choices, *(["tune=none"] if stage == "tune" else []), "+train.freeze_epochs=2", "train.patience=500"]
     with pytest.raises(WrongSettings) as found:
         run_stage(stage, by_hand)
@@ -338,7 +338,7 @@ def test_all_mistakes_are_found_at_once(root: Path) -> None:
     change(root / CROP, {"size": "4"})
     found = mistakes(root / "params.yaml", root / "conf")
     assert [text.replace(":", "").split()[0] for text in found] == [CROP, OPTIM, OPTIM, OPTIM, OPTIM]
-    choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short"]
+    choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short", "trainer=single"]
     with pytest.raises(WrongSettings) as stage:
         compose("train", choices, root / "conf")
     assert len(stage.value.mistakes) == 4

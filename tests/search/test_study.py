@@ -299,7 +299,7 @@ def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:
 
 
 def inputs_of(values: dict[str, Any], faces: int) -> Inputs:
-    recipe = RECIPE.with_values({"model.width": 4, "train.batch_size": 16, "train.precision": "32", **values})
+    recipe = RECIPE.with_values({"model.width": 4, "train.batch_size": 16, "trainer.precision": "32", **values})
     spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
     return Inputs("bars", {"model": "resnet4"}, spec, recipe, bars(faces, 0), bars(16, 1), "d", "s")
 
@@ -341,7 +341,7 @@ def test_the_search_does_not_go_where_trainings_diverge_after_epochs_that_look_b
     monkeypatch.setattr(tuning, "fit", trained)
     shipped = read_settings(CONF, "tune", "thorough")
     config = dataclasses.replace(shipped, seed=seed, confirm=Confirm())
-    recipe = RECIPE.with_values({"train.monitor": "val_loss", "train.precision": "32"})
+    recipe = RECIPE.with_values({"train.monitor": "val_loss", "trainer.precision": "32"})
     spec = ModelSpec(dataclasses.asdict(recipe.model), CutSpec(24, "grey"))
     inputs = Inputs("bars", {"model": "resnet16"}, spec, recipe, bars(256, 0), bars(16, 1), "d", "s")
     report = Search(inputs, config).run(tmp_path, Listener())

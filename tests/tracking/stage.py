@@ -17,8 +17,8 @@ from pipelines.__main__ import run_stage
 from tests.registry.workspace import prepare
 
 TINY = ["model.width=4", "train.epochs=4", "train.patience=0", "train.batch_size=64"]
-TINY += ["train.precision='32'", "train.accelerator=cpu"]
-CHOICES = ["data=sample", "model=resnet16", "augment=none", "optim=adamw", "train=short"]
+TINY += ["trainer.precision='32'", "trainer.accelerator=cpu"]
+CHOICES = ["data=sample", "model=resnet16", "augment=none", "optim=adamw", "train=short", "trainer=single"]
 
 
 def prepared(root: Path) -> Path:

@@ -10,7 +10,7 @@ from mien.base.listener import Listener
 from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
-from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
+from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig
 
 
 def bars(n: int, seed: int) -> LabelledFaces:
@@ -29,7 +29,8 @@ RECIPE = Recipe(
     ModelConfig("resnet", width=4, dropout=0.1),
     AugmentConfig(rotate=2.0, shift=0.02, zoom=0.0, flip=0.5),
     OptimConfig(lr=0.01),
-    TrainConfig(epochs=6, batch_size=16, patience=0, precision="32"),
+    TrainConfig(epochs=6, batch_size=16, patience=0),
+    TrainerConfig(precision="32"),
 )
 SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
 

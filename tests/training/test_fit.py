@@ -36,7 +36,7 @@ def loss(model: torch.nn.Module, val: LabelledFaces = VAL) -> float:
 
 def test_training_learns_and_bf16_is_close_to_float32(tmp_path: Path) -> None:
     fitted, rounded = (
-        fit(SPEC, RECIPE.with_values({"train.precision": precision}), TRAIN, VAL, tmp_path / precision)
+        fit(SPEC, RECIPE.with_values({"trainer.precision": precision}), TRAIN, VAL, tmp_path / precision)
         for precision in ("32", "bf16")
     )
     accuracy, close = ((predict_logits(f.model, VAL.pixels).argmax(1) == VAL.labels).mean() for f in (fitted, rounded))
@@ -222,7 +222,7 @@ def test_every_optimizer_and_schedule_trains(optimizer: str, schedule: str, tmp_
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_asking_for_a_gpu_where_there_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sees no GPU"):
-        fit(SPEC, RECIPE.with_values({"train.accelerator": "gpu"}), TRAIN, VAL, tmp_path)
+        fit(SPEC, RECIPE.with_values({"trainer.accelerator": "gpu"}), TRAIN, VAL, tmp_path)
 
 
 def test_a_network_learns_an_eighth_class(tmp_path: Path) -> None:

@@ -13,19 +13,19 @@ import yaml
 
 from mien.models.description import hardware_words, machine_difference, made_on_words
 from mien.training.hardware import LIBRARIES, fastest_precision, few_cores, hardware_mismatch, instruction_set, made_on
-from mien.training.recipe import TrainConfig
+from mien.training.recipe import TrainerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "gpu" if torch.cuda.is_available() else "cpu"
 PRECISION = fastest_precision(DEVICE)
 OTHER = {"bf16": "32", "32": "bf16"}[PRECISION]
-HERE = made_on(TrainConfig(threads=2))
+HERE = made_on(TrainerConfig(threads=2))
 
 
 def lineage(
     *, search: dict[str, Any] | None = None, asked: dict[str, Any] | None = None, **made: Any
 ) -> dict[str, Any]:
-    return {**HERE, **made, "config": {"train": {"threads": 2, **(asked or {})}}, "search": {"made_on": search}}
+    return {**HERE, **made, "config": {"trainer": {"threads": 2, **(asked or {})}}, "search": {"made_on": search}}
 
 
 def test_what_this_machine_would_do_needs_no_words() -> None:
@@ -106,13 +106,13 @@ def test_the_versions_are_of_the_libraries_that_make_tune_and_train_stale() -> N
 
 
 def test_fewer_cores_than_threads_are_told() -> None:
-    assert few_cores(TrainConfig(threads=1)) == ""
-    said = few_cores(TrainConfig(threads=5000))
-    assert said.startswith("train.threads is 5000, and this machine has ")
+    assert few_cores(TrainerConfig(threads=1)) == ""
+    said = few_cores(TrainerConfig(threads=5000))
+    assert said.startswith("trainer.threads is 5000, and this machine has ")
     assert said.endswith("it trains slower, with the same numbers.")
 
 
 def test_the_threads_of_a_preset_are_a_number() -> None:
     for preset in (ROOT / "conf/preset").glob("*.yaml"):
-        chosen = yaml.safe_load(preset.read_text())["train"]
-        assert yaml.safe_load((ROOT / f"conf/train/{chosen}.yaml").read_text())["threads"] >= 1
+        chosen = yaml.safe_load(preset.read_text())["trainer"]
+        assert yaml.safe_load((ROOT / f"conf/trainer/{chosen}.yaml").read_text())["threads"] >= 1

@@ -38,6 +38,7 @@ GROUPS: Final = {
     "augment": ("mien.training.recipe", "AugmentConfig"),
     "optim": ("mien.training.recipe", "OptimConfig"),
     "train": ("mien.training.recipe", "TrainConfig"),
+    "trainer": ("mien.training.recipe", "TrainerConfig"),
     "tune": ("mien.search.space", "TuneConfig"),
     "evaluate": ("mien.evaluation.scoring", "EvaluateConfig"),
     "register": ("mien.registry.gate", "RegisterConfig"),

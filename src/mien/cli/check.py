@@ -132,7 +132,7 @@ def _space_can_be_searched(settings: dict[str, Any], files: Files) -> Iterable[s
         from mien.search.space import search_space  # it imports optuna
         from mien.training.recipe import Recipe
 
-        recipe = Recipe(*(settings[group] for group in ("model", "augment", "optim", "train")))
+        recipe = Recipe(*(settings[group] for group in ("model", "augment", "optim", "train", "trainer")))
         settings["space"] = search_space(settings["tune"].space, recipe)
     return ()
 
@@ -292,8 +292,8 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
     for key in space:
         if key in without_effect:
             yield f"{files['tune']}: space: {key} has no effect, because {without_effect[key]}; remove it."
-        if key in NOT_SEARCHED:
-            yield f"{files['tune']}: space: {key} cannot be searched, because {NOT_SEARCHED[key]}; remove it."
+        if reason := NOT_SEARCHED.get(key, NOT_SEARCHED.get(key.partition(".")[0])):
+            yield f"{files['tune']}: space: {key} cannot be searched, because {reason}; remove it."
 
 
 def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
@@ -363,12 +363,11 @@ NEEDED: Final = {
     "optim.momentum": ("optim.name", ("sgd",)),
     "optim.warmup_epochs": ("optim.schedule", ("cosine",)),
 }
-MACHINE: Final = ("precision", "memory_format", "accelerator", "workers", "threads")
 NOT_SEARCHED: Final = {
     **dict.fromkeys(("train.epochs", "train.patience"), "every trial lasts the epochs of conf/tune"),
     "train.seed": "the lowest loss of many seeds is luck",
     **dict.fromkeys(("train.monitor", "train.keep"), "scores of two kinds do not compare"),
-    **dict.fromkeys((f"train.{name}" for name in MACHINE), "it says how a machine works, not what is learnt"),
+    "trainer": "it says how a machine works, not what is learnt",
     **dict.fromkeys(("augment.batched", "augment.transforms"), "it is no number"),
 }
 RULES_OF_TRAINING: Final = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMPARISON: Final = "reports/compare.html"
 RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
-RECIPE: Final = ("model", "augment", "optim", "train")  # the groups of conf/ that say how a network is trained
+RECIPE: Final = ("model", "augment", "optim", "train", "trainer")  # the groups of conf/ that say how to train
 
 
 def evaluate(

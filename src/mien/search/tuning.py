@@ -52,7 +52,7 @@ class Search:
             refuse_larger_batch(largest_batch, len(inputs.train))  # here, not in the middle of the search
             epochs = min(config.epochs, inputs.recipe.train.epochs)
             refuse_longer_average(self._largest("train.ema"), epochs, largest_batch, len(inputs.train))
-            machine = made_on(inputs.recipe.train)
+            machine = made_on(inputs.recipe.trainer)
         monitor = inputs.recipe.train.monitor
         self.lineage = {
             "digest": inputs.digest(tune=dataclasses.asdict(config), made_on=machine),

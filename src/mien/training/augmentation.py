@@ -85,8 +85,8 @@ def _transform(library: Any, asked: dict[str, Any]) -> Any:
     known = [one for one, it in vars(library).items() if inspect.isclass(it) and issubclass(it, library.BasicTransform)]
     if name not in known or kind is None:
         near = difflib.get_close_matches(name, known, 3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as GaussianBlur."
-        raise UserError(f"augment.transforms: albumentations has no transform {name!r}{hint}")
+        hint = f"; near names are {', '.join(near)}" if near else ""
+        raise UserError(f"augment.transforms: albumentations has no transform {name!r}{hint}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations only warns of an argument that it does not know

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from mien.training.augmentation import Augmentation
-from mien.training.recipe import TrainConfig, refuse_larger_batch
+from mien.training.recipe import Recipe, refuse_larger_batch
 from mien.training.seeds import ORDER, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
@@ -67,7 +67,7 @@ class FaceDataset(Dataset[Batch]):
         if self.augmentation is not None:
             for i, (epoch, row) in enumerate(zip(epochs.tolist(), rows.tolist(), strict=True)):
                 pixels[i] = self.augmentation(pixels[i], epoch, row)
-        labels = self.faces.labels[at] if self.faces.votes is None else self.faces.votes[at]
+        labels = self.faces.labels[at].astype(np.int64) if self.faces.votes is None else self.faces.votes[at]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
@@ -110,7 +110,7 @@ def _whole(batch: Any) -> Any:
 def training_loader(
     faces: LabelledFaces,
     augmentation: Augmentation,
-    settings: TrainConfig,
+    recipe: Recipe,
     share: Share | None = None,
 ) -> DataLoader[Batch]:
     """Shuffled batches, augmented face by face; `share` as in `EpochBatches`.
@@ -118,9 +118,10 @@ def training_loader(
     Raises:
         UserError: there are fewer faces than one batch needs.
     """
+    settings = recipe.train
     refuse_larger_batch(settings.batch_size, len(faces))
     batches = EpochBatches(len(faces), settings.batch_size, settings.seed, share)
-    return _loader(FaceDataset(faces, augmentation), batches, settings.workers)
+    return _loader(FaceDataset(faces, augmentation), batches, recipe.trainer.workers)
 
 
 def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:

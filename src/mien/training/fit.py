@@ -70,14 +70,14 @@ def fit(
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
-    machine = made_on(settings)
+    machine = made_on(recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train)
     history = History(settings, listener or Listener(), verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), settings, task.places)
+    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.places)
     trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
@@ -87,7 +87,7 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTa
     model = spec.build()
     load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels, np.sort(train.rows))
-    if recipe.train.channels_last:
+    if recipe.trainer.channels_last:
         to_channels_last(model)
     weights = None
     if recipe.train.class_weights:
@@ -181,7 +181,7 @@ class History(pl.Callback):
             if not math.isfinite(row[name]):
                 raise Diverged(
                     f"the training diverged: {name} is {row[name]} in epoch {epoch + 1}, at a learning rate of "
-                    f"{row['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or set train.precision: 32."
+                    f"{row['lr']:.2g}; lower optim.lr, raise optim.warmup_epochs, or set trainer.precision: 32."
                 )
         if self.chosen_epoch == epoch:
             self.weights = self._validated

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.models.description import machine_difference, made_on_words
-from mien.training.recipe import TrainConfig
+from mien.training.recipe import TrainerConfig
 
 # PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ LIBRARIES: Final = (
 )
 
 
-def made_on(config: TrainConfig) -> dict[str, Any]:
+def made_on(config: TrainerConfig) -> dict[str, Any]:
     """What a training's numbers depend on beside data, code and configuration, for its lineage and digest.
 
     `auto` takes the fastest device and precision that this machine has.
@@ -55,7 +55,7 @@ def made_on(config: TrainConfig) -> dict[str, Any]:
 
     gpu = config.accelerator != "cpu" and torch.cuda.is_available()
     if config.accelerator == "gpu" and not gpu:
-        raise UserError("train.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
+        raise UserError("trainer.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
     device = "gpu" if gpu else "cpu"
     return {
         "device": device,
@@ -63,7 +63,7 @@ def made_on(config: TrainConfig) -> dict[str, Any]:
         "instructions": instruction_set(),
         "threads": config.threads or torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if gpu else "",
-        "devices": 1,
+        "devices": config.devices * config.nodes,
         "versions": {name: version(name).partition("+")[0] for name in LIBRARIES},
     }
 
@@ -97,21 +97,21 @@ def fastest_precision(device: str) -> str:
     return "bf16" if able else "32"
 
 
-def few_cores(config: TrainConfig) -> str:
-    """A sentence where this machine has fewer cores than `train.threads` asks for; empty where it has them."""
+def few_cores(config: TrainerConfig) -> str:
+    """A sentence where this machine has fewer cores than `trainer.threads` asks for; empty where it has them."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if config.threads <= cores:
         return ""
     has = f"{cores} core{'' if cores == 1 else 's'}"
-    return f"train.threads is {config.threads}, and this machine has {has}: it trains slower, with the same numbers."
+    return f"trainer.threads is {config.threads}, and this machine has {has}: it trains slower, with the same numbers."
 
 
 def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
     """A sentence where this machine would not have trained as the lineage says; empty where it would."""
-    asked = lineage["config"].get("train", {})
-    settings = {key: asked[key] for key in ("accelerator", "precision", "threads") if key in asked}
+    asked = lineage["config"].get("trainer", {})
+    settings = {key: asked[key] for key in ("accelerator", "precision", "threads", "devices", "nodes") if key in asked}
     try:
-        here = made_on(TrainConfig(**settings))
+        here = made_on(TrainerConfig(**settings))
     except UserError:
         return f"It was trained on {made_on_words(lineage)}, and PyTorch sees no GPU here."
     then, now = machine_difference(lineage, here)

@@ -126,7 +126,7 @@ def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> 
 
     `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on.
     """
-    machine, network = made_on(tuned.recipe.train), tuned.spec.build()
+    machine, network = made_on(tuned.recipe.trainer), tuned.spec.build()
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),

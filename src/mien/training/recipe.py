@@ -87,13 +87,24 @@ class TrainConfig:
     class_weights: bool = False  # weigh the loss by the inverse of a class's share
     label_smoothing: BelowOne = 0.0
     ema: BelowOne = 0.0  # decay of an exponential moving average of the weights; 0: none
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    workers: Count = 0  # loader processes; 0: in the training process
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
-    threads: Count = 0  # of PyTorch; 0: as many as there are cores. Another number rounds otherwise
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Devices of a training, and how it uses them."""
+
+    __pydantic_config__ = STRICT
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: AtLeastOne = 1  # processes on each machine that share a batch, one a GPU
+    nodes: AtLeastOne = 1  # machines
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    threads: Count = 0  # of PyTorch in each process; 0: as many as there are cores. Another number rounds otherwise
+    workers: Count = 0  # loader processes; 0: in the training process
+    resident: Share = 0.5  # of a GPU's memory, up to which the training faces stay there
 
     @property
     def channels_last(self) -> bool:
@@ -130,12 +141,13 @@ def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: int) 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Network, augmentation, optimizer and training length."""
+    """Network, augmentation, optimizer, training length and devices."""
 
     model: ModelConfig
     augment: AugmentConfig
     optim: OptimConfig
     train: TrainConfig
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def value(self, key: str) -> Any:
         """The value of a dotted key such as `optim.lr`.

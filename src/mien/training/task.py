@@ -71,7 +71,7 @@ class ExpressionTask(pl.LightningModule):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
-        if self.recipe.train.channels_last:
+        if self.recipe.trainer.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.model(pixels)
         return logits
