@@ -132,7 +132,7 @@ def run_to_the_registry(class_names: str = "") -> None:
     """Every stage with the shipped configuration, shrunk."""
     data = ["data=folder", *([f"+data.options.class_names={class_names}"] if class_names else [])]
     network = ["model=resnet16", "model.width=4", "augment=none", "optim=adamw", "optim.lr=0.01"]
-    shrunk = [*network, "train=short", "train.epochs=6", "train.patience=4", "train.batch_size=16"]
+    shrunk = [*network, "train=short", "trainer=single", "train.epochs=6", "train.patience=4", "train.batch_size=16"]
     run_stage("ingest", data)
     run_stage("crop", [*data, "crop=grey48"])
     run_stage("split", ["split=grouped"])
