@@ -39,7 +39,9 @@ def run(config: Config, listener: Listener) -> None:
         ingested.problems.to_csv(build / "problems.csv", index=False)
         pd.Series(counts, name="faces").rename_axis("label").to_csv(build / "classes.csv")
         outs.path("reports/ingest.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {len(ingested.problems):,} problems")
+    many = len(ingested.problems)
+    found = f"{many:,} problem{'s' * (many != 1)}"
+    print(f"ingest: {report['faces']:,} faces in {report['photos']:,} photos, {found}")
     for note in ingested.notes:
         print(f"  {note}")
     if absent := [label for label, faces in counts.items() if not faces]:

@@ -67,7 +67,8 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
     metrics = json.loads((reports / "metrics.json").read_text())
     (reports / "train.json").write_text(json.dumps(made_on))
     (root / "params.yaml").write_text("data: tiny\n")
-    for command in ("init -q", "add params.yaml reports", "-c user.name=a -c user.email=a@b commit -qm first"):
+    (root / "README.md").write_text("")
+    for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm first"):
         subprocess.run(["git", *command.split()], cwd=root, check=True)
     assert "committed" not in mien("status").out
 
@@ -79,8 +80,11 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
     (reports / "train.json").write_text(json.dumps({**made_on, "precision": "32", "instructions": "AMD avx2"}))
     why = "trained on another kind of processor (AMD avx2 and float32 here, AMD avx512_bf16 and bf16 there)"
     assert " ".join(mien("status").out.split()).endswith(f"{said}: {why}.")
+    (root / "README.md").write_text("No number depends on this.")
+    assert " ".join(mien("status").out.split()).endswith(f"{said}: {why}.")
     (root / "params.yaml").write_text("data: tiny\ntrain: long\n")
-    assert " ".join(mien("status").out.split()).endswith(f"{said}: params.yaml differs from the commit.")
+    (root / "conf/data/tiny.yaml").write_text("name: tiny\n")
+    assert " ".join(mien("status").out.split()).endswith(f"{said}: params.yaml differs from the commit, and 1 more.")
     (reports / "metrics.json").write_text(json.dumps({**metrics, "data": "another"}))
     assert "committed" not in mien("status").out
     (reports / "metrics.json").write_text(json.dumps({**metrics, "nll": 0}))

@@ -128,7 +128,7 @@ def test_answers_of_other_weights_are_not_registered(checkout: Path, weak: Path,
     shutil.copyfile(strong / "build/train/model.onnx", mixed / "build/train/model.onnx")
     with pytest.raises(UserError, match="from its evaluation on face"):
         registered(mixed)
-    assert versions() == []
+    assert connect().search_registered_models() == []
 
 
 def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, tmp_path: Path) -> None:
@@ -138,6 +138,7 @@ def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, t
     (mixed / "reports/predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(UserError, match="list different faces"):
         registered(mixed)
+    assert connect().search_registered_models() == []
 
 
 def test_a_test_set_that_is_leaked_as_a_whole_says_what_to_change(checkout: Path, weak: Path, tmp_path: Path) -> None:
@@ -147,3 +148,4 @@ def test_a_test_set_that_is_leaked_as_a_whole_says_what_to_change(checkout: Path
     pd.read_parquet(test).assign(leaked=True).to_parquet(test)
     with pytest.raises(UserError, match=r"a copy, or its person, in training.* keep_official: false"):
         registered(leaky)
+    assert connect().search_registered_models() == []

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
-from mien.base.errors import UserError
+from mien.base.errors import UserError, WrongSettings
 from mien.base.settings import read_yaml
 from mien.sources.faces import Ingested
 from mien.sources.fingerprints import fingerprint
@@ -177,9 +177,15 @@ def test_a_table_that_cannot_be_used_is_refused_in_a_sentence(
         ({"separator": ", "}, "separator must be one character, not ', '"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, object], says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        ingest(write(tmp_path, "image,label\na.jpg,happy\n"), options)
+def test_options_that_make_no_sense_are_refused_all_at_once(
+    tmp_path: Path, options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(WrongSettings, match=says) as caught:
+        ingest(
+            write(tmp_path, "image,label\na.jpg,happy\n"), options | {"numbering": "rafdb", "class_names": ["a", "b"]}
+        )
+    assert len(caught.value.mistakes) == 2
+    assert caught.value.mistakes[0].endswith("so does a list of class_names; keep one of them.")
 
 
 def test_a_table_names_classes_of_its_own(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
         built = TypeAdapter(kind).validate_json(json.dumps(known, default=str), strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        wrong = [f"{name}: {_sentence(one)}." for one in found if not (one["type"] == "missing" and complete)]
+        told = [_sentence(one) for one in found if not (one["type"] == "missing" and complete)]
+        wrong = [f"{name}: {line.rstrip('.')}." for sentences in told for line in sentences.splitlines()]
         raise WrongSettings(mistakes + wrong) from error
     if mistakes:
         raise WrongSettings(mistakes)
@@ -121,6 +122,12 @@ def check_settings(settings: Any) -> None:
         build_settings(type(settings), dataclasses.asdict(settings), "settings")
     except WrongSettings as error:
         raise ValueError(error.mistakes[0].removeprefix("settings: ")) from error
+
+
+def refuse(*mistakes: str) -> None:
+    """Raise a ValueError of all that is wrong, for a `__post_init__`; an empty text is no mistake."""
+    if any(mistakes):
+        raise ValueError("\n".join(filter(None, mistakes)))
 
 
 def known_choices(conf: Path, group: str) -> list[str]:
@@ -198,10 +205,10 @@ _WANTED: Final = {
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """What is wrong with one value, without the full stop."""
+    """What is wrong with one value, without the full stop; a line each where `refuse` found several."""
     key = ".".join(str(part) for part in error["loc"] if "[" not in str(part))  # such as `list[str]` in a union
     if error["type"] == "value_error":  # of `__post_init__`
-        return str(error["ctx"]["error"]).rstrip(".")
+        return str(error["ctx"]["error"])
     if error["type"] == "unexpected_keyword_argument":
         within, _, unknown = key.rpartition(".")
         return f"{within}: there is no key {unknown!r}"

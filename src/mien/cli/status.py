@@ -23,6 +23,8 @@ OUTCOMES: Final = {
     "not registered": "[bold yellow]is not registered[/]: the registry did not answer",
 }
 
+# The tracked files on which numbers depend, those that people change most first.
+DECIDING: Final = ("params.yaml", "conf/", "data", "src/", "pipelines/", "dvc.yaml", "constraints.txt")
 # The keys that are read of each report.
 Keys = dict[str, type]
 DIGESTS: Final[Keys] = {"data_digest": str, "split_digest": str}
@@ -151,7 +153,8 @@ def unlike_committed(root: Path) -> str:
     said = f"Test accuracy is {here} here and {there} committed"
     if here == there:
         said = f"Test accuracy is {here} as committed, and other numbers in {files[0]} differ"
-    if changed := changed_files(root):
+    deciding = [file for file in changed_files(root) if file.startswith(DECIDING)]
+    if changed := sorted(deciding, key=lambda file: [not file.startswith(prefix) for prefix in DECIDING]):
         return f"{said}: {changed[0]} differs from the commit{f', and {len(changed) - 1} more' * (len(changed) > 1)}."
     return f"{said}: trained on another kind of {kind} ({ours} here, {theirs} there)." if ours + theirs else f"{said}."
 

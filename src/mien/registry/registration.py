@@ -52,6 +52,8 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         UserError: a file is missing, the store cannot be read or written, or `no_group_worse` names no slice.
     """
     gate.check_slice(settings, candidate.data.slices)
+    # Before the registered model exists, which would stay behind without a version.
+    refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
     with registry(candidate.name, events.model_text(candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
@@ -87,7 +89,6 @@ def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
 
 def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":
     """The candidate as a new version, under the run of its training."""
-    refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
     run = obtain_run(client, training_identity(candidate.lineage))
     return register_version(client, candidate, run, card=lambda: write_card(candidate, evidence.predictions))
 

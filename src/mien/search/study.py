@@ -69,7 +69,11 @@ def search(
             list(run(partial(_worker, folder / JOURNAL, objective, space), [config] * config.workers))
     trials = _trials(study, *ENDED)
     if not any(t.state == TrialState.COMPLETE for t in trials):
-        raise UserError("tune: no trial was completed; raise conf/tune's prune_after or look at the errors above.")
+        # The pruner stops no trial before one is complete.
+        raise UserError(
+            "tune: no trial was completed: the loss diverged in the configuration's own training and in every other; "
+            "lower optim.lr, and its range in conf/tune."
+        )
     return trials
 
 

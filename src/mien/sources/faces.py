@@ -88,18 +88,16 @@ def faces_table(rows: Mapping[str, Sequence[object]] | Sequence[Mapping[str, obj
     return table
 
 
-def check_finder(key: str, pattern: str, finds: str) -> None:
-    """Check a regular expression of a data set's settings whose one group finds something; "" finds nothing.
+def finder_mistake(key: str, pattern: str, finds: str) -> str:
+    """What is wrong with a regular expression of a data set's settings whose one group finds something, or "".
 
-    Raises:
-        ValueError: it is not a regular expression, or has another number of groups.
+    An empty expression finds nothing, and is right.
     """
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ValueError(f"{key} {pattern!r} is not a valid regular expression ({error})") from error
-    if pattern and groups != 1:
-        raise ValueError(f"{key} must have one group, which finds {finds}, not {groups}")
+        return f"{key} {pattern!r} is not a valid regular expression ({error})"
+    return f"{key} must have one group, which finds {finds}, not {groups}" if pattern and groups != 1 else ""
 
 
 def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 import mien.sources
 from mien.base.classes import ALWAYS_SLICED
 from mien.base.errors import UserError
-from mien.base.settings import STRICT, build_settings
-from mien.sources.faces import Ingested, check_finder
+from mien.base.settings import STRICT, build_settings, refuse
+from mien.sources.faces import Ingested, finder_mistake
 from mien.sources.photos import Photos
 
 
@@ -35,11 +35,13 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII):
-            raise ValueError(f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}")
-        if taken := [name for name in self.slices if name in ALWAYS_SLICED]:
-            raise ValueError(f"slices: every data set has slices by {taken[0]}; give the column another name")
-        check_finder("person", self.person, "the person, as in '^(S[0-9]+)_'")
+        named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name, re.ASCII)
+        taken = [name for name in self.slices if name in ALWAYS_SLICED]
+        refuse(
+            "" if named else f"name must be letters, digits, '_', '-' and '.', as in mien-NAME, not {self.name!r}",
+            *(f"slices: every data set has slices by {name}; give the column another name" for name in taken),
+            finder_mistake("person", self.person, "the person, as in '^(S[0-9]+)_'"),
+        )
 
 
 class Source(Protocol):

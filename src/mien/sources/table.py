@@ -19,9 +19,9 @@ import pandas as pd
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.base.settings import STRICT
+from mien.base.settings import STRICT, refuse
 from mien.runtime.cut import WHOLE_PHOTO
-from mien.sources.faces import BadRow, Ingested, check_finder, faces_table, no_usable, problems_table
+from mien.sources.faces import BadRow, Ingested, faces_table, finder_mistake, no_usable, problems_table
 from mien.sources.folder_layout import Words, is_hidden, part_spelt, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import Source
@@ -64,16 +64,21 @@ class Table:
     numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
 
     def __post_init__(self) -> None:
-        read_words(self.class_names, self.numbering)
-        if unknown := sorted(set(self.columns) - set(KNOWN)):
-            raise ValueError(f"columns: {unknown[0]} is not a column; the columns are {', '.join(KNOWN)}")
+        mistakes = []
+        try:
+            read_words(self.class_names, self.numbering)
+        except ValueError as error:
+            mistakes.append(str(error))
+        for name in sorted(set(self.columns) - set(KNOWN)):
+            mistakes.append(f"columns: {name} is not a column; the columns are {', '.join(KNOWN)}")
         try:
             self.photo.format(image="", stem="", suffix="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"photo: {self.photo!r} may hold {{image}}, {{stem}} and {{suffix}} alone") from error
-        check_finder("split", self.split, "the part")
+        except (KeyError, IndexError, ValueError):
+            mistakes.append(f"photo: {self.photo!r} may hold {{image}}, {{stem}} and {{suffix}} alone")
+        mistakes.append(finder_mistake("split", self.split, "the part"))
         if len(self.separator) > 1:
-            raise ValueError(f"separator must be one character, not {self.separator!r}")
+            mistakes.append(f"separator must be one character, not {self.separator!r}")
+        refuse(*mistakes)
 
     def ingest(self, folder: Path) -> Ingested:
         """A face per row; a row that cannot be used is a problem that names file and line.
