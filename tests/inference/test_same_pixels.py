@@ -40,6 +40,7 @@ LOSSLESS: Final = ("turned.png", "turned late.png", "turned animation.png", "tur
 # as if there were 256.
 BEYOND_IMREAD: Final = {
     *("turned animation.png", "turned animation.webp", "turned.tiff", "sixteen greys.pgm"),
+    *("ten bits.pgm", "ten bits.ppm", "no frame first.png"),
     *(name for name in KINDS if "transparent" in name),
 }
 

@@ -7,15 +7,14 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 # Every photo is checked against `max_megapixels` instead; Pillow's own limit warns on stderr far below it.
 Image.MAX_IMAGE_PIXELS = None
 
 # Pillow opens MPO as JPEG and has no format of that name to open.
 FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-ORIENTATION: Final = 0x0112  # EXIF tag
-# By its value: quarter turns counter-clockwise, and whether left and right are then exchanged.
+# By EXIF's orientation: quarter turns counter-clockwise, and whether left and right are then exchanged.
 TURNS: Final = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}
 AROUND_CHUNK: Final = 12  # bytes of a PNG's chunk beside its content: length, kind, checksum
 # What Pillow's readers raise on bytes that are no image of their format.
@@ -45,14 +44,14 @@ class PhotoHeader:
     height: int
     width: int
     orientation: int  # EXIF's, 1 to 8
-    blended: bool  # it has transparency, which Pillow blends, or a grey scale of its own, which Pillow heeds
+    blended: bool  # for Pillow: it has transparency, a grey scale of its own, or a first picture that is no frame
 
 
 def decode_photo(data: bytes, *, max_megapixels: float) -> np.ndarray:
     """The pixels of a photo as viewers show it, turned by its EXIF orientation: (H, W, 3) uint8 RGB.
 
     What is transparent lies on white, 16 bits are cut to the upper 8, grey, CMYK and palettes become RGB, colour
-    profiles are not applied, of an animation the first picture is taken.
+    profiles are not applied, of an animation the first frame is taken.
 
     Raises:
         UnreadablePhoto: `empty_file`, `not_an_image`, `too_large`, `truncated` or `undecodable`.
@@ -71,18 +70,17 @@ def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except PILLOW_ERRORS as error:
+        size = f"({len(data):,} bytes)"
         webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
         if webp and len(data) < int.from_bytes(data[4:8], "little") + 8:  # shorter than its RIFF header announces
-            raise UnreadablePhoto("truncated", f"the WEBP file is truncated ({len(data):,} bytes)") from error
-        raise UnreadablePhoto(
-            "not_an_image", f"the file is no image of a known format ({len(data):,} bytes)"
-        ) from error
-    width, height = image.size
-    _refuse_too_large(height, width, max_megapixels)
+            raise UnreadablePhoto("truncated", f"the WEBP file is truncated {size}") from error
+        raise UnreadablePhoto("not_an_image", f"the file is no image of a known format {size}") from error
+    _refuse_too_large(*image.size, max_megapixels)
     _check_whole(data, image.format or "", image)
     orientation = _orientation(image, data)
-    sides = (width, height) if orientation >= 5 else (height, width)  # a quarter turn, one way or the other
-    blended = image.has_transparency_data or (image.format == "PPM" and image.mode in ("L", "RGB"))
+    sides = image.size if orientation >= 5 else image.size[::-1]  # a quarter turn, one way or the other
+    ppm, keyed = image.format == "PPM", image.has_transparency_data and image.mode != "I;16"  # which it makes white
+    blended = getattr(image, "default_image", False) or (image.mode in ("L", "RGB", "I") if ppm else keyed)
     return PhotoHeader(image.format or "", *sides, orientation, blended)
 
 
@@ -93,13 +91,13 @@ def _orientation(image: Image.Image, data: bytes) -> int:
         if image.format == "PNG" and b"eXIf" in data and "exif" not in image.info:
             image.load()  # the chunk may follow the pixels
         exif.load(image.info.get("exif", b""))
-        found = exif.get(ORIENTATION)
+        found = exif.get(ExifTags.Base.Orientation)
     except PILLOW_ERRORS:  # broken EXIF is ignored
         return 1
     return found if found in TURNS else 1
 
 
-def _refuse_too_large(height: int, width: int, max_megapixels: float) -> None:
+def _refuse_too_large(width: int, height: int, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         raise UnreadablePhoto("too_large", f"{width} x {height} pixels are more than {max_megapixels:g} megapixels")
 
@@ -138,7 +136,11 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
     """
     try:
         if header.blended:
-            image = Image.open(io.BytesIO(data), formats=FORMATS).convert("RGBA")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image.seek(int(getattr(image, "default_image", False)))  # an animated PNG's first frame
+            if image.mode == "I":  # a PGM of more than 8 bits, which Pillow stretches to 16
+                image = image.point(lambda value: value / 256).convert("L")
+            image = image.convert("RGBA")
             white = Image.new("RGB", image.size, "white")
             white.paste(image, mask=image)
             pixels: np.ndarray | None = np.asarray(white)
@@ -149,8 +151,7 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
         raise UnreadablePhoto("undecodable", f"the {header.format} file cannot be decoded ({why})") from error
     quarters, mirrored = TURNS[header.orientation]
     turned = None if pixels is None else np.rot90(pixels, quarters)
-    shape = (header.height, header.width, 3)
-    if turned is None or turned.shape != shape or turned.dtype != np.uint8:  # a PFM gives floats
+    if turned is None or turned.shape != (header.height, header.width, 3) or turned.dtype != np.uint8:  # of a PFM
         raise UnreadablePhoto("undecodable", f"this kind of {header.format} file cannot be decoded")
     return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
 
@@ -167,12 +168,11 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
         pixels = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:  # such as rows of different lengths
         raise UnreadablePhoto("not_an_image", f"the rows differ in length; the picture must be {SHAPES}") from error
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         shape = " x ".join(map(str, pixels.shape)) or "that of a single value"
         raise UnreadablePhoto("not_an_image", f"the shape is {shape}; the picture must be {SHAPES}")
-    _refuse_too_large(pixels.shape[0], pixels.shape[1], max_megapixels)
+    _refuse_too_large(pixels.shape[1], pixels.shape[0], max_megapixels)
     with np.errstate(invalid="ignore"):  # NaN and infinity are refused below
         photo = pixels.astype(np.uint8) if pixels.dtype.kind in "iuf" else None
     if photo is None or not np.array_equal(photo, pixels):
