@@ -259,6 +259,14 @@ def test_workers_end_with_a_killed_search(tmp_path: Path) -> None:
     assert not psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)[1]
 
 
+def test_a_search_whose_trainings_all_diverge_says_so(tmp_path: Path) -> None:
+    def diverging(trial: BaseTrial, values: dict[str, Any]) -> float:
+        raise optuna.TrialPruned
+
+    with pytest.raises(UserError, match=r"the loss diverged in the configuration's own training.*lower optim\.lr"):
+        search(diverging, search_space(SPACE, RECIPE), OWN, CONFIG, tmp_path, Listener())
+
+
 def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
     run(tmp_path)
     journal = tmp_path / JOURNAL

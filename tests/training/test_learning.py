@@ -334,6 +334,20 @@ class Rates(pl.Callback):
         self.rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
 
+def test_biases_and_normalisation_are_not_decayed(transfer: tuple[ModelSpec, Recipe]) -> None:
+    spec, recipe = transfer
+    optimizer = make_optimizer(spec.build(), dataclasses.replace(recipe.optim, weight_decay=0.1, backbone_lr=0.5))
+    decays = [(one.ndim > 1, group["weight_decay"]) for group in optimizer.param_groups for one in group["params"]]
+    assert set(decays) == {(True, 0.1), (False, 0.0)}
+
+
+def test_normalisation_is_measured_on_the_training_faces_alone(tmp_path: Path) -> None:
+    others = np.full_like(TRAIN.pixels, 255)
+    among = dataclasses.replace(TRAIN, pixels=np.concatenate([others, TRAIN.pixels]), rows=TRAIN.rows + len(others))
+    model = fit(SPEC, RECIPE.with_values({"train.epochs": 1}), among, VAL, tmp_path, verbose=False).model
+    assert float(model.normalise.mean) == pytest.approx(TRAIN.pixels.mean(), rel=1e-4)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_every_groups_learning_rate_follows_its_formula(
     schedule: str, transfer: tuple[ModelSpec, Recipe], tmp_path: Path
