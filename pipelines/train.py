@@ -17,6 +17,7 @@ from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
+from mien.training.rank import fit_on_ranks
 from mien.training.recipe import Recipe, refuse_longer_average
 from pipelines.compose import Config
 
@@ -34,7 +35,8 @@ def run(config: Config, listener: Listener) -> None:
     key = digest(lineage, best["values"], inputs.digest())
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
     with resumable_state("train", key, lineage) as folder, following(listener, lineage):
-        fitted = fit(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
+        train = fit if lineage["devices"] == 1 else fit_on_ranks
+        fitted = train(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
         _write(tuned, lineage, fitted)
 
 

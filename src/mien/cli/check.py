@@ -264,6 +264,16 @@ def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[s
         yield f"{files['augment']}: strength: 0 switches off {lost}; set a strength above 0, or 0.0 for each of them."
 
 
+def _devices_share_a_batch(settings: Settings, files: Files) -> Iterator[str]:
+    from mien.training.recipe import refuse_uneven_shares
+
+    for size in _values(settings, "train.batch_size"):
+        try:
+            refuse_uneven_shares(size, settings["trainer"])
+        except UserError as error:
+            yield f"{files['trainer']}: {error}"
+
+
 def _transforms_can_be_built(settings: Settings, files: Files) -> Iterator[str]:
     if settings["augment"].transforms:
         import numpy as np
@@ -375,6 +385,7 @@ RULES_OF_TRAINING: Final = (
     _warm_up_and_freezing_end_before_the_training,
     _patience_and_pruning_can_take_effect,
     _augmentation_has_a_strength,
+    _devices_share_a_batch,
     _search_changes_something,
 )
 RULES: Final = (

@@ -26,7 +26,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from mien.base.errors import UserError
 from mien.base.listener import Listener
 from mien.search.space import Space, TuneConfig
-from mien.training.seeds import derived_seed
+from mien.training.recipe import derived_seed
 
 JOURNAL: Final = "journal.log"
 QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued

@@ -27,8 +27,7 @@ from mien.search.study import JOURNAL, Objective, best_trials, open_study, proce
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import made_on
 from mien.training.inputs import Inputs
-from mien.training.recipe import SCORES, cost, refuse_larger_batch, refuse_longer_average
-from mien.training.seeds import derived_seed
+from mien.training.recipe import SCORES, cost, derived_seed, refuse_larger_batch, refuse_longer_average
 
 
 class Search:
@@ -42,6 +41,8 @@ class Search:
     """
 
     def __init__(self, inputs: Inputs, config: TuneConfig) -> None:
+        # a trial uses one device
+        inputs = inputs.with_recipe(inputs.recipe.with_values({"trainer.devices": 1, "trainer.nodes": 1}))
         self.inputs = inputs
         self.config = config
         self.space: Space = {}

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.base.errors import UserError
-from mien.training.recipe import AugmentConfig
-from mien.training.seeds import AUGMENT, stream
+from mien.training.recipe import AUGMENT, AugmentConfig, stream
 
 DRAWS: Final = 16  # random numbers that a face of a batch needs
 ERASED: Final = (0.02, 0.3)  # area of the erased rectangle, as a share of the face, and ...

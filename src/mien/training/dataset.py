@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from mien.training.augmentation import Augmentation
-from mien.training.recipe import Recipe, refuse_larger_batch
-from mien.training.seeds import ORDER, stream
+from mien.training.recipe import ORDER, Recipe, refuse_larger_batch, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
 Batch = tuple[Tensor, Tensor]

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 
 from mien.base.errors import UserError
@@ -56,12 +57,14 @@ def fit(
     listener: Listener | None = None,
     callbacks: Sequence[pl.Callback] = (),
     verbose: bool = True,
+    rank: int = 0,
 ) -> Fitted:
     """Train until the epochs are over or `train.monitor` has not become better for `train.patience` epochs.
 
     `spec.architecture` is `recipe.model`, and `val` chooses the epoch. The checkpoint is in `folder`: a training killed
     there is continued, on the CPU bit for bit. The `listener` hears each row of the history, `callbacks` are further
-    ones of Lightning, such as a search's pruning, and `verbose` prints a line per epoch.
+    ones of Lightning, such as a search's pruning, and `verbose` prints a line per epoch. `rank` is the number of this
+    process among those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch.
 
     Raises:
         Diverged: a loss became infinite or NaN.
@@ -73,17 +76,19 @@ def fit(
     machine = made_on(recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
-    task = _task(spec, recipe, train)
+    task = _task(spec, recipe, train, rank)
     history = History(settings, listener or Listener(), verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
     loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.places)
-    trainer.fit(task, loader, validation_loader(val), ckpt_path=checkpoint_to_continue(folder))
+    mine = slice(rank, None, task.ranks)
+    validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
+    trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
 
 
-def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTask:
+def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> ExpressionTask:
     model = spec.build()
     load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels, np.sort(train.rows))
@@ -93,7 +98,7 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces) -> ExpressionTa
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights)
+    return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights, rank=rank)
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -103,7 +108,11 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
     averaging = [EMAWeightAveraging(decay=ema)] if ema else []
     return pl.Trainer(
         accelerator=machine["device"],
-        devices=1,
+        devices=recipe.trainer.devices,
+        num_nodes=recipe.trainer.nodes,
+        strategy=_strategy(recipe, machine),
+        sync_batchnorm=machine["devices"] > 1 and machine["device"] == "gpu",  # PyTorch has none for the CPU
+        use_distributed_sampler=False,  # the loaders give each process its share themselves
         precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
         max_epochs=recipe.train.epochs,
         callbacks=[*callbacks, checkpoint, *averaging],
@@ -117,12 +126,20 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
     )
 
 
+def _strategy(recipe: Recipe, machine: Mapping[str, Any]) -> Strategy | str:
+    if machine["devices"] == 1:
+        return "auto"
+    backend = "nccl" if machine["device"] == "gpu" else "gloo"
+    return DDPStrategy(process_group_backend=backend, find_unused_parameters=recipe.train.freeze_epochs > 0)
+
+
 def _silence_lightning() -> None:
     """Lightning's hints are for authors of a Trainer, not for its users."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 class History(pl.Callback):

@@ -1,4 +1,4 @@
-"""Training settings: augmentation, optimiser and training loop."""
+"""Training settings: augmentation, optimiser, training loop and devices; random streams by seed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
+from numpy.random import SeedSequence
 
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, BelowOne, Count, Positive, Seed, Share, check_settings
@@ -129,6 +130,16 @@ def refuse_larger_batch(batch_size: int, faces: int) -> None:
         )
 
 
+def refuse_uneven_shares(batch_size: int, trainer: TrainerConfig) -> None:
+    """Raise a UserError where the devices cannot share a batch evenly: their mean would not be the batch's."""
+    ranks = trainer.devices * trainer.nodes
+    if batch_size % ranks:
+        raise UserError(
+            f"train.batch_size: {batch_size:,} cannot be shared by the {ranks} processes of trainer.devices and nodes; "
+            f"use {batch_size // ranks * ranks or ranks:,}."
+        )
+
+
 def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: int) -> None:
     """Raise a UserError where the average of the weights would reach back to before the training."""
     steps, averaged = epochs * (faces // batch_size), 1 / (1 - ema)
@@ -175,3 +186,23 @@ class Recipe:
             check_settings(changed)
             recipe = dataclasses.replace(recipe, **{group: changed})
         return recipe
+
+
+# Independent random streams of one training, by what they are for.
+ORDER: Final = 1  # of the faces in an epoch
+AUGMENT: Final = 2  # of one face in an epoch
+DROPOUT: Final = 3  # of one step
+
+
+def stream(seed: int, kind: int, *place: int) -> SeedSequence:
+    """The stream at a place, such as an epoch, of the training with this seed.
+
+    Nothing is added up: the second epoch of seed 42 would then be the first of seed 43, and trainings with
+    neighbouring seeds would differ less than trainings do.
+    """
+    return SeedSequence([seed, kind, *place])
+
+
+def derived_seed(*parts: int) -> int:
+    """A seed for each list of numbers, of which neighbouring ones are independent."""
+    return int(SeedSequence(parts).generate_state(1)[0])

@@ -14,8 +14,7 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 from mien.training.augmentation import BatchAugmentation
 from mien.training.dataset import Batch
 from mien.training.optimizers import make_optimizer, make_schedule
-from mien.training.recipe import Recipe
-from mien.training.seeds import DROPOUT, derived_seed
+from mien.training.recipe import DROPOUT, Recipe, derived_seed
 
 
 def class_weights(shares: np.ndarray) -> Tensor:
@@ -51,11 +50,14 @@ def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
 class ExpressionTask(pl.LightningModule):
     """One network in training: its loss on the training faces, its scores on the validation faces."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, *, classes: int, class_weights: Tensor | None) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, *, classes: int, class_weights: Tensor | None, rank: int = 0
+    ) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.classes = classes
+        self.rank, self.ranks = rank, recipe.trainer.devices * recipe.trainer.nodes
         batched = recipe.augment.batched and recipe.augment.strength > 0
         self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed, classes) if batched else None
         self.register_buffer("class_weights", class_weights, persistent=False)
@@ -67,7 +69,7 @@ class ExpressionTask(pl.LightningModule):
         Each step rather than each epoch, since Lightning and the loaders draw from the same generator in between,
         and not the same number of times after a resume.
         """
-        torch.manual_seed(derived_seed(self.recipe.train.seed, DROPOUT, self.global_step))
+        torch.manual_seed(derived_seed(self.recipe.train.seed, DROPOUT, self.global_step, self.rank))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
@@ -81,7 +83,7 @@ class ExpressionTask(pl.LightningModule):
         next: `(n,)` int64."""
         batch = self.recipe.train.batch_size
         more = 1 if self.augmentation is not None and self.augmentation.mixes(epoch) else 0
-        return np.arange(batch + more) % batch
+        return np.arange(self.rank * batch // self.ranks, (self.rank + 1) * batch // self.ranks + more) % batch
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
@@ -91,7 +93,7 @@ class ExpressionTask(pl.LightningModule):
             pixels, labels = self.augmentation(pixels, labels, self.current_epoch, step, places, size)
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         loss = training_loss(self(pixels), labels, weights, self.recipe.train.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.ranks > 1)
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
@@ -106,6 +108,10 @@ class ExpressionTask(pl.LightningModule):
         """
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
+        if self.ranks > 1:  # the other processes have validated other faces
+            parts: list[Any] = [None] * self.ranks
+            torch.distributed.all_gather_object(parts, (logits.cpu(), labels.cpu()))
+            logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
         macro: dict[str, Any] = {"num_classes": self.classes, "average": "macro"}
         scores: dict[str, Tensor | float] = {
             "val_loss": functional.cross_entropy(logits, labels),
