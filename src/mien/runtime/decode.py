@@ -136,7 +136,7 @@ def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
     """
     try:
         if header.blended:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
             image.seek(int(getattr(image, "default_image", False)))  # an animated PNG's first frame
             if image.mode == "I":  # a PGM of more than 8 bits, which Pillow stretches to 16
                 image = image.point(lambda value: value / 256).convert("L")
