@@ -27,11 +27,7 @@ ALWAYS_SLICED: Final = ("class", "face size", "detector confidence")  # what eve
 
 
 def checked_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as the classes of a data set, in their order.
-
-    Raises:
-        ValueError: there are fewer than two or more than 100, or a name is there twice, or cannot be a class's.
-    """
+    """The names as the classes of a data set, in their order; a ValueError where they cannot be that."""
     if not 2 <= len(names) <= MOST_CLASSES:
         raise ValueError(f"a data set needs 2 to {MOST_CLASSES} classes, not {len(names)} ({', '.join(names)})")
     for name in names:

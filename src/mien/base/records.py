@@ -31,10 +31,8 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
     """The mapping in a JSON or YAML file, which its suffix tells apart.
 
     `keys` are those needed, each with its kind (`object` is any); `closed` refuses others. `remedy` says what would be
-    right, as the end of a sentence, such as `rerun("train")`.
-
-    Raises:
-        UserError: there is no such file, or it holds something else; file and key are named.
+    right, as the end of a sentence, such as `rerun("train")`. A UserError names file and key where there is no such
+    file, or it holds something else.
     """
     content = read_out(file, _parse, remedy)
     if not isinstance(content, dict):
@@ -51,11 +49,7 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
 
 
 def read_out(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
-    """What `reader` makes of a file that a stage wrote, such as a table or an array.
-
-    Raises:
-        UserError: there is no such file, or it holds something else.
-    """
+    """What `reader` makes of a file that a stage wrote; a UserError where that is missing or holds something else."""
     try:
         return reader(file)
     except FileNotFoundError as error:

@@ -59,21 +59,13 @@ def group_class(group: str) -> Any:
 
 
 def read_settings(conf: Path, group: str, choice: str) -> Any:
-    """The settings in `conf/GROUP/CHOICE.yaml`.
-
-    Raises:
-        UserError: the file cannot be read, or holds what `build_settings` refuses.
-    """
+    """The settings in `conf/GROUP/CHOICE.yaml`; a UserError as of `read_yaml` and `build_settings`."""
     name = f"conf/{group}/{choice}.yaml"
     return build_settings(group_class(group), read_yaml(conf / group / f"{choice}.yaml", name), name)
 
 
 def read_usage(root: Path, what: str) -> Any:
-    """The settings in `conf/WHAT.yaml` of a checkout; the defaults where there is no such file or line.
-
-    Raises:
-        UserError: the file cannot be read, or holds what `build_settings` refuses.
-    """
+    """The settings in `conf/WHAT.yaml`, defaults where no such file or line is; errors as of `read_settings`."""
     name = f"conf/{what}.yaml"
     content = read_yaml(root / name, name) if (root / name).exists() else {}
     return build_settings(group_class(what), content, name, complete=False)
@@ -83,10 +75,8 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     """Values, as YAML has them, as the dataclass `kind`, checked.
 
     `name` is what a message calls their origin, such as `conf/optim/adamw.yaml`. `complete` asks for every field that
-    is not marked optional.
-
-    Raises:
-        WrongSettings: keys are unknown or missing, or values are of the wrong kind or out of range: all of them.
+    is not marked optional. WrongSettings names all keys that are unknown or missing, and all values of a wrong kind or
+    out of range.
     """
     from pydantic import TypeAdapter, ValidationError  # commands without settings do not wait for it
 
@@ -113,11 +103,7 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
 
 
 def check_settings(settings: Any) -> None:
-    """Check settings that were built in Python against their constraints.
-
-    Raises:
-        ValueError: what the first wrong value must be.
-    """
+    """Check settings that were built in Python; a ValueError says what the first wrong value must be."""
     try:
         build_settings(type(settings), dataclasses.asdict(settings), "settings")
     except WrongSettings as error:
@@ -151,8 +137,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
 def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
     """The lines `key: value` of a file in YAML 1.2, as DVC reads them; messages call it `name`, or by its path.
 
-    Raises:
-        UserError: the file is missing or cannot be read, is no YAML, is empty or has another form.
+    A file that is missing, cannot be read, is empty, is no YAML or has another form is a UserError.
     """
     from ruamel.yaml import YAML  # commands that read no YAML do not wait for it
     from ruamel.yaml.error import MarkedYAMLError, YAMLError

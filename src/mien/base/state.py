@@ -49,8 +49,7 @@ def state_folder(root: Path | None = None) -> Path:
 def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file that names our PID and guards some work. The system frees it when its holder dies; it stays.
 
-    Raises:
-        UserError: another process holds it and we do not wait; its PID is named.
+    Where another process holds it and we do not wait, a UserError names its PID.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
@@ -71,11 +70,7 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def stage_lock(stage: str) -> Iterator[None]:
-    """Hold a stage of the workspace: a killed `dvc` leaves its stage running, and the next one would start a second.
-
-    Raises:
-        UserError: another process holds it; its PID is named.
-    """
+    """Hold a stage, as `locked`: a killed `dvc` leaves its stage running, and the next one would start a second."""
     with locked(stage_folder(Path.cwd()) / f"{stage}.lock", stage):
         yield
 
@@ -93,10 +88,7 @@ def resumable_state(work: str, key: str, about: Mapping[str, Any], root: Path | 
 
     It stays where the process that started this one has died: the next `dvc` must find the result. On success the
     work's states of other digests go too that nobody holds and nobody has changed for STALE_DAYS. `key` is a digest of
-    configuration, data and code; `about` is written beside the state for a person who looks.
-
-    Raises:
-        UserError: another process holds it; its PID is named.
+    configuration, data and code; `about` is written beside the state for a person who looks. Errors as of `locked`.
     """
     folder = state_folder(root) / work / key
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,10 +56,8 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
 
     Where there is no such minimum, the note says so: with every face right the NLL falls forever as T falls, and
     sharpening on that evidence would be reckless, so T stays 1; with logits that point away from the labels it falls
-    forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1.
-
-    Raises:
-        UserError: logits are not finite.
+    forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1. Logits that are not finite are a
+    UserError.
     """
     from scipy.optimize import brentq
 

@@ -124,10 +124,8 @@ def bootstrap(
 
     With a `baseline`, another model's probabilities of the same faces, they are those of the differences from it,
     paired: both are measured on the same resamples, so what makes a resample easy or hard for both cancels out. A
-    one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha.
-
-    Raises:
-        ValueError: as `face_sums`, or a face lacks its cluster.
+    one-sided test at level alpha reads one end of the interval at `level` = 1 - 2 * alpha. A face without its cluster
+    is a ValueError, and what `face_sums` refuses.
     """
     models = [probabilities] if baseline is None else [probabilities, baseline]
     return intervals(classes, *resample(labels, models, clusters, n=n, seed=seed, bins=bins), level=level)
@@ -231,11 +229,7 @@ def _t(groups: int, level: float) -> float:
 
 
 def cluster_sums(values: Floats, clusters: Array) -> Floats:
-    """Sums of the rows of values (N, K) by cluster, (clusters, K), in the clusters' order.
-
-    Raises:
-        ValueError: a row lacks its cluster.
-    """
+    """Sums of rows (N, K) by cluster, (clusters, K), in the clusters' order; a row without one is a ValueError."""
     if len(values) != len(clusters):
         raise ValueError(f"{len(values)} faces and {len(clusters)} clusters: every face needs its group")
     order = np.argsort(clusters, kind="stable")

@@ -58,10 +58,8 @@ def find_label_noise(root: Path, recipe: Recipe, folds: int, fold_done: FoldDone
     """Train the folds on the faces of train and validation below `root/build`, and rank the labels.
 
     Folds that a killed run finished with the same settings, faces and code are not trained again; they go when the
-    block has succeeded, which writes what was found.
-
-    Raises:
-        UserError: crop or split have not run, cleanlab is missing, or the faces are too few.
+    block has succeeded, which writes what was found. A UserError where crop or split have not run, cleanlab is missing,
+    or the faces are too few.
     """
     if find_spec("cleanlab") is None:  # before hours of training
         raise UserError("`mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` installs it.")
@@ -128,10 +126,8 @@ def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[s
     `table` has row, face_id, image, part and label of N faces, `probabilities` are (N, classes), out of fold; a class
     without a face takes no part. Columns that are added: `suggested` is the most probable other class, `p_label` and
     `p_suggested` are the probabilities of the two, `quality` is the normalized margin of the given label from 0 (surely
-    wrong) to 1, `suspect` whether confident learning takes the label for wrong. `row` is the last.
-
-    Raises:
-        UserError: all faces have one class.
+    wrong) to 1, `suspect` whether confident learning takes the label for wrong. `row` is the last. Faces of a single
+    class are a UserError.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores

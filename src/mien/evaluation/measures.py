@@ -43,10 +43,8 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15)
 def face_sums(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int) -> Floats:
     """Each face's share in the sums, (N, classes**2 + 2 + 3 * bins).
 
-    They are the cells of the confusion matrix, NLL, Brier score, then faces, confidence and hits in each bin.
-
-    Raises:
-        ValueError: another shape, a label that is no class, NaN, or rows of probabilities that do not sum to 1.
+    They are the cells of the confusion matrix, NLL, Brier score, then faces, confidence and hits in each bin. A
+    ValueError for another shape, a label that is no class, NaN, or rows of probabilities that do not sum to 1.
     """
     truth, given = _checked(labels, probabilities, "probabilities")
     total = given.sum(axis=1, keepdims=True)
@@ -133,9 +131,7 @@ def top_confusions(
 def checked_logits(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Ints, Floats]:
     """Labels (N,) int64 and logits (N, classes) float64.
 
-    Raises:
-        ValueError: another shape, or a label that is no class.
-        UserError: NaN or infinity, which a diverged training leaves.
+    Another shape or a label that is no class is a ValueError; NaN or infinity, of a diverged training, a UserError.
     """
     truth, given = _checked(labels, logits, "logits")
     if bad := int((~np.isfinite(given).all(axis=1)).sum()):

@@ -102,8 +102,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Run the graph on the faces of `packed` that `val` and `test` name, fit its temperature and measure it.
 
-    Raises:
-        UserError: one of them is empty, or the model gives logits that are not finite.
+    A UserError where one of them is empty, or the model gives logits that are not finite.
     """
     for name, part in (("validation", val), ("test", test)):
         if part.empty:

@@ -110,11 +110,7 @@ def _restored(value: Any) -> Any:
 
 
 def read_evaluation(folder: Path, predictions: Path) -> Evaluation:
-    """The evaluation that `write_numbers` and the table of predictions hold.
-
-    Raises:
-        UserError: a file is missing or damaged, or of another version of mien.
-    """
+    """The evaluation that `write_numbers` and the predictions hold; a UserError where a file is missing or damaged."""
     keys = {"resamples": int, "temperature": dict, "whole": dict, "before": dict, "reliability": dict, "slices": dict}
     record = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, rerun("evaluate"))
     content = {key: _restored(value) for key, value in record.items() if value is not None}
@@ -136,11 +132,7 @@ def _part(content: dict[str, Any]) -> Part:
 
 
 def read_predictions(file: Path, name: str = "") -> Predictions:
-    """The table of a `predictions.csv`; `name` is what messages call it.
-
-    Raises:
-        UserError: it is missing or damaged, lacks a column, or holds no face.
-    """
+    """The table of a `predictions.csv`; messages call it `name`. A UserError where it is missing, damaged or empty."""
     shown = name or str(file)
     text = dict.fromkeys(("face_id", "image", "label", "predicted"), str)
     as_written: dict[str, Any] = {"dtype": text, "keep_default_na": False, "na_values": [""]}  # "None" is a name, too

@@ -119,9 +119,7 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
 def load_model_of(text: str) -> LoadedModel:
     """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx`, or a folder.
 
-    Raises:
-        NoSuchModel: the registry has none of that name, version or alias.
-        UserError: the store cannot be reached, no model is there, or it cannot be read.
+    NoSuchModel where the registry has none of that name, version or alias; any other failure is a UserError.
     """
     address = ModelAddress.parse(text)
     return load_onnx(address.path) if address.is_onnx else load_files(address.files())

@@ -113,11 +113,7 @@ LINEAGE_KEYS: Final[dict[str, type]] = {
 
 
 def read_spec(folder: Path) -> ModelSpec:
-    """The description of the network in a folder.
-
-    Raises:
-        UserError: model.json is missing, damaged, or of another version of mien.
-    """
+    """The description of a folder's network; a UserError where model.json is missing, damaged or of another mien."""
     fields = read_record(folder / SPEC, SPEC_KEYS, rerun("train"), closed=True)
     try:
         cut = cut_of(fields["cut"], str(folder / SPEC))
@@ -127,11 +123,7 @@ def read_spec(folder: Path) -> ModelSpec:
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:
-    """Where the network in a folder comes from.
-
-    Raises:
-        UserError: lineage.json is missing, damaged, or of another version of mien.
-    """
+    """Where a folder's network comes from; a UserError where lineage.json is missing, damaged or of another mien."""
     return read_record(folder / LINEAGE, LINEAGE_KEYS, rerun("train"))
 
 

@@ -38,10 +38,8 @@ def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.nd
     """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) float32 as ONNX, for any N.
 
     The network stays as it is, on any device. The file is written only where the graph gives the network's answers to
-    the first `MOST_CHECKED` of `faces` (M, size, size, C) uint8, such as validation faces.
-
-    Raises:
-        UserError: the graph answers otherwise than the network does in PyTorch.
+    the first `MOST_CHECKED` of `faces` (M, size, size, C) uint8, such as validation faces. A graph that answers
+    otherwise is a UserError.
     """
     import torch
     from torch import nn

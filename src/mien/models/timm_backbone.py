@@ -44,11 +44,7 @@ def allow_torchvision() -> None:
 
 
 def backbone_names() -> list[str]:
-    """The names of timm's models, read from its files: its import takes PyTorch and seconds.
-
-    Raises:
-        UserError: timm is not installed.
-    """
+    """The names of timm's models, from its files: its import takes seconds. A UserError where it is not installed."""
     spec = importlib.util.find_spec("timm")
     if spec is None or spec.origin is None:
         raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
@@ -74,8 +70,7 @@ def timm_backbone(name: str) -> "tuple[nn.Module, int]":
 def imagenet_weights(name: str) -> "dict[str, Tensor]":
     """ImageNet weights of timm's model `name`, from its hub or from the cache of an earlier download.
 
-    Raises:
-        UserError: timm is not installed, has no such weights, or the hub cannot be reached; says what else there is.
+    A UserError without timm, such weights or a hub that answers says what else there is.
     """
     timm = _timm(name)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -42,8 +42,7 @@ CLASSIFIERS: Final = ("classifier.", "fc.", "head.")  # of timm's models: the ne
 def load_pretrained(model: Network, config: ModelConfig) -> None:
     """Put the configured weights into the model's backbone; with `weights: none` nothing changes.
 
-    Raises:
-        UserError: the file is missing, another one than its digest says, or does not fit; the hub is out of reach.
+    A file that is missing, is another one than its digest says or does not fit, or no hub, is a UserError.
     """
     if config.weights == "none":
         return
@@ -95,11 +94,7 @@ def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
 
 
 def load_model(folder: Path) -> tuple[Network, ModelSpec]:
-    """The network in evaluation mode on the CPU, and its description.
-
-    Raises:
-        UserError: a file is missing or damaged, or of a version of mien that knew other networks.
-    """
+    """The network in evaluation mode on the CPU, and its description; a UserError where they cannot be read."""
     if missing := [name for name in (WEIGHTS, SPEC) if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no model: {missing[0]} is missing; `dvc repro train` writes it.")
     spec = read_spec(folder)

@@ -20,8 +20,7 @@ TEMPLATE: Final = "card.md.j2"
 def write_card(candidate: Candidate, predictions: Path) -> str:
     """The card of a candidate; the audit of its split, `split.json`, lies beside its `predictions`.
 
-    Raises:
-        UserError: a file is missing or damaged.
+    A file that is missing or damaged is a UserError.
     """
     file = predictions.with_name("split.json")
     audit = read_record(file, {"parts": dict}, rerun("split")) if file.exists() else None

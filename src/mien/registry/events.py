@@ -35,11 +35,7 @@ Event = dict[str, Any]  # at, action, version, from_version, identity, from_iden
 
 
 def read_model(client: "MlflowClient", name: str) -> "RegisteredModel":
-    """The registered model with its tags and aliases.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The registered model with its tags and aliases; a UserError where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:

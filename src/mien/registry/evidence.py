@@ -67,8 +67,7 @@ class TestSet:
 def read_test_set(split: Path, predictions: Path) -> TestSet:
     """The test set of a split and the candidate's answers of `reports/predictions.csv`.
 
-    Raises:
-        UserError: the two do not belong together, or every test face is leaked.
+    A UserError where the two do not belong together, or every test face is leaked.
     """
     faces = read_out(split / "test.parquet", pd.read_parquet, rerun("split"))
     answers = read_predictions(predictions).table.set_index("face_id")
@@ -131,8 +130,7 @@ class Evidence:
     def faces(self, cut: CutSpec, test: pd.DataFrame) -> np.ndarray:
         """The faces of a test index, in its order, (N, size, size, C) uint8: packed ones where `cut` is theirs.
 
-        Raises:
-            NoComparison: the raw photos are needed and not here, or a face cannot be cut from them.
+        NoComparison where the raw photos are needed and not here, or a face cannot be cut from them.
         """
         packed = open_faces(self.packed)
         if cut == packed.cut:
@@ -230,11 +228,7 @@ def _fetch(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
 
 
 def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence) -> None:
-    """Ask the graph on some test faces, and compare with what the evaluation wrote.
-
-    Raises:
-        UserError: they differ, as where the weights are of another training; or the graph cannot be used.
-    """
+    """Raise a UserError where the graph cannot be used, or answers on some test faces otherwise than evaluated."""
     faces = test.faces.head(CHECKED)
     try:
         session = open_graph(candidate.model / GRAPH_FILE, candidate.spec, evidence.threads)

@@ -92,11 +92,7 @@ def place_of(looks: Mapping[str, Spent | None], identity: str, settings: Registe
 
 
 def check_slice(settings: RegisterConfig, columns: Sequence[str]) -> None:
-    """Refuse a `no_group_worse` whose slice is neither of every data set nor among its `slices`, the columns.
-
-    Raises:
-        UserError: names it and the slices there are.
-    """
+    """Raise a UserError for a `no_group_worse` whose slice is neither of every data set nor one of its `columns`."""
     known = [*ALWAYS_SLICED, *columns]
     if settings.no_group_worse and (name := settings.no_group_worse.slice) not in known:
         raise UserError(

@@ -43,8 +43,7 @@ PATIENCE: Final = 600  # seconds until a writer of another machine that stays fi
 def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
     """Make a version champion, the challenger where none is given; returns what was done as a sentence.
 
-    Raises:
-        UserError: no such model or version, no challenger, or no store.
+    A UserError where there is no such model or version, no challenger, or no store.
     """
     with registry(name) as client:
         model = settle(client, name)
@@ -64,8 +63,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
 def rollback(name: str, *, by: str, reason: str) -> str:
     """Bring back the champion before this one, from the history; returns what was done as a sentence.
 
-    Raises:
-        UserError: no such model, no champion before this one, or no store.
+    A UserError where there is no such model, no champion before this one, or no store.
     """
     with registry(name) as client:
         model = settle(client, name)
@@ -83,11 +81,7 @@ def rollback(name: str, *, by: str, reason: str) -> str:
 
 
 def history(name: str) -> list[dict[str, Any]]:
-    """The model's events, oldest first: at, action, version, from_version, by, reasons, decision.
-
-    Raises:
-        UserError: no such model, or no store.
-    """
+    """The model's events, oldest first, as `new_event` makes them; a UserError without such a model or a store."""
     with registry(name) as client:
         return events_of(settle(client, name))
 
@@ -96,9 +90,7 @@ def history(name: str) -> list[dict[str, Any]]:
 def registry(name: str, description: str | None = None) -> Iterator["MlflowClient"]:
     """A client for the one writer of a registered model, which is created where a `description` of it is given.
 
-    Raises:
-        Unreachable: the store is a server and gives no answer.
-        UserError: the store cannot be read or written.
+    Unreachable where the store is a server that gives no answer; another UserError where it fails.
     """
     from mlflow.exceptions import MlflowException
 

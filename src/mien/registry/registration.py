@@ -47,9 +47,7 @@ SAME: Final = 1e-5  # of a probability: what rounding in a file can move
 def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig, *, decides: bool) -> dict[str, Any]:
     """Register the candidate and, where `decides`, let the gate decide; returns what `reports/register.json` holds.
 
-    Raises:
-        Unreachable: the store is a server and gives no answer.
-        UserError: a file is missing, the store cannot be read or written, or `no_group_worse` names no slice.
+    Errors as of `registry`; a UserError also where a file is missing, or `no_group_worse` names no slice.
     """
     gate.check_slice(settings, candidate.data.slices)
     # Before the registered model exists, which would stay behind without a version.

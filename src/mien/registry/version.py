@@ -85,12 +85,9 @@ class Candidate:
 
 
 def training_faces(split: Path) -> pd.DataFrame:
-    """The faces that a model of this split was fitted or chosen with.
+    """The faces that a model of this split was fitted or chosen with; a UserError where the split is not readable.
 
     Columns: photo_digest, face_digest, group, part (train or val).
-
-    Raises:
-        UserError: the split is missing or damaged.
     """
     columns = ["photo_digest", "face_digest", "group"]
     parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, rerun("split")) for part in ("train", "val")}
@@ -98,11 +95,7 @@ def training_faces(split: Path) -> pd.DataFrame:
 
 
 def read_training_faces(folder: Path) -> pd.DataFrame:
-    """As `training_faces`, from the list in a version's `VERSION_FOLDER`.
-
-    Raises:
-        UserError: the list is missing or damaged.
-    """
+    """As `training_faces`, from the list in a version's `VERSION_FOLDER`."""
     return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
 
 

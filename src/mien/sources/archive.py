@@ -35,9 +35,7 @@ class Volumes:
 def find_volumes(base: Path) -> Volumes | None:
     """The checked volumes of the archive `base` (`origin.7z` itself, or `.001`, `.002`, ...), or None.
 
-    Raises:
-        UserError: a volume is missing, cut short or not part of a 7z archive; names the volume and what
-            is expected.
+    A UserError names the volume that is missing, cut short or not part of a 7z archive, and what is expected.
     """
     present = {int(f.suffix[1:]): f for f in base.parent.glob(f"{base.name}.*") if f.suffix[1:].isdecimal()}
     if missing := set(range(1, max(present, default=0) + 1)) - present.keys():
@@ -73,9 +71,7 @@ def _check_sizes(files: list[Path], expected: int) -> None:
 def list_files(volumes: Volumes) -> dict[str, int]:
     """Name and unpacked size in bytes of every file in the archive.
 
-    Raises:
-        UserError: the file list is damaged, or a member would be written outside its folder, is a link, or
-            appears twice; the member is named.
+    A damaged list is a UserError, and a member that would be written outside its folder, is a link or appears twice.
     """
     files: dict[str, int] = {}
     with _opened(volumes) as archive:
@@ -96,10 +92,8 @@ def list_files(volumes: Volumes) -> dict[str, int]:
 def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     """The folder below `unpack_to` that holds the archive's files, unpacked unless it is there already.
 
-    Its name is a digest of the volumes' names, sizes and header, so another archive gets another folder.
-
-    Raises:
-        UserError: as `list_files`; a file's checksum is wrong; or the disk lacks the room.
+    Its name is a digest of the volumes' names, sizes and header, so another archive gets another folder. A UserError as
+    of `list_files`, for a wrong checksum, or where the disk lacks the room.
     """
 
     def write(folder: Path) -> None:

@@ -47,8 +47,7 @@ class Detector(Protocol):
 class YuNetDetector:
     """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile, tilted and half covered too.
 
-    Raises:
-        UserError: OpenCV cannot read the file as a YuNet network.
+    A file that OpenCV cannot read as a YuNet network is a UserError.
     """
 
     name = "YuNet"

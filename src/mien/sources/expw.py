@@ -37,9 +37,7 @@ class ExpW:
     def ingest(self, folder: Path) -> Ingested:
         """The faces that `label.lst` names and whose photos are there, and every row that was set aside.
 
-        Raises:
-            UserError: label file, photos or a volume is missing, an archive is unsafe or damaged, or no row
-                can be used.
+        A UserError where anything is missing, an archive is unsafe or damaged, or no row can be used.
         """
         labels = _find_labels(existing_folder(folder))
         found = _find_photos(folder)
@@ -56,11 +54,7 @@ class ExpW:
         return Ingested(faces_table(faces), problems_table(problems), len(present - named))
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
-        """The photos, unpacked once below `unpack_to` where they lie in an archive.
-
-        Raises:
-            UserError: as `ingest`, or a photo in the archive is damaged.
-        """
+        """The photos, unpacked once below `unpack_to` where they lie in an archive; errors as of `ingest`."""
         found = _find_photos(folder)
         if isinstance(found, Path):
             return FolderPhotos(found)
@@ -118,10 +112,8 @@ def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], l
 def parse_row(line: str) -> dict[str, Any]:
     """One row as the columns `face_id, image, top, left, right, bottom, confidence, label` of the faces table.
 
-    `face_id` is `IMAGE:NUMBER`, since ExpW numbers the faces within each photo.
-
-    Raises:
-        BadRow: the row is malformed, its label is unknown, or its box is swapped or empty.
+    `face_id` is `IMAGE:NUMBER`, since ExpW numbers the faces within each photo. BadRow where the row is malformed, its
+    label is unknown, or its box is swapped or empty.
     """
     fields = line.split()
     if len(fields) != len(FIELDS):

@@ -74,8 +74,7 @@ class Ingested:
 def faces_table(rows: Mapping[str, Sequence[object]] | Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Columns of values, or rows, as a checked faces table; missing optional columns take their empty value.
 
-    Raises:
-        ValueError: a `face_id` occurs twice.
+    A `face_id` that is there twice is a ValueError.
     """
     given = pd.DataFrame(rows)
     empty: dict[str, Any] = {**dict.fromkeys(FACES_DTYPES, ""), **dict(zip(Box._fields, WHOLE_PHOTO, strict=True))}
@@ -103,8 +102,7 @@ def finder_mistake(key: str, pattern: str, finds: str) -> str:
 def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
     """The faces table with `person` set to what the pattern's one group finds in the photo's file name, or its path.
 
-    Raises:
-        UserError: the pattern fits no photo.
+    A pattern that fits no photo is a UserError.
     """
     if not pattern:
         return faces
@@ -116,11 +114,7 @@ def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
 
 
 def check_slices(slices: Sequence[str], columns: Iterable[str]) -> None:
-    """Refuse `slices` of conf/data that are none of the faces table's columns.
-
-    Raises:
-        UserError: names the first, and the columns there are.
-    """
+    """Raise a UserError for the first of `slices` in conf/data that is none of the faces table's columns."""
     known = [str(name) for name in columns if name not in ("face_id", "votes")]
     if unknown := [name for name in slices if name not in known]:
         near = near_name(unknown[0], known)

@@ -33,10 +33,7 @@ class Fer2013:
 
     `ferplus` takes the labels from FER+'s votes instead (`fer2013new.csv` beside the csv): majority, cross_entropy or
     multi_target, the last two with soft labels. `contempt` keeps FER+'s eighth class; without it its faces are set
-    aside.
-
-    Raises:
-        ValueError: contempt is asked for without ferplus.
+    aside. A ValueError where contempt is asked for without ferplus.
     """
 
     expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz, .tar or .zip; or icml_face_data.csv"
@@ -53,9 +50,7 @@ class Fer2013:
     def ingest(self, folder: Path) -> Ingested:
         """Every usable row of the csv, and every row that was set aside; memory does not hold the pixels.
 
-        Raises:
-            UserError: the csv is missing, is there twice, is damaged or empty, lacks a column, or no row can
-                be used.
+        A UserError where the csv is missing, there twice, damaged or empty, lacks a column, or has no usable row.
         """
         file = find_csv(folder)
         rows: list[Row] = []
@@ -81,11 +76,7 @@ class Fer2013:
         return Ingested(faces_table(faces), problems_table(problems), classes=classes)
 
     def photos(self, folder: Path, unpack_to: Path) -> "RowPhotos":
-        """The faces as photos, their pixels stored below `unpack_to` as one array (83 MB for the whole set).
-
-        Raises:
-            UserError: as `ingest`.
-        """
+        """The faces as photos, stored below `unpack_to` as one array (83 MB for the set); errors as of `ingest`."""
         file = find_csv(folder)
 
         def write(partial: Path) -> None:

@@ -56,8 +56,7 @@ class Row(NamedTuple):
 def find_csv(folder: Path) -> Path:
     """The one file in `folder`, or in `fer2013/` below it, that is FER2013's csv or holds it.
 
-    Raises:
-        UserError: there is no such folder, none, or more than one.
+    A UserError where there is no such folder, none, or more than one.
     """
     known = [*(f"{name}{packed}" for name in NAMES for packed in PACKED), *ARCHIVES]
     places = (existing_folder(folder), folder / "fer2013")
@@ -73,8 +72,7 @@ def find_csv(folder: Path) -> Path:
 def read_csv(file: Path) -> Iterator[Row | dict[str, str]]:
     """The csv's rows in order, a problem in place of a row that cannot be used; blank lines count as no row.
 
-    Raises:
-        UserError: the file is empty, damaged, or no csv of FER2013 (its header lacks a column).
+    A file that is empty or damaged, or whose header lacks a column, is a UserError.
     """
     with _open_csv(file) as content:
         header = content.readline(LONGEST).removeprefix(BOM).decode("utf-8", "replace")
@@ -144,11 +142,7 @@ def _holds_none(file: Path) -> NoReturn:
 
 
 def read_header(names: list[str], needed: Sequence[str], file: Path) -> list[str]:
-    """The columns' names in the file's order, in small letters.
-
-    Raises:
-        UserError: one of the columns that are needed is not there, or is there twice.
-    """
+    """The columns' names in order, in small letters; a UserError unless each that is needed is there once."""
     columns = [name.strip(" \"'\r\n").casefold() for name in names]
     if lacking := [name for name in needed if columns.count(name) != 1]:
         found = ",".join(names).strip()[:60]

@@ -6,9 +6,10 @@ Its rows are FER2013's rows in the same order, and that is the only thing that j
 """
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
@@ -41,10 +42,8 @@ def label_by_votes(
     """The rows that FER+ keeps, with its labels, and a problem for each row that it leaves out.
 
     `fer2013new.csv` lies beside FER2013's csv, which has `total` rows, of which `rows` can be used. `mode` is majority,
-    cross_entropy or multi_target; `classes` are seven, or eight with contempt.
-
-    Raises:
-        UserError: `fer2013new.csv` is missing or damaged, or its rows are not those of the csv.
+    cross_entropy or multi_target; `classes` are seven, or eight with contempt. A UserError where the file is missing or
+    damaged, or its rows are not those of the csv.
     """
     voted = read_votes(csv_file.parent)
     if len(voted) != total:
@@ -71,11 +70,7 @@ def label_by_votes(
 
 
 def read_votes(folder: Path) -> list[VoteRow]:
-    """The rows of `fer2013new.csv` in `folder`.
-
-    Raises:
-        UserError: the file is missing, lacks a column, or holds what is not a number of votes; names file and line.
-    """
+    """The rows of `fer2013new.csv` in `folder`; a UserError names file and line of what cannot be read."""
     file = folder / FILE
     if not file.is_file():
         raise UserError(f"{file} is missing; FER+ has it at github.com/microsoft/FERPlus, for beside FER2013's csv.")
@@ -107,50 +102,36 @@ def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) 
       they hold three quarters, at most three.
     - `multi_target`: every emotion with 30 % of the votes, in equal shares.
 
-    A single vote never counts. Of classes with equally many votes the first in FER+'s own order wins.
-
-    Raises:
-        BadRow: FER+ leaves the face out (`no_agreement`, `voted_unknown`, `voted_no_face`), or it shows contempt and
-            `classes` lacks that.
+    A single vote never counts. Of classes with equally many votes the first in FER+'s own order wins. BadRow where FER+
+    leaves the face out, or it shows contempt and `classes` lacks that.
     """
-    agreed = _agreed_votes(votes, mode)
-    most = max(agreed)
-    winner = EMOTIONS[agreed.index(most)]
-    if winner not in classes:
-        raise BadRow("contempt", f"{most} votes for contempt, which is none of the seven expressions")
-    counts = dict(zip(EMOTIONS, agreed, strict=True))
-    shares = [min(counts[name], 1) if mode == "multi_target" else counts[name] for name in classes]
-    return WITH_CONTEMPT.index(winner), [share / sum(shares) for share in shares]
-
-
-def _agreed_votes(votes: Sequence[int], mode: str) -> list[int]:
-    """The votes for the eight emotions that count as a face's label, in FER+'s order of columns; others are 0."""
-    counted = [count if count > 1 else 0 for count in votes]
+    counted = np.where(np.array(votes) > 1, votes, 0)
+    taken = _most_voted(counted)
     if mode == "majority":
-        winner = counted.index(max(counted))
-        taken = [count if i == winner else 0 for i, count in enumerate(counted)]
+        taken = np.where(np.arange(len(counted)) == counted.argmax(), counted, 0)
     elif mode == "multi_target":
-        taken = [count if count >= TARGET_SHARE * sum(counted) else 0 for count in counted]
-    else:
-        taken = _most_voted(counted)
-    if sum(taken) <= LEAST_SHARE * sum(counted) or sum(count > 0 for count in taken) > MOST_EMOTIONS:
+        taken = np.where(counted >= TARGET_SHARE * counted.sum(), counted, 0)
+    if taken.sum() <= LEAST_SHARE * counted.sum() or np.count_nonzero(taken) > MOST_EMOTIONS:
         raise BadRow("no_agreement", f"the votes {' '.join(map(str, votes))} do not agree ({mode})")
-    first = taken.index(max(taken))
+    first = int(taken.argmax())
     if first >= len(EMOTIONS):
         name, reason = list(NO_EMOTION.items())[first - len(EMOTIONS)]
         raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {name!r}")
-    return taken[: len(EMOTIONS)]
+    if EMOTIONS[first] not in classes:
+        raise BadRow("contempt", f"{taken[first]} votes for contempt, which is none of the seven expressions")
+    of_classes = taken[[EMOTIONS.index(name) for name in classes]]
+    shares = np.minimum(of_classes, 1) if mode == "multi_target" else of_classes
+    return WITH_CONTEMPT.index(EMOTIONS[first]), (shares / shares.sum()).tolist()
 
 
-def _most_voted(counted: list[int]) -> list[int]:
+def _most_voted(counted: np.ndarray) -> np.ndarray:
     """Count by count, from the highest, every emotion that has it; unknown or NF ends it, and counts only if first."""
-    taken = [0] * len(counted)
-    for level in sorted({count for count in counted if count}, reverse=True):
-        if sum(taken) >= ENOUGH_SHARE * sum(counted) or sum(count > 0 for count in taken) >= MOST_EMOTIONS:
+    taken = np.zeros_like(counted)
+    for level in sorted({*counted[counted > 0]}, reverse=True):
+        if taken.sum() >= ENOUGH_SHARE * counted.sum() or np.count_nonzero(taken) >= MOST_EMOTIONS:
             break
-        equals = [i for i, count in enumerate(counted) if count == level]
-        for i in equals:
-            if i < len(EMOTIONS) or not any(taken):
+        for i in np.flatnonzero(counted == level):
+            if i < len(EMOTIONS) or not taken.any():
                 taken[i] = level
             if i >= len(EMOTIONS):
                 return taken

@@ -58,10 +58,7 @@ class Folder:
     `class_names` lists the classes, or maps further names of folders to classes, or to None to leave a folder out.
     `numbering` says whose numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all
     set aside, or with `conflicting_labels="keep"` used as they are. With `faces="detect"` YuNet looks for the faces in
-    whole photographs, and the largest is taken, or all of them (`faces_per_photo`).
-
-    Raises:
-        ValueError: as `read_words`.
+    whole photographs, and the largest is taken, or all of them (`faces_per_photo`). A ValueError as of `read_words`.
     """
 
     expects: ClassVar[str] = (
@@ -86,10 +83,8 @@ class Folder:
         as its confidence.
 
         The classes are the expressions, eight where there is a folder for contempt, else seven; or those of
-        `class_names`; or the folders' own names, sorted, where none of them is an expression's.
-
-        Raises:
-            UserError: the folders are not as `expects` says, or hold no photo.
+        `class_names`; or the folders' own names, sorted, where none of them is an expression's. A UserError where the
+        folders are not as `expects` says, or hold no photo.
         """
         words = read_words(self.class_names, self.numbering)
         layout = find_layout(existing_folder(folder), words, self.numbering)

@@ -103,10 +103,8 @@ def read_words(class_names: Mapping[str, str | None] | Sequence[str], numbering:
     """The words that `class_names` and `numbering` of a data set's options give.
 
     A list holds the data set's own classes in their order, and a number is a position in it. A mapping gives labels
-    their meaning: expressions, or else classes of its own, in the order in which it names them first.
-
-    Raises:
-        ValueError: a name cannot be a class's, or is almost an expression's, or there are numbers of two kinds.
+    their meaning: expressions, or else classes of its own, in the order in which it names them first. A ValueError
+    where a name cannot be a class's or is almost an expression's, or numbers are of two kinds.
     """
     if not isinstance(class_names, Mapping):
         if numbering:
@@ -147,11 +145,9 @@ def number_of(folder: Path) -> int | None:
 def find_layout(root: Path, words: Words, numbering: str = "") -> Layout:
     """The class folders in `train/`, `validation/` and `test/`, or right in `root`; `numbering` is one of NUMBERINGS.
 
-    Folders of which none has the name of an expression, nor a number, are classes of the data set's own.
-
-    Raises:
-        UserError: there is no class folder, one is unknown, two mean the same class or part, parts and classes
-            are side by side, a folder is a link, or class_names or numbering is for a folder that is not there.
+    Folders of which none has the name of an expression, nor a number, are classes of the data set's own. A UserError
+    where no folder is a class, one is unknown or a link, two mean the same, parts and classes are side by side, or
+    class_names or numbering is for a folder that is not there.
     """
     layout = Layout(words)
     folders = _folders(root, layout)

@@ -25,11 +25,7 @@ class Photos(Protocol):
     """Reads photos; safe to call from several threads and to send to another process."""
 
     def read(self, image: str) -> bytes:
-        """The photo's bytes as stored.
-
-        Raises:
-            PhotoMissing: there is no such photo, or it may not be read.
-        """
+        """The photo's bytes as stored; PhotoMissing where there is no such photo, or it may not be read."""
         ...
 
 
@@ -64,11 +60,7 @@ def leaves_folder(name: str) -> bool:
 
 
 def existing_folder(folder: Path) -> Path:
-    """The data set's folder.
-
-    Raises:
-        UserError: there is no such folder.
-    """
+    """The data set's folder; a UserError where there is none."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; put the data set there, or name its own in conf/data.")
     return folder

@@ -57,8 +57,7 @@ class Source(Protocol):
     def ingest(self, folder: Path) -> Ingested:
         """The raw data set as a faces table and its problems.
 
-        Raises:
-            UserError: the folder is not of this shape, or holds no face that can be used.
+        A folder of another shape, or without a face that can be used, is a UserError.
         """
         ...
 
@@ -82,8 +81,7 @@ def source_class(name: str) -> Any:
 def get_source(data: DataConfig) -> Source:
     """The source of a data set, with the data set's options.
 
-    Raises:
-        UserError: there is no such source, or it does not take these options; names those there are.
+    A UserError names the sources, where there is no such one, or the options that it does not take.
     """
     kind = source_class(data.source)
     if kind is None:

@@ -44,10 +44,8 @@ class Table:
     the columns of a text file; by default it is what the first line has most of SEPARATORS. `photo` makes the photo's
     path of a row's image, by `{image}`, `{stem}` and `{suffix}`. `split` is a pattern whose one group finds the part in
     a row's image. `class_names` lists the classes, or maps labels to classes, or to None to leave a row out;
-    `numbering` says whose numbers the labels are.
-
-    Raises:
-        ValueError: as `read_words`, columns names what is no column of mien's, or photo or split is no pattern.
+    `numbering` says whose numbers the labels are. A ValueError as of `read_words`, for other columns than mien's, or
+    where photo or split is no pattern.
     """
 
     expects: ClassVar[str] = "a csv or Parquet file with the columns image and label, and the photos it names"
@@ -83,10 +81,8 @@ class Table:
     def ingest(self, folder: Path) -> Ingested:
         """A face per row; a row that cannot be used is a problem that names file and line.
 
-        The classes are those of `class_names`, or the expressions: eight where a row shows contempt, else seven.
-
-        Raises:
-            UserError: there is no such table or column, it cannot be read, or no row can be used.
+        The classes are those of `class_names`, or the expressions: eight where a row shows contempt, else seven. A
+        UserError where there is no such table or column, it cannot be read, or no row can be used.
         """
         path = self._find(existing_folder(folder))
         table = self._read(path)

@@ -79,11 +79,8 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     `faces` are those ingested, cropped or not, with their fingerprints and `thumbnails` (N, 32, 32) uint8. Where the
     data set has an official split it is kept (`keep_official`), and a part that it lacks is taken from its training
     part; rows without an official part then count as training. Otherwise whole groups are shared out by class.
-    Afterwards `clean_training` leaves faces out of the training part.
-
-    Raises:
-        UserError: a part gets fewer faces of a class that occurs than `min_per_class`, an official split has no
-            training part, nothing is left of it when it is cleaned, or a packed face was not ingested.
+    Afterwards `clean_training` leaves faces out of the training part. A UserError where a part gets fewer faces of a
+    class that occurs than `min_per_class`, nothing is left to train on, or a packed face was not ingested.
     """
     index, classes = packed.index, packed.classes
     rows = pd.Index(faces["face_id"]).get_indexer(index["face_id"])
@@ -215,11 +212,8 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, groups: Groups) 
 
     A face is left out that is of one single colour, whose group holds a validation or test face (a copy, a near or
     mirrored copy, another face of the photo or the person), or that has the very pixels of an earlier training face:
-    the first of several stays, whatever labels the others carry. `part` (N,) is 0 for training, 1 for validation, 2
-    for test.
-
-    Raises:
-        UserError: no training face would be left.
+    the first of several stays, whatever labels the others carry. `part` (N,) is 0 for training, 1 for validation, 2 for
+    test. No training face left is a UserError.
     """
     training, ids, digests = part == 0, pd.Series(groups.ids, index.index), index["face_digest"]
     measured = index["face_id"][~training].groupby(ids[~training]).first()
