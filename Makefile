@@ -35,7 +35,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE)
 	@test -z "$(ELSEWHERE)" || { echo "$(VENV) was made in another folder: it is made again."; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 sample: install  ## draw the embedded sample if it is missing
@@ -43,7 +43,7 @@ sample: install  ## draw the embedded sample if it is missing
 
 repro: sample  ## run the changed stages of the DAG, then summarise the results
 	@mien check
-	@dvc repro
+	@python -m pipelines.repro
 	@mien status
 
 test: install lint  ## all checks: lint, format, types, imports, tests, the DAG end to end

@@ -8,11 +8,14 @@ import errno
 import gc
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from mien.base.errors import UserError, WrongSettings
 from mien.base.listener import Listener
@@ -43,8 +46,11 @@ def main(argv: list[str]) -> None:
     stage, choices = (argv[0] if argv else ""), argv[1:]
     if stage not in STAGE_GROUPS:
         sys.exit(f"mien: {stage or 'nothing'!r} is not a stage; the stages are {', '.join(STAGE_GROUPS)}.")
+    headline = f"[{list(STAGE_GROUPS).index(stage) + 1}/{len(STAGE_GROUPS)}] {stage}"
+    print(headline, "...", file=sys.stderr, flush=True)
     with stage_command(stage):
         run_stage(stage, choices)
+    print(f"{headline}: {time.time() - psutil.Process().create_time():.1f} s", file=sys.stderr)
 
 
 @contextmanager

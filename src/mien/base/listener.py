@@ -1,11 +1,15 @@
-"""Listener protocol: progress reports of a training or a search, for example to live tracking.
+"""Progress of long work: bars on a terminal, and the listener protocol, for example of live tracking.
 
 Stages that decide numbers call a `Listener` and do not know what listens; `pipelines/__main__.py` passes one in.
 """
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
+
+Step = Callable[[float, str], None]  # takes how much is done, and what to say of it
+SPEED_OF: Final = 3600.0  # seconds that the time left goes by
 
 
 class Listener:
@@ -34,3 +38,31 @@ def following(listener: Listener, lineage: Mapping[str, Any]) -> Iterator[None]:
         listener.ended("killed" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     listener.ended("finished")
+
+
+@contextmanager
+def progress_bar(name: str, total: int, *, shown: bool = True) -> Iterator[Step]:
+    """A bar on a terminal, with the time left, and nothing elsewhere or unless `shown`; it is moved by what it yields.
+
+    An empty sentence leaves the last one where it is.
+    """
+    if not (shown and on_terminal()):
+        yield lambda done, says: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    says = progress.TextColumn("{task.fields[says]}", markup=False)
+    columns = ("{task.description}", progress.BarColumn(20), progress.MofNCompleteColumn(), says)
+    times = (progress.TimeElapsedColumn(), "/", progress.TimeRemainingColumn(), "left")
+    console = Console(stderr=True, highlight=False)
+    with progress.Progress(
+        *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=SPEED_OF
+    ) as bar:
+        task = bar.add_task(name, total=total, says="")
+        yield lambda done, says: bar.update(task, completed=done, **({"says": says} if says else {}))
+
+
+def on_terminal() -> bool:
+    """Whether a person watches: stderr is a terminal."""
+    return sys.stderr.isatty()

@@ -7,6 +7,7 @@ values are tried again. With one worker a search that was killed and continued e
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from mien.base.errors import UserError
-from mien.base.listener import Listener
+from mien.base.listener import Listener, Step, progress_bar
 from mien.search.space import Space, TuneConfig
 from mien.training.recipe import derived_seed
 
@@ -63,7 +64,8 @@ def search(
     study = open_study(folder / JOURNAL, config)
     _fill_queue(study, space, own)
     if config.workers == 1:
-        _work(study, objective, space, config, listener)
+        with progress_bar("tune", config.trials) as step:
+            _work(study, objective, space, config, listener, step)
     else:
         with processes(config.workers) as run:
             list(run(partial(_worker, folder / JOURNAL, objective, space), [config] * config.workers))
@@ -128,7 +130,10 @@ def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
         study.enqueue_trial(own, user_attrs={QUEUED: own})
 
 
-def _work(study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener) -> None:
+def _work(
+    study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener, step: Step
+) -> None:
+    step(len(_trials(study, *ENDED)), "")
     while (ended := len(_trials(study, *ENDED))) < config.trials:
         study.sampler = optuna.samplers.TPESampler(
             seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
@@ -138,7 +143,25 @@ def _work(study: optuna.Study, objective: Objective, space: Space, config: TuneC
             done = study.tell(trial, objective(trial, dict(trial.params)))
         except optuna.TrialPruned:
             done = study.tell(trial, state=TrialState.PRUNED)
+        trials = _trials(study, *ENDED)
+        print(f"trial {len(trials):3d}/{config.trials}  {_trial_words(done)}", file=sys.stderr, flush=True)
+        step(len(trials), _reached(trials))
         listener.trial(trial_row(ended, done))
+
+
+def _trial_words(trial: FrozenTrial) -> str:
+    values = "  ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in sorted(trial.params.items()))
+    return f"{values}  " + ("pruned" if trial.value is None else f"objective {trial.value:.4f}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _reached(ended: Sequence[FrozenTrial]) -> str:
+    best, pruned = best_trials(ended)[:1], sum(trial.state == TrialState.PRUNED for trial in ended)
+    words = f"best {best[0].value:.4f} (trial {ended.index(best[0]) + 1})" if best else "none complete"
+    return f"{words}, {pruned} pruned"
 
 
 @contextmanager
@@ -161,7 +184,7 @@ def _start_process(number: int) -> None:
 
 
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
-    _work(open_study(journal, config), objective, space, config, Listener())
+    _work(open_study(journal, config), objective, space, config, Listener(), lambda done, says: None)
 
 
 def _end_with_parent() -> None:

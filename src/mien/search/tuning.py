@@ -21,7 +21,7 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 from pytorch_lightning.callbacks import LambdaCallback
 
-from mien.base.listener import Listener
+from mien.base.listener import Listener, progress_bar
 from mien.search.space import Confirm, Space, TuneConfig, search_space
 from mien.search.study import JOURNAL, Objective, best_trials, open_study, processes, search, trial_row
 from mien.training.fit import Diverged, fit
@@ -154,9 +154,10 @@ def confirm(
     first = next((trial.value for trial in trials if trial.params == own), None)
     wanted = [[{**values, "train.seed": s} for s in seeds] for values in (own, *(trial.params for trial in chosen))]
     missing = [values for row in wanted for values in row if _key(values) not in study.user_attrs]
-    with processes(config.workers) as run:
-        for values, loss in zip(missing, run(partial(_loss, objective), missing), strict=True):
+    with processes(config.workers) as run, progress_bar("confirm", len(missing)) as step:
+        for i, (values, loss) in enumerate(zip(missing, run(partial(_loss, objective), missing), strict=True)):
             study.set_user_attr(_key(values), loss)
+            step(i + 1, "")
     done = study.user_attrs
     rows = [[done[_key(values)] for values in row] for row in wanted]
     numbers = [trials.index(trial) for trial in chosen]

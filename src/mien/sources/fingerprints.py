@@ -1,6 +1,7 @@
 """Fingerprints of photos and faces: digest, size and thumbnail, for finding copies before cropping."""
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,8 @@ import cv2
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from mien.base.listener import progress_bar
 from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.runtime.spec import CutSpec
@@ -95,11 +96,12 @@ def each_photo(work: Callable[[int], T], n: int, name: str, *, workers: int = 0,
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)  # N workers, each with OpenCV's own N threads, would fight for the cores
     try:
-        # `disable=None`: quiet where stderr is no terminal
-        with tqdm(total=n, unit=" photos", desc=name, disable=None if progress else True) as bar:
+        with progress_bar(name, n, shown=progress) as step:
+            photos, began = 0, time.perf_counter()
             for done in pool(tasks):
                 yield from done
-                bar.update(len(done))
+                photos += len(done)
+                step(photos, f"{photos / (time.perf_counter() - began):,.0f} photos/s")
     finally:
         cv2.setNumThreads(before)
 

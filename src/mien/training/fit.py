@@ -4,6 +4,7 @@ import io
 import logging
 import math
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.listener import Listener
+from mien.base.listener import Listener, Step, on_terminal, progress_bar
 from mien.models.description import ModelSpec
 from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
@@ -63,8 +64,9 @@ def fit(
 
     `spec.architecture` is `recipe.model`, and `val` chooses the epoch. The checkpoint is in `folder`: a training killed
     there is continued, on the CPU bit for bit. The `listener` hears each row of the history, `callbacks` are further
-    ones of Lightning, such as a search's pruning, and `verbose` prints a line per epoch. `rank` is the number of this
-    process among those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch.
+    ones of Lightning, such as a search's pruning, and `verbose` draws a bar on a terminal, elsewhere prints a line per
+    epoch. `rank` is the number of this process among those that `recipe.trainer` asks for (`rank.py` starts them): each
+    trains on its share of every batch.
 
     Raises:
         Diverged: a loss became infinite or NaN.
@@ -83,7 +85,8 @@ def fit(
     loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.places)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
-    trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint_to_continue(folder))
+    with progress_bar("train", settings.epochs, shown=verbose) as history.step:
+        trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
 
@@ -143,18 +146,21 @@ def _silence_lightning() -> None:
 
 
 class History(pl.Callback):
-    """Each epoch's metrics and the weights of the chosen one; prints a line, calls the listener, stops early.
+    """Each epoch's metrics and the weights of the chosen one; shows the progress, calls the listener, stops early.
 
     It travels in the checkpoint, so that after a kill metrics and weights are still those of the same epochs: an epoch
     that is trained again may come out otherwise on a GPU.
     """
+
+    step: Step
 
     def __init__(self, settings: TrainConfig, listener: Listener, *, verbose: bool = True) -> None:
         self.rows: list[dict[str, float]] = []
         self.weights: dict[str, Tensor] = {}
         self._settings = settings
         self._listener = listener
-        self._verbose = verbose
+        self._verbose = verbose and not on_terminal()
+        self._started = self._speed = 0.0
 
     @property
     def best_epoch(self) -> int:
@@ -169,7 +175,29 @@ class History(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not continue a training that had stopped: it would have one epoch more than an undisturbed one."""
+        self.step(trainer.current_epoch, self._reached())
         self._stop_without_patience(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to measure the speed."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show how far the epoch is; its speed is that of all its batches, without the validation."""
+        done, batches = batch_idx + 1, int(trainer.num_training_batches)
+        if done == batches and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # the last batches may still be computed
+        self._speed = done * self._settings.batch_size / (time.perf_counter() - self._started)
+        self.step(trainer.current_epoch + done / batches, self._reached())
+
+    def _reached(self) -> str:
+        words = f"{self._speed:,.0f} images/s" if self._speed else ""
+        if not self.rows:
+            return words
+        monitor, last, best = self._settings.monitor, self.rows[-1], self.rows[self.best_epoch]
+        return f"{words}  loss {last['train_loss']:.3f}  {monitor} {last[monitor]:.3f}, best {best[monitor]:.3f}"
 
     def _stop_without_patience(self, trainer: pl.Trainer) -> None:
         patience = self._settings.patience
@@ -193,7 +221,8 @@ class History(pl.Callback):
         self.rows = [*(earlier for earlier in self.rows if earlier["epoch"] < epoch), row]
         if self._verbose:
             print(_line(row, trainer.max_epochs or 0), file=sys.stderr, flush=True)
-        self._listener.epoch(row)
+        self.step(epoch + 1, self._reached())
+        self._listener.epoch({**row, "images_per_second": self._speed})
         for name in ("train_loss", "val_loss"):
             if not math.isfinite(row[name]):
                 raise Diverged(
