@@ -42,10 +42,7 @@ def following(listener: Listener, lineage: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(name: str, total: int, *, shown: bool = True) -> Iterator[Step]:
-    """A bar on a terminal, with the time left, and nothing elsewhere or unless `shown`; it is moved by what it yields.
-
-    An empty sentence leaves the last one where it is.
-    """
+    """A bar on a terminal, with the time left; nothing elsewhere, or unless `shown`. What it yields moves the bar."""
     if not (shown and on_terminal()):
         yield lambda done, says: None
         return
@@ -60,7 +57,11 @@ def progress_bar(name: str, total: int, *, shown: bool = True) -> Iterator[Step]
         *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=SPEED_OF
     ) as bar:
         task = bar.add_task(name, total=total, says="")
-        yield lambda done, says: bar.update(task, completed=done, **({"says": says} if says else {}))
+
+        def step(done: float, says: str) -> None:
+            bar.update(task, completed=done, says=says)
+
+        yield step
 
 
 def on_terminal() -> bool:
