@@ -6,6 +6,7 @@ python -m pipelines train data=sample model=resnet16 augment=standard optim=adam
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mien.base.files import Outs
@@ -15,6 +16,7 @@ from mien.models.description import MACHINE
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
+from mien.training.augmentation import augmented_examples
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
 from mien.training.rank import fit_on_ranks
@@ -52,6 +54,10 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         folder = outs.folder("build/train")
         save_model(fitted.model, inputs.spec, folder)
         export_graph(fitted.model, inputs.spec, folder / GRAPH_FILE, inputs.val.pixels[inputs.val.rows[:MOST_CHECKED]])
+        np.save(
+            folder / "augmented.npy",
+            augmented_examples(inputs.train.first_faces(), inputs.recipe, len(inputs.spec.classes)),
+        )
         pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

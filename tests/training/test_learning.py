@@ -1,6 +1,7 @@
 """What a training learns from: faces in their order, votes in the loss, optimisers, frozen backbones."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,33 @@ from mien.base.errors import UserError
 from mien.models.description import ModelSpec
 from mien.models.networks import Dropout
 from mien.models.weights import predict_logits
-from mien.training.augmentation import Augmentation, BatchAugmentation
+from mien.training.augmentation import Augmentation, BatchAugmentation, augmented_examples
 from mien.training.dataset import EpochBatches, LabelledFaces, soft_labels, training_loader, validation_loader
 from mien.training.fit import fit
 from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import AugmentConfig, Recipe
 from mien.training.task import class_weights, training_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
+
+
+def test_a_memory_map_goes_to_another_process_as_its_path(tmp_path: Path) -> None:
+    np.save(tmp_path / "faces.npy", TRAIN.pixels)
+    mapped = dataclasses.replace(TRAIN, pixels=np.load(tmp_path / "faces.npy", mmap_mode="r"))
+    sent = pickle.dumps(mapped)
+    assert len(sent) < 10_000 < TRAIN.pixels.nbytes
+    assert np.array_equal(pickle.loads(sent).pixels, TRAIN.pixels)
+    assert isinstance(pickle.loads(sent).pixels, np.memmap)
+    assert np.array_equal(pickle.loads(pickle.dumps(TRAIN)).pixels, TRAIN.pixels)
+
+
+def test_faces_that_stay_on_a_device_are_those_that_are_read() -> None:
+    few = dataclasses.replace(TRAIN, rows=TRAIN.rows[10:60], labels=TRAIN.labels[10:60])
+    resident = few.resident("cpu", few.pixels[:50].nbytes)
+    assert few.resident("cpu", few.pixels[:50].nbytes - 1) is None
+    read, stayed = (training_loader(few, NOTHING, RECIPE, resident=where) for where in (None, resident))
+    for (one, label), (other, same) in zip(read, stayed, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(label, same)
 
 
 def one_hot(labels: np.ndarray, share: float) -> np.ndarray:
@@ -408,3 +429,15 @@ def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
     assert len(training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 20}))) == 1
     with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* use at most 20\."):
         training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 21}))
+
+
+@both_ways
+def test_the_report_shows_faces_as_a_training_sees_them(batched: bool) -> None:
+    config = AugmentConfig(batched=batched, mixup=0.2 * batched)
+    recipe = dataclasses.replace(RECIPE, augment=config).with_values({"train.seed": 3})
+    shown = augmented_examples(TRAIN.pixels[:5], recipe, 7)
+    assert (shown.shape, shown.dtype) == ((5, 8, 24, 24, 1), np.uint8)
+    assert np.array_equal(shown[:, 0], TRAIN.pixels[:5])
+    assert len({face.tobytes() for face in shown.reshape(40, -1)}) == 40
+    if not batched:
+        assert np.array_equal(shown[2, 4], Augmentation(config, 3)(TRAIN.pixels[2], 3, 2))

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -15,7 +16,7 @@ from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
 from mien.models.description import hardware_words, read_lineage
 from mien.reporting.figures import draw_evaluation, errors_figure
-from mien.reporting.images import data_uri, face_png
+from mien.reporting.images import augmentation_sheet, data_uri, face_png
 from mien.reporting.pages import page, percent, picture
 from mien.reporting.style import DARK
 
@@ -32,6 +33,7 @@ class Background:
     lineage: dict[str, Any]  # what the training wrote of itself
     parts: dict[str, dict[str, int]]  # faces of each class, by part
     quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
+    augmented: npt.NDArray[Any] | None = None  # training faces and their changes, (n, 1 + epochs, H, W, C) uint8
     persons_named: bool = False  # else the same person may stand in two parts
     other: "CrossEvaluation | None" = None  # None: the model is measured on its own data set
     sentences: Sequence[str] = ()  # how the model and the other data set were brought together
@@ -50,7 +52,8 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
         rerun("crop"),
     )
-    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, persons_named)
+    augmented = read_out(build / "train/augmented.npy", np.load, rerun("train"))
+    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, augmented, persons_named)
 
 
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
@@ -86,6 +89,7 @@ def write_report(
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
+        augmented=None if background.augmented is None else data_uri(augmentation_sheet(background.augmented)),
         quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
     )
     report.write_text(html, encoding="utf-8")

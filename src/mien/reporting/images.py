@@ -57,6 +57,16 @@ def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
         sheet.save(folder / f"contact_{name}.png")
 
 
+def augmentation_sheet(augmented: Pixels) -> bytes:
+    """PNG: a line for each face, as it is and as epochs of a training see it; `(n, 1 + epochs, H, W, C)` uint8."""
+    lines = [np.hstack([_framed(as_rgb(face)) for face in line]) for line in augmented]
+    return face_png(np.vstack(lines))
+
+
+def _framed(face: Pixels) -> Pixels:
+    return np.pad(face, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=PAPER[0])
+
+
 def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:
     """Up to 60 faces of a class, evenly spread, in lines of 10 under its name.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.base.errors import UserError
-from mien.training.recipe import AUGMENT, AugmentConfig, stream
+from mien.training.recipe import AUGMENT, AugmentConfig, Recipe, stream
 
 DRAWS: Final = 16  # random numbers that a face of a batch needs
 ERASED: Final = (0.02, 0.3)  # area of the erased rectangle, as a share of the face, and ...
@@ -93,6 +93,24 @@ def _transform(library: Any, asked: dict[str, Any]) -> Any:
     except Exception as error:  # whatever a transform's own check raises
         reason = " ".join(str(error).split())
         raise UserError(f"augment.transforms: {name}: {reason}") from error
+
+
+def augmented_examples(faces: np.ndarray, recipe: Recipe, classes: int, epochs: int = 7) -> np.ndarray:
+    """Faces as a training would see them: each of `(n, H, W, C)` uint8, then its changes in the first epochs.
+
+    Returns:
+        `(n, 1 + epochs, H, W, C)` uint8.
+    """
+    n, config, seed = len(faces), recipe.augment, recipe.train.seed
+    if config.batched:
+        batches, places = BatchAugmentation(config, seed, classes), np.arange(n + 1) % n
+        pixels, labels = torch.from_numpy(faces[places]).permute(0, 3, 1, 2), torch.zeros(n + 1, dtype=torch.int64)
+        seen = [batches(pixels, labels, epoch, 0, places, n)[0][:n] for epoch in range(epochs)]
+        shown = [batch.permute(0, 2, 3, 1).round().to(torch.uint8).numpy() for batch in seen]
+    else:
+        singly = Augmentation(config, seed)
+        shown = [np.stack([singly(face, epoch, i) for i, face in enumerate(faces)]) for epoch in range(epochs)]
+    return np.stack([faces, *shown], axis=1)
 
 
 class BatchAugmentation:

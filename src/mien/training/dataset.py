@@ -1,5 +1,6 @@
 """Data set and data loaders of labelled faces."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,29 @@ class LabelledFaces:
         """How many faces."""
         return len(self.rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A memory map goes to another process as its path: pickled, it would be copied."""
+        return {**vars(self), "pixels": getattr(self.pixels, "filename", self.pixels)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pixels = state["pixels"]
+        self.__dict__.update(state, pixels=pixels if isinstance(pixels, np.ndarray) else np.load(pixels, mmap_mode="r"))
+
+    def first_faces(self) -> np.ndarray:
+        """The first face of each class, `(n, H, W, C)` uint8."""
+        return np.asarray(self.pixels[self.rows[np.unique(self.labels, return_index=True)[1]]])
+
+    def resident(self, device: str, most: int) -> Tensor | None:
+        """The part's faces on a device, `(n, H, W, C)` uint8; None where they take more than `most` bytes of it."""
+        shape = (len(self), *self.pixels.shape[1:])
+        if math.prod(shape) > most:
+            return None
+        faces = torch.empty(shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(self), 4096):
+            rows = self.rows[start : start + 4096]
+            faces[start : start + len(rows)] = torch.from_numpy(np.asarray(self.pixels[rows]))
+        return faces
+
 
 def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, classes: int) -> np.ndarray | None:
     """Annotators' votes as shares, `(n, classes)` float32 with rows of sum 1; None where no face has votes.
@@ -47,9 +71,12 @@ def soft_labels(votes: Sequence[Sequence[float] | None], labels: np.ndarray, cla
 class FaceDataset(Dataset[Batch]):
     """Batches of labelled faces, each face augmented where an augmentation is given."""
 
-    def __init__(self, faces: LabelledFaces, augmentation: Augmentation | None = None) -> None:
+    def __init__(
+        self, faces: LabelledFaces, augmentation: Augmentation | None = None, resident: Tensor | None = None
+    ) -> None:
         self.faces = faces
         self.augmentation = augmentation
+        self.resident = resident  # the same faces on a GPU
 
     def __len__(self) -> int:
         """How many faces."""
@@ -61,12 +88,15 @@ class FaceDataset(Dataset[Batch]):
         A place counts on over the epochs, as in `EpochBatches`: the loaders' processes learn the epoch from it.
         """
         epochs, at = np.divmod(np.asarray(places), len(self))
+        labels = self.faces.labels[at].astype(np.int64) if self.faces.votes is None else self.faces.votes[at]
+        if self.resident is not None:
+            chosen = self.resident[torch.from_numpy(at).to(self.resident.device)]
+            return chosen.permute(0, 3, 1, 2), torch.from_numpy(labels)
         rows = self.faces.rows[at]
         pixels = np.asarray(self.faces.pixels[rows])
         if self.augmentation is not None:
             for i, (epoch, row) in enumerate(zip(epochs.tolist(), rows.tolist(), strict=True)):
                 pixels[i] = self.augmentation(pixels[i], epoch, row)
-        labels = self.faces.labels[at].astype(np.int64) if self.faces.votes is None else self.faces.votes[at]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
@@ -111,8 +141,9 @@ def training_loader(
     augmentation: Augmentation,
     recipe: Recipe,
     share: Share | None = None,
+    resident: Tensor | None = None,
 ) -> DataLoader[Batch]:
-    """Shuffled batches, augmented face by face; `share` as in `EpochBatches`.
+    """Shuffled batches, augmented face by face; `share` as in `EpochBatches`, `resident` as in `FaceDataset`.
 
     Raises:
         UserError: there are fewer faces than one batch needs.
@@ -120,7 +151,7 @@ def training_loader(
     settings = recipe.train
     refuse_larger_batch(settings.batch_size, len(faces))
     batches = EpochBatches(len(faces), settings.batch_size, settings.seed, share)
-    return _loader(FaceDataset(faces, augmentation), batches, recipe.trainer.workers)
+    return _loader(FaceDataset(faces, augmentation, resident), batches, recipe.trainer.workers)
 
 
 def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:

@@ -82,7 +82,8 @@ def fit(
     history = History(settings, listener or Listener(), verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.places)
+    augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train)
+    loader = training_loader(train, augmentation, recipe, task.places, resident)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
@@ -102,6 +103,14 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> E
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
     return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights, rank=rank)
+
+
+def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces) -> Tensor | None:
+    """The training faces on the GPU, where they are changed there, if they fit."""
+    changed_there = recipe.augment.batched or not recipe.augment.strength
+    if machine["device"] != "gpu" or not changed_there or recipe.trainer.workers:
+        return None
+    return train.resident("cuda", int(recipe.trainer.resident * torch.cuda.mem_get_info()[1]))
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
