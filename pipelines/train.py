@@ -20,7 +20,7 @@ from mien.training.augmentation import augmented_examples
 from mien.training.fit import Fitted, fit
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
 from mien.training.rank import fit_on_ranks
-from mien.training.recipe import Recipe, refuse_longer_average
+from mien.training.recipe import Recipe
 from pipelines.compose import Config
 
 
@@ -30,8 +30,6 @@ def run(config: Config, listener: Listener) -> None:
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
-    settings = searched.train
-    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, len(inputs.train))
     lineage = training_lineage(inputs, best, tuned)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())
@@ -43,9 +41,8 @@ def run(config: Config, listener: Listener) -> None:
 
 
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
-    chosen = fitted.history[fitted.best_epoch]
     report = {
-        **{name: value for name, value in chosen.items() if name.startswith("val_")},
+        **{name: value for name, value in fitted.history[fitted.best_epoch].items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         **{key: lineage[key] for key in ("parameters", *MACHINE)},
@@ -56,7 +53,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         export_graph(fitted.model, inputs.spec, folder / GRAPH_FILE, inputs.val.pixels[inputs.val.rows[:MOST_CHECKED]])
         np.save(
             folder / "augmented.npy",
-            augmented_examples(inputs.train.first_faces(), inputs.recipe, len(inputs.spec.classes)),
+            augmented_examples(inputs.train.first_faces(), inputs.recipe),
         )
         pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")

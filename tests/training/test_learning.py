@@ -435,7 +435,7 @@ def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
 def test_the_report_shows_faces_as_a_training_sees_them(batched: bool) -> None:
     config = AugmentConfig(batched=batched, mixup=0.2 * batched)
     recipe = dataclasses.replace(RECIPE, augment=config).with_values({"train.seed": 3})
-    shown = augmented_examples(TRAIN.pixels[:5], recipe, 7)
+    shown = augmented_examples(TRAIN.pixels[:5], recipe)
     assert (shown.shape, shown.dtype) == ((5, 8, 24, 24, 1), np.uint8)
     assert np.array_equal(shown[:, 0], TRAIN.pixels[:5])
     assert len({face.tobytes() for face in shown.reshape(40, -1)}) == 40

@@ -95,7 +95,7 @@ def _transform(library: Any, asked: dict[str, Any]) -> Any:
         raise UserError(f"augment.transforms: {name}: {reason}") from error
 
 
-def augmented_examples(faces: np.ndarray, recipe: Recipe, classes: int, epochs: int = 7) -> np.ndarray:
+def augmented_examples(faces: np.ndarray, recipe: Recipe, epochs: int = 7) -> np.ndarray:
     """Faces as a training would see them: each of `(n, H, W, C)` uint8, then its changes in the first epochs.
 
     Returns:
@@ -103,7 +103,7 @@ def augmented_examples(faces: np.ndarray, recipe: Recipe, classes: int, epochs: 
     """
     n, config, seed = len(faces), recipe.augment, recipe.train.seed
     if config.batched:
-        batches, places = BatchAugmentation(config, seed, classes), np.arange(n + 1) % n
+        batches, places = BatchAugmentation(config, seed, classes=1), np.arange(n + 1) % n
         pixels, labels = torch.from_numpy(faces[places]).permute(0, 3, 1, 2), torch.zeros(n + 1, dtype=torch.int64)
         seen = [batches(pixels, labels, epoch, 0, places, n)[0][:n] for epoch in range(epochs)]
         shown = [batch.permute(0, 2, 3, 1).round().to(torch.uint8).numpy() for batch in seen]

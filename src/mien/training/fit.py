@@ -29,7 +29,7 @@ from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
 from mien.training.optimizers import FreezeBackbone
-from mien.training.recipe import Recipe, TrainConfig, cost
+from mien.training.recipe import Recipe, TrainConfig, cost, refuse_longer_average
 from mien.training.task import ExpressionTask, class_weights
 
 LAST: Final = "last.ckpt"
@@ -70,11 +70,13 @@ def fit(
 
     Raises:
         Diverged: a loss became infinite or NaN.
-        UserError: a batch needs more faces than there are, or the machine has no GPU and one is asked for.
+        UserError: a batch or the average of the weights needs more faces than there are, or a GPU is asked for and there
+            is none.
     """
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
+    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, len(train))
     machine = made_on(recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
