@@ -70,8 +70,8 @@ def fit(
 
     Raises:
         Diverged: a loss became infinite or NaN.
-        UserError: a batch or the average of the weights needs more faces than there are, or a GPU is asked for and there
-            is none.
+        UserError: a batch or the average of the weights needs more faces than there are, or a GPU is asked for and
+            there is none.
     """
     _silence_lightning()
     keep_freed_memory()
