@@ -1,24 +1,26 @@
 """Benchmark of training on a CPU: mien against a plain PyTorch loop and Keras, images per second.
 
     python -m benchmarks.training [--batches 128 512] [--rounds 5] [--keras PYTHON]
+    python -m benchmarks.training --augmentation [--rounds 5]
 
 All train the reference network of 1,375,175 parameters on the same generated 48 x 48 grey faces, resident and without
-augmentation. Each way is a process of its own, in turn with the others; its speed is the median of its epochs after the
-first. PYTHON is an interpreter with tensorflow-cpu and keras (an environment of its own).
+augmentation; with --augmentation mien trains its compact network without, with batched and with standard augmentation.
+Each way is a process of its own, in turn with the others; its speed is the median of its epochs after the first.
+PYTHON is an interpreter with tensorflow-cpu and keras (an environment of its own).
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 FACES, EPOCHS = 4096, 3
+AUGMENTED = ("none", "batched", "standard")
 KERAS = """
 import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -41,8 +43,6 @@ class Clock(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): print(faces // batch * batch / (time.perf_counter() - self.start))
 net.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=[Clock()])
 """
-# As `python -m pipelines` starts itself again.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
 
 
 def faces() -> Any:
@@ -53,7 +53,7 @@ def faces() -> Any:
     return random.integers(0, 256, (FACES, 48, 48, 1), np.uint8), random.integers(0, 7, FACES)
 
 
-def mien_speed(batch: int) -> list[float]:
+def mien_speed(batch: int, network: Literal["cnn5x5", "resnet"] = "cnn5x5", augment: str = "none") -> list[float]:
     """Images a second of each epoch of `fit`, without its validation."""
     import dataclasses
 
@@ -77,10 +77,11 @@ def mien_speed(batch: int) -> list[float]:
             self.speeds.append(FACES // batch * batch / (time.perf_counter() - self.start))
 
     pixels, labels = faces()
-    model = ModelConfig("cnn5x5", dropout=0.4)
+    model = ModelConfig(network, width=16, dropout=0.4)
     train = TrainConfig(epochs=EPOCHS, batch_size=batch, patience=0)
+    augmentation = AugmentConfig(strength=float(augment != "none"), batched=augment == "batched")
     optim = OptimConfig("adam", schedule="constant", weight_decay=0.0)
-    recipe = Recipe(model, AugmentConfig(strength=0.0), optim, train, TrainerConfig(threads=2))
+    recipe = Recipe(model, augmentation, optim, train, TrainerConfig(threads=2))
     every, few = LabelledFaces(pixels, np.arange(FACES), labels), LabelledFaces(pixels, np.arange(256), labels[:256])
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -97,11 +98,12 @@ def plain_speed(batch: int) -> list[float]:
     from mien.models.description import ModelConfig
     from mien.models.networks import build_model
     from mien.runtime.spec import CutSpec
-    from mien.training.hardware import to_channels_last
+    from mien.training.hardware import keep_freed_memory, to_channels_last
     from mien.training.optimizers import make_optimizer
     from mien.training.recipe import OptimConfig
 
     torch.set_num_threads(2)
+    keep_freed_memory()
     pixels, labels = (torch.from_numpy(array) for array in faces())
     network = build_model(ModelConfig("cnn5x5", dropout=0.4), CutSpec(48, "grey"), 7)
     to_channels_last(network)
@@ -127,8 +129,7 @@ def run(way: str, batch: int, keras: str | None) -> float:
     if way.startswith("keras"):
         policy = "mixed_bfloat16" if way == "keras bf16" else "float32"
         command = [str(keras), "-c", KERAS, str(batch), policy, str(FACES), str(EPOCHS)]
-    environment = os.environ if way.startswith("keras") else {**os.environ, **KEEP_MEMORY}
-    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return median(map(float, out.split()[1:]))
 
 
@@ -139,18 +140,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keras", metavar="PYTHON")
     parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--augmentation", action="store_true")
     arguments = parser.parse_args()
+    if arguments.way in AUGMENTED:
+        print(*mien_speed(arguments.batches[0], "resnet", arguments.way))
+        return
     if arguments.way:
-        speeds = {"mien": mien_speed, "plain": plain_speed}[arguments.way](arguments.batches[0])
-        print(*speeds)
+        print(*{"mien": mien_speed, "plain": plain_speed}[arguments.way](arguments.batches[0]))
         return
     ways = ["mien", "plain", *(["keras bf16", "keras float32"] if arguments.keras else [])]
+    if arguments.augmentation:
+        ways, arguments.batches = list(AUGMENTED), [128]
     report = {}
     for batch in arguments.batches:
         rounds = [{way: run(way, batch, arguments.keras) for way in ways} for _ in range(arguments.rounds)]
         found = {way: round(median(speed[way] for speed in rounds)) for way in ways}
-        ratios = {way: sorted(round(speed["mien"] / speed[way], 2) for speed in rounds) for way in ways[1:]}
-        report[f"batch {batch}"] = {"images/s": found, "mien's ratio in each round": ratios}
+        ratios = {way: sorted(round(speed[ways[0]] / speed[way], 2) for speed in rounds) for way in ways[1:]}
+        report[f"batch {batch}"] = {"images/s": found, f"{ways[0]} by each, by round": ratios}
     print(json.dumps(report, indent=2))
 
 
