@@ -75,7 +75,8 @@ def killed(script: str, folder: Path, recipe: Recipe, *arguments: str) -> None:
 
 @pytest.mark.parametrize(("ema", "gets"), [(0.0, "better"), (0.9, "better"), (0.0, "worse")])
 def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(ema: float, gets: str, tmp_path: Path) -> None:
-    recipe = RECIPE.with_values({"train.ema": ema})
+    batches = {"augment.batched": True, "augment.mixup": 0.2, "augment.mix_epochs": 5} if ema else {}
+    recipe = RECIPE.with_values({"train.ema": ema, **batches})
     val = WORSE if gets == "worse" else VAL
     undisturbed = fit(SPEC, recipe, TRAIN, val, tmp_path / "undisturbed")
     folder = tmp_path / "killed"
