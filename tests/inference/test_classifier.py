@@ -76,7 +76,7 @@ def test_a_file_that_is_missing_damaged_or_no_onnx(exported: Export, tmp_path: P
 
 def test_a_file_of_another_program(changed: Callable[..., Path]) -> None:
     file = changed(lambda model: model.ClearField("metadata_props"))
-    with pytest.raises(UserError, match=r"is an ONNX file, but not an export of mien: it lacks the crop settings"):
+    with pytest.raises(UserError, match=r"is an ONNX file, but no export of mien: it lacks the crop settings"):
         load_model_of(str(file))
 
 

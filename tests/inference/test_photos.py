@@ -1,7 +1,6 @@
 """Files of every kind, several in a batch, and those that fail beside those that do not."""
 
 import os
-import socket
 from pathlib import Path
 
 import cv2
@@ -125,11 +124,9 @@ def test_folders_pipes_and_devices_are_named_and_nothing_waits(tmp_path: Path) -
 def test_what_cannot_be_opened_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to(tmp_path / "again")
     (tmp_path / "again").symlink_to(tmp_path / "round")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "s"))
-        for name in ("round", "gone.jpg", "s", "x" * 300):
-            with pytest.raises(OSError):
-                read_photo(tmp_path / name, 50)
+    for name in ("round", "gone.jpg", "x" * 300):
+        with pytest.raises(OSError):
+            read_photo(tmp_path / name, 50)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

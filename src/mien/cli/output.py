@@ -67,10 +67,7 @@ def progress(unit: str, name: str | None = None, *, shown: bool = True) -> Itera
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep C libraries from writing to stderr, as libjpeg does about many photos that it decodes well.
-
-    Python's own `sys.stderr` still works.
-    """
+    """Keep C libraries from writing to stderr, as libjpeg does about many photos; Python's `sys.stderr` still works."""
     sys.stderr.flush()
     with Path(os.devnull).open("w") as nowhere, os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
         os.dup2(nowhere.fileno(), 2)

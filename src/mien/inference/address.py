@@ -117,10 +117,7 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
 
 
 def load_model_of(text: str) -> LoadedModel:
-    """The model that a person means: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a file `x.onnx`, or a folder.
-
-    NoSuchModel where the registry has none of that name, version or alias; any other failure is a UserError.
-    """
+    """The model of `models:/NAME@ALIAS` or `/VERSION`, a file `x.onnx` or a folder, or NoSuchModel or a UserError."""
     address = ModelAddress.parse(text)
     return load_onnx(address.path) if address.is_onnx else load_files(address.files())
 

@@ -26,10 +26,7 @@ EXPORT_AGAIN: Final = "`mien export` writes one that fits"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The folder that holds a model's files (model.onnx, model.safetensors, lineage.json, ...), and whose they are.
-
-    `version` and `run_id` are those of a registered version; of another folder they are None.
-    """
+    """A folder of a model's files, and whose they are; `version` and `run_id` are None unless it is registered."""
 
     folder: Path
     name: str  # of the registered model, or the folder as a person named it
@@ -61,10 +58,7 @@ class LoadedModel(Model):
         return super().probabilities(faces, batch_size)
 
     def network(self) -> "Network":
-        """The network behind the graph, in PyTorch and read again on each call, for heat maps.
-
-        An ONNX file alone, no PyTorch, or weights that cannot be read are a UserError.
-        """
+        """The network in PyTorch, read again on each call, for heat maps; a UserError where it cannot be had."""
         if self.files is None:
             raise UserError(
                 f"{self.says} has only a graph, and a heat map needs the network in PyTorch; "
@@ -127,10 +121,7 @@ def _about_data(folder: Path) -> Mapping[str, Any]:
 
 
 def read_card(folder: Path) -> str:
-    """The model card in a model's folder, as Markdown; "" where there is none.
-
-    A person may have edited it: bytes that are no UTF-8 are replaced, and what is longer than any card is cut.
-    """
+    """The model card in a folder, as Markdown that a person may have edited or made too long; "" without one."""
     try:
         with (folder / CARD).open("rb") as file:
             return file.read(LONGEST_CARD).decode("utf-8", errors="replace")
@@ -177,23 +168,17 @@ def load_onnx(file: Path) -> LoadedModel:
 
 
 def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, Any]]:
-    """Spec, and a value for each key of METADATA; an UnusableModel where the spec is of another format.
-
-    A UserError names the file of another program, or the key that is missing or damaged.
-    """
+    """Spec, and a value for each key of METADATA; UnusableModel where another program wrote the file."""
     if "mien" not in text or "spec" not in text:
-        raise UserError(
-            f"{file} is an ONNX file, but not an export of mien: it lacks the crop settings and the names of the "
-            f"classes; {EXPORT_AGAIN}."
-        )
+        raise UnusableModel(f"{file} is an ONNX file, but no export of mien: it lacks the crop settings and classes")
     values = {}
     for key, kind in {"spec": object, **METADATA}.items():
         try:
             values[key] = json.loads(text[key])
         except KeyError as error:
-            raise UserError(f"{file} lacks {key}, as another version of mien wrote it; {EXPORT_AGAIN}.") from error
+            raise UnusableModel(f"{file} lacks {key}, as another version of mien wrote it") from error
         except ValueError as error:
-            raise UserError(f"{file}: {key} is damaged ({text[key][:40]!r}); {EXPORT_AGAIN}.") from error
+            raise UnusableModel(f"{file}: {key} is damaged ({text[key][:40]!r})") from error
         if not isinstance(values[key], kind):
-            raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {text[key][:40]}; {EXPORT_AGAIN}.")
+            raise UnusableModel(f"{file}: {key} must be {KINDS[kind]}, not {text[key][:40]}")
     return spec_of(values.pop("spec"), str(file)), values

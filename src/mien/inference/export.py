@@ -1,7 +1,7 @@
 """ONNX export for other programs: calibrated probabilities, spec and card in one file, optionally int8."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -207,10 +207,9 @@ class Exported:
 
 
 def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
-    """Write a model as one ONNX file to `out`, which is replaced by rename; `int8`: weights and activations in 8 bits.
+    """Write a model as one ONNX file, in 8 bits if `int8`; a UserError where it answers otherwise than the model."""
+    import onnx
 
-    A file that answers otherwise than the model, or no faces to calibrate int8 on, is a UserError.
-    """
     loaded = measured.loaded
     if loaded.files is None:
         raise UserError(f"{loaded.says} is an exported file; export the model that it comes from.")
@@ -232,8 +231,12 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
             quantise(file, small, faces.calibration)
             file = small
             done = replace(done, int8=agreement(before, probabilities_in(small, faces.checked), faces))
+        model = onnx.load(file)
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, about)
+        model.producer_name, model.producer_version = "mien", __version__
         with replacing(out) as part:
-            _write_with_metadata(file, about, part)
+            onnx.save(model, part)
     return done
 
 
@@ -251,16 +254,6 @@ def add_probabilities(graph: Path, out: Path, temperature: float) -> None:
     probabilities.type.tensor_type.shape.CopyFrom(shape)
     model.graph.output.append(probabilities)
     onnx.checker.check_model(model)
-    onnx.save(model, out)
-
-
-def _write_with_metadata(file: Path, about: Mapping[str, str], out: Path) -> None:
-    import onnx
-
-    model = onnx.load(file)
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, dict(about))
-    model.producer_name, model.producer_version = "mien", __version__
     onnx.save(model, out)
 
 

@@ -39,10 +39,7 @@ class Explanation:
 
 
 def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = None) -> list[Explanation]:
-    """An explanation of each face, of its own answer or of a class by name; errors as of `heat_maps`.
-
-    A model that is an ONNX file alone is a UserError too.
-    """
+    """An explanation of each face, of its own answer or a class by name; errors of `network` and `heat_maps`."""
     names = predictor.model.spec.classes
     predictions = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
     classes = [asked or prediction.label for prediction in predictions]

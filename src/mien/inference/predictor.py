@@ -1,6 +1,5 @@
 """Facial-expression prediction for photos: decode, detect, crop, classify."""
 
-import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,8 +25,6 @@ FILE_KINDS: Final = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# Opening a pipe that nobody writes to would wait for ever.
-WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,7 @@ class Picture:
         return printable(self.file if self.time is None else f"{self.file} at {self.time:.2f} s")
 
     def pixels(self, limits: PredictConfig) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, as viewers show the picture.
-
-        Raises UnreadablePhoto (no image, broken off, above the limits), or an OSError of its file.
-        """
+        """(H, W, 3) uint8 RGB, as viewers show the picture; errors as of `read_photo` and `decode_photo`."""
         if self.frame is not None:
             return self.frame
         data = read_photo(self.file, limits.max_megabytes) if self.data is None else self.data
@@ -64,22 +58,19 @@ def read_photo(file: Path, max_megabytes: float) -> bytes:
     have (`not_a_file`), and an OSError where the file does not exist, or may not be read.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | WITHOUT_WAITING)
+        about = file.stat()  # opening a pipe that nobody writes to would wait for ever
     except ValueError as error:  # a NUL in its name
         raise UnreadablePhoto("not_a_file", "no file can have this name") from error
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            kind = FILE_KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-            raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
-        limit = int(max_megabytes * 1e6)
-        with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            data = b"" if about.st_size > limit else opened.read(limit + 1)  # a file may grow, or not know its size
-    finally:
-        os.close(descriptor)
-    if about.st_size > limit or len(data) > limit:
-        raise UnreadablePhoto("too_large", f"its file has more than {max_megabytes:g} megabytes")
-    return data
+    if not stat.S_ISREG(about.st_mode):
+        kind = FILE_KINDS.get(stat.S_IFMT(about.st_mode), "something else")
+        raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
+    limit = int(max_megabytes * 1e6)
+    if about.st_size <= limit:
+        with file.open("rb") as opened:
+            data = opened.read(limit + 1)  # a file may grow, or not know its size
+        if len(data) <= limit:
+            return data
+    raise UnreadablePhoto("too_large", f"its file has more than {max_megabytes:g} megabytes")
 
 
 @dataclass(frozen=True)

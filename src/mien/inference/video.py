@@ -34,10 +34,7 @@ Progress = Callable[[int, int], None]  # takes the frames that are done, and tho
 
 
 def prefetch(items: Iterator[Item], n: int) -> Generator[Item]:
-    """The items, up to `n` of which a thread makes in advance; an error of `items` is raised here.
-
-    Close the generator where it is not exhausted: that ends the thread.
-    """
+    """The items, `n` of which a thread makes in advance; their errors are raised here, and closing ends the thread."""
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, items, None) for _ in range(n))
         try:
@@ -92,10 +89,7 @@ class Video:
         return (self.container.duration or 0) / av.time_base
 
     def frames(self, every: float = 0.0) -> Iterator[Frame]:
-        """The frames in the order of their times; with `every`, at most one in so many seconds.
-
-        A video without any is a UserError.
-        """
+        """The frames in the order of their times, at most one in `every` seconds; a UserError where there is none."""
         first = before = 0
         wanted = 0.0
         for decoded in self._decoded():

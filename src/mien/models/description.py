@@ -151,10 +151,7 @@ def made_on_words(made_on: Mapping[str, Any]) -> str:
 
 
 def machine_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
-    """What each has alone: (`avx2 and float32`, `avx512_bf16 and bf16`); two empty texts for the same kind of machine.
-
-    What is not known of both is not compared.
-    """
+    """What each has alone of what both tell: (`avx2 and float32`, `avx512_bf16 and bf16`), or two empty texts."""
     common = a.keys() & b.keys()
     parts = []
     for machine in (a, b):

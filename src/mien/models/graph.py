@@ -87,10 +87,7 @@ def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.nd
 
 
 def without_metadata(model: Any) -> Any:
-    """The ONNX model without what does not change an answer, so that equal weights give equal bytes.
-
-    PyTorch's exporter writes absolute paths and source lines into the metadata of each node.
-    """
+    """The ONNX model without paths and source lines of PyTorch's exporter, so that equal weights give equal bytes."""
     graph = model.graph
     values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     for owner in (model, graph, *graph.node, *values):

@@ -68,10 +68,7 @@ def timm_backbone(name: str) -> "tuple[nn.Module, int]":
 
 
 def imagenet_weights(name: str) -> "dict[str, Tensor]":
-    """ImageNet weights of timm's model `name`, from its hub or from the cache of an earlier download.
-
-    A UserError without timm, such weights or a hub that answers says what else there is.
-    """
+    """ImageNet weights of timm's model `name`, from its hub or cache; a UserError says what to do without them."""
     timm = _timm(name)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:

@@ -40,10 +40,7 @@ CLASSIFIERS: Final = ("classifier.", "fc.", "head.")  # of timm's models: the ne
 
 
 def load_pretrained(model: Network, config: ModelConfig) -> None:
-    """Put the configured weights into the model's backbone; with `weights: none` nothing changes.
-
-    A file that is missing, is another one than its digest says or does not fit, or no hub, is a UserError.
-    """
+    """Put the configured weights into the backbone; a UserError where the file or the hub cannot give fitting ones."""
     if config.weights == "none":
         return
     assert model.backbone is not None  # ModelConfig refuses weights for a network without one

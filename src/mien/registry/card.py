@@ -18,10 +18,7 @@ TEMPLATE: Final = "card.md.j2"
 
 
 def write_card(candidate: Candidate, predictions: Path) -> str:
-    """The card of a candidate; the audit of its split, `split.json`, lies beside its `predictions`.
-
-    A file that is missing or damaged is a UserError.
-    """
+    """The card of a candidate; the audit of its split lies beside its `predictions`. A UserError for a damaged file."""
     file = predictions.with_name("split.json")
     audit = read_record(file, {"parts": dict}, rerun("split")) if file.exists() else None
     return render_card(candidate, read_evaluation(candidate.evaluated, predictions), audit)

@@ -128,10 +128,7 @@ class Evidence:
     threads: int = 1  # of onnxruntime
 
     def faces(self, cut: CutSpec, test: pd.DataFrame) -> np.ndarray:
-        """The faces of a test index, in its order, (N, size, size, C) uint8: packed ones where `cut` is theirs.
-
-        NoComparison where the raw photos are needed and not here, or a face cannot be cut from them.
-        """
+        """The faces of a test index, (N, size, size, C) uint8, in its order; NoComparison where one cannot be cut."""
         packed = open_faces(self.packed)
         if cut == packed.cut:
             return np.asarray(packed.pixels[test["row"].to_numpy()])

@@ -41,10 +41,7 @@ PATIENCE: Final = 600  # seconds until a writer of another machine that stays fi
 
 
 def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
-    """Make a version champion, the challenger where none is given; returns what was done as a sentence.
-
-    A UserError where there is no such model or version, no challenger, or no store.
-    """
+    """Make a version champion, by default the challenger; returns what was done. A UserError where there is none."""
     with registry(name) as client:
         model = settle(client, name)
         chosen = version if version is not None else alias_of(model, CHALLENGER)
@@ -61,10 +58,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
 
 
 def rollback(name: str, *, by: str, reason: str) -> str:
-    """Bring back the champion before this one, from the history; returns what was done as a sentence.
-
-    A UserError where there is no such model, no champion before this one, or no store.
-    """
+    """Bring back the champion before this one, from the history; returns what was done. A UserError without one."""
     with registry(name) as client:
         model = settle(client, name)
         there = version_identities(client, name)

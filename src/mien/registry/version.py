@@ -85,10 +85,7 @@ class Candidate:
 
 
 def training_faces(split: Path) -> pd.DataFrame:
-    """The faces that a model of this split was fitted or chosen with; a UserError where the split is not readable.
-
-    Columns: photo_digest, face_digest, group, part (train or val).
-    """
+    """photo_digest, face_digest, group and part (train or val) of each face that a model of this split learnt from."""
     columns = ["photo_digest", "face_digest", "group"]
     parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, rerun("split")) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)

@@ -216,10 +216,7 @@ def _why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
 
 
 def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: int = 42) -> Paired | None:
-    """The paired comparison of two runs; None where every test face leaked into a training.
-
-    Resampled are groups of photos (a photo with its copies), as A's split has them. Requires the same test faces.
-    """
+    """The paired comparison of two runs on the same test faces, by groups of A's split; None where all leaked."""
     order = pd.Index(b.faces["face_id"]).get_indexer(a.faces["face_id"])
     clean = ~(a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order])
     if not clean.any():

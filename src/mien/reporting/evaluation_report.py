@@ -66,10 +66,7 @@ def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
 def write_report(
     evaluation: Evaluation, background: Background, faces: npt.NDArray[Any], report: Path, figures: Path
 ) -> None:
-    """Write the page, and its figures as PNG files into a folder that exists.
-
-    `faces` are those of the predictions, (N, H, W, C) uint8, in their order.
-    """
+    """Write the page, and its figures as PNG to a folder; `faces` are those of the predictions, (N, H, W, C) uint8."""
     light, dark = draw_evaluation(evaluation), draw_evaluation(evaluation, DARK)
     for name, png in {**light, "errors": errors_figure(evaluation, faces)}.items():
         (figures / f"{name}.png").write_bytes(png)

@@ -155,10 +155,7 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
 
 
 def errors_figure(evaluation: Evaluation, faces: Pixels, theme: Theme = LIGHT) -> bytes:
-    """PNG: the most confident mistakes of the most confused pairs of classes, with the wrong answer's probability.
-
-    `faces` are those of the predictions, (N, H, W, C) uint8, in their order.
-    """
+    """PNG: the surest mistakes of the most confused pairs; `faces` (N, H, W, C) uint8 are those of the predictions."""
     pairs = evaluation.confused
     columns = max([len(pair.rows) for pair in pairs], default=4)
     left = LEFT + 0.12 * max([len(name) - 15 for pair in pairs for name in (pair.true, pair.predicted)] + [0])

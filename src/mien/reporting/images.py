@@ -47,10 +47,7 @@ def data_uri(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
 
 
 def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
-    """Write one PNG per class, `contact_CLASS.png`, with up to 60 faces spread over the whole data set.
-
-    Every class has its picture; that of a class without faces says so.
-    """
+    """Write a PNG for each class, `contact_CLASS.png`, with up to 60 faces spread over the data set, or none."""
     labels = packed.index["label"].to_numpy()
     for label, name in enumerate(packed.classes):
         sheet = contact_sheet(packed.pixels, np.flatnonzero(labels == label), name)
@@ -68,10 +65,7 @@ def _framed(face: Pixels) -> Pixels:
 
 
 def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:
-    """Up to 60 faces of a class, evenly spread, in lines of 10 under its name.
-
-    `pixels` are (N, H, W, C) uint8, RGB or grey; `rows` of them belong to the class.
-    """
+    """Up to 60 faces of a class, evenly spread: those of `pixels` (N, H, W, C) uint8 whose positions are `rows`."""
     shown = rows[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).round().astype(int)]
     size = pixels.shape[1]
     step = size + GAP

@@ -25,10 +25,7 @@ QUALITY: Final = 88  # of the JPEGs: a page of 5,000 faces stays at some 10 to 2
 
 
 def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
-    """Write report.html, metrics.json, predictions.csv, confusion.csv and figures/*.png into a folder.
-
-    Files of these names are replaced, each as a whole; others that lie there stay.
-    """
+    """Write the report, its figures, metrics and tables into a folder, each replaced as a whole; other files stay."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     evaluation = cross.evaluation
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as scratch:
@@ -92,10 +89,7 @@ def sentences(cross: CrossEvaluation) -> Iterator[str]:
 
 
 def write_label_noise(found: "LabelNoise", about: dict[str, Any], folder: Path) -> None:
-    """Write labels.html, a page of the suspected labels with filters, and labels.csv, which has every face.
-
-    `about` has `title` (of the data set), `model`, `folds` and `epochs`, for the head of the page.
-    """
+    """Write labels.html, suspects with filters, and labels.csv, all faces; `about`: title, model, folds, epochs."""
     classes, suspects = list(found.packed.classes), found.suspects
     shown = suspects.head(MOST)
     pairs = pd.crosstab(suspects["label"], suspects["suggested"])

@@ -45,10 +45,7 @@ class Detector(Protocol):
 
 
 class YuNetDetector:
-    """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile, tilted and half covered too.
-
-    A file that OpenCV cannot read as a YuNet network is a UserError.
-    """
+    """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile too; a UserError where the file is no such one."""
 
     name = "YuNet"
 

@@ -35,10 +35,7 @@ class ExpW:
     expects: ClassVar[str] = "label.lst, and the photos in origin/, origin.7z or its volumes origin.7z.001, ..."
 
     def ingest(self, folder: Path) -> Ingested:
-        """The faces that `label.lst` names and whose photos are there, and every row that was set aside.
-
-        A UserError where anything is missing, an archive is unsafe or damaged, or no row can be used.
-        """
+        """The faces of `label.lst` whose photos are there, and each row set aside; a UserError where none is usable."""
         labels = _find_labels(existing_folder(folder))
         found = _find_photos(folder)
         if isinstance(found, Volumes):

@@ -72,10 +72,7 @@ class Ingested:
 
 
 def faces_table(rows: Mapping[str, Sequence[object]] | Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Columns of values, or rows, as a checked faces table; missing optional columns take their empty value.
-
-    A `face_id` that is there twice is a ValueError.
-    """
+    """Columns of values or rows as a faces table, with all columns; a `face_id` that is there twice is a ValueError."""
     given = pd.DataFrame(rows)
     empty: dict[str, Any] = {**dict.fromkeys(FACES_DTYPES, ""), **dict(zip(Box._fields, WHOLE_PHOTO, strict=True))}
     empty |= {"confidence": float("nan"), "votes": None, "photo_height": 0, "photo_width": 0}
@@ -100,10 +97,7 @@ def finder_mistake(key: str, pattern: str, finds: str) -> str:
 
 
 def name_persons(faces: pd.DataFrame, pattern: str) -> pd.DataFrame:
-    """The faces table with `person` set to what the pattern's one group finds in the photo's file name, or its path.
-
-    A pattern that fits no photo is a UserError.
-    """
+    """The faces with the `person` that the pattern's group finds in a photo's name or path; a UserError for none."""
     if not pattern:
         return faces
     name = faces["image"].str.rsplit("/", n=1).str[-1]

@@ -48,10 +48,7 @@ class Fer2013:
             raise ValueError("contempt needs ferplus: only FER+ knows it")
 
     def ingest(self, folder: Path) -> Ingested:
-        """Every usable row of the csv, and every row that was set aside; memory does not hold the pixels.
-
-        A UserError where the csv is missing, there twice, damaged or empty, lacks a column, or has no usable row.
-        """
+        """Every usable row, and every row that was set aside, without pixels; a UserError where none is usable."""
         file = find_csv(folder)
         rows: list[Row] = []
         problems: list[dict[str, str]] = []

@@ -54,10 +54,7 @@ class Row(NamedTuple):
 
 
 def find_csv(folder: Path) -> Path:
-    """The one file in `folder`, or in `fer2013/` below it, that is FER2013's csv or holds it.
-
-    A UserError where there is no such folder, none, or more than one.
-    """
+    """The one file in `folder` or its `fer2013/` that is or holds FER2013's csv; a UserError unless there is one."""
     known = [*(f"{name}{packed}" for name in NAMES for packed in PACKED), *ARCHIVES]
     places = (existing_folder(folder), folder / "fer2013")
     found = [place / name for place in places for name in known if (place / name).is_file()]
@@ -70,10 +67,7 @@ def find_csv(folder: Path) -> Path:
 
 
 def read_csv(file: Path) -> Iterator[Row | dict[str, str]]:
-    """The csv's rows in order, a problem in place of a row that cannot be used; blank lines count as no row.
-
-    A file that is empty or damaged, or whose header lacks a column, is a UserError.
-    """
+    """The rows in order, a problem in place of an unusable one; a damaged file or a wrong header is a UserError."""
     with _open_csv(file) as content:
         header = content.readline(LONGEST).removeprefix(BOM).decode("utf-8", "replace")
         columns = read_header(header.split(","), COLUMNS, file)

@@ -197,10 +197,7 @@ def _problem(name: str, reason: str, detail: str, label: str = "") -> dict[str, 
 
 
 def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, dict[str, str]]:
-    """By name the photos whose bytes occur in several classes, as problems.
-
-    Only files whose size occurs in several classes are read.
-    """
+    """Photos whose bytes occur in several classes, as problems by name; only files of equal sizes are read."""
     labels = {name: where.label for name, where in photos}
     sizes = {name: (root / name).stat().st_size for name in labels}
     classes_of: dict[int, set[str]] = defaultdict(set)

@@ -55,10 +55,7 @@ class Source(Protocol):
     expects: ClassVar[str]  # what the folder must hold, as `mien data` shows it
 
     def ingest(self, folder: Path) -> Ingested:
-        """The raw data set as a faces table and its problems.
-
-        A folder of another shape, or without a face that can be used, is a UserError.
-        """
+        """The raw data set as a faces table and its problems; another shape, or no usable face, is a UserError."""
         ...
 
     def photos(self, folder: Path, unpack_to: Path) -> Photos:
@@ -79,10 +76,7 @@ def source_class(name: str) -> Any:
 
 
 def get_source(data: DataConfig) -> Source:
-    """The source of a data set, with the data set's options.
-
-    A UserError names the sources, where there is no such one, or the options that it does not take.
-    """
+    """The source of a data set, with its options; a UserError where either is unknown names those there are."""
     kind = source_class(data.source)
     if kind is None:
         raise UserError(f"source {data.source!r} is unknown; the sources are {', '.join(source_names())}.")

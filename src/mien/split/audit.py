@@ -68,10 +68,7 @@ def audit_split(
 
 
 def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
-    """How often the very same pixels occur, and on both sides of a split, near copies and photos apart.
-
-    `part` (N,) is 0, 1, 2 for train, val, test, before any face is left out.
-    """
+    """How often the very same pixels occur, and in which parts; `part` (N,) is 0, 1, 2 for train, val, test."""
     digests = index["face_digest"]
     groups = index.groupby("face_digest")["label"].agg(["size", "nunique"])
     held = [digests[part == p] for p in range(len(PARTS))]
@@ -86,10 +83,7 @@ def identical_pixels(index: pd.DataFrame, part: np.ndarray) -> dict[str, int]:
 
 
 def naive_leaks(table: pd.DataFrame, groups: Groups, shares: Sequence[float], seed: int) -> dict[str, int]:
-    """What a random split of rows with the same shares and seed would have leaked from train into test.
-
-    Test faces whose group, photo, pixels or near duplicate is in train as well.
-    """
+    """Test faces whose group, photo, pixels or near copy a random split of rows would have had in training as well."""
     n = len(table)
     order = np.random.default_rng(seed).permutation(n)
     train, test = np.zeros(n, bool), np.zeros(n, bool)

@@ -88,10 +88,7 @@ def first_rows(keys: pd.Series) -> np.ndarray:
 
 
 def normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thumbnails (N, 32, 32) uint8 at 16 x 16 as (N, 256) float32 of mean 0 and length 1, and which are constant.
-
-    A constant face has no correlation with anything; its vector is 0.
-    """
+    """Thumbnails (N, 32, 32) uint8 as (N, 256) float32 of mean 0 and length 1, or 0 where constant, and which are."""
     n, side = len(thumbnails), thumbnails.shape[1] // 2
     small = thumbnails.reshape(n, side, 2, side, 2).mean(axis=(2, 4), dtype=np.float32).reshape(n, side * side)
     small -= small.mean(axis=1, keepdims=True)
@@ -103,10 +100,7 @@ def normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def alike_pairs(thumbnails: np.ndarray, others: np.ndarray, similarity: float, aligned: float) -> np.ndarray:
-    """The pairs of different rows a < b for which `thumbnails[a]` and `others[b]` show one face, (P, 2) int64.
-
-    `others` are the same N thumbnails, as they are or mirrored.
-    """
+    """The rows a < b for which `thumbnails[a]` and `others[b]`, the same or mirrored, show one face: (P, 2) int64."""
     pairs, correlation = correlated_pairs(normalised(thumbnails)[0], normalised(others)[0], min(CANDIDATE, similarity))
     alike = correlation >= similarity
     alike[~alike] = alike_when_aligned(thumbnails, others, pairs[~alike], aligned)
@@ -134,10 +128,7 @@ def correlated_pairs(vectors: np.ndarray, others: np.ndarray, at_least: float) -
 
 
 def alike_when_aligned(thumbnails: np.ndarray, others: np.ndarray, pairs: np.ndarray, at_least: float) -> np.ndarray:
-    """Whether two thumbnails correlate `at_least` at some small shift and scale, (P,) bool.
-
-    `pairs` (P, 2) are rows of `thumbnails` and of `others`, both (N, 32, 32) uint8.
-    """
+    """Whether `pairs` (P, 2) of thumbnails (N, 32, 32) uint8 correlate `at_least` at some small shift and scale."""
     first = {row: _views(thumbnails[row]) for row in np.unique(pairs[:, 0])}
     second = {row: _views(others[row]) for row in np.unique(pairs[:, 1])}
 
@@ -155,9 +146,6 @@ def _views(thumbnail: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _alike(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...], at_least: float) -> bool:
-    """Move the centre of each face over the other, as it is and enlarged (normalised cross-correlation).
-
-    Most copies are found by the first of the four.
-    """
+    """Move the centre of each face over the other, as it is and enlarged; the first of four finds most copies."""
     attempts = ((still[size], moved[0]) for size in (1, 2) for still, moved in ((a, b), (b, a)))
     return any(cv2.matchTemplate(*attempt, cv2.TM_CCOEFF_NORMED).max() >= at_least for attempt in attempts)

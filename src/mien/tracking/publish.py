@@ -61,10 +61,7 @@ _log = logging.getLogger("mien.tracking")
 
 
 def publish(root: Path) -> None:
-    """Send what the store lacks; never raises, one warning where it cannot.
-
-    What an earlier stage could not send so needs no person once the store is back.
-    """
+    """Send what the store lacks; never raises, one warning where it cannot, and the next call sends what is missing."""
     uri = use_store(root)
     failure: list[str] = []
 
@@ -181,10 +178,7 @@ def search_identity(report: Mapping[str, Any]) -> RunIdentity:
 
 
 def _shown_name(lineage: Mapping[str, Any]) -> str:
-    """What a run is called in its experiment, which is the data set: `resnet16 · 48 px grey · 3f2a`.
-
-    The digest's beginning tells apart trainings of one network with other values.
-    """
+    """A run's name within its data set, `resnet16 · 48 px grey · 3f2a`; the digest tells equal networks apart."""
     return f"{lineage['run'].removeprefix(lineage['data'] + ' · ')} · {lineage['digest'][:4]}"
 
 

@@ -97,10 +97,7 @@ def use_store(root: Path) -> str:
 
 
 def connect(uri: str | None = None) -> "MlflowClient":
-    """A client of the store, which is created first where it is a file that does not exist.
-
-    No store, or one that MLflow cannot open as it is, is a UserError.
-    """
+    """A client of the store, whose file is created where it is missing; a UserError where MLflow cannot open it."""
     address = uri or os.environ.get(URI)
     if not address:
         raise UserError(f"no tracking store is set: call use_store, or set {URI}.")
