@@ -79,6 +79,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"lr": None}, ("lacks lr", "`lr: 0.001`")),
     (TRAIN, {"class_weights": None}, ("lacks class_weights", "`class_weights: false`")),
     (DATA, {"path": None}, ("lacks path", "`path: ...`")),
+    (DATA, {"person": None, "slices": None}, ("lacks person, slices, which dvc.yaml names", "conf/data/folder.yaml")),
     # kinds
     (OPTIM, {"lr": "fast"}, ("lr must be a number", "not the text 'fast'")),
     (OPTIM, {"lr": '"0.001"'}, ("lr must be a number", "not the text '0.001'")),

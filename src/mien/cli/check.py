@@ -147,10 +147,14 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
 
     name = f"conf/{group}/{choices[group]}.yaml"
     file = conf.parent / name
+    content = read_yaml(file, name)
+    if group == "data" and (lacking := settings.__dataclass_fields__.keys() - content):
+        listed = ", ".join(sorted(lacking))
+        raise UserError(f"{name} lacks {listed}, which dvc.yaml names; conf/data/folder.yaml has a line for each.")
     hydra: Any = OmegaConf.to_container(OmegaConf.load(file))
     differing = [
         f"{name}: Hydra reads {key} as {hydra[key]!r}, DVC as {value!r}; quote it."  # 010 is 8 in YAML 1.1, 10 in 1.2
-        for key, value in read_yaml(file, name).items()
+        for key, value in content.items()
         if json.dumps(hydra[key], default=str) != json.dumps(value, default=str)
     ]
     if differing:
