@@ -5,6 +5,7 @@ All tests of that repository are in one file, so that one process makes it, once
 
 import fcntl
 import os
+import re
 import secrets
 import signal
 import sqlite3
@@ -67,6 +68,21 @@ def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
     assert workspace.stale() == set()
     workspace.run("dvc", "repro")
     assert files() == before
+
+
+ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+def test_a_terminal_shows_stages_trials_and_epochs_and_none_of_dvcs_own_lines(workspace: Workspace) -> None:
+    repro = (sys.executable, "-m", "pipelines.repro", "-f", "-s", "tune", "train")
+    seen = workspace.run(sys.executable, "-c", ON_A_TERMINAL, *repro, COLUMNS="160").stdout
+    for stage in ("[4/8] tune", "[5/8] train"):
+        assert f"{stage} ..." in seen and re.search(rf"{re.escape(stage)}: \d+\.\d s", seen), seen
+    assert re.search(r"trial +1/\d+  .*lr [\d.]+ .*objective \d", seen)
+    assert re.search(r"best \S+ \(trial \d\), \d pruned", seen)
+    assert re.search(r"[\d,]+ images/s  loss \S+  val_loss \S+, best \S+ .* left", seen) and "epoch   1/" not in seen
+    for noise in ("Collecting", "lock file", "Running stage", "git add"):
+        assert noise not in seen
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def failing_server() -> Iterator[str]:
 
 
 def row(epoch: int) -> dict[str, float]:
-    return {"epoch": epoch, "val_loss": 2.0 - epoch / 10, "val_accuracy": 0.1 * epoch}
+    return {"epoch": epoch, "val_loss": 2.0 - epoch / 10, "val_accuracy": 0.1 * epoch, "images_per_second": 500.0}
 
 
 def begun(root: Path, epochs: range) -> LiveTracking:
@@ -77,6 +77,8 @@ def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path, monkeypa
     assert run.data.tags["mien.kind"] == "training"
     assert run.data.tags["mien.cores"].isdigit()
     assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert run.data.metrics["machine/images_per_second"] == 500.0
+    assert run.data.metrics["machine/peak_memory_megabytes"] > 50
 
 
 @pytest.mark.usefixtures("patient")

@@ -45,4 +45,5 @@ class Epochs(Listener):
     def epoch(self, row: Mapping[str, float]) -> None:
         if row["epoch"] == self._die_at:
             os._exit(9)
+        assert row["images_per_second"] > 0  # of the moment: no part of the history
         self.epochs.append(row["epoch"])

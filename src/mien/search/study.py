@@ -30,6 +30,7 @@ from mien.search.space import Space, TuneConfig
 from mien.training.recipe import derived_seed
 
 JOURNAL: Final = "journal.log"
+SPEED: Final = "images_per_second"  # a user attribute; of the moment, so no part of the report
 QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued
 ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -146,7 +147,8 @@ def _work(
         trials = _trials(study, *ENDED)
         print(f"trial {len(trials):3d}/{config.trials}  {_trial_words(done)}", file=sys.stderr, flush=True)
         step(len(trials), _reached(trials))
-        listener.trial(trial_row(ended, done))
+        speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
+        listener.trial(trial_row(ended, done) | speed)
 
 
 def _trial_words(trial: FrozenTrial) -> str:

@@ -23,7 +23,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 
 from mien.base.listener import Listener, progress_bar
 from mien.search.space import Confirm, Space, TuneConfig, search_space
-from mien.search.study import JOURNAL, Objective, best_trials, open_study, processes, search, trial_row
+from mien.search.study import JOURNAL, SPEED, Objective, best_trials, open_study, processes, search, trial_row
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import made_on
 from mien.training.inputs import Inputs
@@ -121,12 +121,16 @@ class ShortTraining:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
+        class Speed(Listener):
+            def epoch(self, row: Mapping[str, float]) -> None:
+                trial.set_user_attr(SPEED, row[SPEED])
+
         short = {**values, "train.epochs": self.epochs, "train.patience": 0}
         new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
-        pruning = [LambdaCallback(on_validation_end=report)]
+        parts, pruning = (new.spec, new.recipe, new.train, new.val), [LambdaCallback(on_validation_end=report)]
         with tempfile.TemporaryDirectory() as folder:
             try:
-                fitted = fit(new.spec, new.recipe, new.train, new.val, Path(folder), callbacks=pruning, verbose=False)
+                fitted = fit(*parts, Path(folder), listener=Speed(), callbacks=pruning, verbose=False)
             except Diverged as error:
                 raise optuna.TrialPruned from error
         return cost(monitor, fitted.history[fitted.best_epoch][monitor])

@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.listener import Listener
 from mien.base.state import publish_lock
-from mien.tracking.facts import run_facts
+from mien.tracking.facts import PeakMemory, run_facts
 from mien.tracking.publish import (
+    SPEED,
     publish_search,
     publish_training,
     search_identity,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 CLOSE_WITHIN: Final = 2.0  # seconds
 RETRY_AFTER: Final = 30.0  # seconds until a store that failed is tried again
 LONGEST_QUEUE: Final = 1000  # events
+SAMPLED_EVERY: Final = 1.0  # seconds between two looks at the memory
 STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 _log = logging.getLogger("mien.tracking")
@@ -94,14 +97,19 @@ class LiveTracking(Listener):
         waiting: list[tuple[str, Any]] = []
         run: _LiveRun | None = None
         ended, retry_at = False, 0.0
+        memory = PeakMemory()
         while not ended:
-            waiting.append(self._events.get())
+            memory.sample()
+            try:
+                waiting.append(self._events.get(timeout=SAMPLED_EVERY))
+            except queue.Empty:
+                continue
             ended = waiting[-1][0] == "ended"
             if not ended and (time.monotonic() < retry_at or not self._events.empty()):
                 continue
             try:
                 with publish_lock(self._root):
-                    run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1])
+                    run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1], memory)
                     run.send(waiting)
                 self._failing = False
             # Whatever goes wrong in the store is a warning, and the work goes on.
@@ -113,10 +121,12 @@ class LiveTracking(Listener):
 class _LiveRun:
     """The run of a training, or of a search and its trials."""
 
-    def __init__(self, client: "MlflowClient", root: Path, lineage: Mapping[str, Any]) -> None:
+    def __init__(self, client: "MlflowClient", root: Path, lineage: Mapping[str, Any], memory: PeakMemory) -> None:
         self._client = client
         self._root = root
         self._lineage = lineage
+        self._memory = memory
+        self._speeds: dict[int, float] = {}  # images a second, by epoch or trial
         self._searches = "objective" in lineage
         identity = search_identity(lineage) if self._searches else training_identity(lineage)
         run = obtain_run(client, identity)
@@ -134,6 +144,8 @@ class _LiveRun:
         self._history.send((int(row["epoch"]), of_epoch({k: row[k] for k in row if k != "epoch"})) for row in rows)
         while events:
             kind, content = events[0]
+            if kind in ("epoch", "trial") and content.get("images_per_second"):
+                self._speeds[content["epoch" if kind == "epoch" else "number"]] = content["images_per_second"]
             if kind == "trial":
                 send(self._client, self._root, trial_content(self._lineage, content))
             elif kind == "ended":
@@ -143,6 +155,8 @@ class _LiveRun:
     def _end(self, outcome: str) -> None:
         if self._monitor:
             self._monitor.finish()
+        costs = self._memory.metrics() | ({SPEED: harmonic_mean(self._speeds.values())} if self._speeds else {})
+        self._history.send([(self._history.step_of(costs), costs)])
         self._client.set_terminated(self._id, STATUS[outcome])
         if outcome == "finished":
             publish = publish_search if self._searches else publish_training

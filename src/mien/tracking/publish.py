@@ -55,6 +55,7 @@ SEARCH_FILES: Final = {"search": ("reports/tune.json", "build/tune/best.yaml")}
 TRIAL_STATUS: Final = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  # Optuna's to MLflow's
 # What a note says of reports/metrics.json.
 MEASURED: Final = {"n": int, "photos": int, "majority_share": float, "accuracy": dict, "macro_f1": dict}
+SPEED: Final = "machine/images_per_second"  # of the moment, so known only while a run is tracked live
 WITHIN: Final = 30.0  # seconds that a stage waits for a store
 
 _log = logging.getLogger("mien.tracking")
@@ -188,6 +189,8 @@ def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunConte
     rows = [(epoch, of_epoch({objective: value})) for epoch, value in enumerate(row["history"])]
     if row["value"] is not None:
         rows.append((0, {f"trial/best_{objective}": row["value"]}))
+    if speed := row.get("images_per_second"):
+        rows.append((0, {SPEED: speed}))
     identity = RunIdentity(
         report["data"],
         f"trial {row['number']}",
