@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
@@ -27,6 +28,7 @@ ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
 ROLLED_BACK: Final = "rolled back"
 BY_HAND: Final = "moved by hand"
 MOVES: Final = (gate.PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champion
+DESCRIPTIONS: Final = Path(__file__).with_name("descriptions.md.j2")
 HISTORY: Final = "History"  # the section of a model's description
 ROWS: Final = 8  # events in it
 DELETED: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
@@ -84,7 +86,7 @@ def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) ->
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
         model = read_model(client, name)
     before = model.description or ""
-    after = with_section(before, HISTORY, history_text(events_of(model)))
+    after = with_section(before, HISTORY, described("history", events_of(model)[::-1], ROWS))
     if after != before:
         client.update_registered_model(name, description=after)
 
@@ -148,44 +150,11 @@ def spend(
     return place
 
 
-def model_text(name: str, lineage: Mapping[str, Any]) -> str:
-    """What a registered model is, and how it is loaded."""
-    drawn = " Its faces are drawn: it shows that the machinery works, and knows nothing of people."
-    return (
-        f"Facial expressions, learnt from {lineage['title']}.{drawn if lineage['drawn'] else ''} "
-        "A photo of one face in; a label and a calibrated probability for each class out.\n\n"
-        f'Use `mlflow.pyfunc.load_model("models:/{name}@champion")`. The version with the alias `champion` is the one '
-        "to use; `challenger` was not promoted; `previous` is what `mien rollback` brings back. `mien card` shows its "
-        "numbers, where it fails, and what it must not be used for: inferring emotions at work or in education is "
-        "prohibited in the EU (AI Act, Article 5(1)(f))."
-    )
+def described(macro: str, *values: Any) -> str:
+    """A description of a registered model or a version, in the words of `descriptions.md.j2`."""
+    from mien.reporting.pages import note
 
-
-def history_text(events: Iterable[Mapping[str, Any]]) -> str:
-    """The newest events as a table, newest first; below it on MLflow's page stand the versions."""
-    newest = list(reversed(list(events)))
-    rows = [_row(event) for event in newest[:ROWS]]
-    more = [f"\n{len(newest) - ROWS} earlier ones: `mien history`."] if len(newest) > ROWS else []
-    head = ["| UTC | what | version | champion before | by | why |", "|---|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, *more])
-
-
-def _row(event: Mapping[str, Any]) -> str:
-    """An event; the reasons why a candidate was not promoted stand beside its version."""
-    refused = event["action"] in (gate.CHALLENGER, gate.REFUSED)
-    why = "see the version" if refused else " ".join(event["reasons"]).replace("|", "\\|").replace("\n", " ")
-    when = event["at"][:16].replace("T", " ")
-    cells = (when, event["action"], event["version"] or "", event["from_version"] or "", event["by"], why)
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def version_text(name: str, version: int, run: str, decision: gate.Decision) -> str:
-    """What a version is and what the gate said of it; a list of versions shows the first words, without Markdown."""
-    candidate = decision.numbers.get("candidate")
-    accuracy = f"Accuracy {100 * candidate['accuracy']['value']:.1f} %: " if candidate else ""
-    head = f"{accuracy}{decision.outcome} by the gate"
-    card = f"Model card: `mien card models:/{name}/{version}`, or `artifacts/model/card.md` of the logged model."
-    return "\n".join([f"{head}\n", *(f"- {reason}" for reason in decision.reasons), f"\n{card}\n\nRun: {run}."])
+    return note(DESCRIPTIONS, macro, *values)
 
 
 def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) -> None:

@@ -52,7 +52,7 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
     gate.check_slice(settings, candidate.data.slices)
     # Before the registered model exists, which would stay behind without a version.
     refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
-    with registry(candidate.name, events.model_text(candidate.name, candidate.lineage)) as client:
+    with registry(candidate.name, events.described("model", candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
             version = _log(client, candidate, evidence)
@@ -199,7 +199,9 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
             # The page of a run shows six lines; the reasons stand beside the version.
             sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."
             set_note(client, version.run_id, "Registered", sentence)
-    client.update_model_version(name, version.version, description=events.version_text(name, number, run, decision))
+    client.update_model_version(
+        name, version.version, description=events.described("version", name, number, run, decision)
+    )
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
 
 

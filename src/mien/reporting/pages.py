@@ -1,4 +1,4 @@
-"""HTML pages from templates, and the formatting of numbers and pictures."""
+"""HTML pages and Markdown notes from templates, and the formatting of numbers and pictures."""
 
 import json
 import math
@@ -18,6 +18,13 @@ def page(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
+def note(file: Path, macro: str, *values: Any) -> str:
+    """What a macro in a file of Markdown templates makes of its values; nothing is escaped."""
+    templates = _environment().overlay(loader=FileSystemLoader(file.parent), autoescape=False)
+    text: str = getattr(templates.get_template(file.name).module, macro)(*values)
+    return text.strip()
+
+
 @cache
 def _environment() -> Environment:
     templates = Environment(
@@ -29,8 +36,10 @@ def _environment() -> Environment:
     )
     templates.filters |= {
         "percent": percent,
+        "interval": lambda content: Interval.from_json(content).percent(),
         "number": number,
         "between": between,
+        "searched": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "signed": lambda value: number(value, "+.3f"),
         "signed_between": lambda interval: interval.ends("+.3f"),
         "plain": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
-from mien.evaluation.intervals import Interval
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
 from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.runs import (
@@ -38,6 +37,7 @@ TRAINING_FILES: Final = {
     "training": ("build/train/history.csv", "build/train/lineage.json", TRAIN_REPORT),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
 }
+NOTES: Final = Path(__file__).with_name("notes.md.j2")
 PREDICTIONS: Final = "evaluation/predictions.csv"  # as an artifact
 EVALUATION_FILES: Final = {
     "evaluation": (
@@ -110,7 +110,7 @@ def publish_training(client: "MlflowClient", root: Path) -> str:
         facts=git_facts(root),  # a run that was tracked while it trained knows its commit better
         dataset=(lineage["data"], lineage["data_digest"], {"split": lineage["split_digest"]}),
         files=TRAINING_FILES,
-        note=("Training", lambda: training_note(lineage)),
+        note=("Training", lambda: run_note("training", lineage, hardware_words(lineage))),
     )
     return _words(send(client, root, content))
 
@@ -124,7 +124,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> str:
         results=evaluation_metrics(report),
         tags=lock_facts(root),
         files=EVALUATION_FILES,
-        note=("Test set", lambda: evaluation_note(report, hardware_mismatch(lineage))),
+        note=("Test set", lambda: run_note("test_set", report, hardware_mismatch(lineage))),
     )
     return _words(send(client, root, content))
 
@@ -145,7 +145,7 @@ def publish_search(client: "MlflowClient", root: Path) -> str:
         content = trial_content(report, row)
         if status.get(content.identity.digest) != content.status:  # a trial is ended last
             sent, trials = sent + send(client, root, content), trials + 1
-    content = RunContent(identity, files=SEARCH_FILES, note=("Search", lambda: search_note(report)), status="")
+    content = RunContent(identity, files=SEARCH_FILES, note=("Search", lambda: run_note("search", report)), status="")
     sent += send(client, root, content)
     return f"{trials} trials, {_words(sent)}"
 
@@ -241,48 +241,11 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def evaluation_note(report: Mapping[str, Any], unlike: str = "") -> str:
-    """What `reports/metrics.json` says, in a few lines; `unlike` says that this machine would train differently."""
-    accuracy, f1 = (Interval.from_json(report[name]).percent() for name in ("accuracy", "macro_f1"))
-    lines = [
-        f"**Accuracy {accuracy}**, 95 % interval, on {report['n']} faces in {report['photos']} photos; "
-        f"the largest class alone gives {100 * report['majority_share']:.1f} %.",
-        f"Macro F1 {f1}.",
-    ]
-    if leak_free := report.get("leak_free"):
-        accuracy = Interval.from_json(leak_free["accuracy"]).percent()
-        lines.append(f"Without faces that have a copy in training ({leak_free['n']} faces): accuracy {accuracy}.")
-    if unlike:
-        lines.append(f"Published from a machine unlike the training's. {unlike}")
-    return "\n".join([*lines, "The full report is the artifact `evaluation/report.html`."])
+def run_note(macro: str, *values: Any) -> str:
+    """A section of a run's description, in the words of `notes.md.j2`."""
+    from mien.reporting.pages import note  # jinja2, for a run that was not described yet
 
-
-def training_note(lineage: Mapping[str, Any]) -> str:
-    """What `build/train/lineage.json` says, in a few lines."""
-    lines = [
-        f"`{lineage['model']}` ({lineage['parameters']:,} parameters, on {hardware_words(lineage)}), "
-        f"trained on the data set {lineage['data']}.",
-    ]
-    for key, value in lineage["search"].get("overruled", {}).items():
-        lines.append(f"- `{key}`: {_short(value['search'])} from the search, in place of {_short(value['config'])}")
-    return "\n".join(lines)
-
-
-def search_note(report: Mapping[str, Any]) -> str:
-    """What `reports/tune.json` says, in a few lines."""
-    trials = report["trials"]
-    pruned = sum(trial["state"] == "PRUNED" for trial in trials)
-    line = f"{len(trials)} trials (the child runs), {pruned} of them stopped early."
-    if best := report.get("best"):
-        line += f" The best is trial {best['trial']}: `{report['objective']}` {best['value']:.4f}."
-    if confirmed := report.get("confirmed"):
-        line += f" {confirmed['says']}"
-    return line
-
-
-def _short(value: Any) -> str:
-    """A searched value, which need not be a number."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return note(NOTES, macro, *values)
 
 
 def publish_cross(cross: "CrossEvaluation") -> str:
