@@ -17,9 +17,9 @@ from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
 from mien.training.augmentation import augmented_examples
-from mien.training.fit import Fitted, fit
-from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
-from mien.training.rank import fit_on_ranks
+from mien.training.fit import Fitted
+from mien.training.inputs import Inputs, read_adopted, read_best, read_inputs, training_lineage
+from mien.training.rank import run_training
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
 
@@ -30,13 +30,13 @@ def run(config: Config, listener: Listener) -> None:
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
-    lineage = training_lineage(inputs, best, tuned)
+    adopted = read_adopted(tuned)
+    lineage = training_lineage(inputs, best, tuned, adopted)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
     with resumable_state("train", key, lineage) as folder, following(listener, lineage):
-        train = fit if lineage["devices"] == 1 else fit_on_ranks
-        fitted = train(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
+        fitted = run_training(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener, adopted)
         _write(tuned, lineage, fitted)
 
 

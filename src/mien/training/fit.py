@@ -24,6 +24,7 @@ from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.listener import Listener, Step, on_terminal, progress_bar
 from mien.models.description import ModelSpec
+from mien.models.networks import build_model
 from mien.models.weights import load_pretrained
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
@@ -95,7 +96,7 @@ def fit(
 
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> ExpressionTask:
-    model = spec.build()
+    model = build_model(recipe.model, spec.cut, len(spec.classes))
     load_pretrained(model, recipe.model)
     model.normalise.measure(train.pixels, np.sort(train.rows))
     if recipe.trainer.channels_last:

@@ -9,7 +9,8 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
@@ -64,8 +65,17 @@ def made_on(config: TrainerConfig) -> dict[str, Any]:
         "threads": config.threads or torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if gpu else "",
         "devices": config.devices * config.nodes,
-        "versions": {name: version(name).partition("+")[0] for name in LIBRARIES},
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that are installed: a machine that only trains lacks those of other stages."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name).partition("+")[0]
+    return found
 
 
 def instruction_set() -> str:

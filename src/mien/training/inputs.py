@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+import torch
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
-from mien.base.state import code_digest, digest
+from mien.base.state import code_digest, digest, state_folder
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
 from mien.models.networks import multiply_adds, trainable_parameters
@@ -20,6 +21,7 @@ from mien.training.recipe import Recipe
 
 FACES: Final = Path("build/crop")
 SPLIT: Final = Path("build/split")
+ADOPTED: Final = "adopted"  # folder of the state
 BEST: Final = Path("build/tune/best.yaml")
 LEARNT: Final = ["row", "label", "votes"]  # columns of a part that a training reads
 # What the result of a training or a search depends on; a change of it must not continue an older one's checkpoint.
@@ -121,12 +123,25 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
         raise UserError(f"{file}: values: {error.args[0]}; {rerun('tune')}.") from error
 
 
-def training_lineage(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> dict[str, Any]:
+def read_adopted(inputs: Inputs, root: Path | None = None) -> dict[str, Any] | None:
+    """What a device brought back of exactly this training: weights, history, best_epoch, made_on; else None.
+
+    `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, configuration and code.
+    """
+    file = state_folder(root) / ADOPTED / f"{inputs.digest()}.pt"
+    return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
+
+
+def training_lineage(
+    inputs: Inputs, best: Mapping[str, Any], tuned: Inputs, adopted: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
 
-    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on.
+    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on; `adopted` says
+    on what a device trained it.
     """
-    machine, network = made_on(tuned.recipe.trainer), tuned.spec.build()
+    machine = made_on(tuned.recipe.trainer) if adopted is None else adopted["made_on"]
+    network = tuned.spec.build()
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),

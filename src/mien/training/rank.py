@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,37 @@ GROUPS: Final = {
 }
 
 
+def run_training(
+    spec: ModelSpec,
+    recipe: Recipe,
+    train: LabelledFaces,
+    val: LabelledFaces,
+    folder: Path,
+    listener: Listener,
+    adopted: Mapping[str, Any] | None,
+) -> Fitted:
+    """The training that `recipe.trainer` asks for, or what `tools/device_train.py` brought back (`adopted`)."""
+    if adopted is not None:
+        print("train: taken over from another machine, which trained it.", file=sys.stderr)
+        for row in adopted["history"]:
+            listener.epoch(row)
+        return fitted_of(spec, adopted)
+    train_with = fit if recipe.trainer.devices * recipe.trainer.nodes == 1 else fit_on_ranks
+    return train_with(spec, recipe, train, val, folder, listener=listener)
+
+
+def outcome_of(fitted: Fitted) -> dict[str, Any]:
+    """A training's outcome as a file holds it."""
+    return {"weights": fitted.model.state_dict(), "history": fitted.history, "best_epoch": fitted.best_epoch}
+
+
+def fitted_of(spec: ModelSpec, outcome: Mapping[str, Any]) -> Fitted:
+    """What `outcome_of` described."""
+    model = spec.build()
+    model.load_state_dict(outcome["weights"])
+    return Fitted(model.eval(), list(outcome["history"]), outcome["best_epoch"])
+
+
 def fit_on_ranks(
     spec: ModelSpec,
     recipe: Recipe,
@@ -63,10 +95,7 @@ def fit_on_ranks(
     refuse_uneven_shares(recipe.train.batch_size, recipe.trainer)
     job = write_job(spec, recipe, train, val, folder)
     run_ranks(job, listener or Listener())
-    outcome = torch.load(folder / FITTED, weights_only=True)
-    model = spec.build()
-    model.load_state_dict(outcome["weights"])
-    return Fitted(model.eval(), outcome["history"], outcome["best_epoch"])
+    return fitted_of(spec, torch.load(folder / FITTED, weights_only=True))
 
 
 def write_job(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, folder: Path) -> Path:
@@ -90,7 +119,7 @@ def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces
     content = json.loads(job.read_text(encoding="utf-8"))
     spec = content["spec"]
     recipe = Recipe(**{group: kind(**content["recipe"][group]) for group, kind in GROUPS.items()})
-    pixels = np.load(content["pixels"], mmap_mode="r")
+    pixels = np.load(job.parent / content["pixels"], mmap_mode="r")  # an absolute path stays as it is
     parts = []
     for name in ("train", "val"):
         with np.load(job.with_name(f"{name}.npz")) as part:
@@ -184,9 +213,8 @@ def _train(job: Path) -> None:
         print(json.dumps({"error": str(error), "diverged": isinstance(error, Diverged)}), flush=True)
         sys.exit(1)
     if first:
-        outcome = {"weights": fitted.model.state_dict(), "history": fitted.history, "best_epoch": fitted.best_epoch}
         with replacing(job.with_name(FITTED)) as partial:
-            torch.save(outcome, partial)
+            torch.save(outcome_of(fitted), partial)
 
 
 if __name__ == "__main__":
