@@ -1,6 +1,6 @@
 """Kill test: kill DVC, a stage or both at random moments, run again, compare with an uninterrupted run.
 
-    python -m benchmarks.kill_campaign --kills 100 --seed 1 --folder /tmp/kill [--stages register]
+    python -m benchmarks.kill_campaign --kills 100 --seed 1 --folder /tmp/kill [--stages register] [--trainer ddp]
 
 It copies this checkout with a small sample and shrunk settings into the folder, runs the DAG once undisturbed, and then
 disturbs it round after round: `dvc repro` from scratch, or `dvc repro STAGE` with the stages before it done, is killed
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--trainer", default="single", help="a file of conf/trainer; ddp: two ranks")
     parser.add_argument("--fresh", action="store_true")
     options = parser.parse_args()
     workspace = Workspace(options.folder.resolve())
@@ -160,7 +161,7 @@ def main() -> None:
     known, log = workspace.base / "undisturbed.json", workspace.base / "kills.jsonl"
     if options.fresh or not known.exists():
         log.unlink(missing_ok=True)
-        workspace.start_over()
+        workspace.start_over(options.trainer)
         seconds, after = {}, {}
         for stage in STAGES:
             seconds[stage] = workspace.advance(stage)

@@ -76,12 +76,12 @@ class Workspace:
         )
         return done.returncode, done.stdout
 
-    def start_over(self) -> None:
-        """Copy the checkout into a repository of its own, shrink its settings and draw its sample."""
+    def start_over(self, trainer: str) -> None:
+        """Copy the checkout into a repository of its own, shrink its settings, draw its sample and choose a trainer."""
         for old in (self.folder, self.base / "before"):
             shutil.rmtree(old, ignore_errors=True)
         self._copy()
-        for file, values in SHRUNK.items():
+        for file, values in {**SHRUNK, "params.yaml": {"trainer": trainer}}.items():
             path = self.folder / file
             path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
         from tools.sample.dataset import draw_sample
