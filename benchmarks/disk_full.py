@@ -34,7 +34,7 @@ def main() -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", base], check=True)
     try:
         workspace = Workspace(base)
-        workspace.start_over()
+        workspace.start_over("single")
         for stage in STAGES:
             for kilobytes in FREE:
                 print(f"{stage}, {kilobytes} kB free: {_full(workspace, stage, kilobytes)}", flush=True)
