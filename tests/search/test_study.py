@@ -33,7 +33,7 @@ from mien.training.fit import Diverged
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from pipelines.compose import CONF
-from tests.training.tasks import bars
+from tests.training.tasks import bars, killed
 
 SPACE = {
     "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -161,28 +161,22 @@ def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Pat
     assert f"{found['gain']:.3f} lower than the configuration's (standard error {found['spread']:.3f})" in found["says"]
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-import tests.search.test_study as t
-calls = 0
-real = t.valley
-def valley(trial, values):
-    global calls
-    calls += 1
-    if calls == int(sys.argv[2]):
-        trial.report(1.0, 0)
-        os._exit(9)
-    return real(trial, values)
-t.valley = valley
-t.run(Path(sys.argv[1]))
-"""
+def search_until_killed(folder: Path, moment: int) -> None:
+    real, calls = valley, itertools.count(1)
+
+    def deadly(trial: BaseTrial, values: dict[str, Any]) -> float:
+        if next(calls) == moment:
+            trial.report(1.0, 0)
+            os._exit(9)
+        return real(trial, values)
+
+    globals()["valley"] = deadly
+    run(folder)
 
 
 @pytest.mark.parametrize("moment", [1, 5, 9, 11])  # the last is a confirmation
 def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(moment)]
-    assert subprocess.run(command, env=ENVIRONMENT).returncode == 9
+    killed(search_until_killed, tmp_path / "killed", moment)
     assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
 
 

@@ -1,8 +1,10 @@
 """A task that a tiny network learns within seconds: the class is where a bright bar lies."""
 
 import dataclasses
+import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,19 @@ RECIPE = Recipe(
     TrainerConfig(precision="32"),
 )
 SPEC = ModelSpec(dataclasses.asdict(RECIPE.model), CutSpec(24, "grey"))
+
+
+# Their server imports PyTorch and Lightning once, for all the processes that tests kill.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["mien.training.fit", "mien.search.tuning"])
+
+
+def killed(work: Callable[..., object], *arguments: Any) -> None:
+    """Do in a process of its own what ends that process by `os._exit(9)`."""
+    process = PROCESSES.Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 9
 
 
 class Epochs(Listener):

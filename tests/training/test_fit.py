@@ -2,11 +2,9 @@
 
 import dataclasses
 import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +17,9 @@ from mien.base.files import PARTIAL
 from mien.evaluation.calibration import fit_temperature
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
-from mien.training.fit import LAST, fit
+from mien.training.fit import LAST, AtomicCheckpoints, fit
 from mien.training.recipe import Recipe
-from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL, Epochs, bars
+from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL, Epochs, bars, killed
 
 
 def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -55,22 +53,11 @@ def test_training_repeats_itself_bit_for_bit(tmp_path: Path) -> None:
     assert not same_weights(one.model, other.model)
 
 
-KILLED = """
-import dataclasses, pickle, sys
-from pathlib import Path
-import numpy
-from mien.training.fit import fit
-from tests.training.tasks import TRAIN, VAL, Epochs
-spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
-val = dataclasses.replace(VAL, labels=numpy.roll(VAL.labels, 1)) if sys.argv[3] == "worse" else VAL
-fit(spec, recipe, TRAIN, val, Path(sys.argv[1]), listener=Epochs(die_at=3))
-"""
 WORSE = dataclasses.replace(VAL, labels=np.roll(VAL.labels, 1))  # the first epoch is the best one
 
 
-def killed(script: str, folder: Path, recipe: Recipe, *arguments: str) -> None:
-    command = [sys.executable, "-c", script, str(folder), pickle.dumps((SPEC, recipe)).hex(), *arguments]
-    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": f"src{os.pathsep}."}).returncode == 9
+def train_until_killed(folder: Path, recipe: Recipe, val: LabelledFaces) -> None:
+    fit(SPEC, recipe, TRAIN, val, folder, listener=Epochs(die_at=3))
 
 
 @pytest.mark.parametrize(("ema", "gets"), [(0.0, "better"), (0.9, "better"), (0.0, "worse")])
@@ -80,7 +67,7 @@ def test_a_killed_training_continues_from_its_last_epoch_bit_for_bit(ema: float,
     val = WORSE if gets == "worse" else VAL
     undisturbed = fit(SPEC, recipe, TRAIN, val, tmp_path / "undisturbed")
     folder = tmp_path / "killed"
-    killed(KILLED, folder, recipe, gets)
+    killed(train_until_killed, folder, recipe, val)
     assert (folder / LAST).exists()
     heard = Epochs()
     continued = fit(SPEC, recipe, TRAIN, val, folder, listener=heard)
@@ -115,25 +102,21 @@ def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
     assert same_weights(first.model, again.model)
 
 
-KILLED_WRITING = """
-import os, sys, pickle
-from pathlib import Path
-from mien.training import fit as training
-from tests.training.tasks import TRAIN, VAL
-write = training.AtomicCheckpoints.save_checkpoint
-def save(self, checkpoint, path, storage_options=None):
-    if Path(path).name == training.LAST and checkpoint["epoch"] == 3:
-        os._exit(9)
-    write(self, checkpoint, path, storage_options)
-training.AtomicCheckpoints.save_checkpoint = save
-spec, recipe = pickle.loads(bytes.fromhex(sys.argv[2]))
-training.fit(spec, recipe, TRAIN, VAL, Path(sys.argv[1]))
-"""
+def train_until_killed_in_writing(folder: Path) -> None:
+    write = AtomicCheckpoints.save_checkpoint
+
+    def save(self: AtomicCheckpoints, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
+        if Path(path).name == LAST and checkpoint["epoch"] == 3:
+            os._exit(9)
+        write(self, checkpoint, path, storage_options)
+
+    AtomicCheckpoints.save_checkpoint = save  # type: ignore[assignment, method-assign]
+    fit(SPEC, RECIPE, TRAIN, VAL, folder)
 
 
 def test_a_killed_epoch_that_comes_out_worse_when_trained_again_is_not_handed_on(tmp_path: Path) -> None:
     """As on a GPU, where an epoch does not repeat itself: here the faces that judge it are others."""
-    killed(KILLED_WRITING, tmp_path, RECIPE)
+    killed(train_until_killed_in_writing, tmp_path)
     continued = fit(SPEC, RECIPE, TRAIN, WORSE, tmp_path)
     assert [row["epoch"] for row in continued.history] == list(range(6))
     assert continued.best_epoch < 3
