@@ -135,10 +135,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
 
 
 def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
-    """The lines `key: value` of a file in YAML 1.2, as DVC reads them; messages call it `name`, or by its path.
-
-    A file that is missing, cannot be read, is empty, is no YAML or has another form is a UserError.
-    """
+    """The mapping in a YAML 1.2 file, as DVC reads it; else a UserError, which names it by `name` or its path."""
     from ruamel.yaml import YAML  # commands that read no YAML do not wait for it
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 

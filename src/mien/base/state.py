@@ -47,10 +47,7 @@ def state_folder(root: Path | None = None) -> Path:
 
 @contextmanager
 def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file that names our PID and guards some work. The system frees it when its holder dies; it stays.
-
-    Where another process holds it and we do not wait, a UserError names its PID.
-    """
+    """Hold a lock file with our PID, freed when we die; another's is waited for, or a UserError names its PID."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:

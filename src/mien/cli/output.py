@@ -49,10 +49,7 @@ def table(*columns: "str | Column", **options: Any) -> "Table":
 
 @contextmanager
 def progress(unit: str, name: str | None = None, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, and nothing elsewhere; the block runs under `quiet_libraries`.
-
-    Yields a function that takes how many units are done and how many are expected (0: unknown).
-    """
+    """A progress bar on a terminal, under `quiet_libraries`; yields a function of units done and expected, or 0."""
     from tqdm import tqdm
 
     hidden = None if shown else True  # None: hidden where stderr is no terminal

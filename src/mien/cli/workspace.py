@@ -85,10 +85,7 @@ def data_file(root: Path, choice: str) -> dict[str, Any]:
 
 
 def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
-    """The predictor that a command's options ask for; options that are None are those of `conf/predict.yaml`.
-
-    Without a model or a detector the command ends with a sentence and exit code 2.
-    """
+    """The predictor of a command's options, else of `conf/predict.yaml`; mistakes end the command with exit code 2."""
     from mien.inference.address import load_model_of
     from mien.inference.detectors import build_detector
     from mien.inference.predictor import Predictor

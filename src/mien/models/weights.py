@@ -21,10 +21,7 @@ from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
 
 
 def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Logits `(N, classes)` of faces `(N, H, W, C)` uint8, in float32 whatever the training's precision was.
-
-    The model may be on any device and is put into evaluation mode; a memory map is read batch by batch.
-    """
+    """float32 logits (N, classes) of faces (N, H, W, C) uint8, read batch by batch; sets the evaluation mode."""
     model.eval()
     device = next(model.parameters()).device
     parts = []

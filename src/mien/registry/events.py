@@ -67,10 +67,7 @@ def new_event(
     reasons: Sequence[str],
     decision: str = "",
 ) -> Event:
-    """An event of now; `before` is the champion, and `decision` the key of the gate's decision behind it.
-
-    The identities of both models stay known where their versions, which have them in `identities`, are deleted.
-    """
+    """An event of now, `before` being the champion; the `identities` of versions stay known after these are deleted."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     which = {"version": version, "from_version": before}
     models = {"identity": identities.get(version or 0, ""), "from_identity": identities.get(before or 0, "")}

@@ -7,13 +7,13 @@ each run: photos or files may be back, or another version may be champion.
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mien.base.state import digest
 from mien.evaluation.tables import looks_at, plain
 from mien.registry import events, gate
 from mien.registry.card import write_card
@@ -81,8 +81,7 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
 def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
     """What a decision depends on: the model, the test set and the rules."""
     rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
-    text = json.dumps([candidate.identity, candidate.lineage["split_digest"], rules], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest(candidate.identity, candidate.lineage["split_digest"], rules)[:12]
 
 
 def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":

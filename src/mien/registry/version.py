@@ -85,7 +85,7 @@ class Candidate:
 
 
 def training_faces(split: Path) -> pd.DataFrame:
-    """photo_digest, face_digest, group and part (train or val) of each face that a model of this split learnt from."""
+    """The faces that a model of this split learnt from: photo_digest, face_digest, group and part (train or val)."""
     columns = ["photo_digest", "face_digest", "group"]
     parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, rerun("split")) for part in ("train", "val")}
     return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
@@ -114,10 +114,7 @@ def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVers
 def register_version(
     client: "MlflowClient", candidate: Candidate, run: "Run", card: Callable[[], str]
 ) -> "ModelVersion":
-    """Log the candidate under its run, with the card that `card` writes, and register it.
-
-    Killed anywhere, the next call goes on: a model that was logged whole is registered, never logged twice.
-    """
+    """Log the candidate under its run with the card of `card`, and register it; after a kill the next call goes on."""
     logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, card())
     digests = {key: str(candidate.lineage[key]) for key in ("digest", "data_digest", "split_digest")}
     return client.create_model_version(

@@ -33,10 +33,7 @@ class Volumes:
 
 
 def find_volumes(base: Path) -> Volumes | None:
-    """The checked volumes of the archive `base` (`origin.7z` itself, or `.001`, `.002`, ...), or None.
-
-    A UserError names the volume that is missing, cut short or not part of a 7z archive, and what is expected.
-    """
+    """The checked volumes of `base` (`origin.7z`, or `.001`, ...), or None; a UserError names one missing or cut."""
     present = {int(f.suffix[1:]): f for f in base.parent.glob(f"{base.name}.*") if f.suffix[1:].isdecimal()}
     if missing := set(range(1, max(present, default=0) + 1)) - present.keys():
         raise UserError(

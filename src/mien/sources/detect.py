@@ -45,7 +45,7 @@ class Detector(Protocol):
 
 
 class YuNetDetector:
-    """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile too; a UserError where the file is no such one."""
+    """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile too; another kind of file is a UserError."""
 
     name = "YuNet"
 

@@ -85,10 +85,7 @@ def faces_table(rows: Mapping[str, Sequence[object]] | Sequence[Mapping[str, obj
 
 
 def finder_mistake(key: str, pattern: str, finds: str) -> str:
-    """What is wrong with a regular expression of a data set's settings whose one group finds something, or "".
-
-    An empty expression finds nothing, and is right.
-    """
+    """What is wrong with a pattern whose one group finds something, or ""; an empty one finds nothing, and is right."""
     try:
         groups = re.compile(pattern).groups
     except re.error as error:

@@ -61,10 +61,7 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class Split:
-    """`parts` has train, val and test: rows of the packed index with `group` (int64) and `leaked`.
-
-    A face is leaked (bool) whose group is in an earlier part too, which only a data set's own split can bring about.
-    """
+    """`parts`: rows of the packed index with `group` (int64) and `leaked`: an earlier part has that group too."""
 
     parts: dict[str, pd.DataFrame]
     left_out: pd.DataFrame  # columns LEFT_OUT of training faces in no part, which `clean_training` left out
@@ -102,7 +99,8 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     part[left_out.index] = NO_PART
     if not official:
         _check_least(part, index["label"].to_numpy(), classes, config.min_per_class)
-    leaked = _leaked(part, groups.ids)
+    part_or_last = pd.Series(np.where(part == NO_PART, len(PARTS), part))
+    leaked = part_or_last.groupby(groups.ids).transform("min").to_numpy() < part  # an earlier part has the group too
     if leaked.any() and not official:
         raise RuntimeError(f"{leaked.sum()} faces share their group with another part; please report this")
     table = index.assign(group=groups.ids, leaked=leaked)
@@ -131,12 +129,6 @@ def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> n
         taken = [0, *lacking]
         part[rows] = np.asarray(taken)[assign_groups(faces.iloc[rows], groups[rows], config, taken)]
     return part
-
-
-def _leaked(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Which faces of val and test have their group in an earlier part (train; train or val), (N,) bool."""
-    first = pd.Series(np.where(part == NO_PART, len(PARTS), part)).groupby(groups).transform("min").to_numpy()
-    return first < part
 
 
 def assign_groups(

@@ -258,10 +258,7 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
 
 
 def is_unreachable(uri: str, error: BaseException) -> bool:
-    """Whether a server gave no answer, so that the same request may do later; never of an sqlite file.
-
-    An answer that refuses (a wrong password, a missing right, a wrong address) is no failure to reach it.
-    """
+    """Whether a server gave no answer, not even a refusal, so that another try may succeed; never of an sqlite file."""
     if uri.startswith(("http://", "https://")):
         text = str(error)
         return any(words in text for words in NO_ANSWER) or isinstance(error, ConnectionError | TimeoutError)
