@@ -155,14 +155,3 @@ def test_any_text_is_a_row_or_a_bad_row(line: str) -> None:
         assert bad.reason and bad.detail
     else:
         assert row["top"] < row["bottom"] and row["left"] < row["right"] and 0 <= row["label"] <= 6
-
-
-@given(st.lists(st.integers(-300, 300), min_size=4, max_size=4), st.integers(0, 6))
-def test_a_box_is_kept_as_written_or_named(box: list[int], label: int) -> None:
-    top, left, right, bottom = box
-    line = f"a.jpg 0 {top} {left} {right} {bottom} 31.5 {label}"
-    if top < bottom and left < right:
-        assert [parse_row(line)[k] for k in ("top", "left", "right", "bottom")] == box
-    else:
-        with pytest.raises(BadRow, match=r"less than|both"):
-            parse_row(line)

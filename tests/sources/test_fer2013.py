@@ -5,6 +5,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,15 @@ def pack(folder: Path, name: str) -> Path:
     return folder / name
 
 
-@pytest.mark.parametrize("name", PACKERS)
-def test_every_packing_gives_the_same_faces(name: str, tmp_path: Path) -> None:
-    pack(tmp_path, name)
+@pytest.mark.parametrize(
+    ("name", "packer"),
+    [*PACKERS.items(), *product(["fer2013.csv", "fer2013.csv.gz", "fer2013.tar.gz"], PACKERS.values())],
+)
+def test_first_bytes_and_not_the_name_say_how_a_file_is_packed(
+    name: str, packer: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    plain = write_csv(tmp_path, ROWS, name="plain")
+    (tmp_path / name).write_bytes(packer(plain.read_bytes()))
     source = get_source(DataConfig("fer2013", "fer2013", "data/fer2013"))
     ingested = source.ingest(tmp_path)
     faces = ingested.faces
@@ -77,16 +84,6 @@ def test_every_packing_gives_the_same_faces(name: str, tmp_path: Path) -> None:
     assert ingested.problems.empty
     photos = source.photos(tmp_path, tmp_path / "unpacked")
     assert photos.read("row-00002").endswith(face(2).tobytes())
-
-
-@pytest.mark.parametrize("packer", [gzip.compress, lzma.compress, targz, tar, zipped, bytes])
-@pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz", "fer2013.tar.gz"])
-def test_what_a_file_is_shows_in_its_first_bytes_and_not_its_name(
-    name: str, packer: Callable[[bytes], bytes], tmp_path: Path
-) -> None:
-    plain = write_csv(tmp_path, ROWS, name="plain")
-    (tmp_path / name).write_bytes(packer(plain.read_bytes()))
-    assert Fer2013().ingest(tmp_path).faces["label"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("begin", "says"), [(b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!\x1a\7", "a RAR archive")])

@@ -191,10 +191,6 @@ def test_what_could_be_misunderstood_is_refused(
     refused(Folder(class_names=class_names), tmp_path, says)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    refused(Folder(), tmp_path / "gone", r"there is no folder .*gone; put the data set there")
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
