@@ -38,8 +38,9 @@ def test_a_memory_map_goes_to_another_process_as_its_path(tmp_path: Path) -> Non
 
 def test_faces_that_stay_on_a_device_are_those_that_are_read() -> None:
     few = dataclasses.replace(TRAIN, rows=TRAIN.rows[10:60], labels=TRAIN.labels[10:60])
-    resident = few.resident("cpu", few.pixels[:50].nbytes)
-    assert few.resident("cpu", few.pixels[:50].nbytes - 1) is None
+    cpu, room = torch.device("cpu"), few.pixels[:50].nbytes
+    resident = few.resident(cpu, room)
+    assert few.resident(cpu, room - 1) is None
     read, stayed = (training_loader(few, NOTHING, RECIPE, resident=where) for where in (None, resident))
     for (one, label), (other, same) in zip(read, stayed, strict=True):
         assert torch.equal(one, other)

@@ -43,7 +43,7 @@ class LabelledFaces:
         """The first face of each class, `(n, H, W, C)` uint8."""
         return np.asarray(self.pixels[self.rows[np.unique(self.labels, return_index=True)[1]]])
 
-    def resident(self, device: str, most: int) -> Tensor | None:
+    def resident(self, device: torch.device, most: int) -> Tensor | None:
         """The part's faces on a device, `(n, H, W, C)` uint8; None where they take more than `most` bytes of it."""
         shape = (len(self), *self.pixels.shape[1:])
         if math.prod(shape) > most:

@@ -85,7 +85,7 @@ def fit(
     history = History(settings, listener or Listener(), verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train)
+    augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
     loader = training_loader(train, augmentation, recipe, task.places, resident)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
@@ -108,12 +108,13 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> E
     return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights, rank=rank)
 
 
-def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces) -> Tensor | None:
+def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:
     """The training faces on the GPU, where they are changed there, if they fit."""
     changed_there = recipe.augment.batched or not recipe.augment.strength
     if machine["device"] != "gpu" or not changed_there or recipe.trainer.workers:
         return None
-    return train.resident("cuda", int(recipe.trainer.resident * torch.cuda.mem_get_info()[1]))
+    device = torch.device("cuda", rank % recipe.trainer.devices)
+    return train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
