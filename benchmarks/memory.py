@@ -23,7 +23,7 @@ from mien.base.classes import EXPRESSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
-RECIPE = ["data=sample", "model=lenet48", "augment=batched", "optim=adamw", "train=cnn48", "trainer=cpu"]
+RECIPE = ["data=sample", "model=lenet48", "augment=batched", "optim=adamw", "train=cnn48", "trainer=single"]
 RECIPE += ["optim.warmup_epochs=0.0", "train.epochs=1", "train.batch_size=512", "train.patience=0"]
 SHORT = ["tune.trials=1", "tune.epochs=1", "tune.prune_after=1", "tune.startup_trials=1"]
 STAGES = {
