@@ -18,7 +18,7 @@ from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
 from mien.training.augmentation import augmented_examples
 from mien.training.fit import Fitted
-from mien.training.inputs import Inputs, read_adopted, read_best, read_inputs, training_lineage
+from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
 from mien.training.rank import run_training
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
@@ -30,14 +30,13 @@ def run(config: Config, listener: Listener) -> None:
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
-    adopted = read_adopted(tuned)
-    lineage = training_lineage(inputs, best, tuned, adopted)
+    lineage, adopted = training_lineage(inputs, best, tuned)
     # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
     key = digest(lineage, best["values"], inputs.digest())
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
     with resumable_state("train", key, lineage) as folder, following(listener, lineage):
         fitted = run_training(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener, adopted)
-        _write(tuned, lineage, fitted)
+        _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
 
 
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
@@ -45,7 +44,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         **{name: value for name, value in fitted.history[fitted.best_epoch].items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **{key: lineage[key] for key in ("parameters", *MACHINE)},
+        **{key: lineage[key] for key in ("parameters", "stopped", *MACHINE)},
     }
     with Outs("train") as outs:
         folder = outs.folder("build/train")

@@ -95,7 +95,7 @@ def store_facts(database: Path) -> dict[str, Any]:
         live, active = "runs.lifecycle_stage = 'active'", "WHERE lifecycle_stage = 'active'"
         metrics = rows(
             f"SELECT name, key, step, round(value, 9) FROM metrics JOIN runs USING (run_uuid) WHERE {live} "
-            "AND key NOT LIKE 'system/%'"
+            "AND key NOT LIKE 'system/%' AND key NOT LIKE 'machine/%' AND key NOT LIKE '%images_per_second'"
         )
         return {
             "runs": sorted(f"{n} {s}" for n, s in rows(f"SELECT name, status FROM runs WHERE {live}")),

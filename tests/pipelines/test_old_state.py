@@ -78,7 +78,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "build/tune").mkdir()
     (root / "build/ingest/problems.csv").write_text("where,face_id,image,label,reason,detail\n")
     (root / "build/ingest/classes.csv").write_text("label,faces\nangry,3\n")
-    best = {"digest": "d", "made_on": None, "values": {"optim.lr": 0.01}, "overruled": {}, "trials": 1, "confirmed": ""}
+    best = {"digest": "d", "made_on": None, "values": {"optim.lr": 0.01}, "overruled": {}, "trials": 1}
+    best |= {"confirmed": "", "stopped": ""}
     (root / BEST).write_text(yaml.safe_dump(best))
     return root
 

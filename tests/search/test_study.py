@@ -323,6 +323,19 @@ def test_values_with_which_a_training_diverges_are_pruned_and_overruled(tmp_path
     assert report["values"]["optim.lr"] in (0.003, 0.01)
 
 
+def test_a_search_whose_minutes_are_up_hands_on_what_it_found_and_says_so(tmp_path: Path) -> None:
+    space = {"optim.lr": {"choices": [0.003, 0.01]}}
+    config = dataclasses.replace(CONFIG, trials=4, epochs=1, startup_trials=4, space=space, confirm=Confirm())
+    inputs = inputs_of({}, 32)
+    short = Search(inputs, dataclasses.replace(config, minutes=1e-6))
+    report = short.run(tmp_path, Listener())
+    assert (len(report["trials"]), report["stopped"]) == (1, "stopped by tune.minutes after trial 1 of 4")
+    whole = Search(inputs, config)
+    assert whole.state_key == short.state_key  # more time continues the study
+    report = whole.run(tmp_path, Listener())
+    assert (len(report["trials"]), report["stopped"]) == (4, "")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_search_does_not_go_where_trainings_diverge_after_epochs_that_look_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -87,6 +87,15 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
+def test_a_training_whose_minutes_are_up_stops_after_an_epoch_and_says_so(tmp_path: Path) -> None:
+    short = RECIPE.with_values({"train.minutes": 1e-6})
+    fitted = fit(SPEC, short, TRAIN, VAL, tmp_path)
+    assert (len(fitted.history), fitted.stopped) == (1, "stopped by train.minutes after epoch 1 of 6")
+    assert len(fit(SPEC, short, TRAIN, VAL, tmp_path).history) == 1  # the time before counts
+    more = fit(SPEC, RECIPE.with_values({"train.minutes": 5.0}), TRAIN, VAL, tmp_path)
+    assert (len(more.history), more.stopped) == (6, "")
+
+
 @pytest.mark.parametrize("damage", [cut, flip_a_bit])
 def test_a_damaged_checkpoint_is_told_and_the_result_is_as_undisturbed(
     damage: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]

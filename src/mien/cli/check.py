@@ -3,6 +3,7 @@
 The first stages run the same check: a mistake in the settings of `evaluate` is found before a day of training.
 """
 
+import dataclasses
 import json
 import re
 import sys
@@ -364,7 +365,8 @@ def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str
     batch, ema = (max(_values(settings, key)) for key in ("train.batch_size", "train.ema"))
     try:
         refuse_larger_batch(batch, faces)
-        refuse_longer_average(ema, min(_lengths(settings).values()), batch, faces)
+        longest = {"ema": ema, "epochs": min(_lengths(settings).values()), "batch_size": batch}
+        refuse_longer_average(dataclasses.replace(settings["train"], **longest), faces)
     except UserError as error:
         own = settings["train"].batch_size, settings["train"].ema
         yield f"{files['train' if own == (batch, ema) else 'tune']}: {str(error).removeprefix('train.')}"

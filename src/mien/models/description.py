@@ -137,11 +137,11 @@ def read_history(file: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def hardware_words(lineage: Mapping[str, Any]) -> str:
-    """`the CPU (avx512_bf16, 2 threads), bf16`, and on what the search ran where that was something else."""
-    search = lineage["search"].get("made_on")
-    if search is None or not any(machine_difference(search, lineage)):
-        return made_on_words(lineage)
-    return f"{made_on_words(lineage)}, after a search on {made_on_words(search)}"
+    """`the CPU (avx512_bf16, 2 threads), bf16`; where it was so, on what else the search ran, and what time ended."""
+    search, words = lineage["search"].get("made_on"), made_on_words(lineage)
+    if search is not None and any(machine_difference(search, lineage)):
+        words += f", after a search on {made_on_words(search)}"
+    return "; ".join(filter(None, [words, lineage["search"].get("stopped"), lineage.get("stopped")]))
 
 
 def made_on_words(made_on: Mapping[str, Any]) -> str:

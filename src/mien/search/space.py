@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mien.base.errors import UserError
@@ -37,6 +38,8 @@ class TuneConfig:
     confirm: Confirm = Confirm()
     # "optim.lr": {low: 1e-4, high: 1e-2, log: true} or "train.batch_size": {choices: [32, 64]}
     space: dict[str, Any] = field(default_factory=dict)
+    # of the trials' time in each worker, after which no further trial begins if one is complete; 0: never
+    minutes: Annotated[float, Ge(0)] = field(default=0.0, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         if self.trials and not self.space:

@@ -52,7 +52,8 @@ def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
 def search(
     objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path, listener: Listener
 ) -> list[FrozenTrial]:
-    """The ended trials (complete or pruned) of the study in `folder`, which is run until it has `config.trials`.
+    """The ended trials (complete or pruned) of the study in `folder`, which is run until it has `config.trials`
+    or has taken `config.minutes`.
 
     A study found there is continued; the first trial has the config's `own` values. `objective` must be a function of
     the values alone; `listener.trial` is called after each trial, unless there are several workers.
@@ -135,7 +136,7 @@ def _work(
     study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener, step: Step
 ) -> None:
     step(len(_trials(study, *ENDED)), "")
-    while (ended := len(_trials(study, *ENDED))) < config.trials:
+    while (ended := len(_trials(study, *ENDED))) < config.trials and not _time_is_up(study, config):
         study.sampler = optuna.samplers.TPESampler(
             seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
         )
@@ -149,6 +150,12 @@ def _work(
         step(len(trials), _reached(trials))
         speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
         listener.trial(trial_row(ended, done) | speed)
+
+
+def _time_is_up(study: optuna.Study, config: TuneConfig) -> bool:
+    trials = _trials(study, *ENDED)
+    spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+    return 0 < 60 * config.minutes * config.workers <= spent and bool(best_trials(trials))
 
 
 def _trial_words(trial: FrozenTrial) -> str:

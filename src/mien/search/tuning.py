@@ -52,7 +52,8 @@ class Search:
             largest_batch = self._largest("train.batch_size")
             refuse_larger_batch(largest_batch, len(inputs.train))  # here, not in the middle of the search
             epochs = min(config.epochs, inputs.recipe.train.epochs)
-            refuse_longer_average(self._largest("train.ema"), epochs, largest_batch, len(inputs.train))
+            longest = {"ema": self._largest("train.ema"), "epochs": epochs, "batch_size": largest_batch}
+            refuse_longer_average(dataclasses.replace(inputs.recipe.train, **longest), len(inputs.train))
             machine = made_on(inputs.recipe.trainer)
         monitor = inputs.recipe.train.monitor
         self.lineage = {
@@ -63,7 +64,7 @@ class Search:
             "made_on": machine,
             "objective": f"1 - {monitor}" if monitor in SCORES else monitor,
         }
-        continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm())
+        continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm(), minutes=0)
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=machine)
 
     def _largest(self, key: str) -> Any:
@@ -71,6 +72,10 @@ class Search:
         if searched is None:
             return self.inputs.recipe.value(key)
         return max(getattr(searched, "choices", ()) or (searched.high,))
+
+    def _stopped(self, trials: int) -> str:
+        short = trials < self.config.trials
+        return f"stopped by tune.minutes after trial {trials} of {self.config.trials}" if short else ""
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json. A study whose journal is in `folder` is continued."""
@@ -88,6 +93,7 @@ class Search:
         return {
             **self.lineage,
             "best": best,
+            "stopped": self._stopped(len(trials)),
             "confirmed": confirmed,
             "values": values,
             "overruled": {
@@ -125,7 +131,7 @@ class ShortTraining:
             def epoch(self, row: Mapping[str, float]) -> None:
                 trial.set_user_attr(SPEED, row[SPEED])
 
-        short = {**values, "train.epochs": self.epochs, "train.patience": 0}
+        short = {**values, "train.epochs": self.epochs, "train.patience": 0, "train.minutes": 0.0}
         new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
         parts, pruning = (new.spec, new.recipe, new.train, new.val), [LambdaCallback(on_validation_end=report)]
         with tempfile.TemporaryDirectory() as folder:

@@ -47,6 +47,7 @@ class Fitted:
     model: nn.Module
     history: list[dict[str, float]]  # a row per epoch
     best_epoch: int  # whose weights these are, counted from 0
+    stopped: str = ""  # a sentence, where train.minutes ended the training
 
 
 def fit(
@@ -77,7 +78,7 @@ def fit(
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
-    refuse_longer_average(settings.ema, settings.epochs, settings.batch_size, len(train))
+    refuse_longer_average(settings, len(train))
     machine = made_on(recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
@@ -92,7 +93,7 @@ def fit(
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
         trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint_to_continue(folder))
     task.model.load_state_dict(history.weights)
-    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch)
+    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, history.stopped)
 
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> ExpressionTask:
@@ -174,6 +175,7 @@ class History(pl.Callback):
         self._listener = listener
         self._verbose = verbose and not on_terminal()
         self._started = self._speed = 0.0
+        self._spent = 0.0  # seconds, also before a kill
 
     @property
     def best_epoch(self) -> int:
@@ -189,7 +191,7 @@ class History(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Do not continue a training that had stopped: it would have one epoch more than an undisturbed one."""
         self.step(trainer.current_epoch, self._reached())
-        self._stop_without_patience(trainer)
+        self._stop_early(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to measure the speed."""
@@ -212,10 +214,22 @@ class History(pl.Callback):
         monitor, last, best = self._settings.monitor, self.rows[-1], self.rows[self.best_epoch]
         return f"{words}  loss {last['train_loss']:.3f}  {monitor} {last[monitor]:.3f}, best {best[monitor]:.3f}"
 
-    def _stop_without_patience(self, trainer: pl.Trainer) -> None:
-        patience = self._settings.patience
-        if patience and self.rows and self.rows[-1]["epoch"] - self.best_epoch >= patience:
+    def _stop_early(self, trainer: pl.Trainer) -> None:
+        settings, done = self._settings, len(self.rows)
+        if settings.patience and self.rows and self.rows[-1]["epoch"] - self.best_epoch >= settings.patience:
             trainer.should_stop = True
+        if settings.minutes and done < settings.epochs:
+            # of several processes, each with a clock of its own, the first decides
+            trainer.should_stop |= trainer.strategy.broadcast(self._spent >= 60 * settings.minutes)
+
+    @property
+    def stopped(self) -> str:
+        """A sentence, where the minutes ended the training before the epochs or the patience did."""
+        settings, done = self._settings, len(self.rows)
+        without_patience = settings.patience and done - 1 - self.best_epoch >= settings.patience
+        if not settings.minutes or done >= settings.epochs or without_patience:
+            return ""
+        return f"stopped by train.minutes after epoch {done} of {settings.epochs}"
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copy the weights that were validated, the averaged ones where there is an average."""
@@ -244,15 +258,17 @@ class History(pl.Callback):
                 )
         if self.chosen_epoch == epoch:
             self.weights = self._validated
-        self._stop_without_patience(trainer)
+        self._spent += time.perf_counter() - self._started
+        self._stop_early(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"rows": self.rows, "weights": self.weights}
+        return {"rows": self.rows, "weights": self.weights, "spent": self._spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.rows, self.weights = list(state_dict["rows"]), dict(state_dict["weights"])
+        self._spent = state_dict["spent"]
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:

@@ -17,7 +17,7 @@ from mien.models.description import ModelSpec
 from mien.models.networks import multiply_adds, trainable_parameters
 from mien.training.dataset import LabelledFaces, soft_labels
 from mien.training.hardware import made_on
-from mien.training.recipe import Recipe
+from mien.training.recipe import Recipe, refuse_longer_average
 
 FACES: Final = Path("build/crop")
 SPLIT: Final = Path("build/split")
@@ -109,13 +109,14 @@ def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
 
 
 def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any], Recipe]:
-    """What tune handed on (digest, made_on, values, overruled, trials, confirmed), and the recipe with its values.
+    """What tune handed on (digest, made_on, values, overruled, trials, confirmed, stopped), and the new recipe.
 
     Raises:
         UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
     file = (root or Path()) / BEST
     keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int, "confirmed": str}
+    keys["stopped"] = str
     best = read_record(file, keys, rerun("tune"))
     try:
         return best, recipe.with_values(best["values"])
@@ -133,16 +134,20 @@ def read_adopted(inputs: Inputs, root: Path | None = None) -> dict[str, Any] | N
 
 
 def training_lineage(
-    inputs: Inputs, best: Mapping[str, Any], tuned: Inputs, adopted: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
+    inputs: Inputs, best: Mapping[str, Any], tuned: Inputs
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Where a network comes from: everything that its numbers depend on, and nothing of the moment; `read_adopted`.
 
-    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on; `adopted` says
-    on what a device trained it.
+    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on.
+
+    Raises:
+        UserError: the average of the weights would reach back to before the training.
     """
+    refuse_longer_average(tuned.recipe.train, len(tuned.train))
+    adopted = read_adopted(tuned)
     machine = made_on(tuned.recipe.trainer) if adopted is None else adopted["made_on"]
     network = tuned.spec.build()
-    return {
+    lineage = {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),
         "run": inputs.run_name,
@@ -150,7 +155,7 @@ def training_lineage(
         "model": inputs.choices["model"],
         "choices": dict(inputs.choices),
         "config": inputs.config,
-        "search": {key: best[key] for key in ("trials", "overruled", "confirmed", "made_on")},
+        "search": {key: best[key] for key in ("trials", "overruled", "confirmed", "stopped", "made_on")},
         "data_digest": inputs.data_digest,
         "split_digest": inputs.split_digest,
         **machine,
@@ -158,3 +163,4 @@ def training_lineage(
         "multiply_adds": multiply_adds(network, tuned.spec.cut),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
     }
+    return lineage, adopted

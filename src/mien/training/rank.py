@@ -65,14 +65,15 @@ def run_training(
 
 def outcome_of(fitted: Fitted) -> dict[str, Any]:
     """A training's outcome as a file holds it."""
-    return {"weights": fitted.model.state_dict(), "history": fitted.history, "best_epoch": fitted.best_epoch}
+    about = {"history": fitted.history, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
+    return {"weights": fitted.model.state_dict(), **about}
 
 
 def fitted_of(spec: ModelSpec, outcome: Mapping[str, Any]) -> Fitted:
     """What `outcome_of` described."""
     model = spec.build()
     model.load_state_dict(outcome["weights"])
-    return Fitted(model.eval(), list(outcome["history"]), outcome["best_epoch"])
+    return Fitted(model.eval(), list(outcome["history"]), outcome["best_epoch"], outcome["stopped"])
 
 
 def fit_on_ranks(

@@ -90,6 +90,8 @@ class TrainConfig:
     ema: BelowOne = 0.0  # decay of an exponential moving average of the weights; 0: none
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
+    # of wall time, after which the training stops at the end of an epoch; 0: never
+    minutes: Annotated[float, Ge(0)] = field(default=0.0, metadata={"optional": True})
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ def refuse_uneven_shares(batch_size: int, trainer: TrainerConfig) -> None:
         )
 
 
-def refuse_longer_average(ema: float, epochs: int, batch_size: int, faces: int) -> None:
+def refuse_longer_average(train: TrainConfig, faces: int) -> None:
     """Raise a UserError where the average of the weights would reach back to before the training."""
+    ema, epochs, batch_size = train.ema, train.epochs, train.batch_size
     steps, averaged = epochs * (faces // batch_size), 1 / (1 - ema)
     if ema and averaged > steps:
         raise UserError(
