@@ -39,6 +39,7 @@ def test_the_graph_answers_as_pytorch_for_any_number_of_faces(tmp_path: Path) ->
         np.testing.assert_allclose(model.logits(NOISE[:n]), predict_logits(network, NOISE[:n]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_in_another_checkout(tmp_path: Path) -> None:
     """Without the node metadata removed, the bytes hold the paths of the source files."""
     checkout = Path(mien.__file__).parents[2]

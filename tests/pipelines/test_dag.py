@@ -73,6 +73,7 @@ def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
 ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_stages_trials_and_epochs_and_none_of_dvcs_own_lines(workspace: Workspace) -> None:
     repro = (sys.executable, "-m", "pipelines.repro", "-f", "-s", "tune", "train")
     seen = workspace.run(sys.executable, "-c", ON_A_TERMINAL, *repro, COLUMNS="160").stdout

@@ -40,6 +40,7 @@ def bare_environment(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_another_machine_trained_is_taken_over_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

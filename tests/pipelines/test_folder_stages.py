@@ -192,6 +192,7 @@ def test_three_classes_of_a_persons_own_are_learnt_registered_and_served(
     assert done.exit_code == 0 and "the map shows what speaks for bored" in done.stdout
 
 
+@pytest.mark.slow
 def test_another_name_of_a_class_changes_names_alone_and_is_never_compared(own_classes: Path) -> None:
     draw_classes(own_classes, ["0", "1"], n=40)
     seen, runs = [], set()

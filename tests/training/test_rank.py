@@ -79,6 +79,7 @@ class Killer(Listener):
             psutil.Process().children()[-1].kill()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_training_which_continues(parts: Any, tmp_path: Path) -> None:
     longer, killer = SHARED.with_values({"train.epochs": 3}), Killer()
     with pytest.raises(UserError, match=r"train: rank 1 was killed \(SIGKILL\); the same command continues"):
