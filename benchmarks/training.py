@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keras", metavar="PYTHON")
+    parser.add_argument("--ways", nargs="+", help="mien, plain, keras bf16, keras float32; default: all that can run")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--augmentation", action="store_true")
     arguments = parser.parse_args()
@@ -148,7 +149,7 @@ def main() -> None:
     if arguments.way:
         print(*{"mien": mien_speed, "plain": plain_speed}[arguments.way](arguments.batches[0]))
         return
-    ways = ["mien", "plain", *(["keras bf16", "keras float32"] if arguments.keras else [])]
+    ways = arguments.ways or ["mien", "plain", *(["keras bf16", "keras float32"] if arguments.keras else [])]
     if arguments.augmentation:
         ways, arguments.batches = list(AUGMENTED), [128]
     report = {}
