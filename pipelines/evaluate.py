@@ -28,9 +28,10 @@ def run(config: Config, listener: Listener) -> None:
         model = Model(open_graph(MODEL / GRAPH_FILE, spec, config.evaluate.threads), spec)
     except UnusableModel as error:
         raise UserError(f"{error}; {rerun('train')}.") from error
-    packed, lineage = open_faces(Path("build/crop")), read_lineage(MODEL)
+    packed, lineage = open_faces(Path("build/crop"), ["row"]), read_lineage(MODEL)
     test_faces = _refuse_other_split(lineage, packed.digest)
-    val, test = (read_out(PARTS / f"{name}.parquet", pd.read_parquet, rerun("split")) for name in ("val", "test"))
+    val = read_out(PARTS / "val.parquet", lambda file: pd.read_parquet(file, columns=["row", "label"]), rerun("split"))
+    test = read_out(PARTS / "test.parquet", pd.read_parquet, rerun("split"))
     test = tables.add_slices(test, Path("build/ingest/faces.parquet"), config.data.slices)
     evaluation = evaluate_model(model, packed, val, test, config.evaluate)
     tables.record_look(test_faces, MODEL, evaluation.temperature.value)

@@ -40,15 +40,15 @@ class PackedFaces:
     digest: str
 
 
-def open_faces(folder: Path) -> PackedFaces:
-    """The packed faces that `crop_faces` wrote into `folder`.
+def open_faces(folder: Path, columns: list[str] | None = None) -> PackedFaces:
+    """The packed faces that `crop_faces` wrote into `folder`; of the index these `columns`, by default all.
 
     Raises:
         UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
     """
     spec = read_record(folder / SPEC, SPEC_KEYS, REMEDY, closed=True)
     pixels = read_out(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
-    index = read_out(folder / INDEX, pd.read_parquet, REMEDY)
+    index = read_out(folder / INDEX, lambda file: pd.read_parquet(file, columns=columns), REMEDY)
     if not len(pixels) == len(index) == spec["n"]:
         raise UserError(
             f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."

@@ -155,7 +155,7 @@ class _LiveRun:
     def _end(self, outcome: str) -> None:
         if self._monitor:
             self._monitor.finish()
-        costs = self._memory.metrics() | ({SPEED: harmonic_mean(self._speeds.values())} if self._speeds else {})
+        costs = self._memory.metrics() | ({SPEED: harmonic_mean(list(self._speeds.values()))} if self._speeds else {})
         self._history.send([(self._history.step_of(costs), costs)])
         self._client.set_terminated(self._id, STATUS[outcome])
         if outcome == "finished":

@@ -69,7 +69,7 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
         UserError: an out is missing or damaged, or the parts belong to other faces.
     """
     base = root or Path.cwd()
-    faces, split = open_split(base)
+    faces, split = open_split(base, ["row"])  # of millions of faces, names and digests would take a gigabyte
     return Inputs(
         data=data,
         choices=choices,
@@ -82,13 +82,13 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
     )
 
 
-def open_split(root: Path) -> tuple[PackedFaces, dict[str, Any]]:
-    """The outs of crop, and the record of their split.
+def open_split(root: Path, columns: list[str] | None = None) -> tuple[PackedFaces, dict[str, Any]]:
+    """The outs of crop, with these columns of their index, by default all, and the record of their split.
 
     Raises:
         UserError: an out is missing or damaged, or they do not belong together.
     """
-    faces = open_faces(root / FACES)
+    faces = open_faces(root / FACES, columns)
     split = read_record(root / SPLIT / "split.json", {"digest": str, "data_digest": str}, rerun("split"))
     if split["data_digest"] != faces.digest:
         raise UserError(f"{SPLIT} was made from other faces than {FACES} holds; {rerun('split')}.")
