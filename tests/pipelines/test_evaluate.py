@@ -25,6 +25,7 @@ OUTS = (
 )
 DRAWN = (
     "reports/report.html",
+    "reports/figures/train/augmented.png",
     "reports/figures/train/curves.png",
     *(f"reports/figures/crop/contact_{name}.png" for name in EXPRESSIONS),
     *(f"reports/figures/evaluate/{name}.png" for name in ("confusion", "confusion_by_class", "errors", "per_class")),
@@ -49,6 +50,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_model(network, spec, tmp_path / "build/train")
     export_graph(network, spec, tmp_path / "build/train/model.onnx", np.zeros((1, 48, 48, 1), np.uint8))
     (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
+    np.save(tmp_path / "build/train/augmented.npy", np.zeros((7, 8, 48, 48, 1), np.uint8))
     columns = "epoch,train_loss,val_loss,val_accuracy,val_macro_f1"
     (tmp_path / "build/train/history.csv").write_text(f"{columns}\n0,2,2,0,0\n")
     (tmp_path / "reports").mkdir()
