@@ -148,7 +148,7 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
     assert not (bars / "reports/cross").exists()
 
 
-BEST = "{{digest: d, made_on: null, overruled: {{}}, trials: 1, confirmed: '', values: {{{}}}}}\n"
+BEST = "{{digest: d, made_on: null, overruled: {{}}, trials: 1, confirmed: '', stopped: '', values: {{{}}}}}\n"
 
 
 @pytest.fixture
