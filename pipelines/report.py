@@ -16,7 +16,7 @@ from mien.evaluation.tables import read_evaluation
 from mien.models.description import read_history
 from mien.reporting.curves import draw_search, training_figure
 from mien.reporting.evaluation_report import faces_of, read_background, write_report
-from mien.reporting.images import augmentation_sheet, write_contact_sheets
+from mien.reporting.images import write_contact_sheets
 from pipelines.compose import Config
 
 BUILD: Final = Path("build")
@@ -38,8 +38,7 @@ def run(config: Config, listener: Listener) -> None:
             (figures / "tune" / f"{name}.png").write_bytes(png)
         curves = training_figure(read_history(BUILD / "train/history.csv"), training["best_epoch"])
         (figures / "train/curves.png").write_bytes(curves)
-        if background.augmented is not None:
-            (figures / "train/augmented.png").write_bytes(augmentation_sheet(background.augmented))
+        (figures / "train/augmented.png").write_bytes(background.augmented)
         faces = faces_of(evaluation, packed)
         write_report(evaluation, background, faces, outs.path("reports/report.html"), figures / "evaluate")
     print("report: reports/report.html, and its figures in reports/figures")

@@ -19,7 +19,7 @@ from mien.runtime.session import GRAPH_FILE
 from mien.training.augmentation import augmented_examples
 from mien.training.fit import Fitted
 from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
-from mien.training.rank import run_training
+from mien.training.rank import fit_on_ranks, take_over
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
 
@@ -35,7 +35,10 @@ def run(config: Config, listener: Listener) -> None:
     key = digest(lineage, best["values"], inputs.digest())
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
     with resumable_state("train", key, lineage) as folder, following(listener, lineage):
-        fitted = run_training(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener, adopted)
+        if adopted is None:
+            fitted = fit_on_ranks(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
+        else:
+            fitted = take_over(tuned.spec, adopted, listener)
         _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
 
 
@@ -50,10 +53,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         folder = outs.folder("build/train")
         save_model(fitted.model, inputs.spec, folder)
         export_graph(fitted.model, inputs.spec, folder / GRAPH_FILE, inputs.val.pixels[inputs.val.rows[:MOST_CHECKED]])
-        np.save(
-            folder / "augmented.npy",
-            augmented_examples(inputs.train.first_faces(), inputs.recipe),
-        )
+        np.save(folder / "augmented.npy", augmented_examples(inputs.train.first_faces(), inputs.recipe))
         pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
         outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

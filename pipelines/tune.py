@@ -33,9 +33,8 @@ def run(config: Config, listener: Listener) -> None:
 
 
 def _write(report: dict[str, Any]) -> None:
-    best = {key: report[key] for key in ("digest", "made_on", "values", "overruled")}
+    best = {key: report[key] for key in ("digest", "made_on", "values", "overruled", "stopped")}
     best |= {"trials": len(report["trials"]), "confirmed": (report["confirmed"] or {"says": ""})["says"]}
-    best["stopped"] = report["stopped"]
     with Outs("tune") as outs:
         outs.path(BEST.as_posix()).write_text(yaml.safe_dump(best, sort_keys=True), encoding="utf-8")
         outs.path("reports/tune.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

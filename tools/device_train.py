@@ -56,7 +56,7 @@ def pack(folder: Path) -> None:
     recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
     inputs = read_inputs(config.data.name, recipe, config.choices)
     tuned = inputs.with_recipe(read_best(recipe)[1])
-    if tuned.recipe.augment.strength and not tuned.recipe.augment.batched:
+    if tuned.recipe.augment.face_by_face:
         sys.exit("device_train: the other machine has no albumentations; choose augment: batched or none.")
     folder.mkdir(parents=True)
     n, rows = len(tuned.train), np.concatenate([tuned.train.rows, tuned.val.rows])
@@ -122,8 +122,9 @@ def adopt(folder: Path, result: Path) -> None:
     from mien.base.files import replacing
     from mien.base.state import state_folder
     from mien.training.inputs import ADOPTED
+    from mien.training.rank import JOB
 
-    digest = json.loads((folder / "job.json").read_text(encoding="utf-8"))["digest"]
+    digest = json.loads((folder / JOB).read_text(encoding="utf-8"))["digest"]
     whole = b"".join(part.read_bytes() for part in sorted(result.glob("fitted.pt.*")))
     outcome = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
     if outcome["digest"] != digest:

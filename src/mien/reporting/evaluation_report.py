@@ -33,7 +33,7 @@ class Background:
     lineage: dict[str, Any]  # what the training wrote of itself
     parts: dict[str, dict[str, int]]  # faces of each class, by part
     quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
-    augmented: npt.NDArray[Any] | None = None  # training faces and their changes, (n, 1 + epochs, H, W, C) uint8
+    augmented: bytes = b""  # PNG: training faces and their random changes
     persons_named: bool = False  # else the same person may stand in two parts
     other: "CrossEvaluation | None" = None  # None: the model is measured on its own data set
     sentences: Sequence[str] = ()  # how the model and the other data set were brought together
@@ -52,7 +52,7 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
         lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
         rerun("crop"),
     )
-    augmented = read_out(build / "train/augmented.npy", np.load, rerun("train"))
+    augmented = augmentation_sheet(read_out(build / "train/augmented.npy", np.load, rerun("train")))
     return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, augmented, persons_named)
 
 
@@ -86,7 +86,7 @@ def write_report(
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
-        augmented=None if background.augmented is None else data_uri(augmentation_sheet(background.augmented)),
+        augmented=background.augmented and data_uri(background.augmented),
         quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
     )
     report.write_text(html, encoding="utf-8")

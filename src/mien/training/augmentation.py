@@ -35,7 +35,7 @@ class Augmentation:
     """
 
     def __init__(self, config: AugmentConfig, seed: int) -> None:
-        self._pipeline = _pipeline(config) if config.strength and not config.batched else None
+        self._pipeline = _pipeline(config) if config.face_by_face else None
         self._seed = seed
 
     def __call__(self, face: np.ndarray, epoch: int, row: int) -> np.ndarray:

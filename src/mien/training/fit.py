@@ -111,8 +111,7 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> E
 
 def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:
     """The training faces on the GPU, where they are changed there, if they fit."""
-    changed_there = recipe.augment.batched or not recipe.augment.strength
-    if machine["device"] != "gpu" or not changed_there or recipe.trainer.workers:
+    if machine["device"] != "gpu" or recipe.augment.face_by_face or recipe.trainer.workers:
         return None
     device = torch.device("cuda", rank % recipe.trainer.devices)
     return train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
@@ -174,6 +173,7 @@ class History(pl.Callback):
         self._settings = settings
         self._listener = listener
         self._verbose = verbose and not on_terminal()
+        self._drawn = verbose and on_terminal()
         self._started = self._speed = 0.0
         self._spent = 0.0  # seconds, also before a kill
 
@@ -205,7 +205,8 @@ class History(pl.Callback):
         if done == batches and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # the last batches may still be computed
         self._speed = done * self._settings.batch_size / (time.perf_counter() - self._started)
-        self.step(trainer.current_epoch + done / batches, self._reached())
+        if self._drawn:
+            self.step(trainer.current_epoch + done / batches, self._reached())
 
     def _reached(self) -> str:
         words = f"{self._speed:,.0f} images/s" if self._speed else ""
@@ -216,18 +217,21 @@ class History(pl.Callback):
 
     def _stop_early(self, trainer: pl.Trainer) -> None:
         settings, done = self._settings, len(self.rows)
-        if settings.patience and self.rows and self.rows[-1]["epoch"] - self.best_epoch >= settings.patience:
-            trainer.should_stop = True
+        trainer.should_stop |= self._patience_is_over
         if settings.minutes and done < settings.epochs:
             # of several processes, each with a clock of its own, the first decides
             trainer.should_stop |= trainer.strategy.broadcast(self._spent >= 60 * settings.minutes)
 
     @property
+    def _patience_is_over(self) -> bool:
+        patience = self._settings.patience
+        return bool(patience and self.rows) and self.rows[-1]["epoch"] - self.best_epoch >= patience
+
+    @property
     def stopped(self) -> str:
         """A sentence, where the minutes ended the training before the epochs or the patience did."""
         settings, done = self._settings, len(self.rows)
-        without_patience = settings.patience and done - 1 - self.best_epoch >= settings.patience
-        if not settings.minutes or done >= settings.epochs or without_patience:
+        if not settings.minutes or done >= settings.epochs or self._patience_is_over:
             return ""
         return f"stopped by train.minutes after epoch {done} of {settings.epochs}"
 

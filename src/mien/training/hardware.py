@@ -64,7 +64,7 @@ def made_on(config: TrainerConfig) -> dict[str, Any]:
         "instructions": instruction_set(),
         "threads": config.threads or torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if gpu else "",
-        "devices": config.devices * config.nodes,
+        "devices": config.ranks,
         "versions": _versions(),
     }
 

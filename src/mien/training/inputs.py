@@ -115,8 +115,8 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
         UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
     file = (root or Path()) / BEST
-    keys = {"digest": str, "made_on": object, "values": dict, "overruled": dict, "trials": int, "confirmed": str}
-    keys["stopped"] = str
+    keys = {"made_on": object, **dict.fromkeys(("values", "overruled"), dict), "trials": int}
+    keys |= dict.fromkeys(("digest", "confirmed", "stopped"), str)
     best = read_record(file, keys, rerun("tune"))
     try:
         return best, recipe.with_values(best["values"])

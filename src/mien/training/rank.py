@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import numpy as np
 import torch
@@ -26,41 +26,23 @@ import torch
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.listener import Listener
-from mien.models.description import ModelConfig, ModelSpec
+from mien.models.description import ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import Diverged, Fitted, fit
-from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig, refuse_uneven_shares
+from mien.training.recipe import Recipe, refuse_uneven_shares
 
 JOB: Final = "job.json"
 FITTED: Final = "fitted.pt"
 STARTED: Final = "--started"  # by another process, which a rank does not outlive; torchrun's are not
-GROUPS: Final = {
-    "model": ModelConfig,
-    "augment": AugmentConfig,
-    "optim": OptimConfig,
-    "train": TrainConfig,
-    "trainer": TrainerConfig,
-}
 
 
-def run_training(
-    spec: ModelSpec,
-    recipe: Recipe,
-    train: LabelledFaces,
-    val: LabelledFaces,
-    folder: Path,
-    listener: Listener,
-    adopted: Mapping[str, Any] | None,
-) -> Fitted:
-    """The training that `recipe.trainer` asks for, or what `tools/device_train.py` brought back (`adopted`)."""
-    if adopted is not None:
-        print("train: taken over from another machine, which trained it.", file=sys.stderr)
-        for row in adopted["history"]:
-            listener.epoch(row)
-        return fitted_of(spec, adopted)
-    train_with = fit if recipe.trainer.devices * recipe.trainer.nodes == 1 else fit_on_ranks
-    return train_with(spec, recipe, train, val, folder, listener=listener)
+def take_over(spec: ModelSpec, adopted: Mapping[str, Any], listener: Listener) -> Fitted:
+    """What `tools/device_train.py` brought back, as if it had been trained here."""
+    print("train: taken over from another machine, which trained it.", file=sys.stderr)
+    for row in adopted["history"]:
+        listener.epoch(row)
+    return fitted_of(spec, adopted)
 
 
 def outcome_of(fitted: Fitted) -> dict[str, Any]:
@@ -87,12 +69,14 @@ def fit_on_ranks(
 ) -> Fitted:
     """What `fit` does, by the processes that `trainer.devices` and `trainer.nodes` ask for; killed, it continues too.
 
-    The faces must lie in a file (a memory map).
+    Of several processes the faces must lie in a file (a memory map); a single one is this one.
 
     Raises:
         Diverged: as `fit`.
         UserError: as `fit`, or a rank ended before the training did.
     """
+    if recipe.trainer.ranks == 1:
+        return fit(spec, recipe, train, val, folder, listener=listener)
     refuse_uneven_shares(recipe.train.batch_size, recipe.trainer)
     job = write_job(spec, recipe, train, val, folder)
     run_ranks(job, listener or Listener())
@@ -119,7 +103,8 @@ def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces
     """What `write_job` wrote, the faces as a memory map."""
     content = json.loads(job.read_text(encoding="utf-8"))
     spec = content["spec"]
-    recipe = Recipe(**{group: kind(**content["recipe"][group]) for group, kind in GROUPS.items()})
+    groups = get_type_hints(Recipe).items()
+    recipe = Recipe(**{group: kind(**content["recipe"][group]) for group, kind in groups})
     pixels = np.load(job.parent / content["pixels"], mmap_mode="r")  # an absolute path stays as it is
     parts = []
     for name in ("train", "val"):
@@ -147,7 +132,7 @@ def run_ranks(job: Path, listener: Listener) -> None:
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "mien.training.rank", str(job), STARTED],
-            env={**group, "LOCAL_RANK": str(i), "WORLD_SIZE": str(devices * recipe.trainer.nodes)},
+            env={**group, "LOCAL_RANK": str(i), "WORLD_SIZE": str(recipe.trainer.ranks)},
             stdin=subprocess.PIPE,  # its end tells a rank that we have died
             stdout=subprocess.PIPE if i == 0 else subprocess.DEVNULL,
             text=True,

@@ -43,6 +43,11 @@ class AugmentConfig:
     transforms: list[dict[str, Any]] = field(default_factory=list, metadata={"optional": True})
 
     @property
+    def face_by_face(self) -> bool:
+        """Whether albumentations changes the faces, one at a time."""
+        return self.strength > 0 and not self.batched
+
+    @property
     def amounts(self) -> dict[str, float]:
         """How much of each kind of change there is, by its key; what `strength` scales, and mixing."""
         names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase", "crop", "mixup", "cutmix")
@@ -110,6 +115,11 @@ class TrainerConfig:
     resident: Share = 0.5  # of a GPU's memory, up to which the training faces stay there
 
     @property
+    def ranks(self) -> int:
+        """How many processes share each batch."""
+        return self.devices * self.nodes
+
+    @property
     def channels_last(self) -> bool:
         """Whether weights and faces lie in memory as kernels read them faster, `(O, H, W, I)`."""
         return self.memory_format != "contiguous"
@@ -134,7 +144,7 @@ def refuse_larger_batch(batch_size: int, faces: int) -> None:
 
 def refuse_uneven_shares(batch_size: int, trainer: TrainerConfig) -> None:
     """Raise a UserError where the devices cannot share a batch evenly: their mean would not be the batch's."""
-    ranks = trainer.devices * trainer.nodes
+    ranks = trainer.ranks
     if batch_size % ranks:
         raise UserError(
             f"train.batch_size: {batch_size:,} cannot be shared by the {ranks} processes of trainer.devices and nodes; "

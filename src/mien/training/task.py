@@ -57,7 +57,7 @@ class ExpressionTask(pl.LightningModule):
         self.model = model
         self.recipe = recipe
         self.classes = classes
-        self.rank, self.ranks = rank, recipe.trainer.devices * recipe.trainer.nodes
+        self.rank, self.ranks = rank, recipe.trainer.ranks
         batched = recipe.augment.batched and recipe.augment.strength > 0
         self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed, classes) if batched else None
         self.register_buffer("class_weights", class_weights, persistent=False)
