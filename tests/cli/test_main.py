@@ -8,7 +8,7 @@ import pytest
 import mien as package
 from tests.cli.conftest import Command
 
-HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml")
+HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml", "psutil")
 COMMANDS = ("predict", "status", "evaluate", "labels", "promote", "rollback", "history", "sync", "ui", "preset")
 
 

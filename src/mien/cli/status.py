@@ -10,7 +10,6 @@ from mien.base.records import read_record, rerun
 from mien.cli.output import console
 from mien.cli.workspace import PARAMS, choices, data_file, find_root
 from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference
-from mien.tracking.facts import changed_files, git
 
 Line = tuple[str, str]  # a name ("" continues the line above) and rich text
 
@@ -139,6 +138,8 @@ def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | 
 
 def unlike_committed(root: Path) -> str:
     """A sentence where the numbers differ from those of the last commit, with the reason where it is known."""
+    from mien.tracking.facts import changed_files, git  # with psutil, which a machine that only predicts may lack
+
     files = ("reports/metrics.json", "reports/train.json")
     try:
         metrics, train = (json.loads((root / file).read_text(encoding="utf-8")) for file in files)
