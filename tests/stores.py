@@ -1,25 +1,42 @@
-"""Real tracking stores for tests: an sqlite file migrated once, copied for each test."""
+"""Real tracking stores for tests, copied from one that is migrated once, and what else a test run makes once."""
 
-import functools
+import fcntl
 import os
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mien.tracking.store import URI, connect, use_store
 
+ONCE = Path()
 
-@functools.cache
+
+@pytest.fixture(scope="session", autouse=True)
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where `once` keeps what it made."""
+    global ONCE
+    own = tmp_path_factory.getbasetemp()
+    ONCE = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"
+
+
+def once(name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that whoever needs it first makes, for all processes of this test run; nobody writes into it later."""
+    (folder := ONCE / name).mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            shutil.rmtree(folder / "checkout", ignore_errors=True)
+            make(folder / "checkout")
+            (folder / "made").touch()
+    return folder / "checkout"
+
+
 def migrated() -> Path:
     """An empty MLflow database; MLflow needs seconds to make one."""
-    folder = Path(tempfile.mkdtemp(prefix="mien-store-"))
-    file = folder / "mlflow.db"
-    connect(f"sqlite:///{file}")
-    return file
+    return once("store", lambda folder: connect(f"sqlite:///{folder}/mlflow.db")) / "mlflow.db"
 
 
 @pytest.fixture

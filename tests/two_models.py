@@ -1,34 +1,18 @@
 """Two models of one split, one clearly better than the other: trained once for all processes of a test run."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mien.tracking.store import URI
-from tests.stores import with_store
-
-
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that whoever needs it first makes, for all processes of this test run; nobody writes into it later."""
-    own = factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            shutil.rmtree(folder / "checkout", ignore_errors=True)
-            make(folder / "checkout")
-            (folder / "made").touch()
-    return folder / "checkout"
+from tests.stores import once, with_store
 
 
 @pytest.fixture(scope="session")
-def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weak() -> Path:
     """A workspace with a model that is better than chance."""
     from mien.crop.selection import CropConfig
     from tests.registry.workspace import prepare, train
@@ -37,11 +21,11 @@ def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prepare(root, CropConfig(size=24, colour="grey", workers=1))
         train(root, steps=8)
 
-    return once(tmp_path_factory, "weak", make)
+    return once("weak", make)
 
 
 @pytest.fixture(scope="session")
-def strong(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def strong(weak: Path) -> Path:
     """The same faces and split, with a much better model."""
     from tests.registry.workspace import train
 
@@ -49,20 +33,20 @@ def strong(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(weak, root)
         train(root, steps=40, seed=1)
 
-    return once(tmp_path_factory, "strong", make)
+    return once("strong", make)
 
 
 @pytest.fixture(scope="session")
-def saved(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(strong: Path) -> Path:
     """The strong model as MLflow serves it."""
     from mien.registry.version import save_version
     from tests.registry.workspace import candidate_of
 
-    return once(tmp_path_factory, "saved", lambda folder: save_version(candidate_of(strong), folder, "a card"))
+    return once("saved", lambda folder: save_version(candidate_of(strong), folder, "a card"))
 
 
 @pytest.fixture(scope="session")
-def finished(weak: Path, strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(weak: Path, strong: Path) -> Path:
     """A checkout as the DAG leaves it, where version 2 of mien-tiny took the place of version 1."""
     from mien.registry.gate import RegisterConfig
     from tests.registry.workspace import copied, registered
@@ -79,7 +63,7 @@ def finished(weak: Path, strong: Path, tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(URI, "")  # and back to what it was
         del os.environ[URI]
-        return once(tmp_path_factory, "finished", make)
+        return once("finished", make)
 
 
 @pytest.fixture

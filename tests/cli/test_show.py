@@ -103,15 +103,6 @@ def test_without_a_champion_it_says_what_makes_one(checkout: Path, monkeypatch: 
     assert "`make repro` trains and promotes one" in says
 
 
-def test_a_registry_that_is_down_ends_in_a_sentence(
-    tmp_path: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
-    code, says = run("--data", "sample")
-    assert (code, "Connection refused" in says, "Traceback" in says) == (1, True, False)
-
-
 def test_a_port_that_is_taken_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = write_model(tmp_path / "model")

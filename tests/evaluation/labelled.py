@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.models.description import ModelConfig
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig, TrainerConfig
-from tests.registry.workspace import prepare
+from tests.registry.workspace import copied
 
 TURNED = 12
 RECIPE = Recipe(
@@ -23,10 +22,9 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="session")
-def cropped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cropped(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace after split, the label of each face where its bar is."""
-    root = tmp_path_factory.mktemp("labels") / "workspace"
-    prepare(root, CropConfig(size=24, colour="grey", workers=1))
+    root = copied(weak, tmp_path_factory.mktemp("labels"))
     pixels = open_faces(root / "build/crop").pixels
     for part in ("train", "val"):
         file = root / f"build/split/{part}.parquet"

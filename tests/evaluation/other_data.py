@@ -38,7 +38,7 @@ def write_folders(root: Path, name: str, classes: tuple[str, ...] = EXPRESSIONS,
 
 @pytest.fixture
 def bars(two_champions: Path) -> Path:
-    """A checkout whose champion knows bars, with the data sets `other` (seven classes) and `eight` (with contempt)."""
+    """A checkout whose champion knows bars, with the data sets `other` (seven classes) and `contempt` (for neutral)."""
     shutil.copytree(ROOT / "conf", two_champions / "conf")
     (two_champions / "params.yaml").write_text("data: tiny\ncrop: grey48\nevaluate: standard\n")
     settings = two_champions / "conf/evaluate/standard.yaml"
@@ -46,7 +46,7 @@ def bars(two_champions: Path) -> Path:
     tiny = CONFIG.format("tiny").replace("folder", "expw", 1)
     (two_champions / "conf/data/tiny.yaml").write_text(tiny)
     write_folders(two_champions, "other")
-    write_folders(two_champions, "eight", (*EXPRESSIONS, "contempt"), part="test")
+    write_folders(two_champions, "contempt", (*EXPRESSIONS[:-1], "contempt"), part="test")
     return two_champions
 
 

@@ -26,11 +26,11 @@ from tests.evaluation.drawing import LINEAGE
 from tests.evaluation.other_data import write_folders
 
 
-@pytest.fixture
-def contemptuous(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def contemptuous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of eight classes that answers contempt to everything, and fear next."""
-    folder = tmp_path / "model/train"
-    folder.mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("model") / "train"
+    folder.mkdir()
     cut = CutSpec(32, "rgb", margin=0.2, square=True)
     spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=4)), cut, WITH_CONTEMPT)
     network = spec.build()

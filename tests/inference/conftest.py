@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from mien.models.graph import export_graph
 from mien.models.weights import save_model
 from mien.runtime.cut import Box
 from mien.runtime.spec import CutSpec
+from tests.stores import once
 from tools.sample.photo import draw_photo
 
 
@@ -36,22 +36,23 @@ class Export(NamedTuple):
     int8: Exported
 
 
-@functools.cache
-def _born(cut: CutSpec) -> Path:
-    """A small network with the weights that it is born with; an export takes seconds, so there is one for each cut."""
-    torch.manual_seed(0)
-    spec = ModelSpec(dataclasses.asdict(ModelConfig("resnet", width=8)), cut)
-    network, folder = spec.build(), Path(tempfile.mkdtemp(prefix="mien-born-"))
-    save_model(network, spec, folder)
-    export_graph(network, spec, folder / "model.onnx", np.zeros((1, cut.size, cut.size, cut.channels), np.uint8))
-    return folder
-
-
 def write_model(folder: Path, *, drawn: bool = False, temperature: float | None = 2.0, **cut: Any) -> Path:
-    """A small network in folders as the stages train and evaluate leave them."""
+    """A small network with the weights that it is born with, in folders as the stages train and evaluate leave them."""
     train, evaluate = folder / "train", folder / "evaluate"
-    shutil.copytree(_born(CutSpec(**{"size": 32, "colour": "grey", **cut})), train)
+    spec = ModelSpec(
+        dataclasses.asdict(ModelConfig("resnet", width=8)), CutSpec(**{"size": 48, "colour": "grey", **cut})
+    )
+    train.mkdir(parents=True)
     evaluate.mkdir()
+    torch.manual_seed(0)
+    network = spec.build()
+    save_model(network, spec, train)
+    # An export takes seconds, and how a face is cut is no matter of the graph but for the face's shape.
+    exported = once(
+        "-".join(map(str, ("graph", *spec.cut.shape))),
+        lambda file: export_graph(network, spec, file, np.zeros((1, *spec.cut.shape), np.uint8)),
+    )
+    shutil.copy(exported, train / "model.onnx")
     (train / "lineage.json").write_text(json.dumps({"title": "drawn sample", "drawn": drawn}))
     if temperature is not None:
         (evaluate / "temperature.json").write_text(json.dumps({"temperature": temperature}))

@@ -56,10 +56,10 @@ def test_a_batch_answers_as_one_photo_after_the_other(
 
 def test_cropped_takes_the_whole_photo_as_the_face(predictor: Predictor, tmp_path: Path) -> None:
     """A face of the network's own size goes in unchanged."""
-    face = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+    face = np.random.default_rng(0).integers(0, 255, (48, 48), np.uint8)
     (tmp_path / "face.png").write_bytes(cv2.imencode(".png", face)[1].tobytes())
     ((prediction,),) = [p.faces for p in predict_pictures(predictor, [Picture(tmp_path / "face.png")], cropped=True)]
-    assert prediction.box == (0, 0, 32, 32)
+    assert prediction.box == (0, 0, 48, 48)
     expected = predictor.model.probabilities(face[None, ..., None])[0]
     np.testing.assert_allclose([prediction.probabilities[name] for name in EXPRESSIONS], expected)
 

@@ -57,7 +57,7 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
     (tmp_path / "crop").mkdir()
     crop_faces(faces_table(rows), FolderPhotos(tmp_path / "photos"), config, tmp_path / "crop", progress=False)
     packed = open_faces(tmp_path / "crop")
-    model = write_model(tmp_path / "build", size=48, colour=colour, **cut)
+    model = write_model(tmp_path / "build", colour=colour, **cut)
     predictor = Predictor.load(str(model), detector=GivenBoxes(BOXES))
     cut_now = {}
     for number in range(4):
@@ -106,7 +106,7 @@ def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) 
     photo = portraits(1)[0][0]
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
     from_grey, from_colour = predictor.cut(grey, BOXES[:1]), predictor.cut(photo, BOXES[:1])
-    assert from_grey.shape == from_colour.shape == (1, 32, 32, predictor.model.spec.cut.channels)
+    assert from_grey.shape == from_colour.shape == (1, 48, 48, predictor.model.spec.cut.channels)
     if colour == "grey":
         np.testing.assert_array_equal(from_grey, from_colour)
     assert len(predictor.predict(grey)) == 1
@@ -115,8 +115,8 @@ def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) 
 def test_no_face_is_an_empty_list_and_faces_of_another_shape_are_refused(tmp_path: Path) -> None:
     predictor = Predictor.load(str(write_model(tmp_path)))
     assert predictor.predict(np.full((200, 300, 3), 90, np.uint8)) == []
-    with pytest.raises(ValueError, match=r"faces must be N x \(32, 32, 1\) uint8, not \(1, 48, 48, 1\)"):
-        predictor.model.probabilities(np.zeros((1, 48, 48, 1), np.uint8))
+    with pytest.raises(ValueError, match=r"faces must be N x \(48, 48, 1\) uint8, not \(1, 32, 32, 1\)"):
+        predictor.model.probabilities(np.zeros((1, 32, 32, 1), np.uint8))
 
 
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_cut_face_has_one_answer(colour: str, saved: Path, tmp_path: Path, mon
     photo, box = portrait()
     files = written(tmp_path / "faces", photo[box.top : box.bottom, box.left : box.right])
     names = [file.name for file in files]
-    train = write_model(tmp_path / "build", size=SIZE, colour=colour, temperature=SHARP)
+    train = write_model(tmp_path / "build", colour=colour, temperature=SHARP)
     predictor = Predictor.load(str(train))
     measured, cut = MeasuredModel(predictor.model, {"digest": "of no training"}), predictor.model.spec.cut
     exported = export_onnx(measured, generated_faces(cut), tmp_path / "model.onnx").file
@@ -125,7 +125,7 @@ def test_a_cut_face_has_one_answer(colour: str, saved: Path, tmp_path: Path, mon
 def test_a_whole_photo_has_one_answer(colour: str, tmp_path: Path) -> None:
     """On the command line, on the page, from Python with OpenCV's pixels, and as a still of a video."""
     files = written(tmp_path / "photos", portrait()[0])
-    train = str(write_model(tmp_path / "build", size=SIZE, colour=colour, temperature=SHARP))
+    train = str(write_model(tmp_path / "build", colour=colour, temperature=SHARP))
     predictor = Predictor.load(train)
     answerer = Answerer(CurrentModel(train), predictor.detector, predictor.settings, AppConfig())
 

@@ -14,14 +14,13 @@ import pytest
 import yaml
 
 from mien.base.errors import UserError
-from mien.crop.selection import CropConfig
 from mien.registry.evidence import read_test_set
 from mien.reporting.evaluation_report import read_background
 from mien.training.inputs import read_best, read_inputs
 from mien.training.recipe import Recipe
 from pipelines.__main__ import run_stage
 from pipelines.compose import compose
-from tests.registry.workspace import candidate_of, prepare, train
+from tests.registry.workspace import candidate_of
 
 Change = Mapping[str, Any] | bytes
 CHOICES = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=short", "trainer=single"]
@@ -68,10 +67,8 @@ ROWS: list[tuple[str, str, Change, str]] = [
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("state")
-    prepare(root, CropConfig(size=24, colour="grey"))
-    train(root, steps=1)
+def template(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = Path(shutil.copytree(weak, tmp_path_factory.mktemp("state") / "checkout"))
     about = json.loads((root / SPLIT).read_text())
     faces = json.loads((root / CROP).read_text())
     (root / SPLIT).write_text(json.dumps({**about, "data_digest": faces["digest"]}))

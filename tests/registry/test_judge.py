@@ -21,8 +21,19 @@ from mien.evaluation.tables import record_look
 from mien.registry import promotion
 from mien.registry.gate import CHALLENGER, PROMOTED, NoGroupWorse, RegisterConfig, Scores, decide, place_of
 from mien.registry.registration import register
-from mien.tracking.store import connect, local_folder
-from tests.registry.workspace import NAME, aliases, candidate_of, evidence_of, prepare, registered, train, versions
+from mien.tracking.store import connect, local_folder, use_store
+from tests.registry.workspace import (
+    NAME,
+    aliases,
+    candidate_of,
+    evaluate,
+    evidence_of,
+    less_sure,
+    prepare,
+    registered,
+    train,
+    versions,
+)
 
 
 def test_first_model_becomes_champion_and_a_better_one_takes_its_place(
@@ -73,12 +84,10 @@ def test_an_experiment_registers_and_decides_nothing(checkout: Path, weak: Path)
     ],
 )
 def test_a_model_that_a_person_took_down_is_not_promoted_again_by_itself(
-    checkout: Path, weak: Path, strong: Path, tmp_path: Path, by: str, then: str
+    finished: Path, strong: Path, tmp_path: Path, no_store: None, by: str, then: str
 ) -> None:
+    use_store(Path(shutil.copytree(finished, tmp_path / "checkout")))
     client = connect()
-    registered(weak)
-    registered(strong, decides=False)
-    promotion.promote(NAME, 2, by="ada", reason="a try")
     if by == "the UI":
         client.set_registered_model_alias(NAME, "champion", "1")
         promotion.history(NAME)
@@ -173,11 +182,14 @@ def test_a_champion_is_compared_on_the_faces_that_it_did_not_learn_from_and_its_
     assert report["reasons"][1] == f"The champion learnt from {len(known)} other faces of this test set: left out."
 
 
-def test_a_champion_that_learnt_from_the_test_set_is_not_compared(checkout: Path, weak: Path, tmp_path: Path) -> None:
+def test_a_champion_that_learnt_from_the_test_set_is_not_compared(
+    checkout: Path, weak: Path, strong: Path, tmp_path: Path
+) -> None:
     registered(weak)
     other = tmp_path / "other"
     prepare(other, CropConfig(size=24, colour="grey", workers=1), seed=7)
-    train(other, steps=30)
+    shutil.copytree(strong / "build/train", other / "build/train", dirs_exist_ok=True)
+    evaluate(other, "of another split")
     report = registered(other)
     assert report["outcome"] == "refused"
     assert "faces of this test set, and" in report["reasons"][0] and "it takes 50." in report["reasons"][0]
@@ -185,17 +197,24 @@ def test_a_champion_that_learnt_from_the_test_set_is_not_compared(checkout: Path
     assert report["numbers"]["decisions_on_this_test_set"] == 0
 
 
+@pytest.fixture(scope="module")
+def recut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same photos and split with larger faces in colour, and a model of these."""
+    root = tmp_path_factory.mktemp("recut") / "checkout"
+    prepare(root, CropConfig(size=32, colour="rgb", margin=0.05, workers=1))
+    train(root, steps=40)
+    return root
+
+
 def test_a_champion_of_another_crop_meets_faces_cut_for_it_and_is_not_compared_without_the_raw_photos(
-    checkout: Path, weak: Path, tmp_path: Path
+    checkout: Path, weak: Path, recut: Path, tmp_path: Path
 ) -> None:
     """The champion's accuracy through the registry is the one that its own evaluation found."""
     first = registered(weak)
-    other = tmp_path / "other"
-    prepare(other, CropConfig(size=32, colour="rgb", margin=0.05, workers=1))
+    other = Path(shutil.copytree(recut, tmp_path / "other"))
     for part in ("train", "val", "test"):
         ids, wanted = (pd.read_parquet(at / f"build/split/{part}.parquet")["face_id"] for at in (other, weak))
         assert list(ids) == list(wanted)
-    train(other, steps=40)
     (other / "data").rename(other / "away")
     refused = registered(other)
     assert refused["outcome"] == "refused" and "raw photos" in refused["reasons"][0]
@@ -206,13 +225,11 @@ def test_a_champion_of_another_crop_meets_faces_cut_for_it_and_is_not_compared_w
 
 
 def test_looks_at_a_test_set_are_counted_by_its_faces(
-    checkout: Path, weak: Path, strong: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, weak: Path, strong: Path, recut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another crop and a deleted version change nothing, the same model counts once, an evaluation alone counts."""
     registered(weak)
-    other = tmp_path / "other"
-    prepare(other, CropConfig(size=32, colour="rgb", workers=1))
-    train(other, steps=8)
+    other = Path(shutil.copytree(recut, tmp_path / "other"))
     faces = candidate_of(weak).test_faces
     monkeypatch.setenv("MIEN_STATE", str(other / ".mien"))
     for temperature in (1.0, 1.0, 2.0):
@@ -235,7 +252,7 @@ def test_decisions_share_the_error_budget_of_their_test_faces(
     assert registered(weak, rules)["numbers"]["decisions_on_this_test_set"] == 0
     other = tmp_path / "other"
     shutil.copytree(weak, other)
-    train(other, steps=2)
+    less_sure(other)
     report = registered(other, rules)
     assert (report["outcome"], report["version"]) == ("challenger", 2)
     assert "Decision 1 of 1 that this test set allows, at level 0.05 each." in report["reasons"]

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from mien.base.errors import UserError
 from mien.registry import promotion
 from mien.registry.events import champions, taken_down
-from mien.tracking.store import URI, connect
+from mien.tracking.store import connect
 
 NAME = "mien-tiny"
 
@@ -173,12 +173,6 @@ def test_unknown_names_and_versions_are_named(client: MlflowClient) -> None:
         promote(9)
     with pytest.raises(UserError, match="nothing to roll back to"):
         rollback()
-
-
-def test_a_dead_server_ends_in_a_sentence(closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(URI, closed_port)
-    with pytest.raises(UserError, match=rf"the registry of {NAME} at {closed_port} failed \(Connection refused\)"):
-        promotion.history(NAME)
 
 
 def test_champions_and_who_was_rolled_back() -> None:

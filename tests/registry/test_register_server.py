@@ -20,7 +20,6 @@ from typing import Any
 import mlflow
 import mlflow.pyfunc
 import numpy as np
-import pandas as pd
 import pytest
 
 from mien.base.classes import EXPRESSIONS
@@ -32,7 +31,7 @@ from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
 from pipelines.__main__ import run_stage
 from tests.faults import FaultProxy, Mode, fault_proxy
-from tests.registry.workspace import NAME, aliases, candidate_of, copied, evidence_of, photos_of, registered
+from tests.registry.workspace import NAME, aliases, candidate_of, copied, evidence_of, less_sure, photos_of, registered
 from tests.servers import free_port, mlflow_server
 from tests.stores import migrated
 
@@ -169,17 +168,6 @@ met("_compare")
 meet("start", 60)
 print(json.dumps(registered(root)))
 """
-
-
-def less_sure(root: Path) -> None:
-    """Another model without another training: the same network with twice the temperature."""
-    file, answers = root / "build/evaluate/temperature.json", root / "reports/predictions.csv"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps(record | {"temperature": 2 * record["temperature"]}))
-    table = pd.read_csv(answers)
-    roots = table.filter(like="p_") ** 0.5
-    table[roots.columns] = roots.div(roots.sum(axis=1), axis=0)
-    table.to_csv(answers, index=False)
 
 
 def race(round: Path, *roots: Path) -> list[dict[str, Any]]:

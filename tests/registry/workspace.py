@@ -17,7 +17,7 @@ from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
-from mien.models.description import ModelConfig, ModelSpec
+from mien.models.description import ModelConfig, ModelSpec, read_spec
 from mien.models.graph import export_graph
 from mien.models.weights import save_model
 from mien.registry.evidence import Evidence
@@ -83,7 +83,7 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
 def train(root: Path, steps: int, seed: int = 0) -> None:
     """Fit a network for so many steps and evaluate it: build/train, build/evaluate, reports."""
     packed = open_faces(root / "build/crop")
-    parts = {name: pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("train", "val", "test")}
+    parts = {name: pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("train", "val")}
     torch.manual_seed(seed)
     spec = ModelSpec(dataclasses.asdict(NETWORK), packed.cut)
     model = spec.build()
@@ -97,10 +97,17 @@ def train(root: Path, steps: int, seed: int = 0) -> None:
     save_model(model.eval(), spec, root / "build/train")
     faces = packed.pixels[parts["val"]["row"].to_numpy()]
     export_graph(model, spec, root / "build/train/model.onnx", faces)
-    serving = spec.serving(None)
+    evaluate(root, f"{steps}-{seed}")
+
+
+def evaluate(root: Path, digest: str) -> None:
+    """Evaluate the network of build/train, and say that it is the training of this digest."""
+    packed = open_faces(root / "build/crop")
+    val, test = (pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("val", "test"))
+    serving = read_spec(root / "build/train").serving(None)
     graph = Model(open_graph(root / "build/train/model.onnx", serving), serving)
-    evaluation = evaluate_model(graph, packed, parts["val"], parts["test"], EvaluateConfig(bootstrap=100))
-    _write(root, evaluation, packed.digest, f"{steps}-{seed}")
+    evaluation = evaluate_model(graph, packed, val, test, EvaluateConfig(bootstrap=100))
+    _write(root, evaluation, packed.digest, digest)
 
 
 def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
@@ -127,6 +134,17 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
     about = {key: lineage[key] for key in ("data", "model", "data_digest", "split_digest")}
     (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, about)))
     evaluation.predictions.table.to_csv(root / "reports/predictions.csv", index=False)
+
+
+def less_sure(root: Path) -> None:
+    """Another model without another training: the same network with twice the temperature."""
+    file, answers = root / "build/evaluate/temperature.json", root / "reports/predictions.csv"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"temperature": 2 * record["temperature"]}))
+    table = pd.read_csv(answers)
+    roots = table.filter(like="p_") ** 0.5
+    table[roots.columns] = roots.div(roots.sum(axis=1), axis=0)
+    table.to_csv(answers, index=False)
 
 
 def copied(workspace: Path, root: Path) -> Path:
