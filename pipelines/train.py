@@ -11,14 +11,14 @@ import pandas as pd
 
 from mien.base.files import Outs
 from mien.base.listener import Listener, following
-from mien.base.state import digest, resumable_state
-from mien.models.description import MACHINE
+from mien.base.state import resumable_state
+from mien.models.description import CONTINUED_FROM, MACHINE
 from mien.models.graph import MOST_CHECKED, export_graph
 from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
 from mien.training.augmentation import augmented_examples
-from mien.training.fit import Fitted
-from mien.training.inputs import Inputs, read_best, read_inputs, training_lineage
+from mien.training.fit import Fitted, checkpoint_to_continue
+from mien.training.inputs import Inputs, read_adopted, read_best, read_inputs, training_key, training_lineage
 from mien.training.rank import fit_on_ranks, take_over
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
@@ -30,24 +30,25 @@ def run(config: Config, listener: Listener) -> None:
     inputs = read_inputs(config.data.name, recipe, config.choices)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
-    lineage, adopted = training_lineage(inputs, best, tuned)
-    # The lineage's digest is of tune's moment; the code may have changed since without making tune stale.
-    key = digest(lineage, best["values"], inputs.digest())
+    key, adopted = training_key(inputs, best, tuned), read_adopted(tuned)
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
-    with resumable_state("train", key, lineage) as folder, following(listener, lineage):
-        if adopted is None:
-            fitted = fit_on_ranks(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
-        else:
-            fitted = take_over(tuned.spec, adopted, listener)
-        _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
+    with resumable_state("train", key, {"run": inputs.run_name, **inputs.config}) as folder:
+        machine = adopted["made_on"] if adopted else checkpoint_to_continue(folder, tuned.recipe.trainer)[1]
+        lineage = training_lineage(inputs, best, tuned, machine)
+        with following(listener, lineage):
+            if adopted is None:
+                fitted = fit_on_ranks(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
+            else:
+                fitted = take_over(tuned.spec, adopted, listener)
+            _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
 
 
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
-    report = {
+    report: dict[str, Any] = {
         **{name: value for name, value in fitted.history[fitted.best_epoch].items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **{key: lineage[key] for key in ("parameters", "stopped", *MACHINE)},
+        **{key: lineage[key] for key in ("parameters", "stopped", *MACHINE, CONTINUED_FROM) if key in lineage},
     }
     with Outs("train") as outs:
         folder = outs.folder("build/train")

@@ -90,7 +90,6 @@ def pack(folder: Path) -> None:
 def run(folder: Path, result: Path) -> None:
     """Train on this machine; what was reached is in `result` after each epoch, and is continued."""
     from mien.training.fit import fit
-    from mien.training.hardware import made_on
     from mien.training.rank import JOB, outcome_of, read_job
 
     result.mkdir(parents=True, exist_ok=True)
@@ -105,7 +104,7 @@ def run(folder: Path, result: Path) -> None:
         seconds = time.perf_counter() - start
         digest = json.loads(job.read_text(encoding="utf-8"))["digest"]
     content = io.BytesIO()
-    torch.save({**outcome_of(fitted), "made_on": made_on(recipe.trainer), "digest": digest}, content)
+    torch.save({**outcome_of(fitted), "digest": digest}, content)
     (result / "last.ckpt").unlink()
     whole = content.getvalue()
     for i, at in enumerate(range(0, len(whole), MOST)):

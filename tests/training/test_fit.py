@@ -44,15 +44,6 @@ def test_training_learns_and_bf16_is_close_to_float32(tmp_path: Path) -> None:
     assert fitted.history[fitted.best_epoch]["val_accuracy"] == pytest.approx(accuracy, abs=0.02)
 
 
-def test_training_repeats_itself_bit_for_bit(tmp_path: Path) -> None:
-    short = RECIPE.with_values({"train.epochs": 2})
-    one, two = (fit(SPEC, short, TRAIN, VAL, tmp_path / name) for name in ("one", "two"))
-    assert same_weights(one.model, two.model)
-    assert one.history == two.history
-    other = fit(SPEC, short.with_values({"train.seed": 1}), TRAIN, VAL, tmp_path / "three")
-    assert not same_weights(one.model, other.model)
-
-
 WORSE = dataclasses.replace(VAL, labels=np.roll(VAL.labels, 1))  # the first epoch is the best one
 
 

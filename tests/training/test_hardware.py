@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from mien.models.description import hardware_words, machine_difference, made_on_words
-from mien.training.hardware import LIBRARIES, fastest_precision, few_cores, hardware_mismatch, instruction_set, made_on
+from mien.training.hardware import LIBRARIES, fastest_precision, hardware_mismatch, instruction_set, made_on
 from mien.training.recipe import TrainerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +28,14 @@ def lineage(
     return {**HERE, **made, "config": {"trainer": {"threads": 2, **(asked or {})}}, "search": {"made_on": search}}
 
 
-def test_what_this_machine_would_do_needs_no_words() -> None:
-    assert hardware_mismatch(lineage()) == ""
-    assert hardware_mismatch(lineage(asked={"precision": "auto", "accelerator": "auto"})) == ""
+def test_what_this_machine_would_do_too_needs_no_words_nor_what_an_older_lineage_does_not_know() -> None:
+    asked: dict[str, Any]
+    for asked in ({"precision": "auto", "accelerator": "auto"}, {"precision": OTHER}, {"threads": 64}):
+        known = {key: value for key, value in asked.items() if value != "auto"}
+        assert hardware_mismatch(lineage(asked=asked, **known)) == ""
+    old = {key: lineage()[key] for key in ("device", "precision", "config", "search")}
+    assert hardware_mismatch(old) == ""
+    assert hardware_words({**old, "device": "cpu", "precision": "32"}) == "the CPU, float32"
 
 
 @pytest.mark.parametrize(
@@ -45,17 +50,6 @@ def test_what_this_machine_would_do_needs_no_words() -> None:
 def test_another_machine_or_library_is_told_in_a_sentence(made: dict[str, Any], then: str) -> None:
     said = hardware_mismatch(lineage(**made))
     assert said.startswith(f"It was trained with {then}, and this machine would train it with ")
-
-
-def test_what_the_configuration_asks_for_is_the_same_everywhere() -> None:
-    assert hardware_mismatch(lineage(precision=OTHER, asked={"precision": OTHER})) == ""
-    assert hardware_mismatch(lineage(threads=64, asked={"threads": 64})) == ""
-
-
-def test_of_an_older_lineage_only_what_it_knows_is_compared() -> None:
-    old = {key: lineage()[key] for key in ("device", "precision", "config", "search")}
-    assert hardware_mismatch(old) == ""
-    assert hardware_words({**old, "device": "cpu", "precision": "32"}) == "the CPU, float32"
 
 
 CPU = {"device": "cpu", "precision": "bf16", "instructions": "avx512_bf16", "threads": 2, "versions": {"torch": "2"}}
@@ -103,13 +97,6 @@ def test_the_versions_are_of_the_libraries_that_make_tune_and_train_stale() -> N
     assert set(LIBRARIES) == {name for names in declared for name in names}
     assert HERE["versions"].keys() == set(LIBRARIES)
     assert json.loads(json.dumps(HERE)) == HERE  # it is compared with what a file holds
-
-
-def test_fewer_cores_than_threads_are_told() -> None:
-    assert few_cores(TrainerConfig(threads=1)) == ""
-    said = few_cores(TrainerConfig(threads=5000))
-    assert said.startswith("trainer.threads is 5000, and this machine has ")
-    assert said.endswith("it trains slower, with the same numbers.")
 
 
 def test_the_threads_of_a_preset_are_a_number() -> None:

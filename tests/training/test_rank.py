@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,15 +15,17 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+import pytorch_lightning as pl
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener
 from mien.models.description import ModelSpec
 from mien.runtime.spec import CutSpec
-from mien.training.dataset import LabelledFaces
+from mien.training.dataset import LabelledFaces, validation_loader
 from mien.training.fit import Fitted, fit
 from mien.training.rank import JOB, fit_on_ranks
 from mien.training.recipe import Recipe
+from mien.training.task import ExpressionTask
 from tests.training.tasks import RECIPE, TRAIN, VAL
 
 # cnn48 has no batch normalisation, whose statistics are of the faces that a process sees.
@@ -48,7 +51,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledFaces, Labe
     pixels = np.load(file, mmap_mode="r")
     soft = np.eye(7, dtype=np.float32)[TRAIN.labels]
     train = LabelledFaces(pixels, np.arange(len(TRAIN)), TRAIN.labels, soft)
-    return train, LabelledFaces(pixels, len(TRAIN) + np.arange(len(VAL)), VAL.labels)
+    shares = np.arange(len(VAL) - 1)  # of two processes, of unequal size
+    return train, LabelledFaces(pixels, len(TRAIN) + shares, VAL.labels[shares])
 
 
 def difference(one: Fitted, other: Fitted) -> float:
@@ -56,15 +60,23 @@ def difference(one: Fitted, other: Fitted) -> float:
     return max(float((a - b).abs().max()) for a, b in states)
 
 
-def test_two_processes_learn_what_one_learns(parts: Any, tmp_path: Path) -> None:
-    (tmp_path / "two").mkdir()
-    one = fit(SPEC, ALONE, *parts, tmp_path / "one", verbose=False)
-    two = fit_on_ranks(SPEC, SHARED, *parts, tmp_path / "two")
-    assert difference(one, two) < 1e-4
-    assert two.history[0] == pytest.approx(one.history[0], abs=1e-5)
-    assert sorted(file.name for file in (tmp_path / "two").iterdir()) == [
-        *("fitted.pt", JOB, "last.ckpt", "train.npz", "val.npz"),
-    ]
+@pytest.fixture(scope="module")
+def two(parts: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Path]:
+    """What two processes learnt, and their folder."""
+    folder = tmp_path_factory.mktemp("two")
+    return fit_on_ranks(SPEC, SHARED, *parts, folder), folder
+
+
+def test_two_processes_learn_what_one_learns(parts: Any, two: tuple[Fitted, Path], tmp_path: Path) -> None:
+    fitted, folder = two
+    one = fit(SPEC, ALONE, *parts, tmp_path, verbose=False)
+    assert difference(one, fitted) < 1e-4
+    assert fitted.history[0] == pytest.approx(one.history[0], abs=1e-5)
+    assert sorted(file.name for file in folder.iterdir()) == ["fitted.pt", JOB, "last.ckpt", "train.npz", "val.npz"]
+    same_weights = ExpressionTask(fitted.model, ALONE, classes=7, class_weights=None)
+    alone = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    (scores,) = alone.validate(same_weights, validation_loader(parts[1]), verbose=False)
+    assert {name: fitted.history[0][name] for name in ("val_loss", *scores)} == pytest.approx(scores, abs=1e-6, rel=0)
 
 
 def ranks() -> list[psutil.Process]:
@@ -118,14 +130,13 @@ def test_two_machines_share_a_training(parts: Any, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_ranks_too_and_none_outlives_a_killed_train(parts: Any, tmp_path: Path) -> None:
-    fit_on_ranks(SPEC, SHARED, *parts, tmp_path)
-    before = (tmp_path / "fitted.pt").read_bytes()
-    for name in ("fitted.pt", "last.ckpt"):
-        (tmp_path / name).unlink()
+def test_torchrun_starts_the_ranks_too_and_none_outlives_a_killed_train(
+    two: tuple[Fitted, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(two[1], tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("fitted.pt", "last.ckpt"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29412"]
     subprocess.run([*torchrun, "-m", "mien.training.rank", str(tmp_path / JOB)], check=True, stdin=subprocess.DEVNULL)
-    assert (tmp_path / "fitted.pt").read_bytes() == before
+    assert (tmp_path / "fitted.pt").read_bytes() == (two[1] / "fitted.pt").read_bytes()
     (tmp_path / "last.ckpt").unlink()
     job = json.loads((tmp_path / JOB).read_text())
     job["recipe"]["train"]["epochs"] = 1000

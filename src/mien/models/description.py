@@ -100,6 +100,7 @@ CARD: Final = "card.md"  # of a registered version
 VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in a registered version
 # What a training is made on, beside the versions of libraries; reports/train.json has it too.
 MACHINE: Final = ("device", "precision", "instructions", "threads", "gpu", "devices")
+CONTINUED_FROM: Final = "continued_from"  # such machines, in order, where a training was continued on another
 PRECISION_WORDS: Final = {"32": "float32"}
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
@@ -145,13 +146,22 @@ def hardware_words(lineage: Mapping[str, Any]) -> str:
 
 
 def made_on_words(made_on: Mapping[str, Any]) -> str:
-    """Device and precision: `a GPU (NVIDIA H100), float32`."""
+    """Device and precision: `a GPU (NVIDIA H100), float32`; of a training that moved, each in order."""
+    return ", continued on ".join(map(_machine_words, [*made_on.get(CONTINUED_FROM, ()), made_on]))
+
+
+def _machine_words(made_on: Mapping[str, Any]) -> str:
     device, *details, precision = _machine(made_on)
     return f"{device} ({', '.join(details)}), {precision}" if details else f"{device}, {precision}"
 
 
 def machine_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
-    """What each has alone of what both tell: (`avx2 and float32`, `avx512_bf16 and bf16`), or two empty texts."""
+    """What each has alone of what both tell: (`avx2 and float32`, `avx512_bf16 and bf16`), or two empty texts.
+
+    Where one was continued on another kind of machine, all of what each was made on.
+    """
+    if a.get(CONTINUED_FROM) != b.get(CONTINUED_FROM):
+        return made_on_words(a), made_on_words(b)
     common = a.keys() & b.keys()
     parts = []
     for machine in (a, b):

@@ -30,7 +30,7 @@ from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
 from mien.training.optimizers import FreezeBackbone
-from mien.training.recipe import Recipe, TrainConfig, cost, refuse_longer_average
+from mien.training.recipe import Recipe, TrainConfig, TrainerConfig, cost, refuse_longer_average
 from mien.training.task import ExpressionTask, class_weights
 
 LAST: Final = "last.ckpt"
@@ -47,6 +47,7 @@ class Fitted:
     model: nn.Module
     history: list[dict[str, float]]  # a row per epoch
     best_epoch: int  # whose weights these are, counted from 0
+    made_on: dict[str, Any]  # as of the function; all machines, where it was continued on another
     stopped: str = ""  # a sentence, where train.minutes ended the training
 
 
@@ -65,10 +66,10 @@ def fit(
     """Train until the epochs are over or `train.monitor` has not become better for `train.patience` epochs.
 
     `spec.architecture` is `recipe.model`, and `val` chooses the epoch. The checkpoint is in `folder`: a training killed
-    there is continued, on the CPU bit for bit. The `listener` hears each row of the history, `callbacks` are further
-    ones of Lightning, such as a search's pruning, and `verbose` draws a bar on a terminal, elsewhere prints a line per
-    epoch. `rank` is the number of this process among those that `recipe.trainer` asks for (`rank.py` starts them): each
-    trains on its share of every batch.
+    there is continued, on the CPU bit for bit; on another kind of machine too, which `made_on` then says. The
+    `listener` hears each row of the history, `callbacks` are further ones of Lightning, such as a search's pruning, and
+    `verbose` draws a bar on a terminal, elsewhere prints a line per epoch. `rank` is the number of this process among
+    those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch.
 
     Raises:
         Diverged: a loss became infinite or NaN.
@@ -79,11 +80,11 @@ def fit(
     keep_freed_memory()
     settings = recipe.train
     refuse_longer_average(settings, len(train))
-    machine = made_on(recipe.trainer)
+    checkpoint, machine = checkpoint_to_continue(folder, recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
     task = _task(spec, recipe, train, rank)
-    history = History(settings, listener or Listener(), verbose=verbose)
+    history = History(settings, listener or Listener(), machine, verbose=verbose)
     freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
     augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
@@ -91,9 +92,9 @@ def fit(
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
-        trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint_to_continue(folder))
+        trainer.fit(task, loader, validation_loader(validated), ckpt_path=checkpoint)
     task.model.load_state_dict(history.weights)
-    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, history.stopped)
+    return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, machine, history.stopped)
 
 
 def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> ExpressionTask:
@@ -167,11 +168,14 @@ class History(pl.Callback):
 
     step: Step
 
-    def __init__(self, settings: TrainConfig, listener: Listener, *, verbose: bool = True) -> None:
+    def __init__(
+        self, settings: TrainConfig, listener: Listener, machine: Mapping[str, Any], *, verbose: bool = True
+    ) -> None:
         self.rows: list[dict[str, float]] = []
         self.weights: dict[str, Tensor] = {}
         self._settings = settings
         self._listener = listener
+        self._machine = dict(machine)
         self._verbose = verbose and not on_terminal()
         self._drawn = verbose and on_terminal()
         self._started = self._speed = 0.0
@@ -267,7 +271,7 @@ class History(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"rows": self.rows, "weights": self.weights, "spent": self._spent}
+        return {"rows": self.rows, "weights": self.weights, "spent": self._spent, "made_on": self._machine}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
@@ -297,22 +301,27 @@ class AtomicCheckpoints(TorchCheckpointIO):
             partial.write_bytes(content.getbuffer())
 
 
-def checkpoint_to_continue(folder: Path) -> Path | None:
-    """The checkpoint of a training that was killed, if it can be read; a damaged one is removed, with a sentence."""
+def checkpoint_to_continue(folder: Path, trainer: TrainerConfig) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint of a training that was killed, if it can be read, and what the training is made on in all.
+
+    A damaged checkpoint is removed, with a sentence.
+    """
     checkpoint = folder / LAST
-    if not checkpoint.exists() or _readable(checkpoint):
-        return checkpoint if checkpoint.exists() else None
+    if not checkpoint.exists():
+        return None, made_on(trainer)
+    if (content := _read(checkpoint)) is not None:
+        return checkpoint, made_on(trainer, content["callbacks"][History.__name__]["made_on"])
     print(f"mien: {checkpoint} is damaged; training starts over.", file=sys.stderr)
     checkpoint.unlink()
-    return None
+    return None, made_on(trainer)
 
 
-def _readable(path: Path) -> bool:
-    """Whether a checkpoint is whole: torch overlooks a flipped bit, the checksums of its zip file do not."""
+def _read(path: Path) -> Any:
+    """A checkpoint, None where it is not whole: torch overlooks a flipped bit, its zip file's checksums do not."""
     try:
         with zipfile.ZipFile(path) as archive:
             whole = archive.testzip() is None
-        torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # zipfile and torch.load raise whatever the damage provokes
-        return False
-    return whole
+        return None
+    return content if whole else None

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
-from mien.models.description import machine_difference, made_on_words
+from mien.models.description import CONTINUED_FROM, machine_difference, made_on_words
 from mien.training.recipe import TrainerConfig
 
 # PyTorch is imported in the functions that ask it: reports and cards read a lineage without it.
@@ -44,10 +44,11 @@ LIBRARIES: Final = (
 )
 
 
-def made_on(config: TrainerConfig) -> dict[str, Any]:
+def made_on(config: TrainerConfig, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a training's numbers depend on beside data, code and configuration, for its lineage and digest.
 
-    `auto` takes the fastest device and precision that this machine has.
+    `auto` takes the fastest device and precision that this machine has. `before` is what the checkpoint that is
+    continued was made on; where that is not this machine, `continued_from` lists what came before it, in order.
 
     Raises:
         UserError: a GPU is asked for and there is none.
@@ -58,19 +59,23 @@ def made_on(config: TrainerConfig) -> dict[str, Any]:
     if config.accelerator == "gpu" and not gpu:
         raise UserError("trainer.accelerator is gpu, and PyTorch sees no GPU; use cpu or auto.")
     device = "gpu" if gpu else "cpu"
-    return {
+    here = {
         "device": device,
         "precision": fastest_precision(device) if config.precision == "auto" else config.precision,
         "instructions": instruction_set(),
         "threads": config.threads or torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(0) if gpu else "",
         "devices": config.ranks,
-        "versions": _versions(),
+        "versions": versions(),
     }
+    if before is None:
+        return here
+    last = {key: value for key, value in before.items() if key != CONTINUED_FROM}
+    return dict(before) if last == here else {**here, CONTINUED_FROM: [*before.get(CONTINUED_FROM, ()), last]}
 
 
-def _versions() -> dict[str, str]:
-    """Of the libraries that are installed: a machine that only trains lacks those of other stages."""
+def versions() -> dict[str, str]:
+    """The versions of the libraries that are installed: a machine that only trains lacks those of other stages."""
     found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):

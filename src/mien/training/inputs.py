@@ -16,7 +16,7 @@ from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import ModelSpec
 from mien.models.networks import multiply_adds, trainable_parameters
 from mien.training.dataset import LabelledFaces, soft_labels
-from mien.training.hardware import made_on
+from mien.training.hardware import versions
 from mien.training.recipe import Recipe, refuse_longer_average
 
 FACES: Final = Path("build/crop")
@@ -133,21 +133,28 @@ def read_adopted(inputs: Inputs, root: Path | None = None) -> dict[str, Any] | N
     return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
 
 
-def training_lineage(
-    inputs: Inputs, best: Mapping[str, Any], tuned: Inputs
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Where a network comes from: everything that its numbers depend on, and nothing of the moment; `read_adopted`.
+def training_key(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> str:
+    """The digest that a training's state is found by: all that decides its numbers but the machine, which may change.
 
-    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on.
+    The digest in `best` is of tune's moment; the code may have changed since without making tune stale.
 
     Raises:
         UserError: the average of the weights would reach back to before the training.
     """
     refuse_longer_average(tuned.recipe.train, len(tuned.train))
-    adopted = read_adopted(tuned)
-    machine = made_on(tuned.recipe.trainer) if adopted is None else adopted["made_on"]
+    return digest(best, inputs.choices, inputs.digest(), versions())
+
+
+def training_lineage(
+    inputs: Inputs, best: Mapping[str, Any], tuned: Inputs, machine: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
+
+    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on, and `machine`
+    is what the network is `made_on`.
+    """
     network = tuned.spec.build()
-    lineage = {
+    return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),
         "run": inputs.run_name,
@@ -163,4 +170,3 @@ def training_lineage(
         "multiply_adds": multiply_adds(network, tuned.spec.cut),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
     }
-    return lineage, adopted

@@ -47,7 +47,7 @@ def take_over(spec: ModelSpec, adopted: Mapping[str, Any], listener: Listener) -
 
 def outcome_of(fitted: Fitted) -> dict[str, Any]:
     """A training's outcome as a file holds it."""
-    about = {"history": fitted.history, "best_epoch": fitted.best_epoch, "stopped": fitted.stopped}
+    about = {key: value for key, value in vars(fitted).items() if key != "model"}
     return {"weights": fitted.model.state_dict(), **about}
 
 
@@ -55,7 +55,8 @@ def fitted_of(spec: ModelSpec, outcome: Mapping[str, Any]) -> Fitted:
     """What `outcome_of` described."""
     model = spec.build()
     model.load_state_dict(outcome["weights"])
-    return Fitted(model.eval(), list(outcome["history"]), outcome["best_epoch"], outcome["stopped"])
+    about = {field.name: outcome[field.name] for field in dataclasses.fields(Fitted) if field.name != "model"}
+    return Fitted(model.eval(), **about)
 
 
 def fit_on_ranks(
