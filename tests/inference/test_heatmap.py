@@ -67,6 +67,13 @@ def test_every_network_has_maps(name: str) -> None:
     assert heat_maps(network, faces[:0], np.array([], int)).shape == (0, spec.cut.size, spec.cut.size)
 
 
+def test_of_a_network_that_flips_a_mirrored_face_has_the_mirrored_map() -> None:
+    network, spec = born("resnet", width=8, flip=True)
+    faces, classes = noise(spec.cut, 3), np.array([0, 3, 6])
+    mirrored = heat_maps(network, np.ascontiguousarray(faces[:, :, ::-1]), classes)
+    np.testing.assert_allclose(mirrored[:, :, ::-1], heat_maps(network, faces, classes), atol=1e-4)
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network, stripes = trained_on_stripes().network(), draw_stripes(4, 3)
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -39,6 +39,21 @@ def test_the_graph_answers_as_pytorch_for_any_number_of_faces(tmp_path: Path) ->
         np.testing.assert_allclose(model.logits(NOISE[:n]), predict_logits(network, NOISE[:n]), atol=1e-4)
 
 
+def test_with_flip_the_graph_answers_with_the_mean_of_a_face_and_its_mirror(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, architecture={**SPEC.architecture, "flip": True})
+    network = spec.build()
+    export_graph(network, spec, tmp_path / "model.onnx", NOISE[:8])
+    logits = Model(open_graph(tmp_path / "model.onnx", spec.serving(None)), spec.serving(None)).logits
+    np.testing.assert_allclose(logits(NOISE[:9]), logits(NOISE[:9, :, ::-1]), atol=1e-5)
+    network.flip = False
+    alone = [predict_logits(network, faces) for faces in (NOISE[:9], np.ascontiguousarray(NOISE[:9, :, ::-1]))]
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    np.testing.assert_allclose(logits(NOISE[:9]), (alone[0] + alone[1]) / 2, atol=1e-4)
+    network.flip = True
+    pixels = torch.from_numpy(NOISE[:9]).permute(0, 3, 1, 2)
+    assert not torch.equal(network.train()(pixels), network.train()(pixels.flip(-1)))  # trained on one view at a time
+
+
 @pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_in_another_checkout(tmp_path: Path) -> None:
     """Without the node metadata removed, the bytes hold the paths of the source files."""

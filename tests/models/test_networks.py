@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,19 @@ def test_reference_networks_have_their_published_sizes(name: str, size: int, cha
 def test_the_residual_net_takes_faces_of_any_size(size: int) -> None:
     model = build_model(ModelConfig("resnet", width=4), CutSpec(size, "rgb"), 7)
     assert model(torch.zeros(2, 3, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters", "multiplied"),
+    [
+        ({"width": 16}, 308_151, 8_931_200),
+        ({"width": 16, "blocks": 2, "stem_stride": 1}, 700_791, 78_189_440),
+        ({"width": 32, "blocks": 2, "flip": True}, 2_796_263, 2 * 78_024_448),
+    ],
+)
+def test_the_residual_net_has_the_size_that_was_screened(settings: dict[str, Any], parameters: int, multiplied: int):
+    model = build_model(ModelConfig("resnet", **settings), CutSpec(48, "grey"), 7)
+    assert (trainable_parameters(model), multiply_adds(model, CutSpec(48, "grey"))) == (parameters, multiplied)
 
 
 def test_a_network_that_does_not_fit_the_crop_says_what_fits() -> None:

@@ -374,7 +374,7 @@ def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str
 
 # What another setting must be for a key to have an effect.
 NEEDED: Final = {
-    "model.width": ("model.name", ("resnet",)),
+    **dict.fromkeys(("model.width", "model.blocks", "model.stem_stride"), ("model.name", ("resnet",))),
     **dict.fromkeys(("optim.backbone_lr", "train.freeze_epochs"), ("model.name", WITH_BACKBONE)),
     "optim.momentum": ("optim.name", ("sgd",)),
     "optim.warmup_epochs": ("optim.schedule", ("cosine",)),

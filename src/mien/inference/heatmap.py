@@ -70,9 +70,11 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
     with torch.inference_mode(False), torch.enable_grad():
         network.eval()
         pixels = torch.tensor(faces).permute(0, 3, 1, 2).float()
-        grad_cam = LayerGradCam(network, _last_stage(network, pixels[:1]))
+        grad_cam = LayerGradCam(lambda faces: network.body(network.normalise(faces)), _last_stage(network, pixels[:1]))
         for batch, asked in zip(torch.split(pixels, BATCH), torch.split(torch.tensor(classes), BATCH), strict=True):
             found = grad_cam.attribute(batch, asked, relu_attributions=True).detach()
+            if network.flip:
+                found += grad_cam.attribute(batch.flip(-1), asked, relu_attributions=True).detach().flip(-1)
             found = functional.interpolate(found, (size, size), mode="bilinear", align_corners=False)[:, 0]
             most = found.amax(dim=(1, 2), keepdim=True)
             maps.append((found / most.where(most > 0, 1.0)).numpy())

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
-from mien.base.settings import STRICT, BelowOne, build_settings
+from mien.base.settings import STRICT, AtLeastOne, BelowOne, build_settings
 from mien.runtime.spec import CutSpec, Spec, UnusableModel, cut_of
 
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ class ModelConfig:
     __pydantic_config__ = STRICT
 
     name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm"]
-    # channels of the residual net's first stage
+    # Of the residual net: channels of its first stage, blocks in each stage, and the first convolution's stride.
     width: Annotated[int, Ge(4)] = field(default=32, metadata={"optional": True})
+    blocks: AtLeastOne = field(default=1, metadata={"optional": True})
+    stem_stride: Literal[1, 2] = field(default=2, metadata={"optional": True})
     dropout: BelowOne = 0.2  # before the last layer
+    # Outside training, answer with the mean logits of the face and its mirror image: twice the time.
+    flip: bool = field(default=False, metadata={"optional": True})
     # The rest is of those with a backbone.
     backbone: str = field(default="", metadata={"optional": True})  # of timm: the name of one of its models
     # pixels that the backbone was made for; 0: the crop's
