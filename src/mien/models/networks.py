@@ -163,12 +163,13 @@ class ResidualBlock(nn.Module):
 
 
 def residual_net(config: ModelConfig, channels: int, classes: int) -> nn.Module:
-    """Four stages of `blocks` residual blocks, of `width` to `8 * width` channels; any input of at least 16 x 16 pixels.
+    """Four stages of `blocks` residual blocks, of `width` to `8 * width` channels; any input from 16 x 16 pixels.
 
     With `stem_stride` 2 the first convolution halves the resolution already: a quarter of the multiply-adds.
     """
     widths = [config.width * 2**stage for stage in range(4)]
-    layers = [nn.Conv2d(channels, widths[0], 3, config.stem_stride, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    stem = nn.Conv2d(channels, widths[0], 3, config.stem_stride, 1, bias=False)
+    layers = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
     for inputs, outputs in zip([widths[0], *widths], widths, strict=False):
         layers.append(ResidualBlock(inputs, outputs, 1 if inputs == outputs else 2))
         layers += [ResidualBlock(outputs, outputs, 1) for _ in range(config.blocks - 1)]
@@ -239,7 +240,7 @@ class Network(nn.Module):
         return self.body.backbone if isinstance(self.body, Transfer) else None
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits in the order of the classes; with `flip`, outside training, the mean of the face's and its mirror's."""
+        """Logits in the order of the classes; with `flip`, outside training, the means of a face and its mirror."""
         faces = self.normalise(pixels)
         logits: Tensor = self.body(faces)
         if self.flip and not self.training:
