@@ -154,7 +154,11 @@ def main() -> None:
         ways, arguments.batches = list(AUGMENTED), [128]
     report = {}
     for batch in arguments.batches:
-        rounds = [{way: run(way, batch, arguments.keras) for way in ways} for _ in range(arguments.rounds)]
+        rounds = []
+        for number in range(1, arguments.rounds + 1):
+            rounds.append({way: run(way, batch, arguments.keras) for way in ways})
+            speeds = ", ".join(f"{way} {speed:.0f}" for way, speed in rounds[-1].items())
+            print(f"batch {batch}, round {number}: {speeds} images/s", flush=True)
         found = {way: round(median(speed[way] for speed in rounds)) for way in ways}
         ratios = {way: sorted(round(speed[ways[0]] / speed[way], 2) for speed in rounds) for way in ways[1:]}
         report[f"batch {batch}"] = {"images/s": found, f"{ways[0]} by each, by round": ratios}
