@@ -10,6 +10,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export GIT_PYTHON_REFRESH := quiet
 export DVC_NO_ANALYTICS := 1
+# Stages and tests start hundreds of processes: what one compiles, the others read.
+export PYTHONDONTWRITEBYTECODE :=
 
 PORT ?= 5000
 # Passed in the environment, not through make, so that their values are never interpreted by the shell.
@@ -59,8 +61,10 @@ types: install
 	mypy
 	lint-imports
 
+SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 pytest: install  ## the tests, including the DAG end to end on a small sample, without the slow ones
-	pytest -m 'not slow' -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest -m 'not slow' $(SPREAD)
 
 # timm brings torchvision, which costs every training a second of imports: it has an environment of its own, which
 # looks into .venv for all the rest.
@@ -76,7 +80,7 @@ test-timm: $(TIMM)/.installed  ## the tests of timm's backbones, with timm insta
 	$(TIMM)/bin/python -m pytest tests/models/test_timm.py
 
 test-slow: install  ## the slow tests
-	pytest -m slow --timeout=3600
+	pytest -m slow --timeout=3600 $(SPREAD)
 
 ui: install  ## open the MLflow UI on the tracking store
 	@mien ui --port $(PORT)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -136,6 +137,8 @@ def test_a_changed_choice_is_refused_before_any_work_where_it_does_not_exist(wor
     with workspace.kept("params.yaml"):
         workspace.edit("params.yaml", model="resnet99")
         done = workspace.run("dvc", "repro", check=False)
+    with workspace.dvc() as repo:
+        repo.checkout()  # `dvc repro` has taken away the search's outs
     assert done.returncode != 0
     assert "resnet99" in done.stderr + done.stdout
 
@@ -147,7 +150,6 @@ def test_a_training_that_is_refused_leaves_the_run_of_the_one_at_work_alone(work
         with closing(sqlite3.connect(workspace.folder / "mlruns/mlflow.db")) as store:
             return store.execute("select run_uuid, status from runs order by run_uuid").fetchall()
 
-    workspace.run("dvc", "repro")  # a choice that was refused has cost the search's outs
     before = statuses()
     with ExitStack() as held:
         for lock in (workspace.folder / ".mien/train").glob("*.lock"):
@@ -180,15 +182,17 @@ def test_an_unprotected_label_file_can_be_edited_and_the_cache_keeps_the_old_one
     labels = workspace.folder / "data/sample/label.lst"
     kept = cached(workspace)[labels.stat().st_ino]
     before = kept.read_bytes()
-    workspace.run("dvc", "unprotect", "data/sample/label.lst")
     try:
+        with workspace.dvc() as repo:
+            repo.unprotect("data/sample/label.lst")
         assert os.access(labels, os.W_OK) and labels.stat().st_mode & 0o200
         with labels.open("a") as file:
             file.write("another.jpg 0 1 1 9 9 50.0 3\n")
         assert kept.read_bytes() == before
         assert "ingest" in workspace.stale()
     finally:
-        workspace.run("dvc", "checkout", "--force", "data.dvc")
+        with workspace.dvc() as repo:
+            repo.checkout("data.dvc", force=True)
     assert labels.read_bytes() == before
     assert labels.stat().st_ino in cached(workspace)
 
@@ -231,10 +235,12 @@ def check_same(origin: Workspace, clone: Workspace) -> None:
 def test_a_clone_pulls_from_a_folder_and_runs_nothing(workspace: Workspace, tmp_path: Path) -> None:
     clone = cloned(workspace, tmp_path / "clone")
     with workspace.kept(".dvc/config"):
-        for here in (workspace, clone):
-            here.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
-        workspace.run("dvc", "push", "--run-cache")
-        clone.run("dvc", "pull", "--run-cache")
+        workspace.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+        shutil.copy(workspace.folder / ".dvc/config", clone.folder / ".dvc/config")
+        with workspace.dvc() as repo:
+            repo.push(run_cache=True)
+        with clone.dvc() as repo:
+            repo.pull(run_cache=True)
         check_same(workspace, clone)
 
 

@@ -233,14 +233,14 @@ def _data(file: str, how: Change) -> str:
 def test_a_wrong_configuration_is_told_in_one_sentence(
     root: Path, file: str, how: Change, says: tuple[str, ...]
 ) -> None:
+    """`mien check` and the first stage, though it composes one group only."""
     change(root / file, how)
-    found = mistakes(root / "params.yaml", root / "conf")
+    with pytest.raises(WrongSettings) as stage:
+        refuse_mistakes(root / "params.yaml", root / "conf", {"data": _data(file, how)})
+    found = stage.value.mistakes
     assert all(sentence.endswith(".") and "\n" not in sentence for sentence in found)
     named = () if says[0].startswith("conf/") else (Path(file).name,)
     assert [s for s in found if all(text in s for text in (*named, *says))], found
-    with pytest.raises(WrongSettings) as stage:  # the first stage knows it too, though it composes one group only
-        refuse_mistakes(root / "params.yaml", root / "conf", {"data": _data(file, how)})
-    assert stage.value.mistakes == found
 
 
 @pytest.mark.parametrize(("changes", "says"), TOGETHER, ids=[says[:50] for _, says in TOGETHER])

@@ -80,9 +80,15 @@ class Workspace:
             for path, content in before.items():
                 path.write_bytes(content)
 
+    @contextmanager
+    def dvc(self) -> Iterator[Repo]:
+        """What DVC's commands call, without a process of its own."""
+        with chdir(self.folder), Repo() as repo:
+            yield repo
+
     def stale(self) -> set[str]:
         """The stages that `dvc repro` would run because something that they depend on changed."""
-        with chdir(self.folder), Repo() as repo:  # what `dvc status` says, without a process of its own
+        with self.dvc() as repo:
             return {name for name, why in repo.status().items() if why != ["always changed"]}
 
     def report(self, name: str) -> Any:

@@ -19,8 +19,9 @@ from mien.base.records import read_record, rerun
 from mien.base.settings import (
     GROUPS,
     USAGE,
+    build_settings,
+    group_class,
     known_choices,
-    read_settings,
     read_usage,
     read_yaml,
     refuse_unknown_choice,
@@ -143,12 +144,12 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
         example = next(iter(known_choices(conf, group)), "CHOICE")
         raise UserError(f"{shown} lacks {group}; it needs a line such as `{group}: {example}`.")
     refuse_unknown_choice(conf, group, choices[group], shown)
-    settings = read_settings(conf, group, choices[group])
-    from omegaconf import OmegaConf  # other commands do not wait for it
-
     name = f"conf/{group}/{choices[group]}.yaml"
     file = conf.parent / name
     content = read_yaml(file, name)
+    settings = build_settings(group_class(group), content, name)
+    from omegaconf import OmegaConf  # other commands do not wait for it
+
     if group == "data" and (lacking := settings.__dataclass_fields__.keys() - content):
         listed = ", ".join(sorted(lacking))
         raise UserError(f"{name} lacks {listed}, which dvc.yaml names; conf/data/folder.yaml has a line for each.")
