@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mien.base.errors import UserError
-from mien.models.description import ModelConfig
+from mien.models.description import ModelConfig, ModelSpec
+from mien.models.graph import export_graph
 from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import build_model, trainable_parameters
 from mien.models.weights import load_pretrained
@@ -35,7 +39,7 @@ def test_lightning_imports_beside_a_torchvision_of_another_build() -> None:
 def test_our_mobilenetv2_answers_as_timms_with_the_same_weights() -> None:
     from mien.models.timm_backbone import timm_backbone
 
-    theirs, features = timm_backbone("mobilenetv2_100")
+    theirs, features = timm_backbone("mobilenetv2_100", 96)
     ours = mobilenet_v2()
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(2, 3, 96, 96)
@@ -45,10 +49,27 @@ def test_our_mobilenetv2_answers_as_timms_with_the_same_weights() -> None:
 
 
 @with_timm
-def test_a_backbone_by_its_name_is_a_network() -> None:
-    model = build_model(ModelConfig("timm", backbone="resnet10t", input_size=64), CutSpec(48, "grey"), 8)
-    assert model(torch.zeros(2, 1, 48, 48, dtype=torch.uint8)).shape == (2, 8)
-    assert trainable_parameters(model) > 4_000_000
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv4_conv_small", "ghostnet_100", "convnext_atto"])
+def test_a_backbone_by_its_name_learns(name: str) -> None:
+    model = build_model(ModelConfig("timm", backbone=name, input_size=64), CutSpec(48, "grey"), 8)
+    logits = model.train()(torch.zeros(2, 1, 48, 48, dtype=torch.uint8))
+    assert logits.shape == (2, 8)
+    logits.sum().backward()
+    assert trainable_parameters(model) > 1_000_000
+
+
+@with_timm
+@pytest.mark.parametrize(("name", "size"), [("vit_tiny_patch16_224", 0), ("mobilenetv3_small_050", 96)])
+def test_a_backbone_for_faces_of_another_size_is_exported(name: str, size: int, tmp_path: Path) -> None:
+    spec = ModelSpec(asdict(ModelConfig("timm", backbone=name, input_size=size)), CutSpec(48, "grey"))
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), dtype=np.uint8)
+    export_graph(spec.build(), spec, tmp_path / "model.onnx", faces)  # refuses a graph that answers otherwise
+
+
+@with_timm
+def test_a_size_that_a_backbone_cannot_take_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model.input_size: efficientformer_l1 of timm cannot take 48 pixels"):
+        build_model(ModelConfig("timm", backbone="efficientformer_l1"), CutSpec(48, "grey"), 7)
 
 
 @with_timm

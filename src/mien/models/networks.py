@@ -66,13 +66,13 @@ class Dropout(nn.Module):
         return x * (256 / (256 - self.dropped)) * kept
 
 
-def vgg64(config: ModelConfig, channels: int, classes: int) -> nn.Module:
+def vgg64(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
     """The net of the system expw-vgg64: 64 x 64 RGB, valid padding, 4,967,623 parameters.
 
     The two dropouts after pooling are the system's .25; `dropout` is the last one, .5 there.
     """
     return nn.Sequential(
-        *_conv(channels, 32, 0),
+        *_conv(cut.channels, 32, 0),
         *_pooled_conv(32, 64, 0),
         Dropout(0.25),
         *_pooled_conv(64, 128, 0),
@@ -85,10 +85,10 @@ def vgg64(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     )
 
 
-def cnn48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
+def cnn48(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
     """The net of the system expw-cnn48: 48 x 48 grey, same padding, 2,513,543 parameters."""
     return nn.Sequential(
-        *_pooled_conv(channels, 32, 1),
+        *_pooled_conv(cut.channels, 32, 1),
         *_pooled_conv(32, 64, 1),
         nn.Flatten(),
         *_linear(64 * 12 * 12, 256),
@@ -98,13 +98,13 @@ def cnn48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     )
 
 
-def lenet48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
+def lenet48(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
     """The net of the system folder-cnn, "LeNet-like", 48 x 48 grey: LeNet-5's sizes (LeCun et al., 1998).
 
     Its report gives no sizes. ReLU and maxima stand for LeNet's own activation and averages; 168,971 parameters.
     """
     return nn.Sequential(
-        *_pooled_conv(channels, 6, 0, 5),
+        *_pooled_conv(cut.channels, 6, 0, 5),
         *_pooled_conv(6, 16, 0, 5),
         nn.Flatten(),
         *_linear(16 * 9 * 9, 120),
@@ -114,10 +114,10 @@ def lenet48(config: ModelConfig, channels: int, classes: int) -> nn.Module:
     )
 
 
-def cnn5x5(config: ModelConfig, channels: int, classes: int) -> nn.Module:
+def cnn5x5(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
     """The net of the system folder-cnn5x5: 48 x 48 grey, valid padding, 1,375,175 parameters; dropout .4 there."""
     return nn.Sequential(
-        *_conv(channels, 64, 0, 5),
+        *_conv(cut.channels, 64, 0, 5),
         *_pooled_conv(64, 64, 0, 5),
         Dropout(config.dropout),
         *_conv(64, 128, 0),
@@ -162,13 +162,13 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def residual_net(config: ModelConfig, channels: int, classes: int) -> nn.Module:
+def residual_net(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
     """Four stages of `blocks` residual blocks, of `width` to `8 * width` channels; any input from 16 x 16 pixels.
 
     With `stem_stride` 2 the first convolution halves the resolution already: a quarter of the multiply-adds.
     """
     widths = [config.width * 2**stage for stage in range(4)]
-    stem = nn.Conv2d(channels, widths[0], 3, config.stem_stride, 1, bias=False)
+    stem = nn.Conv2d(cut.channels, widths[0], 3, config.stem_stride, 1, bias=False)
     layers = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
     for inputs, outputs in zip([widths[0], *widths], widths, strict=False):
         layers.append(ResidualBlock(inputs, outputs, 1 if inputs == outputs else 2))
@@ -201,20 +201,21 @@ class Transfer(nn.Module):
         return logits
 
 
-def _mobilenet(config: ModelConfig, _: int, classes: int) -> Transfer:
+def _mobilenet(config: ModelConfig, _: CutSpec, classes: int) -> Transfer:
     """With the head of the system fer2013-mobilenetv2: features - 128 - 64 - classes, with ReLU between."""
     backbone = mobilenet_v2()  # before the head: the order decides which random weights each gets
     head = nn.Sequential(*_linear(FEATURES, 128), *_linear(128, 64), Dropout(config.dropout), nn.Linear(64, classes))
     return Transfer(backbone, head, config.input_size)
 
 
-def _timm(config: ModelConfig, _: int, classes: int) -> Transfer:
-    backbone, features = timm_backbone(config.backbone)
+def _timm(config: ModelConfig, cut: CutSpec, classes: int) -> Transfer:
+    size = config.input_size or cut.size
+    backbone, features = timm_backbone(config.backbone, size)
     head = nn.Sequential(Dropout(config.dropout), nn.Linear(features, classes))
-    return Transfer(backbone, head, config.input_size)
+    return Transfer(backbone, head, size)
 
 
-MODELS: Final[dict[str, Callable[[ModelConfig, int, int], nn.Module]]] = {  # from settings, colour channels, classes
+MODELS: Final[dict[str, Callable[[ModelConfig, CutSpec, int], nn.Module]]] = {  # from settings, cut, number of classes
     "resnet": residual_net,
     "vgg64": vgg64,
     "cnn48": cnn48,
@@ -260,7 +261,7 @@ def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
             f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
             f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
         )
-    return Network(MODELS[config.name](config, cut.channels, classes), config.flip)
+    return Network(MODELS[config.name](config, cut, classes), config.flip)
 
 
 def trainable_parameters(model: nn.Module) -> int:

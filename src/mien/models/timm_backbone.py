@@ -61,25 +61,44 @@ def refuse_unknown_backbone(name: str) -> None:
         raise UserError(f"model.backbone: timm has no model {name!r}; {hint}.")
 
 
-def timm_backbone(name: str) -> "tuple[nn.Module, int]":
-    """The backbone without classifier, fresh weights, and its number of features; or refuses an unknown name."""
-    body: Any = _timm(name).create_model(name, pretrained=False, num_classes=0)
-    return body, int(body.num_features)
+def timm_backbone(name: str, size: int) -> "tuple[nn.Module, int]":
+    """The backbone for images of `size` pixels, without classifier, with fresh weights, and its number of features.
+
+    Raises:
+        UserError: timm is not installed, has no model of that name, or one that cannot take this size.
+    """
+    import torch
+
+    body = _create(name, size, pretrained=False).eval()
+    try:
+        with torch.inference_mode():
+            # What comes out decides: timm's num_features is before a last convolution where there is one.
+            features = body(torch.zeros(1, 3, size, size)).shape[1]
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"model.input_size: {name} of timm cannot take {size} pixels ({reason}).") from error
+    return body.train(), int(features)
 
 
-def imagenet_weights(name: str) -> "dict[str, Tensor]":
-    """ImageNet weights of timm's model `name`, from its hub or cache; a UserError says what to do without them."""
-    timm = _timm(name)
+def imagenet_weights(name: str, size: int) -> "dict[str, Tensor]":
+    """ImageNet weights of timm's model `name` for images of `size` pixels, from its hub or cache.
+
+    A UserError says what to do without them.
+    """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+        state: dict[str, Tensor] = _create(name, size, pretrained=True).state_dict()
     except (OSError, RuntimeError, ValueError) as error:  # the hub's client derives its errors from these
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"timm's hub cannot give ImageNet weights of {name} ({reason}). {OTHERWISE}") from error
     return state
 
 
-def _timm(name: str) -> Any:
+def _create(name: str, size: int, *, pretrained: bool) -> Any:
     refuse_unknown_backbone(name)
     allow_torchvision()
-    return import_module("timm")
+    create = import_module("timm").create_model
+    try:  # attention has a place for each patch of an image
+        return create(name, pretrained=pretrained, num_classes=0, img_size=size)
+    except TypeError:  # convolutions take any size
+        return create(name, pretrained=pretrained, num_classes=0)

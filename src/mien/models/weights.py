@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mien.base.errors import UserError
 from mien.base.records import rerun
 from mien.models.description import SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
-from mien.models.networks import Network
+from mien.models.networks import Network, Transfer
 from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
 
 
@@ -40,12 +40,13 @@ def load_pretrained(model: Network, config: ModelConfig) -> None:
     """Put the configured weights into the backbone; a UserError where the file or the hub cannot give fitting ones."""
     if config.weights == "none":
         return
-    assert model.backbone is not None  # ModelConfig refuses weights for a network without one
+    body = model.body
+    assert isinstance(body, Transfer)  # ModelConfig refuses weights for any other
     if config.weights == "imagenet":
-        state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone))
+        state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone), body.input_size)
     else:
         state = _read(Path(config.weights), config.weights_sha256)
-    _fill(model.backbone, state, config.weights)
+    _fill(body.backbone, state, config.weights)
 
 
 def _read(file: Path, sha256: str) -> dict[str, Tensor]:
