@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,9 +30,8 @@ from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
 from pipelines.__main__ import run_stage
 from tests.faults import FaultProxy, Mode, fault_proxy
-from tests.registry.workspace import NAME, aliases, candidate_of, copied, evidence_of, less_sure, photos_of, registered
-from tests.servers import free_port, mlflow_server
-from tests.stores import migrated
+from tests.registry.workspace import aliases, candidate_of, copied, evidence_of, less_sure, photos_of, registered
+from tests.servers import free_port
 
 MANUAL = RegisterConfig(approve="manual", bootstrap=300)
 RULES = ["data=sample", "register=auto", "register.bootstrap=300"]
@@ -231,54 +229,43 @@ def test_a_wrong_answer_is_an_error_and_not_an_absence(
         run_register(root, data)
 
 
-@pytest.fixture
-def server(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The server that several people share."""
-    folder = checkout / "shared"
-    folder.mkdir()
-    shutil.copyfile(migrated(), folder / "mlflow.db")
-    with mlflow_server(f"sqlite:///{folder}/mlflow.db", folder) as url:
-        monkeypatch.setenv(URI, url)
-        yield url
-
-
-def move_alias_in_the_ui(url: str, version: int) -> None:
+def move_alias_in_the_ui(url: str, name: str, version: int) -> None:
     """What the page of a registered model sends when a person gives a version the alias."""
-    body = json.dumps({"name": NAME, "alias": "champion", "version": str(version)}).encode()
+    body = json.dumps({"name": name, "alias": "champion", "version": str(version)}).encode()
     address = f"{url}/ajax-api/2.0/mlflow/registered-models/alias"
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200
 
 
-def last_event() -> dict[str, Any]:
-    return promotion.history(NAME)[-1]
-
-
-def test_a_candidate_waits_and_both_roads_end_in_one_history(server: str, weak: Path, strong: Path) -> None:
-    first = registered(weak, MANUAL)
-    assert (first["outcome"], first["champion"], aliases()) == ("challenger", None, {"challenger": 1})
-    promotion.promote(NAME, None, by="ada", reason="looks right")
-    second = registered(strong, MANUAL)
+def test_a_candidate_waits_and_both_roads_end_in_one_history(
+    proxy: FaultProxy, root: Path, strong: Path, data: str
+) -> None:
+    name = f"mien-{data}"
+    first = registered(root, MANUAL)
+    assert (first["outcome"], first["champion"], aliases(name)) == ("challenger", None, {"challenger": 1})
+    promotion.promote(name, None, by="ada", reason="looks right")
+    named(copied(strong, root), data)
+    second = registered(root, MANUAL)
     assert (second["outcome"], second["champion"]) == ("challenger", 1)
     assert "a person decides, with `mien promote` or in the MLflow UI" in " ".join(second["reasons"])
-    assert aliases() == {"champion": 1, "challenger": 2}
+    assert aliases(name) == {"champion": 1, "challenger": 2}
 
-    move_alias_in_the_ui(server, 2)
-    assert registered(strong, MANUAL)["champion"] == 2  # the gate leaves a person's word alone, and enters it
-    by_ui, event_of_ui = aliases(), last_event()
-    promotion.rollback(NAME, by="ada", reason="complaints")
-    assert aliases() == {"champion": 1}
-    promotion.promote(NAME, 2, by="ada", reason="it was the camera")
-    by_mien, event_of_mien = aliases(), last_event()
-    promotion.rollback(NAME, by="ada", reason="complaints again")
+    move_alias_in_the_ui(proxy.address, name, 2)
+    assert registered(root, MANUAL)["champion"] == 2  # the gate leaves a person's word alone, and enters it
+    by_ui, event_of_ui = aliases(name), promotion.history(name)[-1]
+    promotion.rollback(name, by="ada", reason="complaints")
+    assert aliases(name) == {"champion": 1}
+    promotion.promote(name, 2, by="ada", reason="it was the camera")
+    by_mien, event_of_mien = aliases(name), promotion.history(name)[-1]
+    promotion.rollback(name, by="ada", reason="complaints again")
 
     assert by_ui == by_mien == {"champion": 2, "previous": 1}
     assert (event_of_ui["action"], event_of_mien["action"]) == ("moved by hand", "promoted")
     assert {(e["version"], e["from_version"]) for e in (event_of_ui, event_of_mien)} == {(2, 1)}
-    assert aliases() == {"champion": 1}
-    assert registered(strong, MANUAL)["champion"] == 1
-    history = [event["action"] for event in promotion.history(NAME)]
+    assert aliases(name) == {"champion": 1}
+    assert registered(root, MANUAL)["champion"] == 1
+    history = [event["action"] for event in promotion.history(name)]
     assert history[:3] == ["challenger", "promoted", "challenger"]
     assert history[3:] == ["moved by hand", "rolled back", "promoted", "rolled back"]
 

@@ -24,7 +24,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.registry.version import REQUIRES, example_images
 from tests.registry.workspace import photos_of
 
-# What a program prints that serves a version: the labels of its answers, and which modules it used.
+# What a program prints that serves versions: the labels of their answers, and which modules it used.
 SERVE = """
 import sys, mlflow.pyfunc, pandas as pd
 for version in sys.argv[2:]:
@@ -34,32 +34,24 @@ print(sorted(name for name in ("mien", "torch") if name in sys.modules))
 """
 
 
-def serve(folder: Path, images: pd.DataFrame, *versions: Path) -> list[str]:
-    """What SERVE prints in a folder where every import of an installed mien fails."""
-    (folder / "mien").mkdir()
-    (folder / "mien/__init__.py").write_text("raise ImportError('another version of mien is installed here')")
-    (folder / "serve.py").write_text(SERVE)
-    images.to_parquet(folder / "images.parquet")
-    command = [sys.executable, "serve.py", "images.parquet", *map(str, versions)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-def test_it_is_served_beside_another_mien_and_without_torch(saved: Path, strong: Path, tmp_path: Path) -> None:
-    photos, predicted = photos_of(strong, 8)
-    assert serve(tmp_path, photos, saved) == [",".join(predicted), "[]"]
-
-
-def test_each_version_runs_on_its_own_runtime(saved: Path, strong: Path, tmp_path: Path) -> None:
+def test_each_version_runs_on_its_own_runtime_beside_another_mien_and_without_torch(
+    saved: Path, strong: Path, tmp_path: Path
+) -> None:
     """Even two in one process, of which one inverts its probabilities."""
+    (tmp_path / "mien").mkdir()
+    (tmp_path / "mien/__init__.py").write_text("raise ImportError('another version of mien is installed here')")
+    (tmp_path / "serve.py").write_text(SERVE)
     other = tmp_path / "other"
     shutil.copytree(saved, other)
     with (other / "code/mien_runtime/session.py").open("a") as runtime:
         runtime.write("\nright = softmax\n\n\ndef softmax(logits, temperature=1.0):\n    return right(-logits)\n")
     photos, predicted = photos_of(strong, 8)
-    first, second, again, _ = serve(tmp_path, photos, saved, other, saved)
-    assert first == again == ",".join(predicted)
+    photos.to_parquet(tmp_path / "images.parquet")
+    command = [sys.executable, "serve.py", "images.parquet", *map(str, (saved, other, saved))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second, again, used = done.stdout.split()
+    assert first == again == ",".join(predicted) and used == "[]"
     assert not set(zip(range(8), second.split(","), strict=True)) & set(enumerate(predicted))
 
 

@@ -177,9 +177,9 @@ def registered(root: Path, rules: RegisterConfig = RULES, *, decides: bool = Tru
     return register(candidate_of(root), evidence_of(root), rules, decides=decides)
 
 
-def aliases() -> dict[str, int]:
+def aliases(name: str = NAME) -> dict[str, int]:
     """The aliases of the registered model in the store in use, and their versions."""
-    return {alias: int(version) for alias, version in connect().get_registered_model(NAME).aliases.items()}
+    return {alias: int(version) for alias, version in connect().get_registered_model(name).aliases.items()}
 
 
 def versions() -> list[int]:

@@ -1,7 +1,6 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
@@ -60,24 +59,23 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-@pytest.fixture
-def render(tmp_path: Path) -> Callable[..., str]:
-    """Writes the report of an evaluation, and gives its HTML."""
-
-    def write(
-        evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE,
-        title: str = "Faces", drawn: bool = False, **lineage: Any,
-    ) -> str:  # fmt: skip
-        parts = dict.fromkeys(("train", "val", "test"), evaluation.whole.support)
-        background = Background(title, drawn, {**LINEAGE, **lineage}, parts, quarantine)
-        write_report(evaluation, background, pixels, tmp_path / "report.html", tmp_path)
-        return (tmp_path / "report.html").read_text(encoding="utf-8")
-
-    return write
+def render(
+    folder: Path, evaluation: Evaluation, pixels: np.ndarray, quarantine: pd.DataFrame = QUARANTINE,
+    title: str = "Faces", drawn: bool = False, **lineage: Any,
+) -> str:  # fmt: skip
+    """The HTML of an evaluation's report, which is written into the folder."""
+    parts = dict.fromkeys(("train", "val", "test"), evaluation.whole.support)
+    background = Background(title, drawn, {**LINEAGE, **lineage}, parts, quarantine)
+    write_report(evaluation, background, pixels, folder / "report.html", folder)
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_page_is_well_formed_whole_in_itself_and_says_what_every_image_shows(render, evaluation, pixels):
-    html = render(evaluation, pixels)
+@pytest.fixture(scope="module")
+def html(evaluation: Evaluation, pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return render(tmp_path_factory.mktemp("report"), evaluation, pixels)
+
+
+def test_the_page_is_well_formed_whole_in_itself_and_says_what_every_image_shows(html, evaluation):
     page = Page(html)
     assert page.open == []
     assert page.addresses
@@ -88,8 +86,8 @@ def test_the_page_is_well_formed_whole_in_itself_and_says_what_every_image_shows
     assert "drawn, not photographed" not in html
 
 
-def test_all_numbers_stand_on_the_page(render, evaluation, pixels):
-    text = Page(render(evaluation, pixels)).text.replace("\N{NO-BREAK SPACE}", " ")
+def test_all_numbers_stand_on_the_page(html, evaluation):
+    text = Page(html).text.replace("\N{NO-BREAK SPACE}", " ")
     overall = evaluation.whole.intervals.overall
     assert "120 faces in 60 photos" in text
     assert f"{100 * overall['accuracy'].value:.1f} %" in text
@@ -111,28 +109,27 @@ def test_all_numbers_stand_on_the_page(render, evaluation, pixels):
         assert value in text
     assert "optim.lr 0.001 0.0031" in text
     assert "10 of 120 test faces have a copy" in text and "the leak-free part below is the number to trust" in text
+
+
+def test_it_says_what_is_drawn_leaked_or_empty_and_names_from_the_data_cannot_become_markup(
+    evaluation, pixels, tmp_path
+):
     leaked = replace(evaluation, leak_free=replace(evaluation.leak_free, faces=0))
-    assert "so no number here can be trusted" in Page(render(leaked, pixels)).text
-
-
-def test_names_from_the_data_cannot_become_markup_and_drawn_faces_are_said_to_be_drawn(render, evaluation, pixels):
-    html = render(evaluation, pixels, title="<script>alert(1)</script>", drawn=True)
+    about = {"title": "<script>alert(1)</script>", "drawn": True, "search": {"trials": 0, "overruled": {}}}
+    html = render(tmp_path, leaked, pixels, QUARANTINE.iloc[:0], **about)
     assert "<script" not in html and "&lt;script&gt;" in html
     assert "drawn, not photographed" in html
-
-
-def test_without_a_search_and_without_a_quarantine(render, evaluation, pixels):
-    nothing = {"trials": 0, "overruled": {}}
-    text = Page(render(evaluation, pixels, QUARANTINE.iloc[:0], search=nothing)).text
+    text = Page(html).text
+    assert "so no number here can be trusted" in text
     assert "No search" in text
     assert "the quarantine is empty" in text
 
 
-def test_a_perfect_model_on_one_photo_is_reported_with_reserve(render):
+def test_a_perfect_model_on_one_photo_is_reported_with_reserve(tmp_path):
     labels = np.arange(7)
     index = index_of(labels, per_photo=7).assign(confidence=np.nan)
     one = evaluate_logits(9 * np.eye(7), labels, 9 * np.eye(7), index, EvaluateConfig(bootstrap=100))
-    text = Page(render(one, np.zeros((7, 48, 48, 1), np.uint8))).text
+    text = Page(render(tmp_path, one, np.zeros((7, 48, 48, 1), np.uint8))).text
     assert "7 faces in 1 photo." in text
     assert "no interval" in text
     assert "No test face is predicted wrong" in text
@@ -163,9 +160,9 @@ def test_quarantine_is_counted_by_reason_and_class():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_lays_the_page_out_within_a_phones_width(render, evaluation, pixels, tmp_path: Path):
+def test_a_browser_lays_the_page_out_within_a_phones_width(html, tmp_path: Path):
     """The page itself never scrolls sideways: wide tables and figures scroll within themselves."""
-    page = escape(render(evaluation, pixels), quote=True)
+    page = escape(html, quote=True)
     loaded = "document.title = this.contentDocument.documentElement.scrollWidth"
     frame = f'<iframe srcdoc="{page}" style="width: 390px; height: 800px; border: 0" onload="{loaded}"></iframe>'
     (tmp_path / "phone.html").write_text(frame, encoding="utf-8")

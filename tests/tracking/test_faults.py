@@ -70,7 +70,6 @@ def assert_level_after_one_sync(proxy: FaultProxy, trained: Trained) -> None:
     assert trained.missing() == []
 
 
-@pytest.mark.parametrize("proxy", ["sqlite", "postgresql"], indirect=True)
 def test_a_server_that_works_is_level_when_the_stage_ends(proxy: FaultProxy, root: Path, undisturbed: Trained) -> None:
     trained = run_train(root, name())
     assert (trained.warnings, trained.missing()) == ([], [])
@@ -96,7 +95,6 @@ def test_a_failing_server_changes_nothing_but_one_warning(
     assert_level_after_one_sync(proxy, trained)
 
 
-@pytest.mark.parametrize("proxy", ["sqlite", "postgresql"], indirect=True)
 def test_the_thread_left_behind_and_a_sync_send_nothing_twice(
     proxy: FaultProxy, root: Path, undisturbed: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,12 +124,6 @@ def test_sync_without_a_training_says_so(checkout: Path) -> None:
         sync(checkout)
 
 
-def test_sync_to_a_dead_server_names_it(trained: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(URI, closed_port)
-    with pytest.raises(UserError, match=rf"{closed_port} failed \(Connection refused\)"):
-        sync(trained)
-
-
 @pytest.mark.parametrize("kind", ["closed_port", "hanging_server"])
 def test_a_stage_never_fails_or_waits_long_for_a_broken_server(
     trained: Path,
