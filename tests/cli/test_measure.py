@@ -56,16 +56,6 @@ def test_json_is_all_that_is_printed(mien: Command, store: Path) -> None:
     assert not (store / "reports/compare.html").exists()
 
 
-@pytest.mark.parametrize(
-    ("said", "reason"),
-    [("nothing-like-it", "there is no run 'nothing-like-it'"), ("half done", "has no evaluation/predictions.csv")],
-)
-def test_what_cannot_be_compared_is_one_sentence(mien: Command, store: Path, said: str, reason: str) -> None:
-    done = mien("compare", said, ".")
-    assert (done.code, done.out) == (1, "")
-    assert reason in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1
-
-
 def test_the_champion_is_measured_on_another_data_set_with_the_same_report(mien: Command, bars: Path) -> None:
     done = mien("evaluate", "--data", "other")
     assert done.code == 0, done.err

@@ -95,9 +95,6 @@ def test_a_model_by_its_version_and_by_another_data_set(mien: Command, two_champ
     other = mien("predict", photo_file, "--data", "other")
     assert other.code == 2
     assert "models:/mien-other@champion" in other.err
-
-
-def test_a_data_set_is_called_as_its_config_says(mien: Command, two_champions: Path, photo_file: Path) -> None:
     (two_champions / "conf/data").mkdir(parents=True)
     (two_champions / "conf/data/half.yaml").write_text("name: tiny\nsource: expw\n")
     assert json.loads(mien("predict", photo_file, "--json", "--data", "half").out)[0]["model"] == "mien-tiny"
@@ -111,12 +108,6 @@ def test_without_params_the_sentence_says_what_to_say(
     assert done.code == 2
     assert "no params.yaml here or above" in done.err
     assert "--data NAME" in done.err
-
-
-def test_a_wrong_model_is_code_2(mien: Command, photo_file: Path, tmp_path: Path) -> None:
-    done = mien("predict", photo_file, "--model", tmp_path / "nowhere")
-    assert (done.code, done.out) == (2, "")
-    assert "there is no such folder" in done.err
 
 
 def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:

@@ -69,10 +69,3 @@ def test_what_has_no_predictions_is_told_in_one_sentence(store: Path, tmp_path: 
     (store / "reports/predictions.csv").write_text("face_id,image\n")
     with pytest.raises(UserError, match="lacks the column label"):
         find_run(".")
-
-
-def test_looking_creates_no_store(tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError, match="nothing has been tracked"):
-        find_run("abc")
-    assert not (tmp_path / "mlflow.db").exists()

@@ -41,6 +41,9 @@ def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
         assert all((workspace.folder / out["path"]).exists() for out in stage.get("outs", []))
     left = (workspace.folder / "build/.partial").iterdir()
     assert {f.suffix for f in left} <= {".lock"}  # nothing half-written; a lock file stays when its holder is gone
+    pictures = (f"figures/{name}.png" for name in ("train/curves", "tune/history", "crop/contact_happy"))
+    for name in ("report.html", *pictures):
+        assert (workspace.folder / "reports" / name).stat().st_size > 5000
 
 
 def test_the_numbers_hang_together(workspace: Workspace) -> None:
@@ -52,12 +55,6 @@ def test_the_numbers_hang_together(workspace: Workspace) -> None:
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
     assert workspace.report("register")["model"] == "mien-sample"
     assert len(workspace.report("tune")["trials"]) == 3
-
-
-def test_the_report_and_pictures_are_there(workspace: Workspace) -> None:
-    pictures = (f"figures/{name}.png" for name in ("train/curves", "tune/history", "crop/contact_happy"))
-    for name in ("report.html", *pictures):
-        assert (workspace.folder / "reports" / name).stat().st_size > 5000
 
 
 def test_a_second_repro_changes_nothing(workspace: Workspace) -> None:
