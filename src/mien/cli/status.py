@@ -1,27 +1,17 @@
 """The command `mien status`: a summary of the last run of the DAG."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
 from mien.cli.output import console
-from mien.cli.workspace import PARAMS, choices, data_file, find_root
+from mien.cli.workspace import choices, data_file, find_root
 from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference
 
-Line = tuple[str, str]  # a name ("" continues the line above) and rich text
-
-OUTCOMES: Final = {
-    "promoted": "[bold green]promoted to champion[/]",
-    "challenger": "[bold yellow]not promoted[/]: it stays challenger",
-    "refused": "[bold yellow]not compared[/]: a person decides",
-    "candidate": "[bold]candidate[/] of an experiment: only `dvc repro` or a person promotes",
-    "unchanged": "[bold]is identical to the champion[/]: nothing changes",
-    "not registered": "[bold yellow]is not registered[/]: the registry did not answer",
-}
-
+WORDS: Final = Path(__file__).with_name("status.j2")
 # The tracked files on which numbers depend, those that people change most first.
 DECIDING: Final = ("params.yaml", "conf/", "data", "src/", "pipelines/", "dvc.yaml", "constraints.txt")
 # The keys that are read of each report.
@@ -43,97 +33,42 @@ def status() -> None:
         raise UserError("there is no reports/metrics.json, so no model has been evaluated here; run `make repro`.")
     from rich.table import Table
 
+    from mien.reporting.pages import note  # jinja2 and images, which a report that lacks a key need not wait for
+
     lineage = _read(root / "build/train" / LINEAGE, LINEAGE_KEYS, "train")
     register = _read(root / "reports/register.json", REGISTER, "register")
     tune = _read(root / "reports/tune.json", TUNE, "tune")
-    title = f"{metrics['data']} · {metrics['model']}"
-    if lineage and lineage["split_digest"] == metrics["split_digest"]:
-        title = lineage["run"]
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(min_width=16, style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
-    numbers, decision = _evaluation(root, metrics, lineage), _promotion(register, metrics)
-    for section in (numbers, decision, _search(tune), _next_steps(root, metrics, register)):
+    for section in note(WORDS, "status", metrics, register, tune, _about(root, metrics, lineage)).split("\n\n"):
         grid.add_row()
-        for name, text in section:
-            grid.add_row(f"  {name}", text)
+        for line in section.split("\n"):
+            name, _, text = line.partition("|")
+            grid.add_row(f"  {name.strip()}", text.strip())
+    same = lineage and lineage["split_digest"] == metrics["split_digest"]
+    title = lineage["run"] if lineage and same else f"{metrics['data']} · {metrics['model']}"
     console().print(f"\n[bold]mien[/] · {title}", grid, "", sep="\n")
     if unlike := unlike_committed(root):
         console().print(f"[yellow]{unlike}[/]\n")
 
 
-def _evaluation(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> Iterator[Line]:
-    faces = f"{metrics['n']:,} faces of {metrics['photos']:,} photos"
-    yield "test accuracy", f"[bold]{_score(metrics['accuracy'])}[/]  on {faces}"
-    yield "", "[dim]in brackets: 95 % intervals between groups of photos[/]"
-    yield "", f"[dim]always answering the most frequent expression scores {metrics['majority_share']:.3f}[/]"
-    yield "mean recall", f"{_score(metrics['unweighted_average_recall'])}  unweighted over the expressions"
-    yield "calibration", f"{_score(metrics['calibration_error'])}  debiased calibration error"
-    ece, calibrated = (metrics[name]["value"] for name in ("ece", "ece_if_calibrated"))
-    yield "", f"[dim]ECE {ece:.3f}; a perfectly calibrated model would read {calibrated:.3f} on these faces[/]"
-    if part := metrics.get("leak_free"):
-        left = f"{_score(part['accuracy'])}  accuracy on the {part['n']:,} faces not also in training"
-        yield "leak-free part", left if part["n"] else "none: every test face has a copy, or its person, in training"
-    if not lineage:
-        return
-    from mien.training.hardware import hardware_mismatch
-
-    yield "trained on", hardware_words(lineage)
-    if unlike := hardware_mismatch(lineage):
-        yield "", f"[yellow]{unlike}[/]"
-    if data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn"):
-        yield "", "[yellow]These faces are drawings: the numbers say nothing about photographs.[/]"
-
-
-def _promotion(register: dict[str, Any] | None, metrics: dict[str, Any]) -> Iterator[Line]:
+def _about(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) -> dict[str, Any]:
+    """What the words need beside the reports."""
     from rich.markup import escape
 
-    if register is None:
-        yield "registry", "nothing is registered yet (no reports/register.json); `dvc repro` does it"
-        return
-    outcome = OUTCOMES.get(register["outcome"], register["outcome"])
-    if register["outcome"] == "unchanged" and register["champion"] == register["version"]:
-        outcome = "[bold]is the champion[/]"
-    version = "" if register["version"] is None else f" version {register['version']}"
-    yield "registry", f"{register['model']}{version} {outcome}"
-    if (register["data_digest"], register["split_digest"]) != (metrics["data_digest"], metrics["split_digest"]):
-        yield "", "[yellow]The decision used another test set than the numbers above; run `dvc repro`.[/]"
-    for reason in register["reasons"]:
-        yield "", f"[dim]{escape(reason)}[/]"
-    if register["champion"] not in (None, register["version"]):
-        yield "", f"champion is version {register['champion']}"
-
-
-def _search(tune: dict[str, Any] | None) -> Iterator[Line]:
-    if tune is None:
-        yield "search", "unknown (no reports/tune.json)"
-        return
-    trials, overruled = len(tune["trials"]), tune["overruled"]
-    if not trials:
-        yield "search", "none (tune: none); the values of the configuration were used"
-    elif overruled:
-        yield "search", f"{trials} trials; the search overruled the configuration:"
-    else:
-        yield "search", f"{trials} trials; none beat the values of the configuration"
-    for key, values in overruled.items():
-        before, after = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in (values["config"], values["search"]))
-        yield "", f"{key}: {before} → [bold]{after}[/]"
-    if confirmed := tune.get("confirmed"):
-        yield "", f"[dim]{confirmed['says']}[/]"
-
-
-def _next_steps(root: Path, metrics: dict[str, Any], register: dict[str, Any] | None) -> Iterator[Line]:
-    report = root / "reports/report.html"
-    missing = "" if report.exists() else " [yellow](missing; `dvc checkout` or `dvc repro` brings it)[/]"
-    yield "next steps", f"reports/report.html    the full report, with failures{missing}"
-    yield "", "make ui                runs, figures and registry in a browser"
-    if register and register["champion"] is not None:
-        yield "", "mien predict PHOTO...  expressions, by the champion"
-    elif register and register["version"] is not None:
-        yield "", "mien promote           make a version champion by hand"
     chosen = choices(root).get("data")
-    if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"]:
-        yield "", f"[yellow]{PARAMS} now chooses data: {chosen}; `dvc repro` runs it[/]"
+    about = {
+        "escape": escape,
+        "report": (root / "reports/report.html").exists(),
+        "next_data": chosen if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"] else "",
+    }
+    if lineage:
+        from mien.training.hardware import hardware_mismatch
+
+        about["trained_on"], about["unlike"] = hardware_words(lineage), hardware_mismatch(lineage)
+        about["drawn"] = data_file(root, lineage["choices"].get("data", lineage["data"])).get("drawn")
+    return about
 
 
 def unlike_committed(root: Path) -> str:
@@ -158,12 +93,6 @@ def unlike_committed(root: Path) -> str:
     if changed := sorted(deciding, key=lambda file: [not file.startswith(prefix) for prefix in DECIDING]):
         return f"{said}: {changed[0]} differs from the commit{f', and {len(changed) - 1} more' * (len(changed) > 1)}."
     return f"{said}: trained on another kind of {kind} ({ours} here, {theirs} there)." if ours + theirs else f"{said}."
-
-
-def _score(interval: dict[str, float | None]) -> str:
-    from mien.evaluation.intervals import Interval
-
-    return Interval.from_json(interval).text()
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:

@@ -36,12 +36,9 @@ def _environment() -> Environment:
     )
     templates.filters |= {
         "percent": percent,
-        "interval": lambda content: Interval.from_json(content).percent(),
+        "interval": Interval.from_json,
         "number": number,
         "between": between,
-        "searched": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
-        "signed": lambda value: number(value, "+.3f"),
-        "signed_between": lambda interval: interval.ends("+.3f"),
         "plain": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
     }
     return templates
