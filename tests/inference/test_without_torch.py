@@ -25,7 +25,7 @@ from tests.inference.test_heatmap import born, noise
 NEEDED = (
     *("mien", "numpy", "cv2", "PIL", "onnxruntime", "flatbuffers", "google", "packaging"),
     *("typer", "click", "rich", "markdown_it", "mdurl", "pygments", "shellingham", "typing_extensions"),
-    *("pydantic", "pydantic_core", "typing_inspection", "annotated_types", "annotated_doc", "yaml", "_yaml", "tqdm"),
+    *("pydantic", "pydantic_core", "typing_inspection", "annotated_types", "annotated_doc", "yaml", "_yaml"),
 )
 # As if nothing else were installed: whoever imports it fails, as does whoever imports what needs it.
 ALONE = """

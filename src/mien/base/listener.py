@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-Step = Callable[[float, str], None]  # takes how much is done, and what to say of it
+Step = Callable[..., None]  # takes how much is done, what to say of it, and the total where that changes
 SPEED_OF: Final = 3600.0  # seconds that the time left goes by
 
 
@@ -41,25 +41,28 @@ def following(listener: Listener, lineage: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, *, shown: bool = True) -> Iterator[Step]:
-    """A bar on a terminal, with the time left; nothing elsewhere, or unless `shown`. What it yields moves the bar."""
+def progress_bar(name: str, total: int = 0, *, shown: bool = True) -> Iterator[Step]:
+    """A bar on a terminal, with the time left; nothing elsewhere, or unless `shown`. What it yields moves the bar.
+
+    It stays when the block ends, unless its total was not known at the beginning.
+    """
     if not (shown and on_terminal()):
-        yield lambda done, says: None
+        yield lambda done, says, total=0: None
         return
     from rich import progress
     from rich.console import Console
 
-    says = progress.TextColumn("{task.fields[says]}", markup=False)
-    columns = ("{task.description}", progress.BarColumn(20), progress.MofNCompleteColumn(), says)
+    title, says = (progress.TextColumn(f"{{task.{key}}}", markup=False) for key in ("description", "fields[says]"))
+    columns = (title, progress.BarColumn(20), progress.MofNCompleteColumn(), says)
     times = (progress.TimeElapsedColumn(), "/", progress.TimeRemainingColumn(), "left")
     console = Console(stderr=True, highlight=False)
     with progress.Progress(
-        *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=SPEED_OF
+        *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=SPEED_OF, transient=not total
     ) as bar:
-        task = bar.add_task(name, total=total, says="")
+        task = bar.add_task(name, total=total or None, says="")
 
-        def step(done: float, says: str) -> None:
-            bar.update(task, completed=done, says=says)
+        def step(done: float, says: str, total: int = total) -> None:
+            bar.update(task, completed=done, total=total or None, says=says)
 
         yield step
 

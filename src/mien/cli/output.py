@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from mien.base.errors import printable
+from mien.base.listener import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,16 +50,14 @@ def table(*columns: "str | Column", **options: Any) -> "Table":
 
 
 @contextmanager
-def progress(unit: str, name: str | None = None, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, under `quiet_libraries`; yields a function of units done and expected, or 0."""
-    from tqdm import tqdm
-
-    hidden = None if shown else True  # None: hidden where stderr is no terminal
-    with quiet_libraries(), tqdm(desc=name, unit=unit, leave=False, disable=hidden) as bar:
+def progress(name: str, unit: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar that does not stay, under `quiet_libraries`; yields a function of units done and expected, or 0."""
+    began = time.perf_counter()
+    with quiet_libraries(), progress_bar(printable(name), shown=shown) as step:
 
         def update(done: int, expected: int) -> None:
-            bar.total = max(expected, done) if expected else None
-            bar.update(done - bar.n)
+            speed = f"{done / (time.perf_counter() - began):,.1f} {unit}s/s"
+            step(done, speed, max(done, expected) if expected else 0)
 
         yield update
 

@@ -136,7 +136,7 @@ def _predict(
     predictions: list[PhotoPrediction] = []
     expected = sum(FRAMES_OF_A_VIDEO if _is_video(file) else 1 for file in files)
     pictures = _read_pictures(files, predictor.settings, every, problems)
-    with progress("photo", shown=expected > FEW) as update:
+    with progress("predict", "photo", shown=expected > FEW) as update:
         for prediction in predict_pictures(predictor, pictures, cropped=cropped):
             if annotate and prediction.faces:
                 write_annotated(prediction, annotate, predictor.settings)

@@ -87,7 +87,7 @@ def video(
     from mien.inference.annotation import annotate_video, timeline_file
 
     try:
-        with progress("frame", source.name) as update:
+        with progress(source.name, "frame") as update:
             report = annotate_video(predictor, source, out, smoothing=smoothing, progress=update)
     except UserError as error:
         fail(str(error), UNUSABLE)
