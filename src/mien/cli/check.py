@@ -31,17 +31,23 @@ from mien.cli.workspace import PARAMS, find_root
 from mien.models.description import FACES, WITH_BACKBONE
 
 VERSIONS: Final = "versions.yaml"
+RECIPE: Final = ("model", "augment", "optim", "train", "trainer")  # the groups of conf/ that say how to train
 
 
 def check(
     allow_other_versions: Annotated[
-        bool,
-        typer.Option("--allow-other-versions", help="Only warn where a library differs from versions.yaml."),
+        bool, typer.Option("--allow-other-versions", help="Only warn where a library differs from versions.yaml.")
     ] = False,
 ) -> None:
     """Check params.yaml, the files of conf/ that it chooses, and the library versions."""
     root = find_root()
-    found = [*_code_of_another_folder(root), *mistakes(root / PARAMS, root / "conf", RULES_HERE)]
+    found = mistakes(root / PARAMS, root / "conf", RULES_HERE)
+    own, running = root / "src" / "mien", Path(__file__).parents[1]
+    if own.is_dir() and not own.samefile(running):
+        found.append(
+            f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: "
+            "`make install` makes .venv here; use the programs in .venv/bin."
+        )
     differing = other_versions(root)
     if differing and not allow_other_versions:
         hint = "Other versions give other numbers: install with `-c constraints.txt`, or pass --allow-other-versions."
@@ -53,20 +59,8 @@ def check(
     typer.echo(f"{PARAMS} and the files that it chooses are valid.")
 
 
-def _code_of_another_folder(root: Path) -> Iterator[str]:
-    own, running = root / "src" / "mien", Path(__file__).parents[1]
-    if own.is_dir() and not own.samefile(running):
-        yield (
-            f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: "
-            "`make install` makes .venv here; use the programs in .venv/bin."
-        )
-
-
 def other_versions(root: Path) -> list[str]:
-    """A sentence for each library that is installed in another version than versions.yaml of a checkout says.
-
-    Builds of one version, such as 2.13.0+cpu, are equal. A folder without versions.yaml has no differences.
-    """
+    """A sentence for each library whose version is not that of versions.yaml, builds such as +cpu aside."""
     if not (root / VERSIONS).is_file():
         return []
     sentences = []
@@ -83,7 +77,7 @@ def other_versions(root: Path) -> list[str]:
 
 Settings = Mapping[str, Any]  # each group's dataclass, a search's distributions as `space`, and the checkout's `root`
 Files = Mapping[str, str]  # where each group's settings come from, such as conf/optim/adamw.yaml
-Rule = Callable[[Settings, Files], Iterable[str]]
+Rule = Callable[[Settings, Files], Iterable[str] | None]
 
 
 def mistakes(params: Path, conf: Path, rules: Sequence[Rule] = ()) -> list[str]:
@@ -122,21 +116,20 @@ def contradictions(settings: dict[str, Any], choices: Mapping[str, Any], rules: 
     found: list[str] = []
     for rule in (_space_can_be_searched, *rules):
         try:
-            found.extend(rule(settings, files))
+            found.extend(rule(settings, files) or ())
         except UserError as error:
             found.append(re.sub(r"conf/(\w+):", lambda group: f"{files[group[1]]}:", str(error)))
     return found
 
 
-def _space_can_be_searched(settings: dict[str, Any], files: Files) -> Iterable[str]:
+def _space_can_be_searched(settings: dict[str, Any], files: Files) -> None:
     """Also sets `space`, which other rules need."""
     if settings["tune"].trials:
         from mien.search.space import search_space  # it imports optuna
         from mien.training.recipe import Recipe
 
-        recipe = Recipe(*(settings[group] for group in ("model", "augment", "optim", "train", "trainer")))
+        recipe = Recipe(*(settings[group] for group in RECIPE))
         settings["space"] = search_space(settings["tune"].space, recipe)
-    return ()
 
 
 def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
@@ -191,23 +184,27 @@ def _lengths(settings: Settings) -> dict[str, int]:
     return {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
 
 
+def _refusals(files: Files, group: str, stages_check: Callable[..., object], *values: Any) -> Iterator[str]:
+    """What a stage would say of these values, as mistakes of the group's file."""
+    try:
+        stages_check(*values)
+    except UserError as error:
+        yield from (f"{files[group]}: {sentence.removeprefix(f'{group}.')}" for sentence in _sentences(error))
+
+
 def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
     from mien.sources.source import get_source  # it imports pandas
 
-    try:
-        get_source(settings["data"])
-    except UserError as error:
-        yield from (f"{files['data']}: {sentence}" for sentence in _sentences(error))
+    yield from _refusals(files, "data", get_source, settings["data"])
     path, watched = settings["data"].path, f"data/{Path(files['data']).stem}"
     if PurePosixPath(path) != PurePosixPath(watched):
         yield f"{files['data']}: path must be {watched}, the folder that DVC tracks, not {path}."
 
 
-def _the_gate_names_a_slice(settings: Settings, files: Files) -> Iterable[str]:
+def _the_gate_names_a_slice(settings: Settings, files: Files) -> None:
     from mien.registry.gate import check_slice
 
     check_slice(settings["register"], settings["data"].slices)
-    return ()
 
 
 def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
@@ -274,10 +271,7 @@ def _devices_share_a_batch(settings: Settings, files: Files) -> Iterator[str]:
     from mien.training.recipe import refuse_uneven_shares
 
     for size in _values(settings, "train.batch_size"):
-        try:
-            refuse_uneven_shares(size, settings["trainer"])
-        except UserError as error:
-            yield f"{files['trainer']}: {error}"
+        yield from _refusals(files, "trainer", refuse_uneven_shares, size, settings["trainer"])
 
 
 def _transforms_can_be_built(settings: Settings, files: Files) -> Iterator[str]:
@@ -286,11 +280,8 @@ def _transforms_can_be_built(settings: Settings, files: Files) -> Iterator[str]:
 
         from mien.training.augmentation import Augmentation
 
-        cut = settings["crop"].cut
-        try:
-            Augmentation(settings["augment"], 0)(np.zeros((cut.size, cut.size, cut.channels), np.uint8), 0, 0)
-        except UserError as error:
-            yield f"{files['augment']}: {str(error).removeprefix('augment.')}"
+        face = np.zeros(settings["crop"].cut.shape, np.uint8)
+        yield from _refusals(files, "augment", lambda: Augmentation(settings["augment"], 0)(face, 0, 0))
 
 
 def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
@@ -315,16 +306,13 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
 def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
     from mien.models.timm_backbone import TIMM_NAMES, refuse_unknown_backbone
 
-    name, backbones = settings["model"].name, _values(settings, "model.backbone")
+    name = settings["model"].name
     for weights in _values(settings, "model.weights"):
         if weights not in ("none", "imagenet") and not (settings["root"] / weights).is_file():
             yield f"{files['model']}: weights: there is no file {weights}."
     if name == "timm" or "imagenet" in _values(settings, "model.weights"):
-        for backbone in backbones:
-            try:
-                refuse_unknown_backbone(TIMM_NAMES.get(name, backbone))
-            except UserError as error:
-                yield f"{files['model']}: {str(error).removeprefix('model.')}"
+        for backbone in _values(settings, "model.backbone"):
+            yield from _refusals(files, "model", refuse_unknown_backbone, TIMM_NAMES.get(name, backbone))
 
 
 def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
@@ -337,7 +325,7 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
-def _slices_are_columns(settings: Settings, files: Files) -> Iterable[str]:
+def _slices_are_columns(settings: Settings, files: Files) -> None:
     """By the table that was ingested last; another data set's is asked when it is ingested."""
     data = settings["data"]
     table, report = (settings["root"] / file for file in ("build/ingest/faces.parquet", "reports/ingest.json"))
@@ -348,7 +336,6 @@ def _slices_are_columns(settings: Settings, files: Files) -> Iterable[str]:
 
         if read_record(report, {"data": str}, rerun("ingest"))["data"] == data.name:
             check_slices(data.slices, read_schema(table).names)
-    return ()
 
 
 def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
+from mien.cli.check import RECIPE
 from mien.cli.output import console, say, table
 from mien.cli.workspace import PARAMS, JsonOption, MeasuredOption, choices, find_root, model_address
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 COMPARISON: Final = "reports/compare.html"
 RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
-RECIPE: Final = ("model", "augment", "optim", "train", "trainer")  # the groups of conf/ that say how to train
 
 
 def evaluate(
@@ -111,7 +111,6 @@ def compare(
 
 
 def _show_comparison(compared: "Comparison", page: Path) -> None:
-    """A short table: the measures of both, their difference, and how much else differs."""
     from rich.markup import escape
     from rich.table import Column
 
@@ -176,7 +175,7 @@ def labels(
     about = {"title": title, "model": choices(root)["model"], "folds": folds, "epochs": recipe.train.epochs}
     with find_label_noise(root, recipe, folds, report_fold) as found:
         write_label_noise(found, about, folder)
-    suspects, faces = len(found.suspects), len(found.ranked)
+    suspects, faces = int(found.ranked["suspect"].sum()), len(found.ranked)
     typer.echo(f"{suspects:,} of {faces:,} labels are suspect ({suspects / faces:.1%})")
     typer.echo(f"  the networks agree with the label of {found.accuracy:.1%} of the unseen faces")
     typer.echo("  nothing was changed; review the page and decide (docs/LABELS.md)")
