@@ -24,7 +24,7 @@ def test_a_rerun_changes_nothing_and_reports_the_same(
 ) -> None:
     before = registered(weak)
     with monkeypatch.context() as patch:
-        for step in ("_log", "_decide", "_carry_out"):
+        for step in ("register_version", "_decide", "_carry_out"):
             patch.setattr(registration, step, None)
         assert registered(weak) == before
     assert versions() == [1]
@@ -136,7 +136,7 @@ def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, t
     shutil.copytree(weak, mixed)
     lines = (mixed / "reports/predictions.csv").read_text().splitlines()
     (mixed / "reports/predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(UserError, match="list different faces"):
+    with pytest.raises(UserError, match="list other faces"):
         registered(mixed)
     assert connect().search_registered_models() == []
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,18 +65,14 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def stage_lock(stage: str) -> Iterator[None]:
+def stage_lock(stage: str) -> AbstractContextManager[None]:
     """Hold a stage, as `locked`: a killed `dvc` leaves its stage running, and the next one would start a second."""
-    with locked(stage_folder(Path.cwd()) / f"{stage}.lock", stage):
-        yield
+    return locked(stage_folder(Path.cwd()) / f"{stage}.lock", stage)
 
 
-@contextmanager
-def publish_lock(root: Path) -> Iterator[None]:
+def publish_lock(root: Path) -> AbstractContextManager[None]:
     """Hold the right to write this checkout's runs to the tracking store; wait for another process that has it."""
-    with locked(state_folder(root) / "publish.lock", "publish", wait=True):
-        yield
+    return locked(state_folder(root) / "publish.lock", "publish", wait=True)
 
 
 @contextmanager
@@ -102,12 +98,10 @@ def _remove_stale(states: Path, work: str) -> None:
         newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
         if time.time() - newest < STALE_DAYS * 24 * 3600:
             continue
-        try:
-            with locked(state.with_suffix(".lock"), work):  # the lock file stays: another process may be opening it
-                shutil.rmtree(state)
-        except UserError:  # in use, however old
-            continue
-        print(f"{work}: removed {state.name} of {states}, unused for {STALE_DAYS} days")
+        # Where it is in use, however old, it stays, as the lock file does, which another process may be opening.
+        with suppress(UserError), locked(state.with_suffix(".lock"), work):
+            shutil.rmtree(state)
+            print(f"{work}: removed {state.name} of {states}, unused for {STALE_DAYS} days")
 
 
 def digest(*parts: Any) -> str:

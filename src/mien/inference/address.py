@@ -1,7 +1,4 @@
-"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file.
-
-One parser and one loader serve every command, the page and the video.
-"""
+"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file; one parser, one loader."""
 
 import os
 import re
@@ -16,8 +13,7 @@ from mien.base.records import read_record, rerun
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
 from mien.models.description import VERSION_FOLDER, read_lineage
 
-# MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that need them, or a
-# room that does, import them.
+# MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that do import them.
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
     from mien.evaluation.other_data import KnownModel
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-GONE: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # an unknown model; an unknown alias
 
 
 class NoSuchModel(UserError):
@@ -68,15 +63,13 @@ class ModelAddress:
         if self.name:
             return _fetch(*self.look_up())
         if not self.path.is_dir():
-            raise UserError(
-                f"{self.path}: there is no such folder; a model is models:/NAME@champion or a folder like build/train."
-            )
+            raise UserError(f"{self.path}: there is no such folder; a model is models:/NAME@champion or build/train.")
         within = self.path / VERSION_FOLDER
         return ModelFiles(within if within.is_dir() else self.path, str(self.path))
 
     def look_up(self) -> "tuple[MlflowClient, ModelVersion]":
         """The registered version that the address names now; nothing is fetched. Errors as of `load_model_of`."""
-        from mien.tracking.store import URI, connect, database_file, first_line, store_errors
+        from mien.tracking.store import UNKNOWN, URI, connect, database_file, first_line, store_errors
 
         if (file := database_file(os.environ.get(URI, ""))) and not file.exists():
             raise NoSuchModel(self.text, f"nothing has been registered in {file}")
@@ -89,7 +82,7 @@ class ModelAddress:
                     return client, client.get_model_version_by_alias(self.name, self.alias)
                 return client, client.get_model_version(self.name, str(self.version))
             except MlflowException as error:
-                if error.error_code not in GONE:
+                if error.error_code not in UNKNOWN:
                     raise
                 from mien.registry.version import version_identities
 
@@ -164,9 +157,7 @@ class MeasuredModel:
 
         loaded = self.loaded
         return KnownModel(
-            logits=loaded.logits,
-            spec=loaded.spec,
-            temperature=loaded.temperature,
+            graph=loaded,
             seen=self.seen,
             lineage=self.lineage,
             name=self.name,

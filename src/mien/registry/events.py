@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.registry import gate
 from mien.tracking.runs import with_section
+from mien.tracking.store import UNKNOWN
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ MOVES: Final = (gate.PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champio
 DESCRIPTIONS: Final = Path(__file__).with_name("descriptions.md.j2")
 HISTORY: Final = "History"  # the section of a model's description
 ROWS: Final = 8  # events in it
-DELETED: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a version or run that a person deleted
 
 Event = dict[str, Any]  # at, action, version, from_version, identity, from_identity, by, reasons, decision
 
@@ -177,5 +177,5 @@ def passing_over_deleted() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if error.error_code not in DELETED:
+        if error.error_code not in UNKNOWN:
             raise

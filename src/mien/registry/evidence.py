@@ -65,16 +65,11 @@ class TestSet:
 
 
 def read_test_set(split: Path, predictions: Path) -> TestSet:
-    """The test set of a split and the candidate's answers of `reports/predictions.csv`.
-
-    A UserError where the two do not belong together, or every test face is leaked.
-    """
+    """A split's test set with the candidate's answers; a UserError where they do not fit, or every test face leaked."""
     faces = read_out(split / "test.parquet", pd.read_parquet, rerun("split"))
     answers = read_predictions(predictions).table.set_index("face_id")
     if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
-        raise UserError(
-            f"{predictions} and {split / 'test.parquet'} list different faces; `dvc repro evaluate` fixes this."
-        )
+        raise UserError(f"{predictions} and {split / 'test.parquet'} list other faces; `dvc repro evaluate` fixes it.")
     faces = faces[~faces["leaked"].astype(bool)].reset_index(drop=True)
     if faces.empty:
         raise UserError(
@@ -177,12 +172,10 @@ def champion_answers(
 ) -> tuple[TestSet, np.ndarray]:
     """The test faces that the champion did not learn from, and its calibrated probabilities (N, classes) of them.
 
-    The faces are cut as it needs them. Its graph runs here; no code that its version stores is run.
-
-    Raises:
-        NoComparison: its files are gone, damaged or of another version of mien, it knows other classes, it learnt
-            from all but a few faces of this test set, or the faces cannot be cut for it.
-        MlflowException: the server gives no answer, which is no ground for a decision.
+    The faces are cut as it needs them. Its graph runs here; no code that its version stores is run. NoComparison where
+    its files are gone, damaged or of another version of mien, it knows other classes, it learnt from all but a few
+    faces of this test set, or the faces cannot be cut for it; MlflowException where the server gives no answer, which
+    is no ground for a decision.
     """
     with tempfile.TemporaryDirectory() as scratch:
         files = _fetch(client, candidate.name, version, Path(scratch)) / VERSION_FOLDER

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from mien.base.errors import UserError
+from mien.base.state import locked
 from mien.registry.events import (
     BY_HAND,
     PENDING,
@@ -26,7 +27,7 @@ from mien.registry.events import (
 )
 from mien.registry.gate import PROMOTED
 from mien.registry.version import version_identities
-from mien.tracking.store import connect, database_file, store_errors, store_lock
+from mien.tracking.store import connect, database_file, store_errors
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def registry(name: str, description: str | None = None) -> Iterator["MlflowClien
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-        with store_lock(client.tracking_uri, "registry") if database_file(client.tracking_uri) else _turn(client, name):
+        file = database_file(client.tracking_uri)
+        with locked(file.parent / ".registry.lock", "registry", wait=True) if file else _turn(client, name):
             yield client
 
 

@@ -55,13 +55,16 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
     with registry(candidate.name, events.described("model", candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
-            version = _log(client, candidate, evidence)
+            run = obtain_run(client, training_identity(candidate.lineage))
+            version = register_version(client, candidate, run, card=lambda: write_card(candidate, evidence.predictions))
         settle(client, candidate.name)
         known = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
         for identity in {*looks_at(evidence.state, candidate.test_faces), candidate.identity} - {*known}:
             events.add_look(client, candidate.name, candidate.test_faces, identity)
         if decides:
-            key = decision_key(candidate, settings)
+            # What a decision depends on: the model, the test set and the rules.
+            rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
+            key = digest(candidate.identity, candidate.lineage["split_digest"], rules)[:12]
             stored = version.tags.get(DECISION + key)
             text = stored or json.dumps(asdict(_decide(client, candidate, int(version.version), evidence, settings)))
             decision = gate.Decision(**json.loads(text))
@@ -76,18 +79,6 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
             decision = gate.Decision(gate.CANDIDATE, reasons)
         champion = alias_of(read_model(client, candidate.name), CHAMPION)
         return _report(candidate, int(version.version), decision, champion)
-
-
-def decision_key(candidate: Candidate, settings: RegisterConfig) -> str:
-    """What a decision depends on: the model, the test set and the rules."""
-    rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
-    return digest(candidate.identity, candidate.lineage["split_digest"], rules)[:12]
-
-
-def _log(client: "MlflowClient", candidate: Candidate, evidence: Evidence) -> "ModelVersion":
-    """The candidate as a new version, under the run of its training."""
-    run = obtain_run(client, training_identity(candidate.lineage))
-    return register_version(client, candidate, run, card=lambda: write_card(candidate, evidence.predictions))
 
 
 def _decide(

@@ -46,11 +46,8 @@ class ServedModel(PythonModel):
         `model_input` is a table of pictures of ONE face each, cut as a face detector cuts it, in one of two columns.
         `image` holds a JPEG, PNG, ... file as bytes; over REST the bytes are base64, as in every binary column of
         MLflow. `pixels` holds (H, W) or (H, W, 1) grey or (H, W, 3) RGB values from 0 to 255, as nested lists or an
-        array. `context` and `params`, which MLflow passes, are not used.
-
-        Raises:
-            MlflowException: an image cannot be read; the row is named. MLflow's server answers with the sentence and
-                the status 400.
+        array. `context` and `params`, which MLflow passes, are not used. An image that cannot be read is a
+        MlflowException that names the row; MLflow's server answers with its sentence and the status 400.
         """
         classes, cut = list(self._model.spec.classes), self._model.spec.cut
         column, read = self._column(model_input)

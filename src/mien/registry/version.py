@@ -201,7 +201,6 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
 
 
 def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
-    """What mien reads of a version."""
     folder.mkdir()
     for name in (GRAPH_FILE, WEIGHTS, SPEC):
         shutil.copyfile(candidate.model / name, folder / name)

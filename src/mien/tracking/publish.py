@@ -12,17 +12,7 @@ from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
 from mien.tracking.facts import git_facts, lock_facts
-from mien.tracking.runs import (
-    DIGEST,
-    PARENT,
-    MetricHistory,
-    RunContent,
-    RunIdentity,
-    Sent,
-    obtain_run,
-    of_epoch,
-    send,
-)
+from mien.tracking.runs import DIGEST, PARENT, MetricHistory, RunContent, RunIdentity, Sent, obtain_run, of_epoch, send
 from mien.tracking.store import connect, first_line, shown, store_errors, use_store
 from mien.training.hardware import hardware_mismatch
 
@@ -94,8 +84,7 @@ def sync(root: Path) -> str:
 
 def _send_works(client: "MlflowClient", root: Path) -> list[str]:
     with publish_lock(root):
-        there = ((name, work) for name, (file, work) in WORKS.items() if (root / file).exists())
-        return [f"{name}: {work(client, root)}" for name, work in there]
+        return [f"{name}: {work(client, root)}" for name, (file, work) in WORKS.items() if (root / file).exists()]
 
 
 def publish_training(client: "MlflowClient", root: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from mien.base.state import digest
 from mien.tracking.store import NOTE, find_experiment
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
     set_tags(client, run_id, {key: value for key, value in tags.items() if present.get(key) != value})
     status = content.status or ("FINISHED" if run.info.status == "RUNNING" else run.info.status)
     files = [(folder, file) for folder, globs in content.files.items() for glob in globs for file in root.glob(glob)]
-    complete = {f"mien.sent.{next(iter(content.files), '')}": _digest(files)} if files else {}
+    parts = sorted((folder, file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for folder, file in files)
+    complete = {f"mien.sent.{next(iter(content.files), '')}": digest(parts)} if files else {}
     sent_before = complete.items() <= present.items()
     if complete and sent_before and run.info.status == status:
         return Sent()
@@ -82,8 +84,8 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
     if content.dataset:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        name, digest, source = content.dataset
-        dataset = Dataset(name, digest[:36], "local", json.dumps(source))
+        name, faces, source = content.dataset
+        dataset = Dataset(name, faces[:36], "local", json.dumps(source))
         client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
     unsent = [] if sent_before else files
     for folder, file in unsent:
@@ -95,11 +97,6 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
         client.set_terminated(run_id, status)
     set_tags(client, run_id, complete)
     return Sent(parameters=params, metrics=metrics, files=len(unsent))
-
-
-def _digest(files: list[tuple[str, Path]]) -> str:
-    parts = sorted((folder, file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for folder, file in files)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def find_run(client: "MlflowClient", experiment: str, digest: str) -> "Run | None":

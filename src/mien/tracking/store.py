@@ -6,7 +6,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlparse
@@ -71,6 +71,7 @@ MEANINGS: Final = {
 }
 # MLflow's client says so where a request got no answer, and where 5xx is all that it got.
 NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
+UNKNOWN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a deleted model or run; an unknown alias
 DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow knows
 OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 
@@ -113,11 +114,11 @@ def connect(uri: str | None = None) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     file = database_file(address)
     try:
-        if file:
-            _create(file, address)
+        if file and not file.exists():
+            _create(file)
         client = MlflowClient(address)
         if file:
-            _take_along(file, address)
+            _take_along(file)
         return client
     except Exception as error:
         if sentence := unusable_database(address, error) or _unusable_address(address, error):
@@ -125,41 +126,32 @@ def connect(uri: str | None = None) -> "MlflowClient":
         raise
 
 
-def _create(file: Path, uri: str) -> None:
+def _create(file: Path) -> None:
     """Make the database under another name and rename it: a kill leaves none, and two processes make it in turn."""
-    if file.exists():
-        return
-    with store_lock(uri, "create"):
-        if file.exists():
-            return
-        from mlflow.tracking import MlflowClient
+    from mlflow.tracking import MlflowClient
 
-        with replacing(file) as partial:
-            MlflowClient(sqlite_uri(partial))  # makes and migrates it
+    with locked(file.parent / ".create.lock", "create", wait=True):
+        if not file.exists():
+            with replacing(file) as partial:
+                MlflowClient(sqlite_uri(partial))  # makes and migrates it
 
 
-def _take_along(file: Path, uri: str) -> None:
+def _take_along(file: Path) -> None:
     """Let a database that was moved or copied with its artifacts name them where they are now.
 
     MLflow knows absolute addresses alone. A database that was copied without artifacts goes on using the old ones.
     """
-    from sqlalchemy import create_engine, text
-
-    engine = create_engine(uri)
-    try:
-        with engine.begin() as database:
-            for name, old in database.execute(text("SELECT name, artifact_location FROM experiments")).all():
-                here = file.parent / ARTIFACTS / name
-                if old == here.as_uri() or not str(old).endswith(f"/{ARTIFACTS}/{quote(name)}"):
-                    continue
-                before = local_folder(old)
-                if before and (here.is_dir() or not before.is_dir()):
-                    for table, column in ADDRESSES:
-                        moved = f"rtrim(replace({column} || '/', :old, :new), '/')"
-                        places = {"old": f"{old}/", "new": f"{here.as_uri()}/"}
-                        database.execute(text(f"UPDATE {table} SET {column} = {moved}"), places)
-    finally:
-        engine.dispose()
+    with closing(sqlite3.connect(file)) as connection, connection as database:
+        for name, old in database.execute("SELECT name, artifact_location FROM experiments").fetchall():
+            here = file.parent / ARTIFACTS / name
+            if old == here.as_uri() or not str(old).endswith(f"/{ARTIFACTS}/{quote(name)}"):
+                continue
+            before = local_folder(old)
+            if before and (here.is_dir() or not before.is_dir()):
+                for table, column in ADDRESSES:
+                    moved = f"rtrim(replace({column} || '/', :old, :new), '/')"
+                    places = {"old": f"{old}/", "new": f"{here.as_uri()}/"}
+                    database.execute(f"UPDATE {table} SET {column} = {moved}", places)
 
 
 def sqlite_uri(file: Path) -> str:
@@ -185,17 +177,6 @@ def local_folder(address: str) -> Path | None:
     return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
 
-@contextmanager
-def store_lock(uri: str, name: str) -> Iterator[None]:
-    """Hold a lock beside an sqlite store, for one process at a time; a server keeps its own order."""
-    file = database_file(uri)
-    if file is None:
-        yield
-        return
-    with locked(file.parent / f".{name}.lock", name, wait=True):
-        yield
-
-
 def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
     """The experiment of a name: found, brought back if a person deleted it, or created.
 
@@ -214,10 +195,9 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
         tags = {NOTE: EXPERIMENT_NOTE.format(name=name)}
         try:
             return client.get_experiment(client.create_experiment(name, artifact_location=place, tags=tags))
-        except MlflowException as error:
-            experiment = client.get_experiment_by_name(name)  # another process was first
-            if experiment is None:
-                raise error
+        except MlflowException:
+            if (experiment := client.get_experiment_by_name(name)) is None:  # else another process was first
+                raise
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return experiment
@@ -309,7 +289,7 @@ def unusable_database(uri: str, error: Exception) -> str | None:
         )
     reason = "it has tables and no schema version" if found else ""
     # What derives from DatabaseError reports passing trouble, such as a locked or a full database.
-    if type(original := getattr(error, "orig", None)) is sqlite3.DatabaseError:
+    if type(original := getattr(error, "orig", error)) is sqlite3.DatabaseError:
         reason = str(original)
     if not reason:
         return None
