@@ -91,13 +91,6 @@ def test_what_is_no_photo_gets_a_sentence(address: str, kind: str) -> None:
     assert not any(sign in answer.text for sign in ("Traceback", ".py", "/tmp", str(Path.home())))
 
 
-def test_of_an_animation_the_first_picture_is_taken(address: str, photo: bytes) -> None:
-    first = Image.open(io.BytesIO(photo))
-    file = io.BytesIO()
-    first.save(file, "WEBP", save_all=True, append_images=[Image.new("RGB", first.size)] * 3, lossless=True)
-    assert len(ask(address, file.getvalue()).json()["faces"]) == 1
-
-
 def test_the_limits_of_a_photo_hold(model: str, photo: bytes) -> None:
     with serving(model, photos=PredictConfig(max_megapixels=0.001, max_megabytes=0.1)) as (address, _):
         small = ask(address, photo)

@@ -14,7 +14,6 @@ from mien.base.errors import UserError
 from mien.evaluation.calibration import fit_temperature, reliability
 from mien.evaluation.measures import (
     CLASS_MEASURES,
-    MEASURES,
     confusion_counts,
     face_sums,
     measure,
@@ -27,24 +26,6 @@ from tests.evaluation.drawing import calibrated, drawn
 
 def certain(predicted: list[int]) -> np.ndarray:
     return np.eye(7)[predicted]
-
-
-def test_measures_of_four_faces_as_computed_by_hand():
-    labels = [0, 0, 1, 1]
-    probabilities = np.zeros((4, 7))
-    probabilities[0, :2] = 0.8, 0.2  # right
-    probabilities[1, :2] = 0.4, 0.6  # wrong
-    probabilities[2, :2] = 0.3, 0.7  # right
-    probabilities[3, :2] = 0.1, 0.9  # right
-    found = measure(labels, probabilities, bins=10)
-    assert found["accuracy"] == 0.75
-    assert found["macro_precision"] == pytest.approx((1 + 2 / 3) / 2)
-    assert found["unweighted_average_recall"] == found["macro_recall"] == pytest.approx((1 / 2 + 1) / 2)
-    assert found["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
-    assert found["nll"] == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.9]).mean())
-    assert found["brier"] == pytest.approx(2 * (0.2**2 + 0.6**2 + 0.3**2 + 0.1**2) / 4)
-    assert found["ece"] == pytest.approx((0.2 + 0.6 + 0.3 + 0.1) / 4)
-    assert tuple(found) == MEASURES
 
 
 def test_a_class_never_predicted_counts_as_zero_and_one_without_faces_is_left_out():
@@ -85,23 +66,7 @@ def test_measures_are_those_of_scikit_learn(drawn_faces):
     for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
         assert by_class[name][0, present] == pytest.approx(values), name
         assert found[f"macro_{name}"] == pytest.approx(values.mean()), name
-
-
-def test_perfect_constant_and_wrong_models():
-    labels = list(range(7)) * 3
-    wrong = measure([0, 1], certain([1, 0]))
-    assert (wrong["accuracy"], wrong["brier"], wrong["ece"], np.isfinite(wrong["nll"])) == (0, 2, 1, True)
-    perfect, constant = measure(labels, certain(labels)), measure(labels, np.full((21, 7), 1 / 7))
-    assert (perfect["accuracy"], perfect["macro_f1"], perfect["brier"], perfect["ece"]) == (1, 1, 0, 0)
-    assert constant["unweighted_average_recall"] == pytest.approx(1 / 7)
-    assert constant["nll"] == pytest.approx(np.log(7))
-    assert constant["ece"] == pytest.approx(0)
-
-
-def test_confusion_rows_are_the_truth():
-    counts = confusion_counts(np.array([0, 0, 3]), np.array([0, 3, 3]), 7)
-    assert counts.shape == (7, 7)
-    assert (counts[0, 0], counts[0, 3], counts[3, 3], counts.sum()) == (1, 1, 1, 3)
+    assert found["unweighted_average_recall"] == found["macro_recall"]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +119,6 @@ def test_equal_counts_go_by_the_share_of_the_true_class():
     found = top_confusions(labels, probabilities_of([2, 0, 0, 2], [0.9] * 4), EXPRESSIONS, pairs=1, faces=8)
     assert (found[0].true, found[0].share) == ("disgust", 1.0)
     assert top_confusions(np.arange(7), np.eye(7), EXPRESSIONS, pairs=5, faces=8) == ()
-
-
-@pytest.mark.parametrize("true", [0.3, 1.0, 2.5])
-def test_a_known_temperature_is_found_again(true):
-    labels, logits = calibrated(20_000)
-    assert fit_temperature(logits * true, labels).value == pytest.approx(true, rel=0.03)
 
 
 def test_the_temperature_is_the_minimum_that_scipy_finds_on_the_negative_log_likelihood():

@@ -2,7 +2,6 @@ import re
 import warnings
 
 import numpy as np
-import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.slices import slice_accuracy, terciles, with_slices
@@ -57,12 +56,6 @@ def test_faces_without_a_confidence_among_others_are_a_slice_of_their_own():
     index.loc[:29, "confidence"] = np.nan
     found = [s for s in slice_accuracy(index, index["label"], EXPRESSIONS).slices if s.name == "not given"]
     assert [s.faces for s in found] == [30]
-
-
-def test_one_photo_gives_values_without_intervals():
-    index = index_of(np.arange(70) % 7, per_photo=70)
-    found = slice_accuracy(index, index["label"], EXPRESSIONS).slices
-    assert all(s.accuracy.value == pytest.approx(1) and not s.accuracy.known for s in found)
 
 
 def test_slices_by_columns_of_the_faces_table() -> None:

@@ -107,4 +107,4 @@ def test_metadata_that_do_not_fit(changed: Callable[..., Path], texts: dict[str,
 
 
 def test_a_model_that_was_never_calibrated_says_so(changed: Callable[..., Path]) -> None:
-    assert load_model_of(str(changed(spec=spec(temperature=None)))).temperature is None
+    assert load_model_of(str(changed(spec=spec(temperature=None)))).spec.temperature is None

@@ -36,7 +36,7 @@ def test_the_file_tells_what_a_predictor_needs(exported: Export) -> None:
     assert file.files is None
     for key in ("spec", "name", "version", "title", "drawn", "card"):
         assert getattr(file, key) == getattr(loaded, key), key
-    assert loaded.temperature not in (None, 1.0)  # so that the probabilities above are calibrated ones
+    assert loaded.spec.temperature not in (None, 1.0)  # so that the probabilities above are calibrated ones
     about = {prop.key: json.loads(prop.value) for prop in onnx.load(exported.float32.file).metadata_props}
     assert about["lineage"] == exported.measured.lineage["digest"]
     assert about["precision"] == "float32"

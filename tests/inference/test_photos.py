@@ -16,27 +16,6 @@ from mien.runtime.decode import UnreadablePhoto
 from tests.inference.conftest import jpeg, portrait, portraits, write_model
 
 
-def test_a_photo_that_fails_stops_no_other(predictor: Predictor, tmp_path: Path, photo_file: Path) -> None:
-    whole = photo_file.read_bytes()
-    bad = {"empty.jpg": b"", "text.jpg": b"hello", "cut.jpg": whole[: len(whole) // 2]}
-    for name, data in bad.items():
-        (tmp_path / name).write_bytes(data)
-    plain = tmp_path / "plain.jpg"
-    plain.write_bytes(jpeg(np.full((300, 300, 3), 128, np.uint8)))
-    files = [tmp_path / "empty.jpg", photo_file, tmp_path / "text.jpg", tmp_path / "cut.jpg", plain, tmp_path / "gone"]
-    found = list(predict_pictures(predictor, map(Picture, files)))
-    assert [len(p.faces) for p in found] == [0, 1, 0, 0, 0, 0]
-    problems = [p.problem for p in found]
-    assert "empty.jpg: cannot be used: the file has 0 bytes." in problems[0]
-    assert problems[1] == ""
-    assert "the file is no image of a known format (5 bytes)" in problems[2]
-    assert "is truncated" in problems[3]
-    assert problems[4] == (
-        f"{plain}: no face found (Haar cascade, at least 40 x 40 pixels); try --cropped if the photo is a face already."
-    )
-    assert problems[5] == f"{tmp_path / 'gone'}: cannot be read: No such file or directory."
-
-
 def test_a_batch_answers_as_one_photo_after_the_other(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,16 +83,6 @@ def test_probabilities_are_calibrated_and_in_the_order_of_the_expressions(tmp_pa
     np.testing.assert_allclose(predictor.model.probabilities(faces), expected, rtol=1e-5)
 
 
-def test_an_answer_below_the_threshold_is_unsure(tmp_path: Path) -> None:
-    model = load_model_of(str(write_model(tmp_path)))
-    faces = [Detection(Box(*BOXES[0]), 0.9), Detection(Box(*BOXES[1]))]
-    shares = np.array([[0.4, 0.6, 0, 0, 0, 0, 0], [0.45, 0.4, 0.15, 0, 0, 0, 0]])
-    described = Predictor(model).describe(faces, shares)
-    assert [(face.score, face.unsure) for face in described] == [(0.9, False), (None, True)]
-    never = Predictor(model, settings=PredictConfig(unsure_below=0.0))
-    assert not any(face.unsure for face in never.describe(faces, shares))
-
-
 def test_of_too_many_faces_the_largest_are_kept_and_the_others_counted(tmp_path: Path) -> None:
     few = Predictor(load_model_of(str(write_model(tmp_path))), GivenBoxes(BOXES), PredictConfig(max_faces=2))
     found = few.find_faces(portraits(1)[0][0])
@@ -121,9 +111,9 @@ def test_no_face_is_an_empty_list_and_faces_of_another_shape_are_refused(tmp_pat
 
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:
     model = write_model(tmp_path, temperature=1.7)
-    assert Predictor.load(str(model)).model.temperature == 1.7
+    assert Predictor.load(str(model)).model.spec.temperature == 1.7
     (tmp_path / "evaluate/temperature.json").unlink()
-    assert Predictor.load(str(model)).model.temperature is None
+    assert Predictor.load(str(model)).model.spec.temperature is None
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

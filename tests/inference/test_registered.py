@@ -42,7 +42,7 @@ def test_it_answers_as_the_served_model_and_as_the_evaluation(two_champions: Pat
 def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champions: Path) -> None:
     model = Predictor.load("models:/mien-tiny/1").model
     assert (model.name, model.version, model.drawn, model.title) == ("mien-tiny", 1, True, "bars")
-    assert model.temperature is not None
+    assert model.spec.temperature is not None
 
 
 def test_a_champion_that_a_person_took_away_is_brought_back_as_the_sentence_says(two_champions: Path) -> None:

@@ -62,7 +62,7 @@ def warnings_of(model: LoadedModel) -> list[str]:
     """What a person must know before believing this model."""
     drawn = "This model learnt from drawings. On a photograph its answers mean nothing."
     uncalibrated = "The probabilities of this model are not calibrated."
-    return [drawn] * model.drawn + [uncalibrated] * (model.temperature is None)
+    return [drawn] * model.drawn + [uncalibrated] * (model.spec.temperature is None)
 
 
 def _rendered(answer: Answer, cards: Sequence[dict[str, Any]], photo: str, sure_from: float) -> str:

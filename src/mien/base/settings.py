@@ -88,7 +88,8 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     if complete:
         absent = [field for key, field in fields.items() if key not in content and not field.metadata.get("optional")]
         mistakes += [f"{name} lacks {field.name}; {_example(field)}" for field in absent]
-    known = {key: _as_choice(value, hints[key]) for key, value in content.items() if key in fields}
+    # A number that is one of a field's choices is meant as the text: `precision: 32`.
+    known = {k: str(v) if str(v) in get_args(hints[k]) else v for k, v in content.items() if k in fields}
     try:
         # JSON, because a strict dataclass takes no mapping from Python.
         built = TypeAdapter(kind).validate_json(json.dumps(known, default=str), strict=True)
@@ -161,12 +162,6 @@ def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{name} must hold lines of `key: value`, not {_shown(content)}.")
     return content
-
-
-def _as_choice(value: Any, hint: Any) -> Any:
-    """The text for a number that is one of a field's choices: `precision: 32` has one meaning."""
-    is_choice = isinstance(value, int) and not isinstance(value, bool) and str(value) in get_args(hint)
-    return str(value) if is_choice else value
 
 
 # What pydantic calls a mistake, and what the value must be.

@@ -109,6 +109,6 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
             f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
             "on a photograph its answers mean nothing."
         )
-    if loaded.temperature is None:
+    if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
     return Predictor(loaded, detector, settings)

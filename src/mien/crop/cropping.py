@@ -64,10 +64,8 @@ def crop_faces(
 
     The packed faces are in the order in which the table first names their photos. Every row that gave no face is
     in quarantine.csv with its reason, after the `problems` that the source had found. `classes` are the names of the
-    labels 0, 1, ... Memory does not grow with the photos, except for the table and the index, about 1 kB a face.
-
-    Raises:
-        UserError: no row passes the filter, or none of those that did could be cut.
+    labels 0, 1, ... Memory does not grow with the photos, except for the table and the index, about 1 kB a face. A
+    UserError where no row passes the filter, or none of those that did could be cut.
     """
     selected, left_out = select_faces(faces, config, classes)
     kept: list[tuple[int, Box, str, str]] = []  # row of `selected`, box, digests of photo and face

@@ -27,24 +27,19 @@ SPEC_KEYS: Final[dict[str, type]] = {"cut": dict, "classes": list, "n": int, "di
 
 @dataclass(frozen=True)
 class PackedFaces:
-    """Packed faces, opened.
+    """Packed faces, opened."""
 
-    `pixels` is memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1; `index` has a row per face in the
-    same order; `classes` are the names of the labels, and `digest` is the identity of the data (`faces_digest`).
-    """
-
-    pixels: np.ndarray
-    index: pd.DataFrame
+    pixels: np.ndarray  # memory-mapped (N, H, W, C) uint8, RGB or grey with C = 1
+    index: pd.DataFrame  # a row per face, in the same order
     cut: CutSpec
-    classes: tuple[str, ...]
-    digest: str
+    classes: tuple[str, ...]  # the names of the labels
+    digest: str  # the identity of the data (`faces_digest`)
 
 
 def open_faces(folder: Path, columns: list[str] | None = None) -> PackedFaces:
     """The packed faces that `crop_faces` wrote into `folder`; of the index these `columns`, by default all.
 
-    Raises:
-        UserError: a file is missing, damaged or of another version of mien, or they do not belong together.
+    A UserError where a file is missing, damaged or of another version of mien, or they do not belong together.
     """
     spec = read_record(folder / SPEC, SPEC_KEYS, REMEDY, closed=True)
     pixels = read_out(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)

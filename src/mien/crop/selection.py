@@ -44,10 +44,8 @@ def select_faces(
     """The rows to cut, in the table's order, and the rows left out, as a problems table.
 
     A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes the
-    first by a hash of photo, box and `sample_seed`: a face more in the table moves at most one other.
-
-    Raises:
-        UserError: no row is left; names the threshold, the counts and the spread of the confidences.
+    first by a hash of photo, box and `sample_seed`: a face more in the table moves at most one other. Where no row is
+    left, a UserError names the threshold, the counts and the spread of the confidences.
     """
     confidence, threshold = faces["confidence"], config.min_confidence
     low = (confidence <= threshold).to_numpy()

@@ -1,7 +1,4 @@
-"""Temperature scaling and reliability diagrams.
-
-C. Guo, G. Pleiss, Y. Sun, K. Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
-"""
+"""Temperature scaling and reliability diagrams (C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017)."""
 
 from dataclasses import dataclass
 from typing import Final

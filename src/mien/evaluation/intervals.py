@@ -267,8 +267,7 @@ def _calibration_error(sums: Floats, weights: Floats, totals: Floats, bins: int)
     own_faces, own_gaps = np.split(weights**2 @ np.hstack([faces, gaps]) ** 2, 2, axis=1)
     pairs, products = total**2 - own_faces, gap**2 - own_gaps
     squares = total * np.where(pairs > 0, products / np.where(pairs > 0, pairs, 1), 0)
-    found: Floats = np.sqrt(np.maximum(squares.sum(axis=1) / total.sum(axis=1), 0))
-    return found
+    return np.asarray(np.sqrt(np.maximum(squares.sum(axis=1) / total.sum(axis=1), 0)))
 
 
 def ece_if_calibrated(probabilities: npt.ArrayLike, bins: int, seed: int, draws: int = 400) -> float:

@@ -47,11 +47,6 @@ class LabelNoise:
     packed: PackedFaces
     accuracy: float  # share of faces that the networks of the folds answer as labelled
 
-    @property
-    def suspects(self) -> pd.DataFrame:
-        """The faces whose labels confident learning holds for wrong."""
-        return self.ranked[self.ranked["suspect"]]
-
 
 @contextmanager
 def find_label_noise(root: Path, recipe: Recipe, folds: int, fold_done: FoldDone) -> Iterator[LabelNoise]:

@@ -129,10 +129,7 @@ def top_confusions(
 
 
 def checked_logits(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Ints, Floats]:
-    """Labels (N,) int64 and logits (N, classes) float64.
-
-    Another shape or a label that is no class is a ValueError; NaN or infinity, of a diverged training, a UserError.
-    """
+    """Labels (N,) int64 and logits (N, classes) float64; a ValueError where they are not, a UserError for NaN."""
     truth, given = _checked(labels, logits, "logits")
     if bad := int((~np.isfinite(given).all(axis=1)).sum()):
         raise UserError(

@@ -1,14 +1,12 @@
-"""Cross-data-set evaluation of a model.
+"""Cross-data-set evaluation of a model, as in cross-corpus studies, on the classes that both sides share.
 
-Cross-corpus studies of expressions measure on the classes that both sides share. Two rules follow. A face whose
-class the model cannot name is left out: no answer to it could be right. A class that the data set cannot name is
-taken out of the model's choice, and the probabilities of the others are scaled up to 1: the annotators chose among
-the others alone, so the model is asked the question that they answered. How often that class had been the model's
-first answer is counted, with the accuracy that comes out if each of these answers counts as wrong.
+A face whose class the model cannot name is left out: no answer to it could be right. A class that the data set cannot
+name is taken out of the model's choice, and the others' probabilities are scaled up to 1: the annotators chose among
+these alone. How often that class had been the first answer is counted, with the accuracy if each such answer is wrong.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +25,7 @@ from mien.evaluation.calibration import Temperature
 from mien.evaluation.intervals import NAN, rounded
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.evaluation.slices import with_slices
-from mien.runtime.spec import Spec
+from mien.runtime.session import Model
 from mien.sources.faces import check_slices
 from mien.sources.source import DataConfig, get_source
 from mien.split.near_copies import first_rows
@@ -37,9 +35,7 @@ from mien.split.near_copies import first_rows
 class KnownModel:
     """A model with what is known of its training; `mien.inference.address.MeasuredModel.known` gives one."""
 
-    logits: Callable[[np.ndarray, int], np.ndarray]  # faces (N, size, size, C) uint8 and a batch size to (N, classes)
-    spec: Spec
-    temperature: float | None  # None: never fitted
+    graph: Model
     # photo_digest and face_digest of each face that it was fitted or chosen with; None where nobody knows.
     seen: pd.DataFrame | None
     lineage: dict[str, Any]
@@ -86,14 +82,10 @@ def evaluate_elsewhere(
     Faces of a photo that the model learnt from, and faces with the very pixels of such a one, are left out. The faces
     go to `scratch`; archives of the checkout `root` are unpacked into its `.mien/unpacked`.
 
-    Args:
-        model: which did not learn from this data set: its own test set is opened by the stage `evaluate` alone.
-        part: one of PART_OPTIONS; None: "test" where the data set has an official one, else "all".
-        crop: whose `min_confidence` and decoding are kept; its size, colour and sample of rows are not.
-
-    Raises:
-        UserError: the data set is not there, of another shape or the model's own, has no such part, no face of it can
-            be cut, the model learnt from every one of them, or it gives logits that are not finite.
+    `part` is one of PART_OPTIONS, or None: "test" where the data set has an official one, else "all". Of `crop` only
+    `min_confidence` and decoding are kept. A UserError where the data set is not there, of another shape or the model's
+    own (whose test set is opened by the stage `evaluate` alone), has no such part, no face of it can be cut, the model
+    learnt from every one of them, or it gives logits that are not finite.
     """
     if model.lineage["data"] == data.name:
         raise UserError(
@@ -106,12 +98,13 @@ def evaluate_elsewhere(
     ingested = source.ingest(folder)
     check_slices(data.slices, map(str, ingested.faces))
     part, rows = _part(ingested.faces, part, data.name)
-    shared = _shared_classes(model.spec.classes, ingested.classes, data.name)
+    spec = model.graph.spec
+    shared = _shared_classes(spec.classes, ingested.classes, data.name)
     position = rows["label"].map({k: shared.index(n) for k, n in enumerate(ingested.classes) if n in shared})
     unknown = position.isna()
     if unknown.all():
         raise UserError(f"data set {data.name}, {part}: the model knows none of its faces' classes.")
-    cut = dataclasses.replace(crop, **dataclasses.asdict(model.spec.cut), max_rows=0)
+    cut = dataclasses.replace(crop, **dataclasses.asdict(spec.cut), max_rows=0)
     photos = source.photos(folder, state_folder(root) / "unpacked")
     named = rows[~unknown].assign(label=position[~unknown].astype(rows["label"].dtype))
     crop_faces(named, photos, cut, scratch, classes=shared)
@@ -123,10 +116,10 @@ def evaluate_elsewhere(
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = with_slices(packed.index[~known].reset_index(drop=True), ingested.faces, data.slices)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
-    logits = model.logits(pixels, config.batch_size)
-    logits_of_shared = logits[:, [model.spec.classes.index(name) for name in shared]]
-    note = "the model has no temperature, so its probabilities are as they come" if model.temperature is None else ""
-    temperature = Temperature(model.temperature or 1.0, 0, NAN, NAN, note)
+    logits = model.graph.logits(pixels, config.batch_size)
+    logits_of_shared = logits[:, [spec.classes.index(name) for name in shared]]
+    note = "the model has no temperature, so its probabilities are as they come" if spec.temperature is None else ""
+    temperature = Temperature(spec.temperature or 1.0, 0, NAN, NAN, note)
     return CrossEvaluation(
         # The softmax of the other logits is what the probabilities of the other classes are, scaled up to 1.
         evaluation=measure_logits(temperature, logits_of_shared, index, shared, config),
@@ -139,7 +132,7 @@ def evaluate_elsewhere(
         unknown={ingested.classes[k]: int(n) for k, n in enumerate(np.bincount(rows["label"][unknown])) if n},
         quarantine=pd.read_csv(scratch / QUARANTINE, dtype=str, keep_default_na=False),
         problems=len(ingested.problems),
-        dropped=dropped_classes(model.spec.classes, shared, logits, index["label"].to_numpy()),
+        dropped=dropped_classes(spec.classes, shared, logits, index["label"].to_numpy()),
     )
 
 
@@ -187,6 +180,7 @@ def dropped_classes(
 def metrics(cross: CrossEvaluation) -> dict[str, Any]:
     """The content of metrics.json: as that of the evaluate stage, with both sides named and all that was left out."""
     model = cross.model
+    fitted = model.graph.spec.temperature is not None
     about = {
         "data": cross.data.name,
         "part": cross.part,
@@ -198,7 +192,7 @@ def metrics(cross: CrossEvaluation) -> dict[str, Any]:
     }
     return {
         **tables.metrics(cross.evaluation, about),
-        "temperature_fitted_on": None if model.temperature is None else f"validation of {model.lineage['data']}",
+        "temperature_fitted_on": f"validation of {model.lineage['data']}" if fitted else None,
         "left_out": {
             "learnt_from": cross.learnt_from,
             "class_unknown_to_the_model": cross.unknown,

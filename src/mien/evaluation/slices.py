@@ -53,10 +53,9 @@ def slice_accuracy(index: pd.DataFrame, predicted: npt.ArrayLike, classes: Seque
     sums = cluster_sums(np.column_stack([members, members * hit[:, None]]), index["group"].to_numpy())
     faces, hits = np.split(sums, 2, axis=1)
     slices = []
-    for k, ((group, name), rows) in enumerate(chosen.items()):
-        many = int(rows.sum())
-        accuracy = proportion(hits[:, k], faces[:, k]).resting_on(many)
-        slices.append(Slice(group, name, many, photos[rows].nunique(), accuracy))
+    for k, (named, rows) in enumerate(chosen.items()):
+        accuracy = proportion(hits[:, k], faces[:, k]).resting_on(rows.sum())
+        slices.append(Slice(*named, int(rows.sum()), photos[rows].nunique(), accuracy))
     return Slices(tuple(slices), skipped)
 
 

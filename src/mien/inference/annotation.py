@@ -139,8 +139,6 @@ class Tracker:
     """
 
     def __init__(self, smoothing: float = SMOOTHING) -> None:
-        if smoothing < 0:
-            raise ValueError(f"smoothing must be a number of seconds, 0 or more, not {smoothing:g}")
         self._smoothing = smoothing
         self._tracks: list[Track] = []
         self._before = 0.0  # seconds, the time of the last frame

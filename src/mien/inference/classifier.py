@@ -46,11 +46,6 @@ class LoadedModel(Model):
     card: str = ""  # Markdown: data, numbers, where it fails, what it is for; "" where the model brings none
     files: ModelFiles | None = None  # None: an ONNX file alone
 
-    @property
-    def temperature(self) -> float | None:
-        """By which logits are divided; None: never fitted, so that probabilities are not calibrated."""
-        return self.spec.temperature
-
     def probabilities(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
         """As of any Model; faces of another form are a ValueError."""
         if faces.shape[1:] != self.spec.cut.shape or faces.dtype != np.uint8:

@@ -48,14 +48,12 @@ class CurrentModel:
         return bool(ModelAddress.parse(self._address).alias)
 
     def __enter__(self) -> Self:
-        """Follow the alias from now on."""
         if self.follows:
             self._thread = threading.Thread(target=self._follow, name="current-model", daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop following."""
         self._closed.set()
         if self._thread:
             self._thread.join(self._every)

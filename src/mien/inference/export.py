@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
@@ -32,18 +32,13 @@ PROBABILITIES: Final = "probabilities"  # (N, classes) float32
 
 @dataclass(frozen=True)
 class ExportFaces:
-    """Faces (N, size, size, C) uint8 as the model takes them.
+    """Faces (N, size, size, C) uint8 as the model takes them."""
 
-    `checked` are compared; `labels` are theirs, and `groups` (N,) says which are resampled together, or both are None.
-    `calibration` are others, never of a test set; None: none are there that an int8 file could be fitted to.
-    `says` is for people, such as "342 of its own validation faces".
-    """
-
-    checked: np.ndarray
-    says: str
-    labels: np.ndarray | None = None
-    groups: np.ndarray | None = None
-    calibration: np.ndarray | None = None
+    checked: np.ndarray  # which are compared
+    says: str  # for people, such as "342 of its own validation faces"
+    labels: np.ndarray | None = None  # (N,) theirs
+    groups: np.ndarray | None = None  # (N,) which of them are resampled together
+    calibration: np.ndarray | None = None  # others, never of a test set; None: too few to fit an int8 file to
 
 
 class NoOwnFaces(UserError):
@@ -129,13 +124,11 @@ class Agreement:
 def agreement(before: np.ndarray, after: np.ndarray, faces: ExportFaces | None = None) -> Agreement:
     """Of probabilities (N, classes) and (N, classes); with the faces' labels also what becomes of the accuracy."""
     old, new = before.argmax(axis=1), after.argmax(axis=1)
-    found = Agreement(len(before), int((old == new).sum()), float(np.abs(before - after).max()))
-    if faces is None or faces.labels is None or faces.groups is None:
-        return found
-    change = bootstrap(faces.labels, after, faces.groups, baseline=before, n=2000).overall["accuracy"]
-    return replace(
-        found, before=float((old == faces.labels).mean()), after=float((new == faces.labels).mean()), change=change
-    )
+    accuracy: dict[str, Any] = {}
+    if faces and faces.labels is not None and faces.groups is not None:
+        accuracy = {"before": float((old == faces.labels).mean()), "after": float((new == faces.labels).mean())}
+        accuracy["change"] = bootstrap(faces.labels, after, faces.groups, baseline=before, n=2000).overall["accuracy"]
+    return Agreement(len(before), int((old == new).sum()), float(np.abs(before - after).max()), **accuracy)
 
 
 CALIBRATION_BATCH: Final = 8  # faces at a time: all that a network computes of them is kept until it has been counted
@@ -218,7 +211,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
     about = as_metadata(loaded, str(measured.lineage["digest"]), "int8" if int8 else "float32")
     with tempfile.TemporaryDirectory(prefix="mien-export-") as scratch:
         file = Path(scratch) / "float32.onnx"
-        add_probabilities(loaded.files.folder / GRAPH_FILE, file, loaded.temperature or 1.0)
+        add_probabilities(loaded.files.folder / GRAPH_FILE, file, loaded.spec.temperature or 1.0)
         before = probabilities_in(file, faces.checked)
         done = Exported(out, faces.says, agreement(loaded.probabilities(faces.checked), before))
         if not done.float32.difference <= MOST_APART:

@@ -1,7 +1,4 @@
-"""Grad-CAM heat maps (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391).
-
-docs/EXPLAIN.md says what such a map shows, and what it does not.
-"""
+"""Grad-CAM heat maps (Selvaraju et al., 2017, arXiv:1610.02391); docs/EXPLAIN.md says what they show."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -50,15 +47,12 @@ def explain_faces(predictor: Predictor, found: FoundFaces, asked: str | None = N
 def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """How much each place of a face speaks for a class, (N, size, size) float32, the most in each map being 1.
 
-    A map is 0 everywhere where nothing that the network found speaks for the class. `faces` are (N, size, size, C)
-    uint8, as the predictor cuts them; `classes` (N,) integers, each a place among the network's classes, or it is a
-    ValueError. Nobody else may ask the network meanwhile: `LoadedModel.network` gives one for this call alone. Without
-    a convolutional stage or captum it is a UserError.
+    A map is 0 where nothing that the network found speaks for the class. `faces` are (N, size, size, C) uint8, as the
+    predictor cuts them; `classes` (N,) places among the network's. Nobody else may ask the network meanwhile, which
+    `LoadedModel.network` gives for this call alone. A UserError without captum or a convolutional stage.
     """
     if importlib.util.find_spec("captum") is None:
         raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` installs it.")
-    if len(classes) != len(faces):
-        raise ValueError(f"{len(classes)} classes for {len(faces)} faces")
     import torch
     from captum.attr import LayerGradCam
     from torch.nn import functional

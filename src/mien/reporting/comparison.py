@@ -88,17 +88,15 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences B - A on the `faces` faces of `groups` groups of photos that leaked into neither training.
-
-    `disagreements` has a row per face with another answer: face_id, image, label, a, b (the answers), p_a, p_b
-    (their probabilities), right ("a", "b" or "none"), the surest first.
-    """
+    """Differences B - A on the faces that leaked into neither training."""
 
     faces: int
-    groups: int
+    groups: int  # of photos
     left_out: int
     differences: Intervals
     mcnemar: dict[str, float]  # what `mcnemar` gives
+    # A row per face with two answers, the surest first: face_id, image, label, a, b (the answers), p_a, p_b (their
+    # probabilities), right ("a", "b" or "none").
     disagreements: pd.DataFrame
 
 

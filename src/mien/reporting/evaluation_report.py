@@ -48,9 +48,7 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
         parts[name] = count_labels(part["label"], classes)
         persons_named |= bool((part["person"] != "").any())
     quarantine = read_out(
-        build / "crop/quarantine.csv",
-        lambda file: pd.read_csv(file, dtype="str", keep_default_na=False),
-        rerun("crop"),
+        build / "crop/quarantine.csv", lambda file: pd.read_csv(file, dtype="str", keep_default_na=False), rerun("crop")
     )
     augmented = augmentation_sheet(read_out(build / "train/augmented.npy", np.load, rerun("train")))
     return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, augmented, persons_named)
@@ -59,8 +57,7 @@ def read_background(build: Path, title: str, drawn: bool) -> Background:
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
     """The faces of the predictions, (N, H, W, C) uint8, in their order."""
     rows = packed.index.set_index("face_id")["row"]
-    faces: npt.NDArray[Any] = packed.pixels[rows.loc[evaluation.predictions.table["face_id"]]]
-    return faces
+    return np.asarray(packed.pixels[rows.loc[evaluation.predictions.table["face_id"]]])
 
 
 def write_report(

@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
@@ -41,9 +41,9 @@ def _as_opencv(face: Pixels) -> Pixels:
     return face if face.shape[2] == 1 else cv2.cvtColor(face, cv2.COLOR_RGB2BGR)
 
 
-def data_uri(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
-    """A picture's file as a URI that contains it."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+def data_uri(png: bytes) -> str:
+    """A PNG file as a URI that contains it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
 def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
@@ -56,12 +56,8 @@ def write_contact_sheets(packed: "PackedFaces", folder: Path) -> None:
 
 def augmentation_sheet(augmented: Pixels) -> bytes:
     """PNG: a line for each face, as it is and as epochs of a training see it; `(n, 1 + epochs, H, W, C)` uint8."""
-    lines = [np.hstack([_framed(as_rgb(face)) for face in line]) for line in augmented]
-    return face_png(np.vstack(lines))
-
-
-def _framed(face: Pixels) -> Pixels:
-    return np.pad(face, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=PAPER[0])
+    framed = np.pad(augmented, ((0, 0), (0, 0), (GAP, 0), (GAP, 0), (0, 0)), constant_values=PAPER[0])
+    return face_png(as_rgb(np.vstack([np.hstack(line) for line in framed])))
 
 
 def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:

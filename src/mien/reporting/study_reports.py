@@ -27,23 +27,18 @@ QUALITY: Final = 88  # of the JPEGs: a page of 5,000 faces stays at some 10 to 2
 def write_cross_evaluation(cross: CrossEvaluation, folder: Path) -> None:
     """Write the report, its figures, metrics and tables into a folder, each replaced as a whole; other files stay."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    evaluation = cross.evaluation
+    evaluation, data = cross.evaluation, cross.data
+    parts, about = {"measured": evaluation.whole.support}, (data.title or data.name, data.drawn, cross.model.lineage)
+    background = Background(*about, parts, cross.quarantine, other=cross, sentences=sentences(cross))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as scratch:
         waiting = Path(scratch)
         (waiting / "figures").mkdir()
-        write_report(evaluation, _background(cross), cross.pixels, waiting / "report.html", waiting / "figures")
+        write_report(evaluation, background, cross.pixels, waiting / "report.html", waiting / "figures")
         evaluation.predictions.table.to_csv(waiting / "predictions.csv", index=False)
         tables.confusion(evaluation).to_csv(waiting / "confusion.csv", index=False)
         tables.write_json(metrics(cross), waiting / "metrics.json")
         for file in sorted(f for f in waiting.rglob("*") if f.is_file()):
             file.replace(folder / file.relative_to(waiting))
-
-
-def _background(cross: CrossEvaluation) -> Background:
-    model, data = cross.model, cross.data
-    about = data.title or data.name, data.drawn, model.lineage
-    parts = {"measured": cross.evaluation.whole.support}
-    return Background(*about, parts, cross.quarantine, other=cross, sentences=sentences(cross))
 
 
 def sentences(cross: CrossEvaluation) -> list[str]:
@@ -53,7 +48,7 @@ def sentences(cross: CrossEvaluation) -> list[str]:
 
 def write_label_noise(found: "LabelNoise", about: dict[str, Any], folder: Path) -> None:
     """Write labels.html, suspects with filters, and labels.csv, all faces; `about`: title, model, folds, epochs."""
-    classes, suspects = list(found.packed.classes), found.suspects
+    classes, suspects = list(found.packed.classes), found.ranked[found.ranked["suspect"]]
     shown = suspects.head(MOST)
     pairs = pd.crosstab(suspects["label"], suspects["suggested"])
     html = page(

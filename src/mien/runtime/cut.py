@@ -35,10 +35,7 @@ def face_box(box: Sequence[int], height: int, width: int, *, margin: float, squa
 
     `margin` is added on each side, as a share of that side; `square` then widens the shorter side about its
     centre, and moves the box into the photo where it fits. What still leaves the photo is clamped. The whole
-    photo (WHOLE_PHOTO) stays the whole photo.
-
-    Raises:
-        BoxOutside: nothing of the given box lies in the photo.
+    photo (WHOLE_PHOTO) stays the whole photo. BoxOutside where nothing of the given box lies in the photo.
     """
     top, left, right, bottom = (int(edge) for edge in box)
     if (top, left, right, bottom) == WHOLE_PHOTO:

@@ -51,20 +51,14 @@ def decode_photo(data: bytes, *, max_megapixels: float) -> np.ndarray:
     """The pixels of a photo as viewers show it, turned by its EXIF orientation: (H, W, 3) uint8 RGB.
 
     What is transparent lies on white, 16 bits are cut to the upper 8, grey, CMYK and palettes become RGB, colour
-    profiles are not applied, of an animation the first frame is taken.
-
-    Raises:
-        UnreadablePhoto: `empty_file`, `not_an_image`, `too_large`, `truncated` or `undecodable`.
+    profiles are not applied, of an animation the first frame is taken. UnreadablePhoto for one that is `empty_file`,
+    `not_an_image`, `too_large`, `truncated` or `undecodable`.
     """
     return decode_pixels(data, read_header(data, max_megapixels=max_megapixels))
 
 
 def read_header(data: bytes, *, max_megapixels: float) -> PhotoHeader:
-    """The photo's header; nothing is decoded, unless the photo does not end as its format ends.
-
-    Raises:
-        UnreadablePhoto: as `decode_photo`, except `undecodable`.
-    """
+    """The photo's header, of which little is decoded; UnreadablePhoto as of `decode_photo`, except `undecodable`."""
     if not data:
         raise UnreadablePhoto("empty_file", "the file has 0 bytes")
     try:
@@ -129,11 +123,7 @@ def _chunks_fit(data: bytes) -> bool:
 
 
 def decode_pixels(data: bytes, header: PhotoHeader) -> np.ndarray:
-    """As `decode_photo`, for a photo whose header has been read.
-
-    Raises:
-        UnreadablePhoto: `undecodable`.
-    """
+    """As `decode_photo`, for a photo whose header has been read; UnreadablePhoto for one that is `undecodable`."""
     try:
         if header.blended:
             image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -160,9 +150,7 @@ def as_photo(value: Any, *, max_megapixels: float) -> np.ndarray:
     """A picture that is no file, as a photo: (H, W, 3) uint8 RGB or (H, W, 1) grey.
 
     `value` is an array or nested lists of SHAPES, of whole numbers from 0 to 255; floats such as 12.0 are whole.
-
-    Raises:
-        UnreadablePhoto: `too_large`, or `not_an_image`: another shape, or values that are no pixels.
+    UnreadablePhoto where it is `too_large`, or `not_an_image`: another shape, or values that are no pixels.
     """
     try:
         pixels = np.asarray(value)

@@ -44,32 +44,20 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def open_model(folder: Path, threads: int = 1) -> Model:
-    """The model in a folder: `model.onnx` and `spec.json`.
-
-    Raises:
-        UnusableModel: a file is missing, damaged, of another format, or the two do not belong together.
-    """
+    """The model in a folder, `model.onnx` and `spec.json`; UnusableModel as of `read_spec_file` and `open_graph`."""
     spec = read_spec_file(folder / SPEC_FILE)
     return Model(open_graph(folder / GRAPH_FILE, spec, threads), spec)
 
 
 def open_graph(file: Path, spec: Spec, threads: int = 1) -> "InferenceSession":
-    """A session of an ONNX file that takes the faces and gives the classes of a spec; `threads` share each batch.
-
-    Raises:
-        UnusableModel: the file is missing or damaged, or does not fit.
-    """
+    """A session of an ONNX file that fits a spec; errors as of `open_session` and `check_graph`."""
     session = open_session(file, threads)
     check_graph(session, spec, file)
     return session
 
 
 def open_session(file: Path, threads: int = 1) -> "InferenceSession":
-    """A session of any ONNX file, on the CPU.
-
-    Raises:
-        UnusableModel: the file is missing or damaged.
-    """
+    """A session of any ONNX file, on the CPU; UnusableModel where the file is missing or damaged."""
     import onnxruntime  # takes 0.2 s, so only who opens a model waits for it
 
     if not file.is_file():

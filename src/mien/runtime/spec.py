@@ -47,11 +47,7 @@ class Spec:
 
 
 def read_spec_file(file: Path) -> Spec:
-    """The spec in a file that `Spec.save` wrote.
-
-    Raises:
-        UnusableModel: the file is missing, damaged or of another format.
-    """
+    """The spec in a file that `Spec.save` wrote; UnusableModel where it is missing, damaged or of another format."""
     try:
         return spec_of(json.loads(file.read_text(encoding="utf-8")), str(file))
     except FileNotFoundError as error:
@@ -61,11 +57,7 @@ def read_spec_file(file: Path) -> Spec:
 
 
 def spec_of(content: Any, name: str) -> Spec:
-    """The spec in parsed JSON; `name` says where it comes from.
-
-    Raises:
-        UnusableModel: it is of another format, or lacks something.
-    """
+    """The spec in parsed JSON, which comes from `name`; UnusableModel for another format, or where it lacks a part."""
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise UnusableModel(f"{name} is of format {found}, and this mien reads format {FORMAT}")
@@ -80,10 +72,9 @@ def spec_of(content: Any, name: str) -> Spec:
 
 
 def cut_of(content: Any, name: str) -> CutSpec:
-    """The cut in parsed JSON; `name` says where it comes from.
+    """The cut in parsed JSON, which comes from `name`.
 
-    Raises:
-        UnusableModel: a key is missing, unknown or of another kind; guessing would cut otherwise than in training.
+    UnusableModel where a key is missing, unknown or of another kind: a guess would cut otherwise than in training.
     """
     found = sorted(content) if isinstance(content, dict) else content
     kinds = get_type_hints(CutSpec)

@@ -55,9 +55,7 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
     """The configured space as Optuna's distributions, widened where needed to hold the recipe's own value.
 
     An entry is `{low, high, log}` for numbers or `{choices: [...]}`. The recipe's values are the search's first trial.
-
-    Raises:
-        UserError: the recipe lacks a key, or an entry is no range or holds values that the recipe refuses.
+    A UserError where the recipe lacks a key, or an entry is no range or holds values that the recipe refuses.
     """
     space = {}
     for key, entry in sorted(entries.items()):

@@ -52,14 +52,11 @@ def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
 def search(
     objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path, listener: Listener
 ) -> list[FrozenTrial]:
-    """The ended trials (complete or pruned) of the study in `folder`, which is run until it has `config.trials`
-    or has taken `config.minutes`.
+    """The ended trials (complete or pruned) of the study in `folder`, run until `config.trials` or `config.minutes`.
 
     A study found there is continued; the first trial has the config's `own` values. `objective` must be a function of
-    the values alone; `listener.trial` is called after each trial, unless there are several workers.
-
-    Raises:
-        UserError: the journal cannot be read, a worker was killed, or no trial was completed.
+    the values alone; `listener.trial` is called after each trial, unless there are several workers. A UserError where
+    the journal cannot be read, a worker was killed, or no trial was completed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     _cut_torn_line(folder / JOURNAL)
@@ -87,11 +84,7 @@ def best_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def open_study(journal: Path, config: TuneConfig) -> optuna.Study:
-    """The study of a journal, made where there is none.
-
-    Raises:
-        UserError: the journal cannot be read.
-    """
+    """The study of a journal, made where there is none; a UserError where the journal cannot be read."""
     # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
     backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal), grace_period=3))
     pruner = optuna.pruners.MedianPruner(min(config.startup_trials, 4), config.prune_after)
@@ -100,7 +93,7 @@ def open_study(journal: Path, config: TuneConfig) -> optuna.Study:
         return optuna.create_study(storage=storage, pruner=pruner, study_name="mien", load_if_exists=True)
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"tune: the study's journal {journal} is damaged ({error}); delete it to start the search again."
+            f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
         ) from error
 
 

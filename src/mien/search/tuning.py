@@ -34,10 +34,8 @@ class Search:
     """The search that a configuration asks for; without trials its report says that the configured values stay.
 
     `lineage` says what the numbers depend on. `state_key` is the digest of the study's state: more trials, workers or
-    confirmations continue a study, so they are no part of it.
-
-    Raises:
-        UserError: the space does not fit the recipe, or a batch in it needs more faces than there are.
+    confirmations continue a study, so they are no part of it. A UserError where the space does not fit the recipe, or a
+    batch in it needs more faces than there are.
     """
 
     def __init__(self, inputs: Inputs, config: TuneConfig) -> None:
@@ -73,10 +71,6 @@ class Search:
             return self.inputs.recipe.value(key)
         return max(getattr(searched, "choices", ()) or (searched.high,))
 
-    def _stopped(self, trials: int) -> str:
-        short = trials < self.config.trials
-        return f"stopped by tune.minutes after trial {trials} of {self.config.trials}" if short else ""
-
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json. A study whose journal is in `folder` is continued."""
         own = {key: self.inputs.recipe.value(key) for key in self.space}
@@ -90,10 +84,11 @@ class Search:
             if self.config.confirm.seeds:
                 confirmed = confirm(objective, trials, own, self.config, self.inputs.recipe.train.seed, folder)
                 values = trials[confirmed["trial"]].params if confirmed["overrules"] else own
+        stopped = f"stopped by tune.minutes after trial {len(trials)} of {self.config.trials}"
         return {
             **self.lineage,
             "best": best,
-            "stopped": self._stopped(len(trials)),
+            "stopped": stopped if len(trials) < self.config.trials else "",
             "confirmed": confirmed,
             "values": values,
             "overruled": {
@@ -117,7 +112,6 @@ class ShortTraining:
 
     def __call__(self, trial: BaseTrial, values: Mapping[str, Any]) -> float:
         """Train and score; a hopeless trial raises optuna.TrialPruned."""
-
         monitor = self.inputs.recipe.train.monitor
 
         def report(trainer: pl.Trainer, _: pl.LightningModule) -> None:
@@ -152,11 +146,8 @@ def confirm(
 ) -> dict[str, Any]:
     """Train the best trials and the configuration's `own` values again, with the same further seeds, and compare.
 
-    Each training that ended is in the study's journal in `folder`, and is not repeated after a kill.
-
-    Returns:
-        what `compare` does, the seeds, which come from the trainings' own `seed`, and each row's losses with them (None
-        where one diverged).
+    Each training that ended is in the study's journal in `folder`, and is not repeated after a kill. Returned are what
+    `compare` returns, the seeds, which come from the trainings' own `seed`, and each row's losses (None: diverged).
     """
     study = open_study(folder / JOURNAL, config)
     seeds = [derived_seed(seed, n) for n in range(1, config.confirm.seeds + 1)]
@@ -180,14 +171,11 @@ def confirm(
 def compare(losses: np.ndarray, trials: Sequence[int]) -> dict[str, Any]:
     """Whether the best of some trials overrules the configuration: by more than twice the standard error of its gain.
 
-    Args:
-        losses: `(1 + trials, 1 + seeds)` float; in row 0 the configuration's, in column 0 those of the search, which
-            chose the trials and so say nothing of a gain, but how far one row's losses lie apart. NaN: diverged.
-        trials: the number of each further row.
-
-    Returns:
-        `trial`, the number of the best; `gain`, by how much its mean loss is lower than the configuration's, and
-        `spread`, the standard error of that, both None where one of the two diverged; `overrules`; `says`, a sentence.
+    `losses` are `(1 + trials, 1 + seeds)` float; in row 0 the configuration's, in column 0 those of the search, which
+    chose the trials and so say nothing of a gain, but how far one row's losses lie apart; NaN where one diverged.
+    `trials` are the numbers of the further rows. Returned are `trial`, the number of the best; `gain`, by how much its
+    mean loss is lower than the configuration's, and `spread`, the standard error of that, both None where one of the
+    two diverged; `overrules`; and `says`, a sentence.
     """
     if not trials:
         says = "No trial had a lower objective than the configuration's own values, which stay."

@@ -51,19 +51,14 @@ class BadRow(Exception):
 
 @dataclass(frozen=True)
 class Ingested:
-    """A raw data set, read: the usable faces and, row by row, what could not be used and why.
-
-    `problems` has PROBLEM_COLUMNS: `where` names file and line, `label` is a class's name or "",
-    `reason` is a short fixed word (`malformed_row`, `unknown_label`, ...), `detail` a sentence.
-    `unlabelled_photos` counts the photos of the data set that no row names. `classes` are the names of the
-    labels 0, 1, ... `notes` say how the data set was understood, a line each.
-    """
+    """A raw data set, read: the usable faces and, row by row, what could not be used and why."""
 
     faces: pd.DataFrame
+    # `where` names file and line, `label` is a class's name or "", `reason` a short fixed word, `detail` a sentence
     problems: pd.DataFrame
-    unlabelled_photos: int = 0
-    classes: tuple[str, ...] = EXPRESSIONS
-    notes: tuple[str, ...] = ()
+    unlabelled_photos: int = 0  # that no row names
+    classes: tuple[str, ...] = EXPRESSIONS  # the names of the labels 0, 1, ...
+    notes: tuple[str, ...] = ()  # how the data set was understood, a line each
 
     def __post_init__(self) -> None:
         checked_classes(self.classes)

@@ -29,19 +29,15 @@ PGM_HEADER: Final = f"P5 {SIDE} {SIDE} 255\n".encode()  # binary grey, read by e
 
 @dataclass(frozen=True)
 class Fer2013:
-    """The source `fer2013`: a face's id and photo are its row, `row-00000` the first after the header.
-
-    `ferplus` takes the labels from FER+'s votes instead (`fer2013new.csv` beside the csv): majority, cross_entropy or
-    multi_target, the last two with soft labels. `contempt` keeps FER+'s eighth class; without it its faces are set
-    aside. A ValueError where contempt is asked for without ferplus.
-    """
+    """The source `fer2013`: a face's id and photo are its row, `row-00000` the first after the header."""
 
     expects: ClassVar[str] = "fer2013.csv, plain, .gz, .xz or in fer2013.tar.gz, .tar or .zip; or icml_face_data.csv"
 
     __pydantic_config__ = STRICT
 
+    # Labels from FER+'s votes (`fer2013new.csv` beside the csv), soft ones but for majority.
     ferplus: Literal["", "majority", "cross_entropy", "multi_target"] = ""
-    contempt: bool = False
+    contempt: bool = False  # keep FER+'s eighth class, whose faces are else set aside
 
     def __post_init__(self) -> None:
         if self.contempt and not self.ferplus:

@@ -53,13 +53,7 @@ NOT_OF_PHOTOS: Final = ("malformed_name", "empty_folder", "not_a_photo")
 
 @dataclass(frozen=True)
 class Folder:
-    """The source `folder`.
-
-    `class_names` lists the classes, or maps further names of folders to classes, or to None to leave a folder out.
-    `numbering` says whose numbers plain numbers are (NUMBERINGS). Photos with the same bytes under two classes are all
-    set aside, or with `conflicting_labels="keep"` used as they are. With `faces="detect"` YuNet looks for the faces in
-    whole photographs, and the largest is taken, or all of them (`faces_per_photo`). A ValueError as of `read_words`.
-    """
+    """The source `folder`; a ValueError as of `read_words`."""
 
     expects: ClassVar[str] = (
         "a folder of photos per class (angry/, happy/, ...), right there or in train/, validation/, test/"
@@ -67,11 +61,12 @@ class Folder:
 
     __pydantic_config__ = STRICT
 
+    # the classes, or further names of folders and their classes (None leaves a folder out)
     class_names: dict[str, str | None] | list[str] = field(default_factory=dict)
-    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
-    conflicting_labels: Literal["quarantine", "keep"] = "quarantine"
-    faces: Literal["whole", "detect"] = "whole"
-    faces_per_photo: Literal["largest", "all"] = "largest"
+    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""  # whose numbers plain numbers are (NUMBERINGS)
+    conflicting_labels: Literal["quarantine", "keep"] = "quarantine"  # photos with the same bytes under two classes
+    faces: Literal["whole", "detect"] = "whole"  # detect: YuNet looks for them in whole photographs
+    faces_per_photo: Literal["largest", "all"] = "largest"  # of those that it finds
 
     def __post_init__(self) -> None:
         read_words(self.class_names, self.numbering)

@@ -39,15 +39,11 @@ _NUMBER: Final = re.compile(r"^\d+[\s._-]*(?=\D)")  # of "0_angry", "3 Happy"
 
 @dataclass(frozen=True)
 class Words:
-    """What the labels of a data set mean.
+    """What the labels of a data set mean."""
 
-    `chosen` are the meanings that a person gave to labels, by their plain form; None leaves a label out. `known` are
-    further words. `classes` are the data set's own, in their order; () where they are the expressions.
-    """
-
-    chosen: Mapping[str, str | None]
-    known: Mapping[str, str]
-    classes: tuple[str, ...] = ()
+    chosen: Mapping[str, str | None]  # what a person said of labels, by their plain form; None leaves a label out
+    known: Mapping[str, str]  # further words
+    classes: tuple[str, ...] = ()  # the data set's own, in their order; () where they are the expressions
 
     def meaning(self, label: str) -> str | None:
         """The class that a label means: "" where it is left out, None where nobody knows."""
@@ -224,7 +220,6 @@ def _own_words(folders: list[Path], words: Words) -> Words:
 
 
 def _add_classes(layout: Layout, parent: Path, part: str, folders: list[Path], numbering: str) -> None:
-    """Take the folders of one part as classes."""
     words = layout.words
     meant = {folder: words.meaning(folder.name) for folder in folders}
     if unknown := [folder for folder, name in meant.items() if name is None]:

@@ -36,30 +36,21 @@ KNOWN: Final = ("image", "label", *BOX, "width", "height", "confidence", "split"
 
 @dataclass(frozen=True)
 class Table:
-    """The source `table`.
-
-    `file` is the table's name in the data set's folder; without it there must be one table alone. `columns` says what
-    the file calls the columns image, label, left, top, right, bottom (or width, height), confidence, split, person and
-    votes, where it has other names. `header` names the columns of a file without a header. `separator` stands between
-    the columns of a text file; by default it is what the first line has most of SEPARATORS. `photo` makes the photo's
-    path of a row's image, by `{image}`, `{stem}` and `{suffix}`. `split` is a pattern whose one group finds the part in
-    a row's image. `class_names` lists the classes, or maps labels to classes, or to None to leave a row out;
-    `numbering` says whose numbers the labels are. A ValueError as of `read_words`, for other columns than mien's, or
-    where photo or split is no pattern.
-    """
+    """The source `table`; a ValueError as of `read_words`, for unknown columns, or where a pattern is none."""
 
     expects: ClassVar[str] = "a csv or Parquet file with the columns image and label, and the photos it names"
 
     __pydantic_config__ = STRICT
 
-    file: str = ""
-    columns: dict[str, str] = field(default_factory=dict)
-    header: list[str] = field(default_factory=list)
-    separator: str = ""
-    photo: str = "{image}"
-    split: str = ""
+    file: str = ""  # the table's name in the data set's folder; "": there is one table alone
+    columns: dict[str, str] = field(default_factory=dict)  # what the file calls those of KNOWN, where it differs
+    header: list[str] = field(default_factory=list)  # the columns of a file without a header
+    separator: str = ""  # of the columns of a text file; "": what the first line has most of SEPARATORS
+    photo: str = "{image}"  # the photo's path, made of a row's {image}, its {stem} and {suffix}
+    split: str = ""  # a pattern whose one group finds the part in a row's image
+    # the classes, or labels and their classes (None leaves a row out)
     class_names: dict[str, str | None] | list[str] = field(default_factory=dict)
-    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""
+    numbering: Literal["", "fer2013", "affectnet", "rafdb"] = ""  # whose numbers the labels are
 
     def __post_init__(self) -> None:
         mistakes = []
@@ -212,7 +203,6 @@ SOURCE: Final[type[Source]] = Table
 
 
 def _meaning(label: str, words: Words, at: dict[str, Any]) -> str:
-    """The class that a label means."""
     name = words.meaning(label)
     if name == "":
         raise BadRow("left_out", f"class_names leaves {label!r} out", at)

@@ -29,17 +29,12 @@ PAIRS_PER_TASK: Final = 256
 
 @dataclass(frozen=True)
 class Groups:
-    """Which faces must not be parted.
+    """Which faces must not be parted."""
 
-    `ids` (N,) int64 numbers the groups 0, 1, ... in order of their first face; `near` and `mirrored` (P, 2) int64 hold
-    the rows of each nearly identical pair (one row stands for all of equal thumbnails); `constant` (N,) bool marks
-    faces of one single colour.
-    """
-
-    ids: np.ndarray
-    near: np.ndarray
-    mirrored: np.ndarray
-    constant: np.ndarray
+    ids: np.ndarray  # (N,) int64: the groups 0, 1, ... in order of their first face
+    near: np.ndarray  # (P, 2) int64: the rows of each nearly identical pair, one row for all of equal thumbnails
+    mirrored: np.ndarray  # (P, 2) int64: likewise, of a face and another's mirror image
+    constant: np.ndarray  # (N,) bool: of one single colour
 
     def of(self, rows: np.ndarray) -> "Groups":
         """The groups of these rows alone, numbered anew; `rows` (M,) are different."""
@@ -83,8 +78,7 @@ def group_faces(
 def first_rows(keys: pd.Series) -> np.ndarray:
     """For each row the position of the first row with the same key, (N,) int64."""
     codes, _ = pd.factorize(keys)
-    rows: np.ndarray = np.unique(codes, return_index=True)[1][codes]  # codes are numbered as they appear, so in order
-    return rows
+    return np.asarray(np.unique(codes, return_index=True)[1][codes])  # codes are numbered as they appear, so in order
 
 
 def normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,8 +98,7 @@ def alike_pairs(thumbnails: np.ndarray, others: np.ndarray, similarity: float, a
     pairs, correlation = correlated_pairs(normalised(thumbnails)[0], normalised(others)[0], min(CANDIDATE, similarity))
     alike = correlation >= similarity
     alike[~alike] = alike_when_aligned(thumbnails, others, pairs[~alike], aligned)
-    found: np.ndarray = pairs[alike]
-    return found
+    return np.asarray(pairs[alike])
 
 
 def correlated_pairs(vectors: np.ndarray, others: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:

@@ -82,9 +82,7 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     index, classes = packed.index, packed.classes
     rows = pd.Index(faces["face_id"]).get_indexer(index["face_id"])
     if (rows < 0).any():
-        raise UserError(
-            f"face {index['face_id'][rows < 0].iloc[0]} is not in build/ingest; `dvc repro crop` crops again."
-        )
+        raise UserError(f"face {index['face_id'][rows < 0].iloc[0]} is not in build/ingest; run `dvc repro crop`.")
     near = config.near_duplicates
     ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
@@ -165,8 +163,7 @@ def assign_groups(
         missing = config.min_per_class - counts[part == p, label].sum()
         moved = largest[np.argsort(place[largest])][:-1]
         part[moved[: np.searchsorted(np.cumsum(counts[moved, label]), missing) + 1]] = p
-    assigned: np.ndarray = part[groups]
-    return assigned
+    return np.asarray(part[groups])
 
 
 def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
@@ -182,8 +179,7 @@ def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndar
         first = np.arange(1, len(shares))
         ends = np.maximum.accumulate(np.maximum(ends, first) - first) + first
         ends = np.minimum(ends, len(sizes) - len(shares) + first)
-    part: np.ndarray = np.searchsorted(ends, np.arange(len(sizes)), side="right")
-    return part
+    return np.asarray(np.searchsorted(ends, np.arange(len(sizes)), side="right"))
 
 
 def _check_least(part: np.ndarray, labels: np.ndarray, classes: Sequence[str], least: int) -> None:
@@ -213,9 +209,7 @@ def left_out_of_training(index: pd.DataFrame, part: np.ndarray, groups: Groups) 
     rest = training & ~groups.constant & ~copy
     firsts = index[rest].drop_duplicates("face_digest").set_index("face_digest")["face_id"]
     if firsts.empty:
-        raise UserError(
-            "clean_training leaves no face to train on: all are constant, or copies of validation or test faces."
-        )
+        raise UserError("clean_training leaves no face to train on: all are constant, or copies of val or test faces.")
     repeat = rest & (digests.map(firsts) != index["face_id"]).to_numpy()
     found = index.assign(reason="", detail="")
     found.loc[training & groups.constant, ["reason", "detail"]] = CONSTANT, "the face is a single colour"
