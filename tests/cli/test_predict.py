@@ -192,17 +192,6 @@ def test_names_are_shown_escaped_and_given_to_programs_whole(process: Command, a
     assert {Path(row["file"]).name for row in rows} == expected
 
 
-def test_pipes_devices_and_loops_are_sentences_and_nobody_waits(process: Command, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "round.jpg").symlink_to("round.jpg")
-    model = write_model(tmp_path / "build")
-    done = process("predict", "pipe.jpg", "/dev/zero", "round.jpg", "--model", model)
-    assert (done.code, done.out) == (1, "") and "Traceback" not in done.err
-    assert "pipe.jpg: cannot be used: it is a pipe, not a file." in done.err
-    assert "/dev/zero: cannot be used: it is a device, not a file." in done.err
-    assert "round.jpg: there is no such file." in done.err
-
-
 def test_a_photo_from_standard_input(model: Path, photo_file: Path, tmp_path: Path) -> None:
     mien = str(Path(sys.executable).with_name("mien"))
     command = [mien, "predict", "-", "--json", "--model", str(model), "--annotate", "out"]
@@ -279,6 +268,7 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
     assert "at least 3000 x 3000 pixels" in said
     assert run("--min-face", "40") == (0, "")
     assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20, not 4.\n")
+    assert run("--every", "0") == (2, "mien: --every must be a number of seconds above 0, not 0.\n")
     assert run("--min-score", "2") == (2, "mien: --min-score must be at most 1, not 2.0.\n")
     code, said = run("--detector", "dlib")
     assert (code, said) == (2, "mien: --detector must be 'haar' or 'yunet', not 'dlib'.\n")
@@ -306,11 +296,6 @@ def test_an_unsure_answer_says_so(mien: Command, model: Path, photo_file: Path, 
         out = mien("predict", photo_file, "--model", model).out
         assert ("?: unsure" in out) == unsure
         assert json.loads(mien("predict", photo_file, "--json", "--model", model).out)[0]["unsure"] == unsure
-
-
-def test_every_must_be_a_time(mien: Command, photo_file: Path) -> None:
-    done = mien("predict", photo_file, "--every", "0")
-    assert (done.code, done.err) == (2, "mien: --every must be a number of seconds above 0, not 0.\n")
 
 
 def test_a_long_class_name_is_folded_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,10 +76,3 @@ def test_a_stage_that_fails_leaves_no_outs(workspace: Path) -> None:
     with pytest.raises(UserError, match="min_confidence 500"):
         run_stage("crop", ["data=expw", "crop=rgb64", "crop.min_confidence=500"])
     assert not (workspace / "build/crop").exists() and not (workspace / "reports/crop.json").exists()
-
-
-def test_too_few_faces_of_a_class_stop_the_split(workspace: Path) -> None:
-    run_stage("ingest", ["data=expw"])
-    run_stage("crop", ["data=expw", "crop=rgb64", "crop.size=16", "crop.max_rows=12"])
-    with pytest.raises(UserError, match=r"class \w+ has too few faces.*\d in test, and each part must hold 2"):
-        run_stage("split", ["split=grouped"])

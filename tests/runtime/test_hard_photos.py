@@ -1,7 +1,6 @@
 """Photos that are hard or hostile: rotated, animated, of odd kinds, bombs, no photos at all, and garbage."""
 
 import functools
-import io
 import struct
 import time
 import zlib
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from mien.runtime.decode import UnreadablePhoto, decode_photo
 from tests.photosets import encode, picture
@@ -25,29 +24,11 @@ def decode(data: bytes, max_megapixels: float = 100) -> np.ndarray:
     return decode_photo(data, max_megapixels=max_megapixels)
 
 
-@pytest.mark.parametrize("form", sorted(FORMATS))
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_rotation_is_as_viewers_show_it(form: str, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = encode(PICTURE, form, exif=exif, **FORMATS[form])
-    shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
-    assert (decode(file) == shown).all() and decode(file).shape == shown.shape
-
-
 @pytest.mark.parametrize("form", [*sorted(FORMATS), "GIF", "BMP", "PPM"])
 @pytest.mark.parametrize(("height", "width"), [(101, 77), (1, 300), (300, 1)])
 def test_every_format_is_decoded_whatever_its_sides(form: str, height: int, width: int) -> None:
     file = encode(picture(height, width, seed=1), form, **FORMATS.get(form, {}))
     assert decode(file).shape == (height, width, 3)
-
-
-@pytest.mark.parametrize("form", sorted(FORMATS))
-@pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_impossible_rotation_turns_nothing(form: str, value: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = value
-    assert np.abs(decode(encode(PICTURE, form, exif=exif, **FORMATS[form])).astype(int) - PICTURE).mean() < 3
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -69,7 +50,6 @@ def test_a_colour_profile_right_or_wrong_changes_no_pixel(form: str) -> None:
 
 
 WRONG: Final = {
-    "html.jpg": b"<!doctype html><html><body>404</body></html>" * 9,
     "svg": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
     "pdf": b"%PDF-1.7\n" + b"x" * 300,
     "mp4.png": b"\0\0\0 ftypisom" + bytes(300),
@@ -77,7 +57,6 @@ WRONG: Final = {
     "zip": b"PK\x03\x04" + bytes(300),
     "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(x) print",
     "psd": b"8BPS\0\1" + bytes(300),
-    "zeros": bytes(1000),
 }
 
 

@@ -96,10 +96,6 @@ def test_a_listener_hears_of_each_trial_that_this_process_ends(tmp_path: Path) -
     assert heard.rows == [trial_row(i, trial) for i, trial in enumerate(trials)][2:]
 
 
-def test_a_search_repeats_itself(tmp_path: Path) -> None:
-    assert run(tmp_path / "a") == run(tmp_path / "b")
-
-
 def test_more_trials_continue_the_study(tmp_path: Path) -> None:
     *few, _ = run(tmp_path / "a", dataclasses.replace(CONFIG, trials=5))
     many = run(tmp_path / "a")
