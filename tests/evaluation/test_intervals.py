@@ -124,15 +124,6 @@ def test_a_class_has_one_recall_as_measure_and_as_slice():
     assert by_slice == {name: scores["recall"] for name, scores in found.items()}
 
 
-def test_correlated_faces_of_a_photo_widen_the_interval():
-    generator = np.random.default_rng(1)
-    right = np.repeat(generator.uniform(size=100) < 0.6, 4)  # all four faces of a photo right, or none
-    probabilities = np.eye(7)[np.where(right, 0, 1)]
-    clustered = bootstrap(np.zeros(400), probabilities, np.arange(400) // 4).overall["accuracy"]
-    by_row = bootstrap(np.zeros(400), probabilities, np.arange(400)).overall["accuracy"]
-    assert clustered.high - clustered.low > 1.7 * (by_row.high - by_row.low)
-
-
 def test_the_order_of_faces_and_the_names_of_photos_do_not_matter(labels_and_logits):
     labels, logits = labels_and_logits
     clusters = np.arange(400) // 2
@@ -234,31 +225,12 @@ def test_the_difference_is_b_minus_a_and_swapping_turns_it_round(labels_and_logi
     assert there["nll"].high < 0
 
 
-def test_pairing_sees_a_small_difference_that_separate_intervals_do_not():
-    """Two models that agree on nearly all faces: their difference is known far better than either."""
-    labels, logits = drawn(1000)
-    better = logits.copy()
-    mended = np.flatnonzero(logits.argmax(axis=1) != labels)[:25]
-    better[mended, labels[mended]] += 20
-    found = bootstrap(labels, softmax(better), np.arange(1000), baseline=softmax(logits), n=1000).overall["accuracy"]
-    assert found.value == pytest.approx(0.025)
-    assert 0.01 < found.low < found.high < 0.04
-
-
 def test_a_lower_level_is_narrower(labels_and_logits):
     labels, logits = labels_and_logits
     how = {"baseline": softmax(logits), "n": 300}
     found = [bootstrap(labels, softmax(2 * logits), np.arange(400), level=level, **how) for level in (0.95, 0.8)]
     wide, narrow = (one.overall["nll"] for one in found)
     assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
-
-
-def test_recalls_are_paired_and_average_to_the_unweighted_average_recall(labels_and_logits):
-    labels, logits = labels_and_logits
-    better, how = softmax(logits + np.eye(7)[labels]), {"baseline": softmax(logits), "n": 200}
-    found = bootstrap(labels, better, np.arange(400), classes=EXPRESSIONS, **how)
-    mean = np.mean([scores["recall"].value for scores in found.per_class.values()])
-    assert mean == pytest.approx(found.overall["unweighted_average_recall"].value)
 
 
 def test_an_interval_in_words_and_in_json():

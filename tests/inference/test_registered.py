@@ -124,11 +124,6 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
     assert (current.model.version, current.standing.problem) == (1, "")
 
 
-def test_there_must_be_one_at_the_start(two_champions: Path) -> None:
-    with pytest.raises(NoSuchModel, match="there is no models:/mien-tiny@nobody "):
-        CurrentModel("models:/mien-tiny@nobody")
-
-
 @pytest.mark.parametrize("said", ["models:/mien-tiny/2", "folder"])
 def test_a_version_and_a_folder_are_not_followed(two_champions: Path, tmp_path: Path, said: str) -> None:
     named = str(write_model(tmp_path / "m")) if said == "folder" else said

@@ -14,7 +14,6 @@ from mien.models.description import FACES, ModelConfig
 from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import MODELS, Network, build_model, multiply_adds, trainable_parameters
 from mien.models.weights import load_pretrained, predict_logits
-from mien.runtime.session import softmax
 from mien.runtime.spec import CutSpec
 
 
@@ -83,13 +82,6 @@ def test_logits_do_not_depend_on_the_batch() -> None:
     model = build_model(ModelConfig("resnet", width=8), CutSpec(32, "rgb"), 7)
     np.testing.assert_allclose(predict_logits(model, faces, 3), predict_logits(model, faces, 11), rtol=1e-4, atol=1e-5)
     assert predict_logits(model, faces[:0]).shape == (0, 7)
-
-
-def test_softmax_survives_large_logits_and_flattens_with_temperature() -> None:
-    sharp = softmax(np.array([[1000.0, 0, 0, 0, 0, 0, 0]]))
-    assert sharp[0, 0] == pytest.approx(1)
-    logits = np.array([[2.0, 1, 0, 0, 0, 0, 0]])
-    assert softmax(logits, 2.0).max() < softmax(logits).max()
 
 
 def small(**more: object) -> ModelConfig:

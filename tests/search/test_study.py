@@ -33,7 +33,7 @@ from mien.training.fit import Diverged
 from mien.training.inputs import Inputs
 from mien.training.recipe import AugmentConfig, OptimConfig, Recipe, TrainConfig
 from pipelines.compose import CONF
-from tests.training.tasks import bars, killed
+from tests.training.tasks import bars
 
 SPACE = {
     "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -155,25 +155,6 @@ def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Pat
     assert found["overrules"]
     assert found["gain"] == pytest.approx(means[0] - min(means[1:]))
     assert f"{found['gain']:.3f} lower than the configuration's (standard error {found['spread']:.3f})" in found["says"]
-
-
-def search_until_killed(folder: Path, moment: int) -> None:
-    real, calls = valley, itertools.count(1)
-
-    def deadly(trial: BaseTrial, values: dict[str, Any]) -> float:
-        if next(calls) == moment:
-            trial.report(1.0, 0)
-            os._exit(9)
-        return real(trial, values)
-
-    globals()["valley"] = deadly
-    run(folder)
-
-
-@pytest.mark.parametrize("moment", [1, 5, 9, 11])  # the last is a confirmation
-def test_a_killed_search_ends_as_an_undisturbed_one(tmp_path: Path, moment: int) -> None:
-    killed(search_until_killed, tmp_path / "killed", moment)
-    assert run(tmp_path / "killed") == run(tmp_path / "undisturbed")
 
 
 class Killed(BaseException):

@@ -25,14 +25,6 @@ def write(folder: Path, text: str, name: str = "labels.csv", encoding: str = "ut
     return folder
 
 
-def test_image_and_label_are_enough(tmp_path: Path) -> None:
-    found = ingest(write(tmp_path, "image,label\na.jpg,happy\nb/c.jpg,Sadness\n"))
-    assert found.faces["image"].tolist() == ["a.jpg", "b/c.jpg"]
-    assert found.faces["label"].tolist() == [3, 4]
-    assert (found.faces[["top", "left", "right", "bottom"]] == -1).all(axis=None)
-    assert found.classes == EXPRESSIONS and found.problems.empty
-
-
 def test_every_optional_column_is_read_and_further_ones_are_kept(tmp_path: Path) -> None:
     text = (
         "image,label,left,top,right,bottom,confidence,split,person,votes,camera\n"
@@ -95,6 +87,7 @@ def test_tables_as_programs_write_them(tmp_path: Path, program: str) -> None:
     options = {"columns": {"label": "expression"}} if "expression" in text else {}
     found = ingest(write(tmp_path, text, encoding=encoding), options)
     assert found.faces[["image", "label"]].to_numpy().tolist() == [["a.jpg", 3]]
+    assert (found.faces[["top", "left", "right", "bottom"]] == -1).all(axis=None) and found.classes == EXPRESSIONS
     assert found.problems.empty and "\0" not in found.faces and "" not in found.faces
 
 

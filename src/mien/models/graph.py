@@ -38,8 +38,7 @@ def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.nd
     """Write `faces` (N, size, size, C) uint8 to `logits` (N, classes) float32 as ONNX, for any N.
 
     The network stays as it is, on any device. The file is written only where the graph gives the network's answers to
-    the first `MOST_CHECKED` of `faces` (M, size, size, C) uint8, such as validation faces. A graph that answers
-    otherwise is a UserError.
+    the first `MOST_CHECKED` of `faces`, such as validation faces; otherwise it is a UserError.
     """
     import torch
     from torch import nn

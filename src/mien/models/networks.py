@@ -250,11 +250,7 @@ class Network(nn.Module):
 
 
 def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
-    """A network with fresh weights for faces that are cut in a given way, and so many classes.
-
-    Raises:
-        UserError: it takes other faces than these.
-    """
+    """A network with fresh weights for these classes and this cut; a UserError where it takes other faces."""
     wanted = FACES[config.name]
     if wanted.size not in (None, cut.size) or wanted.colour not in (None, cut.colour):
         raise UserError(

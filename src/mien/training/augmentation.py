@@ -29,9 +29,7 @@ class Augmentation:
     """Random changes to `(H, W, C)` uint8 faces, of the same shape, with albumentations.
 
     With `strength` 0, or where whole batches are augmented, nothing changes, and albumentations is not even imported.
-
-    Raises:
-        UserError: `augment.transforms` lists what albumentations cannot build.
+    A UserError where `augment.transforms` lists what albumentations cannot build.
     """
 
     def __init__(self, config: AugmentConfig, seed: int) -> None:
@@ -96,11 +94,7 @@ def _transform(library: Any, asked: dict[str, Any]) -> Any:
 
 
 def augmented_examples(faces: np.ndarray, recipe: Recipe, epochs: int = 7) -> np.ndarray:
-    """Faces as a training would see them: each of `(n, H, W, C)` uint8, then its changes in the first epochs.
-
-    Returns:
-        `(n, 1 + epochs, H, W, C)` uint8.
-    """
+    """Faces `(n, H, W, C)` uint8, each with its changes in the first epochs after it, `(n, 1 + epochs, H, W, C)`."""
     n, config, seed = len(faces), recipe.augment, recipe.train.seed
     if config.batched:
         batches, places = BatchAugmentation(config, seed, classes=1), np.arange(n + 1) % n
@@ -146,9 +140,7 @@ class BatchAugmentation:
         generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, step))
         draws = torch.from_numpy(generator.random((batch, DRAWS), np.float32)[places]).to(faces.device)
         changed = _change(faces.float(), draws, self._config)
-        if not self.mixes(epoch):
-            return changed, labels
-        return self._mix(changed, labels, generator)
+        return self._mix(changed, labels, generator) if self.mixes(epoch) else (changed, labels)
 
     def _mix(self, faces: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Mixup (Zhang et al., 2018) or cutmix (Yun et al., 2019), one for all faces of a batch."""

@@ -143,11 +143,7 @@ def training_loader(
     share: Share | None = None,
     resident: Tensor | None = None,
 ) -> DataLoader[Batch]:
-    """Shuffled batches, augmented face by face; `share` as in `EpochBatches`, `resident` as in `FaceDataset`.
-
-    Raises:
-        UserError: there are fewer faces than one batch needs.
-    """
+    """Shuffled batches, augmented face by face; `share` as in `EpochBatches`, `resident` as in `FaceDataset`."""
     settings = recipe.train
     refuse_larger_batch(settings.batch_size, len(faces))
     batches = EpochBatches(len(faces), settings.batch_size, settings.seed, share)

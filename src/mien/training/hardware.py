@@ -49,9 +49,6 @@ def made_on(config: TrainerConfig, before: Mapping[str, Any] | None = None) -> d
 
     `auto` takes the fastest device and precision that this machine has. `before` is what the checkpoint that is
     continued was made on; where that is not this machine, `continued_from` lists what came before it, in order.
-
-    Raises:
-        UserError: a GPU is asked for and there is none.
     """
     import torch
 

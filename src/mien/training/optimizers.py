@@ -61,9 +61,6 @@ class FreezeBackbone(pl.Callback):
     """Keeps the backbone as it came, running statistics of its normalisation included, for the first epochs.
 
     Which epoch it is decides, so that a training that was killed continues as it would have gone on.
-
-    Raises:
-        UserError: the network has no backbone.
     """
 
     def __init__(self, model: nn.Module, epochs: int) -> None:

@@ -15,11 +15,7 @@ from mien.models.description import ModelConfig
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes to training faces; `strength` scales all of them but mixing (0: none, 1: as written).
-
-    Raises:
-        ValueError: a change is asked of the one way of augmenting that only the other knows.
-    """
+    """Random changes to training faces; `strength` scales all of them but mixing (0: none, 1: as written)."""
 
     __pydantic_config__ = STRICT
 
@@ -174,23 +170,14 @@ class Recipe:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def value(self, key: str) -> Any:
-        """The value of a dotted key such as `optim.lr`.
-
-        Raises:
-            KeyError: there is no such key.
-        """
+        """The value of a dotted key such as `optim.lr`."""
         values = {f"{group}.{name}": v for group, settings in vars(self).items() for name, v in vars(settings).items()}
         if key not in values:
             raise KeyError(f"there is no {key}; the keys are {', '.join(values)}")
         return values[key]
 
     def with_values(self, values: Mapping[str, Any]) -> "Recipe":
-        """This recipe with some dotted keys changed.
-
-        Raises:
-            KeyError: there is no such key.
-            ValueError: a value breaks the constraints of its field.
-        """
+        """This recipe with some dotted keys changed; a ValueError where a value breaks its field's constraints."""
         recipe = self
         for key, value in values.items():
             self.value(key)
