@@ -55,6 +55,7 @@ def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
         ROW,
         "a.jpg 0 11 20 60 70 55.5 3",
         "gone.jpg 0 1 2 30 40 50 5",
+        "b.jpg 0 1 2 30 40 50 7",
     ]
     write_labels(tmp_path, rows)
     write_photos(tmp_path, PHOTOS)
@@ -65,6 +66,7 @@ def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
         "label.lst:3": "duplicate_row",
         "label.lst:4": "duplicate_face_id",
         "label.lst:5": "missing_photo",
+        "label.lst:6": "unknown_label",
     }
     by_line = problems.set_index("where")
     assert by_line.loc["label.lst:5", ["face_id", "image", "label"]].tolist() == ["gone.jpg:0", "gone.jpg", "surprise"]
