@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -207,21 +208,22 @@ def test_a_write_that_was_broken_off_costs_nothing_but_itself(tmp_path: Path) ->
 
 
 WORKERS = """
-import os, sys, time
+import os, pickle, sys, time
 from pathlib import Path
-import tests.search.test_study as t
+from mien.base.listener import Listener
+from mien.search.study import search
 def endless(trial, values):
     (Path(sys.argv[1]) / f"{os.getpid()}.pid").touch()
     time.sleep(60)
-t.valley = endless
 if __name__ == "__main__":
-    t.run(Path(sys.argv[1]), t.dataclasses.replace(t.CONFIG, workers=2))
+    search(endless, *pickle.loads(bytes.fromhex(sys.argv[2])), Path(sys.argv[1]), Listener())
 """
 
 
 def test_workers_end_with_a_killed_search(tmp_path: Path) -> None:
     (tmp_path / "search.py").write_text(WORKERS)
-    search = subprocess.Popen([sys.executable, tmp_path / "search.py", tmp_path], env=ENVIRONMENT)
+    given = pickle.dumps((search_space(SPACE, RECIPE), OWN, dataclasses.replace(CONFIG, workers=2))).hex()
+    search = subprocess.Popen([sys.executable, tmp_path / "search.py", tmp_path, given], env=ENVIRONMENT)
     while len(pids := [int(file.stem) for file in tmp_path.glob("*.pid")]) < 2:
         assert search.poll() is None
         time.sleep(0.1)
