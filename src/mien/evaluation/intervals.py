@@ -29,7 +29,7 @@ NAN: Final = float("nan")
 TOO_FEW: Final = 20  # faces below which nothing is said of a class or slice
 # What `bootstrap` gives beside MEASURES: the debiased calibration error, and the ECE of a calibrated model.
 OVERALL: Final = (*MEASURES, "calibration_error", "ece_if_calibrated")
-_BLOCK: Final = 4_000_000  # weights held at a time, 32 MB
+_BLOCK: Final = 4_000_000  # weights, or drawn labels, held at a time: 32 MB
 
 
 def rounded(value: float) -> float | None:
@@ -275,9 +275,11 @@ def ece_if_calibrated(probabilities: npt.ArrayLike, bins: int, seed: int, draws:
     given = np.asarray(probabilities, dtype=np.float64)
     sums = face_sums(given.argmax(axis=1), given, bins)
     faces, confidence = sums[:, -3 * bins : -2 * bins], sums[:, -2 * bins : -bins]
-    right = np.random.default_rng(seed).uniform(size=(draws, len(given))) < confidence.sum(axis=1)
-    gaps = confidence.sum(axis=0) - right.astype(np.float64) @ faces
-    return float(np.abs(gaps).sum(axis=1).mean() / len(given))
+    generator, rows, gaps = np.random.default_rng(seed), max(1, _BLOCK // max(len(given), 1)), []
+    for start in range(0, draws, rows):
+        right = generator.uniform(size=(min(rows, draws - start), len(given))) < confidence.sum(axis=1)
+        gaps.append(confidence.sum(axis=0) - right.astype(np.float64) @ faces)
+    return float(np.abs(np.concatenate(gaps)).sum(axis=1).mean() / len(given))
 
 
 def interval(values: Floats, clusters: int, level: float = LEVEL) -> Interval:
