@@ -37,8 +37,8 @@ def strike(dvc: psutil.Process, stage: psutil.Process | None, kind: str) -> None
             continue
 
 
-def wait_for_quiet(folder: Path, seconds: float = 180) -> None:
-    """Wait until nothing runs in the workspace any more.
+def wait_for_quiet(folder: Path, seconds: float = 900) -> None:
+    """Wait until nothing runs in the workspace any more; a stage that lost its DVC works on to its end.
 
     Raises:
         RuntimeError: something still runs after `seconds`.
