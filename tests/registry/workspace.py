@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
 from mien.base.classes import EXPRESSIONS
 from mien.crop.cropping import crop_faces
@@ -19,7 +18,6 @@ from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.description import ModelConfig, ModelSpec, read_spec
 from mien.models.graph import export_graph
-from mien.models.weights import save_model
 from mien.registry.evidence import Evidence
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
@@ -82,6 +80,10 @@ def prepare(root: Path, crop: CropConfig, seed: int = 42) -> None:
 
 def train(root: Path, steps: int, seed: int = 0) -> None:
     """Fit a network for so many steps and evaluate it: build/train, build/evaluate, reports."""
+    import torch  # processes that only register do without it
+
+    from mien.models.weights import save_model
+
     packed = open_faces(root / "build/crop")
     parts = {name: pd.read_parquet(root / f"build/split/{name}.parquet") for name in ("train", "val")}
     torch.manual_seed(seed)
