@@ -275,10 +275,11 @@ def ece_if_calibrated(probabilities: npt.ArrayLike, bins: int, seed: int, draws:
     given = np.asarray(probabilities, dtype=np.float64)
     sums = face_sums(given.argmax(axis=1), given, bins)
     faces, confidence = sums[:, -3 * bins : -2 * bins], sums[:, -2 * bins : -bins]
+    of_faces, of_bins = confidence.sum(axis=1), confidence.sum(axis=0)
     generator, rows, gaps = np.random.default_rng(seed), max(1, _BLOCK // max(len(given), 1)), []
     for start in range(0, draws, rows):
-        right = generator.uniform(size=(min(rows, draws - start), len(given))) < confidence.sum(axis=1)
-        gaps.append(confidence.sum(axis=0) - right.astype(np.float64) @ faces)
+        right = generator.uniform(size=(min(rows, draws - start), len(given))) < of_faces
+        gaps.append(of_bins - right.astype(np.float64) @ faces)
     return float(np.abs(np.concatenate(gaps)).sum(axis=1).mean() / len(given))
 
 
