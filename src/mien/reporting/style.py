@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.typing import RcKeyType
 
 DPI: Final = 160
+SHEET: Final = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
 DOTTED: Final[dict[str, Any]] = {"linewidth": 1.4, "linestyle": (0, (2, 3))}  # of a line that the eye compares with
 
 
@@ -47,40 +49,20 @@ LIGHT: Final = Theme("#ffffff", "#1c2127", "#66707d", "#e3e6ea", "#0072b2", "#d5
 DARK: Final = Theme("#171a1f", "#e8eaed", "#9aa4b0", "#30353d", "#56b4e9", "#e69f00", "#35c596")
 
 
-def _settings(theme: Theme) -> dict[RcKeyType, Any]:
-    return {
-        "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters everywhere
-        "font.size": 13,
-        "axes.titlesize": 16,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 16,
-        "axes.labelsize": 13,
-        "axes.labelpad": 8,
-        "axes.edgecolor": theme.grid,
-        "axes.facecolor": theme.paper,
-        "axes.labelcolor": theme.muted,
-        "axes.titlecolor": theme.ink,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.facecolor": theme.paper,
-        "grid.color": theme.grid,
-        "grid.linewidth": 1,
-        "legend.frameon": False,
-        "legend.labelcolor": theme.ink,
-        "text.color": theme.ink,
-        "xtick.color": theme.grid,
-        "ytick.color": theme.grid,
-        "xtick.labelcolor": theme.ink,
-        "ytick.labelcolor": theme.ink,
+def _colours(theme: Theme) -> dict[RcKeyType, str]:
+    used: dict[str, tuple[RcKeyType, ...]] = {
+        theme.paper: ("axes.facecolor", "figure.facecolor"),
+        theme.ink: ("axes.titlecolor", "legend.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"),
+        theme.muted: ("axes.labelcolor",),
+        theme.grid: ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"),
     }
+    return {key: colour for colour, keys in used.items() for key in keys}
 
 
 @contextmanager
 def drawing(theme: Theme, width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches; what is drawn within the block has the theme's look."""
-    with matplotlib.rc_context(_settings(theme)):
+    with matplotlib.rc_context({**SHEET, **_colours(theme)}):
         margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14)
         figure = Figure(figsize=(width, height), dpi=DPI, layout=margins)
         FigureCanvasAgg(figure)
