@@ -224,12 +224,14 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 def test_the_pixels_are_kept_once_per_file_and_appear_whole(tmp_path: Path) -> None:
     kept = tmp_path / "u"
     write_csv(tmp_path, ROWS)
-    first = Fer2013().photos(tmp_path, kept)
-    (first.folder / "witness").touch()
-    assert (Fer2013().photos(tmp_path, kept).folder / "witness").exists()
+    Fer2013().photos(tmp_path, kept)
+    (first,) = kept.glob("*/pixels.npy")
+    written = first.stat().st_mtime_ns
+    Fer2013().photos(tmp_path, kept)
+    assert first.stat().st_mtime_ns == written
     write_csv(tmp_path, ROWS[::-1])
     other = Fer2013().photos(tmp_path, kept)
-    assert other.folder != first.folder
+    assert len([*kept.glob("*/pixels.npy")]) == 2
     assert other.read("row-00000").endswith(face(3).tobytes())
     assert not list(kept.glob(".partial*"))
 

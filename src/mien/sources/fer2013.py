@@ -6,7 +6,6 @@ Its official split is kept: Training, PublicTest as validation, PrivateTest as t
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
@@ -86,23 +85,16 @@ class Fer2013:
 SOURCE: Final[type[Source]] = Fer2013
 
 
-@dataclass(frozen=True)
 class RowPhotos:
     """The faces of a csv by their rows' names, from the folder that `Fer2013.photos` wrote."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self._pixels = np.load(folder / PIXELS, mmap_mode="r")  # (n, 2304) uint8
+        self._places = {row_name(number): i for i, number in enumerate(np.load(folder / NUMBERS).tolist())}
 
     def read(self, image: str) -> bytes:
         """The face as a 48 x 48 grey PGM file with exactly the csv's pixels."""
-        pixels, places = _opened(self.folder)
-        if image not in places:
+        if image not in self._places:
             raise PhotoMissing(f"{image} is not a usable row of the csv")
-        face: bytes = pixels[places[image]].tobytes()
+        face: bytes = self._pixels[self._places[image]].tobytes()
         return PGM_HEADER + face
-
-
-@lru_cache(maxsize=4)
-def _opened(folder: Path) -> tuple[np.ndarray, dict[str, int]]:
-    """Memory-mapped pixels (n, 2304) uint8, and the position of each row in them; once per process."""
-    numbers = np.load(folder / NUMBERS).tolist()
-    return np.load(folder / PIXELS, mmap_mode="r"), {row_name(number): i for i, number in enumerate(numbers)}

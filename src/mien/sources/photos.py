@@ -22,7 +22,7 @@ class PhotoMissing(Exception):
 
 
 class Photos(Protocol):
-    """Reads photos; safe to call from several threads and to send to another process."""
+    """Reads photos; safe to call from several threads."""
 
     def read(self, image: str) -> bytes:
         """The photo's bytes as stored; PhotoMissing where there is no such photo, or it may not be read."""
