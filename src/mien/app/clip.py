@@ -122,6 +122,4 @@ class _Watching:
         names = self._timeline.classes
         mean = table.loc[table["track"] == track, [f"{name}_raw" for name in names]].mean().to_numpy()
         box = self._best[track].face.box
-        unsure = bool(mean.max() < self._answerer.photos.unsure_below)
-        chances = dict(zip(names, mean.tolist(), strict=True))
-        return FacePrediction(box, None, names[int(mean.argmax())], unsure, chances)
+        return FacePrediction.of(Detection(box), mean, names, self._answerer.photos.unsure_below)

@@ -94,10 +94,7 @@ def face_records(predictions: list[PhotoPrediction], model: Model) -> list[dict[
 
 def write_annotated(prediction: PhotoPrediction, folder: Path, limits: PredictConfig) -> None:
     """Write a picture with its faces drawn in as JPEG, over no other file; a UserError where it cannot be written."""
-    faces = []
-    for number, face in enumerate(prediction.faces, start=1):
-        caption = f"{number}  {'unsure: ' * face.unsure}{face.label} {face.probabilities[face.label]:.0%}"
-        faces.append((face.box, caption, face.label))
+    faces = [(face.box, face.caption(number), face.label) for number, face in enumerate(prediction.faces, start=1)]
     classes = list(prediction.faces[0].probabilities) if faces else []
     content = face_jpeg(draw_faces(prediction.picture.pixels(limits), faces, classes), JPEG_QUALITY)
     _write(_free_name(prediction.picture, folder), content, folder)

@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.files import replacing
-from mien.inference.predictor import Predictor
+from mien.inference.predictor import FacePrediction, Predictor
 from mien.inference.video import SOUNDS, Frame, Progress, open_video, prefetch, write_video
 from mien.runtime.cut import Box
 from mien.sources.detect import Detection
@@ -177,14 +177,12 @@ class Timeline:
         self._unsure_below = unsure_below
         self._rows: list[list[Any]] = []
 
-    def add(self, frame: int, time: float, face: Detection, raw: np.ndarray, track: Track) -> tuple[str, float, bool]:
-        """Add a face; its label, that label's smoothed probability, and whether it is unsure."""
-        smooth = track.probabilities
-        label, share = self.classes[int(smooth.argmax())], float(smooth.max())
-        unsure = share < self._unsure_below
-        place = [frame, round(time, 6), track.number, *face.box, face.score, label, unsure]
-        self._rows.append([*place, *smooth.round(6).tolist(), *raw.round(6).tolist()])
-        return label, share, unsure
+    def add(self, frame: int, time: float, face: Detection, raw: np.ndarray, track: Track) -> FacePrediction:
+        """Add a face; what the smoothed probabilities of its track say of it."""
+        smooth = FacePrediction.of(face, track.probabilities, self.classes, self._unsure_below)
+        place = [frame, round(time, 6), track.number, *face.box, face.score, smooth.label, smooth.unsure]
+        self._rows.append([*place, *track.probabilities.round(6).tolist(), *raw.round(6).tolist()])
+        return smooth
 
     def table(self) -> "pd.DataFrame":
         """`frame` from 0, `time` in seconds, `track`, the box, the detector's score, `label`, `unsure`, and of each
@@ -290,7 +288,7 @@ def _annotated(frames: Iterator[Frame], predictor: Predictor, tracker: Tracker, 
             tracks = tracker.step([face.box for face in faces.detections], probabilities, frame.time)
             tags = []
             for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
-                label, share, unsure = timeline.add(number, frame.time, face, raw, track)
-                tags.append((face.box, f"{track.number}  {'unsure: ' * unsure}{label} {share:.0%}", label))
+                smooth = timeline.add(number, frame.time, face, raw, track)
+                tags.append((face.box, smooth.caption(track.number), smooth.label))
             draw_into(frame.pixels, tags, timeline.classes)
             yield frame

@@ -92,6 +92,16 @@ class FacePrediction:
     unsure: bool  # the label's probability is below `unsure_below`
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
 
+    @classmethod
+    def of(cls, face: Detection, row: np.ndarray, classes: Sequence[str], unsure_below: float) -> Self:
+        """The prediction that a face's row of probabilities (classes,) makes."""
+        label, unsure = classes[int(row.argmax())], bool(row.max() < unsure_below)
+        return cls(*face, label, unsure, dict(zip(classes, row.tolist(), strict=True)))
+
+    def caption(self, number: int) -> str:
+        """`2  happy 93%`, as it is written on a picture."""
+        return f"{number}  {'unsure: ' * self.unsure}{self.label} {self.probabilities[self.label]:.0%}"
+
     def as_json(self, number: int) -> dict[str, Any]:
         """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
         return {"face": number, **asdict(self), "box": list(self.box)}
@@ -148,17 +158,8 @@ class Predictor:
 
     def describe(self, detections: Sequence[Detection], probabilities: np.ndarray) -> list[FacePrediction]:
         """A prediction for each face, from its row of probabilities (N, classes)."""
-        names = self.model.spec.classes
-        return [
-            FacePrediction(
-                face.box,
-                face.score,
-                label=names[int(row.argmax())],
-                unsure=bool(row.max() < self.settings.unsure_below),
-                probabilities=dict(zip(names, row.tolist(), strict=True)),
-            )
-            for face, row in zip(detections, probabilities, strict=True)
-        ]
+        about = self.model.spec.classes, self.settings.unsure_below
+        return [FacePrediction.of(face, row, *about) for face, row in zip(detections, probabilities, strict=True)]
 
 
 @dataclass
