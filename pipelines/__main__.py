@@ -21,8 +21,10 @@ from mien.base.errors import UserError, WrongSettings
 from mien.base.listener import Listener
 from mien.base.settings import group_class, read_yaml
 from mien.base.state import stage_lock
-from mien.cli.check import RULES_OF_STAGES, RULES_OF_TRAINING, contradictions, mistakes
+from mien.cli.check import RECIPE, RULES_OF_STAGES, RULES_OF_TRAINING, contradictions, mistakes
+from mien.inference.address import find_parent
 from mien.training.hardware import few_cores
+from mien.training.recipe import Recipe
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
 # They check what all stages together will compose, before they begin.
@@ -78,8 +80,10 @@ def run_stage(stage: str, choices: list[str]) -> None:
         settings = {"tune": group_class("tune")(), **config.groups, "root": CONF.parent}
         if found := contradictions(settings, config.choices, RULES_OF_TRAINING):
             raise WrongSettings(found)
-    if stage in TRACKED and (sentence := few_cores(config.trainer)):
-        print(f"mien: {sentence}", file=sys.stderr)
+        if sentence := few_cores(config.trainer):
+            print(f"mien: {sentence}", file=sys.stderr)
+        recipe = Recipe(*(config.groups[group] for group in RECIPE))
+        config.parents = {address: find_parent(address) for _, address in recipe.parents}
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
 
 

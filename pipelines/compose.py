@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mien.crop.selection import CropConfig
     from mien.evaluation.scoring import EvaluateConfig
     from mien.models.description import ModelConfig
+    from mien.models.weights import Parents
     from mien.registry.gate import RegisterConfig
     from mien.search.space import TuneConfig
     from mien.sources.source import DataConfig
@@ -62,6 +63,7 @@ class Config:
     def __init__(self, groups: dict[str, Any], choices: dict[str, str]) -> None:
         self.groups = groups
         self.choices = choices  # {"data": "sample", ...}
+        self.parents: Parents = {}  # the trained models that the recipe names, which `__main__` looks up
 
     def __getattr__(self, group: str) -> Any:
         """The group's dataclass."""

@@ -31,7 +31,7 @@ def run(config: Config, listener: Listener) -> None:
     packed, lineage = open_faces(Path("build/crop"), ["row"]), read_lineage(MODEL)
     test_faces = _refuse_other_split(lineage, packed.digest)
     val = read_out(PARTS / "val.parquet", lambda file: pd.read_parquet(file, columns=["row", "label"]), rerun("split"))
-    test = read_out(PARTS / "test.parquet", pd.read_parquet, rerun("split"))
+    test = tables.with_leaks(read_out(PARTS / "test.parquet", pd.read_parquet, rerun("split")), MODEL)
     test = tables.add_slices(test, Path("build/ingest/faces.parquet"), config.data.slices)
     evaluation = evaluate_model(model, packed, val, test, config.evaluate)
     tables.record_look(test_faces, MODEL, evaluation.temperature.value)

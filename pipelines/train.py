@@ -18,7 +18,7 @@ from mien.models.weights import save_model
 from mien.runtime.session import GRAPH_FILE
 from mien.training.augmentation import augmented_examples
 from mien.training.fit import Fitted, checkpoint_to_continue
-from mien.training.inputs import Inputs, read_adopted, read_best, read_inputs, training_key, training_lineage
+from mien.training.inputs import Inputs, read_best, read_inputs, training_key, training_lineage, write_lineage
 from mien.training.rank import fit_on_ranks, take_over
 from mien.training.recipe import Recipe
 from pipelines.compose import Config
@@ -27,17 +27,17 @@ from pipelines.compose import Config
 def run(config: Config, listener: Listener) -> None:
     """Train, and write the network, its history and its lineage."""
     recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
-    inputs = read_inputs(config.data.name, recipe, config.choices)
+    inputs = read_inputs(config.data.name, recipe, config.choices, parents=config.parents)
     best, searched = read_best(recipe)
     tuned = inputs.with_recipe(searched)
-    key, adopted = training_key(inputs, best, tuned), read_adopted(tuned)
+    key, adopted = training_key(inputs, best, tuned), tuned.adopted()
     # The state is taken first: a process that is refused it must not end the run of the one that holds it.
     with resumable_state("train", key, {"run": inputs.run_name, **inputs.config}) as folder:
         machine = adopted["made_on"] if adopted else checkpoint_to_continue(folder, tuned.recipe.trainer)[1]
         lineage = training_lineage(inputs, best, tuned, machine)
         with following(listener, lineage):
             if adopted is None:
-                fitted = fit_on_ranks(tuned.spec, tuned.recipe, tuned.train, tuned.val, folder, listener=listener)
+                fitted = fit_on_ranks(*tuned.job, folder, parents=tuned.parents, listener=listener)
             else:
                 fitted = take_over(tuned.spec, adopted, listener)
             _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
@@ -56,5 +56,5 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         export_graph(fitted.model, inputs.spec, folder / GRAPH_FILE, inputs.val.pixels[inputs.val.rows[:MOST_CHECKED]])
         np.save(folder / "augmented.npy", augmented_examples(inputs.train.first_faces(), inputs.recipe))
         pd.DataFrame(fitted.history).to_csv(folder / "history.csv", index=False)
-        (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+        write_lineage(folder, lineage, inputs.parents)
         outs.path("reports/train.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from pipelines.compose import Config
 def run(config: Config, listener: Listener) -> None:
     """Search (or not), and write best.yaml and reports/tune.json."""
     recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
-    search = Search(read_inputs(config.data.name, recipe, config.choices), config.tune)
+    search = Search(read_inputs(config.data.name, recipe, config.choices, parents=config.parents), config.tune)
     with ExitStack() as during:
         state = Path()
         if config.tune.trials:

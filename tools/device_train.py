@@ -46,6 +46,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]))
 
 def pack(folder: Path) -> None:
     """Write the training that params.yaml chooses, ready to be carried to another machine."""
+    from mien.inference.address import find_parent
     from mien.training.inputs import read_best, read_inputs
     from mien.training.rank import JOB, write_job
     from mien.training.recipe import Recipe
@@ -54,7 +55,8 @@ def pack(folder: Path) -> None:
     choices = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     config = compose("train", [f"{group}={choices[group]}" for group in STAGE_GROUPS["train"]])
     recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
-    inputs = read_inputs(config.data.name, recipe, config.choices)
+    parents = {address: find_parent(address) for _, address in recipe.parents}
+    inputs = read_inputs(config.data.name, recipe, config.choices, parents=parents)
     tuned = inputs.with_recipe(read_best(recipe)[1])
     if tuned.recipe.augment.face_by_face:
         sys.exit("device_train: the other machine has no albumentations; choose augment: batched or none.")
@@ -64,7 +66,7 @@ def pack(folder: Path) -> None:
     np.savez_compressed(folder / FACES, pixels=np.asarray(pixels[rows]))
     train = dataclasses.replace(tuned.train, rows=np.arange(n))
     val = dataclasses.replace(tuned.val, rows=np.arange(n, len(rows)))
-    job = write_job(tuned.spec, tuned.recipe, train, val, folder)
+    job = write_job(tuned.spec, tuned.recipe, train, val, folder, parents)
     content = {**json.loads(job.read_text(encoding="utf-8")), "pixels": "faces.npy", "digest": tuned.digest()}
     (folder / JOB).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for room in ROOMS:
@@ -96,11 +98,13 @@ def run(folder: Path, result: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for file in (JOB, "train.npz", "val.npz"):
             shutil.copy(folder / file, scratch)
+        for parent in folder.glob("parent-*"):
+            shutil.copytree(parent, Path(scratch) / parent.name)
         np.save(Path(scratch) / "faces.npy", np.load(folder / FACES)["pixels"])
         job = Path(scratch) / JOB
-        spec, recipe, train, val = read_job(job)
+        spec, recipe, train, val, parents = read_job(job)
         start = time.perf_counter()
-        fitted = fit(spec, recipe, train, val, result)
+        fitted = fit(spec, recipe, train, val, result, parents=parents)
         seconds = time.perf_counter() - start
         digest = json.loads(job.read_text(encoding="utf-8"))["digest"]
     content = io.BytesIO()

@@ -101,7 +101,7 @@ def test_a_face_that_a_version_or_a_folders_model_learnt_from_is_left_out_and_co
         assert "21 faces of 21 photos" in done.out
         assert "1 face was left out because the model learnt from the same photo or the same pixels." in done.out
     assert (out / "predictions.csv").read_text() == (tmp_path / "folder/predictions.csv").read_text()
-    shutil.rmtree(bars / "build/split")
+    (folder / "training_faces.parquet").unlink()
     done = mien("evaluate", "--data", "other", "--model", folder)
     assert "22 faces" in done.out and "Which faces the model learnt from is not written" in done.out
 

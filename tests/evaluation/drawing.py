@@ -48,6 +48,7 @@ def index_of(labels: np.ndarray, seed: int = 0, per_photo: int = 2) -> pd.DataFr
             "confidence": generator.uniform(30, 130, n).astype("float32"),
             "face_size": generator.integers(20, 120, n),
             "photo_digest": [f"d{i}" for i in photo],
+            "face_digest": [f"p{i}" for i in range(n)],
             "group": photo,
             "leaked": False,
         }

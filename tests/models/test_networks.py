@@ -13,7 +13,7 @@ from mien.base.errors import UserError
 from mien.models.description import FACES, ModelConfig
 from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import MODELS, Network, build_model, multiply_adds, trainable_parameters
-from mien.models.weights import load_pretrained, predict_logits
+from mien.models.weights import load_initial, predict_logits
 from mien.runtime.spec import CutSpec
 
 
@@ -121,44 +121,46 @@ def test_a_backbone_begins_with_the_weights_of_a_file(weights: Path, suffix: str
     file = weights.with_suffix(suffix)
     if suffix == ".pth":
         torch.save(load_file(weights), file)
-    config = small(weights=str(file), weights_sha256=digest(file))
+    config = small(init=str(file), init_sha256=digest(file))
     model = network(config)
-    load_pretrained(model, config)
-    assert model.backbone is not None
+    load_initial(model, config, (), {})
     torch.testing.assert_close(model.backbone.state_dict()["conv_stem.weight"], load_file(weights)["conv_stem.weight"])
 
 
 def test_another_file_than_the_digest_says_and_none_are_refused(weights: Path) -> None:
-    config = small(weights=str(weights), weights_sha256="0" * 64)
+    config = small(init=str(weights), init_sha256="0" * 64)
     with pytest.raises(UserError, match=f"{digest(weights)}, not 000"):
-        load_pretrained(network(config), config)
+        load_initial(network(config), config, (), {})
     weights.unlink()
     with pytest.raises(UserError, match="there is no file"):
-        load_pretrained(network(config), config)
-    with pytest.raises(ValueError, match="weights_sha256 must be 64 hex digits, as `sha256sum"):
-        small(weights=str(weights))
+        load_initial(network(config), config, (), {})
+    with pytest.raises(ValueError, match="init_sha256 must be 64 hex digits, as `sha256sum"):
+        small(init=str(weights))
 
 
 def test_what_does_not_fit_the_backbone_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file({"layer1.weight": torch.zeros(3)}, other)
-    config = small(weights=str(other), weights_sha256=digest(other))
+    config = small(init=str(other), init_sha256=digest(other))
     with pytest.raises(UserError, match="does not fit the backbone: 260 tensors are missing"):
-        load_pretrained(network(config), config)
+        load_initial(network(config), config, (), {})
 
 
 def test_a_pickle_of_anything_but_tensors_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.pth"
     torch.save({"conv": Path("/")}, file)
-    config = small(weights=str(file), weights_sha256=digest(file))
+    config = small(init=str(file), init_sha256=digest(file))
     with pytest.raises(UserError, match="holds no weights"):
-        load_pretrained(network(config), config)
+        load_initial(network(config), config, (), {})
 
 
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"name": "cnn48", "weights": "imagenet"}, "of mobilenetv2, timm, not of cnn48"),
+        (
+            {"name": "cnn48", "init": "imagenet"},
+            "is for the backbone of mobilenetv2, timm; cnn48 can begin",
+        ),
         ({"name": "timm"}, "backbone names a model of timm"),
         ({"name": "mobilenetv2", "backbone": "resnet18"}, "backbone names a model of timm"),
         ({"name": "mobilenetv2", "input_size": 20}, "32 to 512"),

@@ -15,7 +15,7 @@ from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.mobilenet import mobilenet_v2
 from mien.models.networks import build_model, trainable_parameters
-from mien.models.weights import load_pretrained
+from mien.models.weights import load_initial
 from mien.runtime.spec import CutSpec
 
 with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm is not installed; see make test-timm")
@@ -23,9 +23,9 @@ with_timm = pytest.mark.skipif(find_spec("timm") is None, reason="the extra timm
 
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
 def test_without_timm_it_says_how_to_get_it_and_what_else_there_is() -> None:
-    config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
-    with pytest.raises(UserError, match=r"pip install .*\[timm\].*weights_sha256.*train from scratch"):
-        load_pretrained(build_model(ModelConfig("mobilenetv2"), CutSpec(48, "grey"), 7), config)
+    config = ModelConfig("mobilenetv2", input_size=32, init="imagenet")
+    with pytest.raises(UserError, match=r"pip install .*\[timm\].*init_sha256.*train from scratch"):
+        load_initial(build_model(ModelConfig("mobilenetv2"), CutSpec(48, "grey"), 7), config, (), {})
 
 
 @with_timm
@@ -90,6 +90,6 @@ def test_the_names_read_from_timms_files_are_those_that_it_has() -> None:
 @with_timm
 def test_without_a_network_imagenet_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    config = ModelConfig("mobilenetv2", input_size=32, weights="imagenet")
-    with pytest.raises(UserError, match=r"timm's hub cannot give .*weights_sha256.*train from scratch"):
-        load_pretrained(build_model(config, CutSpec(48, "grey"), 7), config)
+    config = ModelConfig("mobilenetv2", input_size=32, init="imagenet")
+    with pytest.raises(UserError, match=r"timm's hub cannot give .*init_sha256.*train from scratch"):
+        load_initial(build_model(config, CutSpec(48, "grey"), 7), config, (), {})

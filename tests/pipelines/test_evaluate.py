@@ -12,10 +12,11 @@ import torch
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.models.description import ModelSpec
+from mien.models.description import TRAINING_FACES, ModelSpec
 from mien.models.graph import export_graph
-from mien.models.weights import save_model
+from mien.models.weights import Parent, save_model
 from mien.runtime.spec import CutSpec
+from mien.training.inputs import write_lineage
 from pipelines.__main__ import run_stage
 from tests.evaluation.drawing import LINEAGE, index_of
 from tests.stores import once
@@ -47,7 +48,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about = {"digest": LINEAGE["split_digest"], "test_faces": "faces"}
     (tmp_path / "build/split/split.json").write_text(json.dumps(about))
     shutil.copytree(once("cnn48", _write_network), tmp_path / "build/train")
-    (tmp_path / "build/train/lineage.json").write_text(json.dumps(LINEAGE))
+    write_lineage(tmp_path / "build/train", LINEAGE, {}, tmp_path)
     np.save(tmp_path / "build/train/augmented.npy", np.zeros((7, 8, 48, 48, 1), np.uint8))
     columns = "epoch,train_loss,val_loss,val_accuracy,val_macro_f1"
     (tmp_path / "build/train/history.csv").write_text(f"{columns}\n0,2,2,0,0\n")
@@ -115,6 +116,21 @@ def test_report_draws_from_the_outs_twice_the_same_and_a_further_slice_reaches_i
     report = (workspace / "reports/report.html").read_text(encoding="utf-8")
     assert "photo missing" in report and ">camera<" in report
     assert str(workspace) not in report
+
+
+def test_a_test_face_that_a_parent_learnt_from_counts_as_leaked(workspace):
+    """All but three, in this case; the network's own training faces are the split's affair."""
+    test = pd.read_parquet("build/split/test.parquet")
+    parent = Parent("another", workspace / "other")
+    parent.folder.mkdir()
+    test[["photo_digest", "face_digest", "group"]].assign(part="train")[3:].to_parquet(parent.folder / TRAINING_FACES)
+    write_lineage(workspace / "build/train", LINEAGE, {"another": parent}, workspace)
+    run_stage("evaluate", ARGUMENTS)
+    predictions = pd.read_csv(workspace / "reports/predictions.csv")
+    assert predictions["leaked"].tolist() == [False] * 3 + [True] * 18
+    assert json.loads(Path("reports/metrics.json").read_text())["leak_free"]["n"] == 3
+    faces = pd.read_parquet("build/train/training_faces.parquet")
+    assert faces["part"].value_counts().to_dict() == {"train": 42, "val": 21, "parent": 18}
 
 
 @pytest.mark.parametrize(("file", "says"), [("build/split/split.json", "split"), ("build/crop/crop.json", "faces")])

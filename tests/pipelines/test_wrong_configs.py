@@ -93,12 +93,19 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"lr": "1e999"}, ("lr must be a finite number, not Infinity",)),
     (OPTIM, {"lr": "-0.1"}, ("lr must be above 0, not -0.1",)),
     (OPTIM, {"name": "adamx"}, ("name must be 'adam', 'adamw' or 'sgd', not 'adamx' (did you mean adam",)),
-    (MODEL, {"weights": "imagenet"}, ("weights are of mobilenetv2, timm, not of resnet",)),
     (MODEL, {"name": "timm"}, ("backbone names a model of timm, such as resnet18",)),
     (MODEL, {"name": "mobilenetv2", "input_size": "8"}, ("input_size must be 32 to 512 pixels",)),
-    (MODEL, {"name": "mobilenetv2", "weights": "m.pth"}, ("weights_sha256 must be 64 hex", "`sha256sum m.pth`", "''")),
-    (MODEL, {"name": "mobilenetv2", "weights": "m.pth", "weights_sha256": "abc"}, ("not 'abc'",)),
-    (MODEL, {"name": "mobilenetv2", "weights_sha256": "a" * 64}, ("is of a file, and weights is none; take it out",)),
+    (MODEL, {"name": "mobilenetv2", "init": "m.pth"}, ("init_sha256 must be 64 hex", "`sha256sum m.pth`", "''")),
+    (MODEL, {"name": "mobilenetv2", "init": "m.pth", "init_sha256": "abc"}, ("not 'abc'",)),
+    (
+        MODEL,
+        {"name": "mobilenetv2", "init_sha256": "a" * 64},
+        ("is of a file of weights, and init is none",),
+    ),
+    (MODEL, {"init": "imagenet"}, ("init: imagenet is for the backbone of mobilenetv2, timm; resnet can begin with",)),
+    (MODEL, {"name": "ensemble"}, ("members names the models of an ensemble",)),
+    (MODEL, {"members": ["build/train"]}, ("members names the models of an ensemble",)),
+    (MODEL, {"name": "ensemble", "members": "[3]"}, ("members names the models of an ensemble",)),
     (MODEL, {"dropout": "1.0"}, ("dropout must be below 1, not 1.0",)),
     (TRAIN, {"batch_size": "1"}, ("batch_size must be at least 2, not 1",)),
     (TRAIN, {"seed": "4294967296"}, ("seed must be at most 4294967295",)),
@@ -121,8 +128,8 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (OPTIM, {"warmup_epochs": "30"}, ("warmup_epochs: 30 must be less than the epochs: 9", TUNE)),
     (TRAIN, {"epochs": "1"}, (OPTIM, "warmup_epochs: 1 must be less than the epochs: 1", TRAIN)),
     (OPTIM, {"schedule": "constant"}, ("warmup_epochs: 1 belongs to schedule: cosine",)),
-    (TRAIN, {"freeze_epochs": "3"}, (MODEL, "freeze_epochs: 3 freezes a backbone, and resnet", "mobilenetv2, timm")),
-    (OPTIM, {"backbone_lr": "0.1"}, (MODEL, "backbone_lr: 0.1 is for a backbone, and resnet", "mobilenetv2, timm")),
+    (TRAIN, {"freeze_epochs": "3"}, (MODEL, "freeze_epochs: 3 freezes a backbone, and with init: none")),
+    (OPTIM, {"backbone_lr": "0.1"}, (MODEL, "backbone_lr: 0.1 is for a backbone, and with init: none")),
     (TUNE, {"space": "{}"}, ("space is empty",)),
     (TUNE, {"space": f"{{optim.lrr: {LR}}}"}, (TUNE, "space: there is no optim.lrr", "optim.lr,")),
     (TUNE, {"space": "{optim.lr: {low: 0.1, high: 0.01}}"}, ("optim.lr: low 0.1 is not below high 0.01",)),
@@ -134,7 +141,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"space": "{train.patience: {low: 1, high: 9}}"}, ("train.patience cannot be searched", "of conf/tune")),
     (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
     (TUNE, {"space": "{trainer.workers: {low: 0, high: 2}}"}, ("trainer.workers cannot be searched", "machine")),
-    (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("optim.backbone_lr has no effect", MODEL)),
+    (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("backbone_lr: 0.1 is for a backbone", MODEL)),
     (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum has no effect", OPTIM)),
     (TUNE, {"space": "{optim.warmup_epochs: {low: 0.0, high: 10.0}}"}, ("optim.warmup_epochs: 10 must be less than",)),
     (TUNE, {"prune_after": "20"}, ("prune_after: 20 is never reached with epochs: 9", "9 for no pruning")),
@@ -162,8 +169,8 @@ TOGETHER: list[tuple[dict[str, Change], str]] = [
     ),
     (
         {PARAMS: {**TRANSFER, "model": "mobilenetv2"}},
-        f"{FROZEN}: freeze_epochs: 3 freezes a backbone, and with weights: none of conf/model/mobilenetv2.yaml it has "
-        "learnt nothing yet; begin with imagenet or a file.",
+        f"{FROZEN}: freeze_epochs: 3 freezes a backbone, and with init: none of conf/model/mobilenetv2.yaml it has "
+        "learnt nothing yet; begin with a trained model, or of a backbone with imagenet or a file.",
     ),
     (
         {PARAMS: {"augment": "none", "tune": "none"}, UNCHANGED: {"erase": "0.5"}},
@@ -258,8 +265,13 @@ def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pyte
     near = f"{TIMM}: backbone: timm has no model 'resnet81'; near ones are resnet18."
     assert told(RULES_OF_STAGES) == [near]
     assert told() == []  # a preset may be applied before its library is installed
-    change(root / TIMM, {"backbone": "resnet18", "weights": "my.pth", "weights_sha256": "a" * 64})
-    assert told(RULES_OF_STAGES) == [f"{TIMM}: weights: there is no file my.pth."]
+    change(root / TIMM, {"backbone": "resnet18", "init": "my.pth", "init_sha256": "a" * 64})
+    assert told(RULES_OF_STAGES) == [f"{TIMM}: init: there is no file my.pth."]
+    change(root / PARAMS, {"model": "resnet16", "tune": "none"})
+    change(root / MODEL, {"init": "build/other"})
+    change(root / TRAIN, {"teachers": "[models:/mien-sample/1, ../there]"})
+    lacking = f"{MODEL}: init: there is no folder build/other.", f"{TRAIN}: teachers: there is no folder ../there."
+    assert told(RULES_OF_STAGES) == list(lacking)
 
 
 def test_an_average_or_a_batch_beyond_the_training_part_of_this_data_is_told(root: Path) -> None:

@@ -141,11 +141,17 @@ def test_an_evaluation_of_another_split_is_refused(checkout: Path, weak: Path, t
     assert connect().search_registered_models() == []
 
 
-def test_a_test_set_that_is_leaked_as_a_whole_says_what_to_change(checkout: Path, weak: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["build/split/test.parquet", "reports/predictions.csv"])
+def test_a_test_set_that_is_leaked_as_a_whole_says_what_to_change(
+    checkout: Path, weak: Path, tmp_path: Path, file: str
+) -> None:
+    """By the split, or since a model that the candidate began with has learnt from it."""
     leaky = tmp_path / "leaky"
     shutil.copytree(weak, leaky)
-    test = leaky / "build/split/test.parquet"
-    pd.read_parquet(test).assign(leaked=True).to_parquet(test)
+    if file.endswith("csv"):
+        pd.read_csv(leaky / file).assign(leaked=True).to_csv(leaky / file, index=False)
+    else:
+        pd.read_parquet(leaky / file).assign(leaked=True).to_parquet(leaky / file)
     with pytest.raises(UserError, match=r"a copy, or its person, in training.* keep_official: false"):
         registered(leaky)
     assert connect().search_registered_models() == []

@@ -30,6 +30,7 @@ from mien.sources.photos import FolderPhotos
 from mien.sources.source import DataConfig
 from mien.split.parts import SplitConfig, split_faces
 from mien.tracking.store import connect
+from mien.training.inputs import write_lineage
 
 SIDE = 40  # of a face in its photo
 NAME = "mien-tiny"
@@ -128,7 +129,7 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
         "parameters": 1,
         "multiply_adds": 12_345,
     }
-    (root / "build/train/lineage.json").write_text(json.dumps(lineage))
+    write_lineage(root / "build/train", lineage, {}, root)
     (root / "reports/train.json").write_text('{"val_accuracy": 0.5, "val_macro_f1": 0.4, "val_loss": 1.25}')
     (root / "build/train/history.csv").write_text("epoch,val_loss\n0,1.5\n1,1.25\n")
     tables.write_numbers(evaluation, root / "build/evaluate")

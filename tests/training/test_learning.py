@@ -126,15 +126,9 @@ def test_the_backbone_learns_at_its_own_rate_and_biases_and_normalisation_are_no
     groups = {p: group for group in make_optimizer(model, slow).param_groups for p in group["params"]}
     assert {(p.ndim > 1, group["weight_decay"]) for p, group in groups.items()} == {(True, 0.2), (False, 0.0)}
     rates = {p: group["lr"] for p, group in groups.items()}
-    assert model.backbone is not None
     assert {round(rates[p], 9) for p in model.backbone.parameters()} == {0.001}
     assert {rates[p] for name, p in model.named_parameters() if ".head." in name} == {0.01}
     assert len(rates) == len(list(model.parameters()))
-
-
-def test_a_network_without_a_backbone_cannot_freeze_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.freeze_epochs is 1, and this network has no backbone"):
-        fit(SPEC, RECIPE.with_values({"train.freeze_epochs": 1}), TRAIN, VAL, tmp_path)
 
 
 NOTHING = Augmentation(AugmentConfig(strength=0.0), 3)

@@ -28,7 +28,7 @@ from mien.base.settings import (
 )
 from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
-from mien.models.description import FACES, WITH_BACKBONE
+from mien.models.description import ENSEMBLE, FACES
 
 VERSIONS: Final = "versions.yaml"
 RECIPE: Final = ("model", "augment", "optim", "train", "trainer")  # the groups of conf/ that say how to train
@@ -219,18 +219,24 @@ def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
 
 
 def _only_a_trained_backbone_is_frozen(settings: Settings, files: Files) -> Iterator[str]:
-    model = settings["model"]
-    if model.name not in WITH_BACKBONE:
-        settings = {**settings, "space": {}}  # whether the search changes anything is another rule's
-        reason = f"{model.name} of {files['model']} has none; the networks with one are {', '.join(WITH_BACKBONE)}."
-    elif "none" in _values(settings, "model.weights"):
-        reason = f"with weights: none of {files['model']} it has learnt nothing yet; begin with imagenet or a file."
-    else:
+    if "none" not in _values(settings, "model.init"):
         return
+    begin = "begin with a trained model, or of a backbone with imagenet or a file"
+    reason = f"with init: none of {files['model']} it has learnt nothing yet; {begin}."
     if frozen := max(_values(settings, "train.freeze_epochs")):
         yield f"{_stands(settings, files, 'train.freeze_epochs', frozen)} freezes a backbone, and {reason}"
     if (share := min(_values(settings, "optim.backbone_lr"))) != 1:
         yield f"{_stands(settings, files, 'optim.backbone_lr', share)} is for a backbone, and {reason}"
+
+
+def _an_ensemble_has_nothing_to_learn(settings: Settings, files: Files) -> Iterator[str]:
+    if settings["model"].name != ENSEMBLE:
+        return
+    made = f"an ensemble, as {files['model']} says, is put together and not trained"
+    if settings["tune"].trials:
+        yield f"{files['tune']}: trials: {settings['tune'].trials} has nothing to search: {made}; choose tune: none."
+    if settings["train"].teachers:
+        yield f"{files['train']}: teachers teach nobody: {made}; take them out."
 
 
 def _warm_up_and_freezing_end_before_the_training(settings: Settings, files: Files) -> Iterator[str]:
@@ -305,12 +311,17 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
 
 def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
     from mien.models.timm_backbone import TIMM_NAMES, refuse_unknown_backbone
+    from mien.training.recipe import Recipe
 
-    name = settings["model"].name
-    for weights in _values(settings, "model.weights"):
-        if weights not in ("none", "imagenet") and not (settings["root"] / weights).is_file():
-            yield f"{files['model']}: weights: there is no file {weights}."
-    if name == "timm" or "imagenet" in _values(settings, "model.weights"):
+    model = settings["model"]
+    name = model.name
+    if model.init_from == "file" and not (settings["root"] / model.init).is_file():
+        yield f"{files['model']}: init: there is no file {model.init}."
+    for key, address in Recipe(*(settings[group] for group in RECIPE)).parents:
+        if ":/" not in address and "@" not in address and not (settings["root"] / address).is_dir():
+            group, _, name = key.partition(".")
+            yield f"{files[group]}: {name}: there is no folder {address}."
+    if name == "timm" or model.init_from == "imagenet":
         for backbone in _values(settings, "model.backbone"):
             yield from _refusals(files, "model", refuse_unknown_backbone, TIMM_NAMES.get(name, backbone))
 
@@ -363,7 +374,6 @@ def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str
 # What another setting must be for a key to have an effect.
 NEEDED: Final = {
     **dict.fromkeys(("model.width", "model.blocks", "model.stem_stride"), ("model.name", ("resnet",))),
-    **dict.fromkeys(("optim.backbone_lr", "train.freeze_epochs"), ("model.name", WITH_BACKBONE)),
     "optim.momentum": ("optim.name", ("sgd",)),
     "optim.warmup_epochs": ("optim.schedule", ("cosine",)),
 }
@@ -376,6 +386,7 @@ NOT_SEARCHED: Final = {
 }
 RULES_OF_TRAINING: Final = (
     _only_a_trained_backbone_is_frozen,
+    _an_ensemble_has_nothing_to_learn,
     _warm_up_and_freezing_end_before_the_training,
     _patience_and_pruning_can_take_effect,
     _augmentation_has_a_strength,

@@ -58,6 +58,10 @@ def find_label_noise(root: Path, recipe: Recipe, folds: int, fold_done: FoldDone
     """
     if find_spec("cleanlab") is None:  # before hours of training
         raise UserError("`mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` installs it.")
+    for setting, address in recipe.parents:  # it may know these labels by heart
+        raise UserError(
+            f"{setting}: {address} may have learnt these very labels; `mien labels` needs a recipe without."
+        )
     packed, split = open_split(root)
     table = read_training_faces(root)
     settings = dataclasses.asdict(recipe)

@@ -12,12 +12,13 @@ import pandas as pd
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
 from mien.base.state import state_folder
+from mien.crop.packed import learnt_from
 from mien.evaluation.calibration import Reliability, Temperature
 from mien.evaluation.intervals import NAN, Interval, Intervals, rounded
 from mien.evaluation.measures import ConfusedPair
 from mien.evaluation.scoring import Evaluation, Part, Predictions
 from mien.evaluation.slices import Slice, Slices, with_slices
-from mien.models.description import read_spec
+from mien.models.description import TRAINING_FACES, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.session import GRAPH_FILE
 
@@ -150,6 +151,13 @@ def add_slices(index: pd.DataFrame, table: Path, columns: Sequence[str]) -> pd.D
     if not columns:
         return index
     return with_slices(index, read_out(table, pd.read_parquet, rerun("ingest")), columns)
+
+
+def with_leaks(test: pd.DataFrame, model: Path) -> pd.DataFrame:
+    """A test index, `leaked` also where a parent of the model in that folder learnt from the face."""
+    parents = [("part", "==", "parent")]
+    seen = read_out(model / TRAINING_FACES, lambda file: pd.read_parquet(file, filters=parents), rerun("train"))
+    return test.assign(leaked=test["leaked"] | learnt_from(test, seen))
 
 
 def record_look(test_faces: str, model: Path, temperature: float) -> None:

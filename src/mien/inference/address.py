@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
-from mien.base.records import read_record, rerun
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
-from mien.models.description import VERSION_FOLDER, read_lineage
+from mien.models.description import TRAINING_FACES, VERSION_FOLDER, read_lineage
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that do import them.
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from mien.evaluation.other_data import KnownModel
+    from mien.models.weights import Parent
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -109,6 +109,19 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
     return ModelFiles(folder / VERSION_FOLDER, version.name, int(version.version), version.run_id or None, scratch)
 
 
+def find_parent(text: str) -> "Parent":
+    """The files of `models:/NAME@ALIAS` or `/VERSION` or of a folder, for a training; errors as of `load_model_of`."""
+    from mien.models.weights import Parent  # PyTorch, which no answer needs
+
+    address = ModelAddress.parse(text)
+    if address.is_onnx:
+        raise UserError(f"{text} is an exported file, from which no training can begin; name the model's folder.")
+    files = address.files()
+    if not (files.folder / TRAINING_FACES).is_file():
+        raise UserError(f"{text} does not say what it learnt from: {files.folder / TRAINING_FACES} is missing.")
+    return Parent(files.says, files.folder, files.scratch)
+
+
 def load_model_of(text: str) -> LoadedModel:
     """The model of `models:/NAME@ALIAS` or `/VERSION`, a file `x.onnx` or a folder, or NoSuchModel or a UserError."""
     address = ModelAddress.parse(text)
@@ -124,19 +137,13 @@ class MeasuredModel:
 
     @cached_property
     def seen(self) -> "pd.DataFrame | None":
-        """What `training_faces` of the registry gives; None where the model's files do not tell."""
-        from mien.registry.version import TRAINING_FACES, read_training_faces, training_faces
+        """What `train` wrote of the faces; None where the model's files do not tell."""
+        from mien.registry.version import read_training_faces
 
-        if self.loaded.files is None:
+        files = self.loaded.files
+        if files is None or not (files.folder / TRAINING_FACES).is_file():
             return None
-        folder = self.loaded.files.folder
-        if (folder / TRAINING_FACES).is_file():
-            return read_training_faces(folder)
-        split = folder.parent / "split"  # beside build/train; another training may have written it
-        if not (about := split / "split.json").is_file():
-            return None
-        digest = read_record(about, {"digest": str}, rerun("split"))["digest"]
-        return training_faces(split) if digest == self.lineage["split_digest"] else None
+        return read_training_faces(files.folder)
 
     @property
     def name(self) -> str:

@@ -34,6 +34,11 @@ class ModelFiles:
     run_id: str | None = None
     scratch: Any = None  # the temporary folder of files that were fetched: it goes with this object
 
+    @property
+    def says(self) -> str:
+        """`mien-expw version 3`, or the folder."""
+        return self.name if self.version is None else f"{self.name} version {self.version}"
+
 
 @dataclass(frozen=True)
 class LoadedModel(Model):

@@ -60,6 +60,10 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
     size = faces.shape[1]
     if not len(faces):
         return np.empty((0, size, size), np.float32)
+    if members := getattr(network.body, "members", None):  # of an ensemble
+        mean = np.mean([heat_maps(member, faces, classes) for member in members], axis=0)
+        most = mean.max(axis=(1, 2), keepdims=True)
+        return np.asarray(mean / np.where(most > 0, most, 1))
     maps = []
     with torch.inference_mode(False), torch.enable_grad():
         network.eval()
@@ -87,7 +91,7 @@ def _last_stage(network: "Network", face: "Tensor") -> "nn.Module":
         if places >= CELLS and any(isinstance(module, convolutional) for module in step.modules()):
             stages.append(step)
 
-    hooks = [step.register_forward_hook(note) for step in _steps(network.backbone or network.body)]
+    hooks = [step.register_forward_hook(note) for step in _steps(network.backbone)]
     network(face)
     for hook in hooks:
         hook.remove()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, cast
 
 from annotated_types import Ge, Le
 
@@ -26,6 +26,7 @@ class Faces(NamedTuple):
     colour: str | None = None  # rgb or grey
 
 
+ENSEMBLE: Final = "ensemble"
 # Every network by its name; mien.models.networks builds them.
 FACES: Final = {
     "resnet": Faces(),
@@ -35,9 +36,11 @@ FACES: Final = {
     "cnn5x5": Faces(48, "grey"),
     "mobilenetv2": Faces(),
     "timm": Faces(),
+    ENSEMBLE: Faces(),
 }
-# Those with a backbone that can be frozen, and whose weights can come from elsewhere.
+# Those with a backbone whose weights can come from ImageNet or a file.
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")
+WEIGHT_FILES: Final = (".safetensors", ".pth", ".pt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ModelConfig:
 
     __pydantic_config__ = STRICT
 
-    name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm"]
+    name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm", "ensemble"]
     # Of the residual net: channels of its first stage, blocks in each stage, and the first convolution's stride.
     width: Annotated[int, Ge(4)] = field(default=32, metadata={"optional": True})
     blocks: AtLeastOne = field(default=1, metadata={"optional": True})
@@ -54,27 +57,45 @@ class ModelConfig:
     dropout: BelowOne = 0.2  # before the last layer
     # Outside training, answer with the mean logits of the face and its mirror image: twice the time.
     flip: bool = field(default=False, metadata={"optional": True})
-    # The rest is of those with a backbone.
+    # Weights to begin with: none; of the same network a registered model (models:/NAME@ALIAS or /VERSION) or a model's
+    # folder; of a backbone imagenet or a file of weights, whose digest (in hex) init_sha256 is.
+    init: str = field(default="none", metadata={"optional": True})
+    init_sha256: str = field(default="", metadata={"optional": True})
+    # Of an ensemble: the registered models or folders whose mean answer it gives; as built, what each of them is.
+    members: list[Any] = field(default_factory=list, metadata={"optional": True})
     backbone: str = field(default="", metadata={"optional": True})  # of timm: the name of one of its models
     # pixels that the backbone was made for; 0: the crop's
     input_size: Annotated[int, Le(512)] = field(default=0, metadata={"optional": True})
-    weights: str = field(default="none", metadata={"optional": True})  # to begin with: none, imagenet or a file
-    weights_sha256: str = field(default="", metadata={"optional": True})  # the file's digest, in hex
+
+    @property
+    def init_from(self) -> Literal["none", "imagenet", "file", "model"]:
+        """What kind of thing `init` names."""
+        if self.init in ("none", "imagenet"):
+            return cast(Literal["none", "imagenet"], self.init)
+        return "file" if self.init.lower().endswith(WEIGHT_FILES) else "model"
 
     def __post_init__(self) -> None:
-        if self.name not in WITH_BACKBONE and (self.backbone, self.input_size, self.weights) != ("", 0, "none"):
-            raise ValueError(f"backbone, input_size and weights are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
+        if self.name not in WITH_BACKBONE and (self.backbone, self.input_size) != ("", 0):
+            raise ValueError(f"backbone and input_size are of {', '.join(WITH_BACKBONE)}, not of {self.name}")
+        if self.name not in WITH_BACKBONE and self.init_from in ("imagenet", "file"):
+            known = ", ".join(WITH_BACKBONE)
+            raise ValueError(f"init: {self.init} is for the backbone of {known}; {self.name} can begin with a model")
+        named = all(isinstance(member, str | dict) for member in self.members)
+        if (self.name == ENSEMBLE) != bool(self.members) or not named:
+            raise ValueError("members names the models of an ensemble, such as models:/mien-fer2013/3, and only there")
+        if self.name == ENSEMBLE and self.init != "none":
+            raise ValueError(f"an ensemble is made of its members, so it cannot begin with {self.init}: say init: none")
         if (self.name == "timm") != bool(self.backbone):
             raise ValueError("backbone names a model of timm, such as resnet18, where name is timm, and only there")
         if 0 < self.input_size < 32:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
-        from_file = self.weights not in ("none", "imagenet")
-        if from_file and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
+        from_file = self.init_from == "file"
+        if from_file and not re.fullmatch("[0-9a-f]{64}", self.init_sha256):
             raise ValueError(
-                f"weights_sha256 must be 64 hex digits, as `sha256sum {self.weights}` says, not {self.weights_sha256!r}"
+                f"init_sha256 must be 64 hex digits, as `sha256sum {self.init}` says, not {self.init_sha256!r}"
             )
-        if self.weights_sha256 and not from_file:
-            raise ValueError(f"weights_sha256 is of a file, and weights is {self.weights}; take it out")
+        if self.init_sha256 and not from_file:
+            raise ValueError(f"init_sha256 is of a file of weights, and init is {self.init}; take it out")
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,7 @@ class ModelSpec:
 WEIGHTS: Final = "model.safetensors"
 SPEC: Final = "model.json"
 LINEAGE: Final = "lineage.json"
+TRAINING_FACES: Final = "training_faces.parquet"
 CARD: Final = "card.md"  # of a registered version
 VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in a registered version
 # What a training is made on, beside the versions of libraries; reports/train.json has it too.

@@ -1,7 +1,8 @@
-"""Networks by name: residual and reference networks, and their cost."""
+"""Networks by name: residual and reference networks, ensembles, and their cost."""
 
-from collections.abc import Callable
-from typing import Final
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.base.errors import UserError
-from mien.models.description import FACES, ModelConfig
+from mien.base.settings import build_settings
+from mien.models.description import ENSEMBLE, FACES, ModelConfig
 from mien.models.mobilenet import FEATURES, mobilenet_v2
 from mien.models.timm_backbone import timm_backbone
 from mien.runtime.spec import CutSpec
@@ -215,6 +217,27 @@ def _timm(config: ModelConfig, cut: CutSpec, classes: int) -> Transfer:
     return Transfer(backbone, head, size)
 
 
+class Ensemble(nn.Module):
+    """Networks that answer together: the logarithm of the mean of their probabilities, `(B, classes)`."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels as of a `Network`: each member normalises them as it learnt."""
+        answers = torch.stack([functional.log_softmax(member(pixels).float(), dim=1) for member in self.members])
+        return torch.logsumexp(answers, dim=0) - math.log(len(self.members))
+
+
+def _ensemble(config: ModelConfig, cut: CutSpec, classes: int) -> Ensemble:
+    built = [member for member in config.members if isinstance(member, dict)]
+    if len(built) < len(config.members):
+        raise UserError("its members decide: only `train` looks up what they are.")
+    members = [build_settings(ModelConfig, member, "members", complete=False) for member in built]
+    return Ensemble([build_model(member, cut, classes) for member in members])
+
+
 MODELS: Final[dict[str, Callable[[ModelConfig, CutSpec, int], nn.Module]]] = {  # from settings, cut, number of classes
     "resnet": residual_net,
     "vgg64": vgg64,
@@ -223,6 +246,7 @@ MODELS: Final[dict[str, Callable[[ModelConfig, CutSpec, int], nn.Module]]] = {  
     "cnn5x5": cnn5x5,
     "mobilenetv2": _mobilenet,
     "timm": _timm,
+    ENSEMBLE: _ensemble,
 }
 
 
@@ -236,9 +260,15 @@ class Network(nn.Module):
         self.flip = flip
 
     @property
-    def backbone(self) -> nn.Module | None:
-        """The part that may have learnt elsewhere; None where the network has none."""
-        return self.body.backbone if isinstance(self.body, Transfer) else None
+    def backbone(self) -> nn.Module:
+        """All but the head: the part that may have learnt elsewhere."""
+        return self.body.backbone if isinstance(self.body, Transfer) else cast(nn.Sequential, self.body)[:-1]
+
+    @property
+    def last_layer(self) -> str:
+        """The name of the module whose outputs are the logits."""
+        names: list[str] = [name for name, module in self.named_modules() if isinstance(module, nn.Linear)]
+        return names[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits in the order of the classes; with `flip`, outside training, the means of a face and its mirror."""
@@ -257,7 +287,11 @@ def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
             f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
             f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
         )
-    return Network(MODELS[config.name](config, cut, classes), config.flip)
+    network = Network(MODELS[config.name](config, cut, classes), config.flip)
+    if config.name == ENSEMBLE:  # whose members normalise
+        network.normalise.mean.fill_(0)
+        network.normalise.std.fill_(1)
+    return network
 
 
 def trainable_parameters(model: nn.Module) -> int:

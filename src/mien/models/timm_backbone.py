@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OTHERWISE: Final = (
-    "Or fetch model.safetensors of that model elsewhere and name the file in model.weights, with its digest in "
-    "model.weights_sha256; or say weights: none to train from scratch."
+    "Or fetch model.safetensors of that model elsewhere and name the file in model.init, with its digest in "
+    "model.init_sha256; or say init: none to train from scratch."
 )
 TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
 REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)

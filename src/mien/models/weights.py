@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mien.base.errors import UserError
-from mien.base.records import rerun
+from mien.base.records import read_out, rerun
 from mien.models.description import SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network, Transfer
 from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights
@@ -33,37 +35,85 @@ def predict_logits(model: nn.Module, faces: np.ndarray, batch_size: int = 256) -
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Parent:
+    """A trained model that another begins with, learns from or is made of."""
+
+    name: str  # for people: `mien-fer2013 version 3`, or its folder
+    folder: Path  # weights, description, lineage and the faces that it learnt from, as `train` writes them
+    scratch: Any = None  # the temporary folder of files that were fetched: it goes with this object
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of its weights; a UserError where there are none."""
+        return hashlib.sha256(read_out(self.folder / WEIGHTS, Path.read_bytes, rerun("train"))).hexdigest()
+
+    def load(self, spec: ModelSpec, why: str) -> Network:
+        """Its network; a UserError, which says `why` it is needed, unless it takes the faces and knows the classes of
+        `spec`."""
+        network, own = load_model(self.folder)
+        if own.cut != spec.cut:
+            raise UserError(f"{why}: {self.name} takes faces cut as {own.cut}, and here they are cut as {spec.cut}.")
+        if own.classes != spec.classes:
+            theirs, ours = ", ".join(own.classes), ", ".join(spec.classes)
+            raise UserError(f"{why}: {self.name} knows the classes {theirs}, and here they are {ours}.")
+        return network
+
+
+Parents = Mapping[str, Parent]  # by their addresses in the configuration
+NETWORK: Final = ("name", "width", "blocks", "stem_stride", "backbone")  # of ModelConfig: what decides the shapes
 CLASSIFIERS: Final = ("classifier.", "fc.", "head.")  # of timm's models: the new head replaces them
 
 
-def load_pretrained(model: Network, config: ModelConfig) -> None:
-    """Put the configured weights into the backbone; a UserError where the file or the hub cannot give fitting ones."""
-    if config.weights == "none":
+def load_initial(model: Network, config: ModelConfig, classes: Sequence[str], parents: Parents) -> None:
+    """Put the weights that `config.init` names into a fresh model; a UserError where there are no fitting ones.
+
+    A model of the same network gives all of them, its normalisation of pixels included; its last layer only where it
+    knows the same `classes`. A file or the hub gives a backbone's.
+    """
+    if config.init_from == "none":
+        return
+    if config.init_from == "model":
+        _continue(model, config, tuple(classes), parents[config.init])
         return
     body = model.body
-    assert isinstance(body, Transfer)  # ModelConfig refuses weights for any other
-    if config.weights == "imagenet":
+    assert isinstance(body, Transfer)  # ModelConfig refuses them for any other
+    if config.init_from == "imagenet":
         state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone), body.input_size)
     else:
-        state = _read(Path(config.weights), config.weights_sha256)
-    _fill(body.backbone, state, config.weights)
+        state = _read(Path(config.init), config.init_sha256)
+    _fill(body.backbone, state, config.init)
+
+
+def _continue(model: Network, config: ModelConfig, classes: tuple[str, ...], parent: Parent) -> None:
+    trained, spec = load_model(parent.folder)
+    state, wanted = trained.state_dict(), model.state_dict()
+    if spec.classes != classes:
+        state |= {key: value for key, value in wanted.items() if key.startswith(f"{model.last_layer}.")}
+    shapes, fitting = ({key: tensor.shape for key, tensor in tensors.items()} for tensors in (state, wanted))
+    if shapes != fitting:
+        ours, theirs = dataclasses.asdict(config), spec.architecture
+        differing = [key for key in NETWORK if theirs.get(key, ours[key]) != ours[key]]
+        found = ", ".join(f"{key} is {theirs[key]}, not {ours[key]}" for key in differing) or "its faces differ"
+        raise UserError(f"model.init: {parent.name} is another network ({found}); describe the same one in conf/model.")
+    model.load_state_dict(state)
 
 
 def _read(file: Path, sha256: str) -> dict[str, Tensor]:
     """A safetensors file, or a PyTorch file of plain tensors; never a pickle of anything else."""
     if not file.is_file():
-        raise UserError(f"model.weights: there is no file {file}; the path must be relative to the repository's root.")
+        raise UserError(f"model.init: there is no file {file}; the path must be relative to the repository's root.")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != sha256:
         raise UserError(
-            f"model.weights: {file} has the digest {found}, not {sha256}; a result must record its initial weights."
+            f"model.init: {file} has the digest {found}, not {sha256}; a result must record its initial weights."
         )
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        raise UserError(f"model.weights: {file} holds no weights ({str(error).splitlines()[0]}).") from error
+        raise UserError(f"model.init: {file} holds no weights ({str(error).splitlines()[0]}).") from error
     return state
 
 
@@ -75,7 +125,7 @@ def _fill(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
     left = [key for key in state if key not in wanted and not key.startswith(CLASSIFIERS)]
     if wrong := (missing or other or left):
         raise UserError(
-            f"model.weights: {source} does not fit the backbone: {len(missing)} tensors are missing, {len(other)} have "
+            f"model.init: {source} does not fit the backbone: {len(missing)} tensors are missing, {len(other)} have "
             f"another shape, {len(left)} have no place (such as {wrong[0]}); timm's file for this model would fit."
         )
     backbone.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)

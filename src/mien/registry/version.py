@@ -21,7 +21,17 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record, rerun
-from mien.models.description import CARD, LINEAGE, SPEC, VERSION_FOLDER, WEIGHTS, ModelSpec, read_lineage, read_spec
+from mien.models.description import (
+    CARD,
+    LINEAGE,
+    SPEC,
+    TRAINING_FACES,
+    VERSION_FOLDER,
+    WEIGHTS,
+    ModelSpec,
+    read_lineage,
+    read_spec,
+)
 from mien.models.graph import model_identity
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
@@ -37,7 +47,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MODEL: Final = VERSION_FOLDER.name  # the artifact that mien reads
-TRAINING_FACES: Final = "training_faces.parquet"
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
@@ -84,15 +93,8 @@ class Candidate:
         return read_out(self.model / GRAPH_FILE, lambda file: model_identity(file, self.spec), rerun("train"))
 
 
-def training_faces(split: Path) -> pd.DataFrame:
-    """The faces that a model of this split learnt from: photo_digest, face_digest, group and part (train or val)."""
-    columns = ["photo_digest", "face_digest", "group"]
-    parts = {part: read_out(split / f"{part}.parquet", pd.read_parquet, rerun("split")) for part in ("train", "val")}
-    return pd.concat([faces[columns].assign(part=part) for part, faces in parts.items()], ignore_index=True)
-
-
 def read_training_faces(folder: Path) -> pd.DataFrame:
-    """As `training_faces`, from the list in a version's `VERSION_FOLDER`."""
+    """The faces that a model learnt from: photo_digest, face_digest, group and part, as `train` wrote them."""
     return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
 
 
@@ -202,12 +204,11 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
 
 def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
     folder.mkdir()
-    for name in (GRAPH_FILE, WEIGHTS, SPEC):
+    for name in (GRAPH_FILE, WEIGHTS, SPEC, TRAINING_FACES):
         shutil.copyfile(candidate.model / name, folder / name)
     candidate.spec.save(folder / SPEC_FILE)
     (folder / LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
-    training_faces(candidate.split).to_parquet(folder / TRAINING_FACES, index=False)
     return folder
 
 

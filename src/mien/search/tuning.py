@@ -127,10 +127,11 @@ class ShortTraining:
 
         short = {**values, "train.epochs": self.epochs, "train.patience": 0, "train.minutes": 0.0}
         new = self.inputs.with_recipe(self.inputs.recipe.with_values(short))
-        parts, pruning = (new.spec, new.recipe, new.train, new.val), [LambdaCallback(on_validation_end=report)]
+        pruning = [LambdaCallback(on_validation_end=report)]
         with tempfile.TemporaryDirectory() as folder:
             try:
-                fitted = fit(*parts, Path(folder), listener=Speed(), callbacks=pruning, verbose=False)
+                how: Any = {"parents": new.parents, "listener": Speed(), "callbacks": pruning, "verbose": False}
+                fitted = fit(*new.job, Path(folder), **how)
             except Diverged as error:
                 raise optuna.TrialPruned from error
         return cost(monitor, fitted.history[fitted.best_epoch][monitor])

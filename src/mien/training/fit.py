@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.listener import Listener, Step, on_terminal, progress_bar
-from mien.models.description import ModelSpec
-from mien.models.networks import build_model
-from mien.models.weights import load_pretrained
+from mien.models.description import ENSEMBLE, ModelSpec
+from mien.models.networks import Ensemble, Network, build_model
+from mien.models.weights import Parents, load_initial
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
 from mien.training.optimizers import FreezeBackbone
 from mien.training.recipe import Recipe, TrainConfig, TrainerConfig, cost, refuse_longer_average
-from mien.training.task import ExpressionTask, class_weights
+from mien.training.task import ExpressionTask, class_weights, validation_scores
 
 LAST: Final = "last.ckpt"
 
@@ -58,6 +58,7 @@ def fit(
     val: LabelledFaces,
     folder: Path,
     *,
+    parents: Parents | None = None,
     listener: Listener | None = None,
     callbacks: Sequence[pl.Callback] = (),
     verbose: bool = True,
@@ -69,13 +70,16 @@ def fit(
     there is continued, on the CPU bit for bit; on another kind of machine too, which `made_on` then says. The
     `listener` hears each row of the history, `callbacks` are further ones of Lightning, such as a search's pruning, and
     `verbose` draws a bar on a terminal, elsewhere prints a line per epoch. `rank` is the number of this process among
-    those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch.
+    those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch. `parents` are
+    the trained models that the recipe names. An ensemble's are put together, and nothing is trained.
 
     Raises:
         Diverged: a loss became infinite or NaN.
-        UserError: a batch or the average of the weights needs more faces than there are, or a GPU is asked for and
-            there is none.
+        UserError: a batch or the average of the weights needs more faces than there are, a GPU is asked for and there
+            is none, or a parent does not fit.
     """
+    if recipe.model.name == ENSEMBLE:
+        return _assembled(spec, recipe, val, parents or {}, listener or Listener())
     _silence_lightning()
     keep_freed_memory()
     settings = recipe.train
@@ -83,9 +87,9 @@ def fit(
     checkpoint, machine = checkpoint_to_continue(folder, recipe.trainer)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings.seed)
-    task = _task(spec, recipe, train, rank)
+    task = _task(spec, recipe, train, rank, parents or {})
     history = History(settings, listener or Listener(), machine, verbose=verbose)
-    freeze = [FreezeBackbone(task.model, settings.freeze_epochs)] if settings.freeze_epochs else []
+    freeze = [FreezeBackbone(cast(Network, task.model), settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
     augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
     loader = training_loader(train, augmentation, recipe, task.places, resident)
@@ -97,17 +101,40 @@ def fit(
     return Fitted(task.model.cpu().eval(), history.rows, history.chosen_epoch, machine, history.stopped)
 
 
-def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int) -> ExpressionTask:
+def _assembled(spec: ModelSpec, recipe: Recipe, val: LabelledFaces, parents: Parents, listener: Listener) -> Fitted:
+    model = spec.build()
+    members = [parents[str(address)].load(spec, "model.members") for address in recipe.model.members]
+    cast(Ensemble, model.body).members = nn.ModuleList(members)
+    with torch.inference_mode():
+        batches = [(model.eval()(pixels), labels) for pixels, labels in validation_loader(val)]
+    logits, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    row = {"epoch": 0} | {name: float(value) for name, value in sorted(validation_scores(logits, labels).items())}
+    listener.epoch(row)
+    return Fitted(model, [row], 0, made_on(recipe.trainer))
+
+
+def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, parents: Parents) -> ExpressionTask:
     model = build_model(recipe.model, spec.cut, len(spec.classes))
-    load_pretrained(model, recipe.model)
-    model.normalise.measure(train.pixels, np.sort(train.rows))
+    load_initial(model, recipe.model, spec.classes, parents)
+    if recipe.model.init_from != "model":
+        model.normalise.measure(train.pixels, np.sort(train.rows))
     if recipe.trainer.channels_last:
         to_channels_last(model)
     weights = None
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    return ExpressionTask(model, recipe, classes=len(spec.classes), class_weights=weights, rank=rank)
+    teachers = [_teacher(parents[address].load(spec, "train.teachers"), recipe) for address in recipe.train.teachers]
+    classes = len(spec.classes)
+    return ExpressionTask(model, recipe, classes=classes, class_weights=weights, rank=rank, teachers=teachers)
+
+
+def _teacher(network: Network, recipe: Recipe) -> nn.Module:
+    """As it teaches: of each face alone, which augmentation mirrors often enough."""
+    network.flip = False
+    if recipe.trainer.channels_last:
+        to_channels_last(network)
+    return network.requires_grad_(False).eval()
 
 
 def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:

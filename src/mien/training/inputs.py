@@ -1,8 +1,9 @@
 """Inputs of tune and train: training and validation faces, settings, digests, and the values of the search."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,9 @@ from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
 from mien.base.state import code_digest, digest, state_folder
 from mien.crop.packed import PackedFaces, open_faces
-from mien.models.description import ModelSpec
+from mien.models.description import LINEAGE, TRAINING_FACES, ModelSpec, read_spec
 from mien.models.networks import multiply_adds, trainable_parameters
+from mien.models.weights import Parents
 from mien.training.dataset import LabelledFaces, soft_labels
 from mien.training.hardware import versions
 from mien.training.recipe import Recipe, refuse_longer_average
@@ -40,6 +42,7 @@ class Inputs:
     val: LabelledFaces
     data_digest: str
     split_digest: str
+    parents: Parents = field(default_factory=dict)  # the trained models that the recipe names
 
     @property
     def config(self) -> dict[str, Any]:
@@ -52,17 +55,45 @@ class Inputs:
         colour = {"rgb": "RGB", "grey": "grey"}[self.spec.cut.colour]
         return f"{self.data} · {self.choices['model']} · {self.spec.cut.size} px {colour}"
 
+    @property
+    def job(self) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces]:
+        """What `fit` takes."""
+        return self.spec, self.recipe, self.train, self.val
+
     def digest(self, **more: Any) -> str:
-        """The digest of configuration, data with its classes and code, and of whatever else is given."""
-        return digest(self.config, self.spec.classes, self.data_digest, self.split_digest, code_digest(*CODE), more)
+        """The digest of configuration, data with its classes, parents and code, and of whatever else is given."""
+        parents = {address: parent.digest for address, parent in self.parents.items()}
+        data = self.spec.classes, self.data_digest, self.split_digest
+        return digest(self.config, *data, parents, code_digest(*CODE), more)
 
     def with_recipe(self, recipe: Recipe) -> "Inputs":
         """The same with other settings, and the network that they describe."""
-        spec = dataclasses.replace(self.spec, architecture=dataclasses.asdict(recipe.model))
+        spec = dataclasses.replace(self.spec, architecture=architecture(recipe, self.parents))
         return dataclasses.replace(self, recipe=recipe, spec=spec)
 
+    def adopted(self, root: Path | None = None) -> dict[str, Any] | None:
+        """What a device brought back of exactly this training: weights, history, best_epoch, made_on; else None.
 
-def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Path | None = None) -> Inputs:
+        `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, configuration and
+        code.
+        """
+        file = state_folder(root) / ADOPTED / f"{self.digest()}.pt"
+        return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
+
+
+def architecture(recipe: Recipe, parents: Parents) -> dict[str, Any]:
+    """The settings that the network can be built from: of an ensemble's members theirs, in place of their addresses."""
+    members = [read_spec(parents[str(address)].folder).architecture for address in recipe.model.members]
+    return dataclasses.asdict(recipe.model) | {"members": members}
+
+
+def read_inputs(
+    data: str,
+    recipe: Recipe,
+    choices: Mapping[str, str],
+    root: Path | None = None,
+    parents: Parents | None = None,
+) -> Inputs:
     """The outs of crop and split, with the configuration's recipe; the test part stays closed.
 
     Raises:
@@ -73,12 +104,13 @@ def read_inputs(data: str, recipe: Recipe, choices: Mapping[str, str], root: Pat
     return Inputs(
         data=data,
         choices=choices,
-        spec=ModelSpec(dataclasses.asdict(recipe.model), faces.cut, faces.classes),
+        spec=ModelSpec(architecture(recipe, parents or {}), faces.cut, faces.classes),
         recipe=recipe,
         train=labelled_faces(read_part(base, "train", LEARNT), faces),
         val=labelled_faces(read_part(base, "val", LEARNT), faces),
         data_digest=faces.digest,
         split_digest=split["digest"],
+        parents=parents or {},
     )
 
 
@@ -124,15 +156,6 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
         raise UserError(f"{file}: values: {error.args[0]}; {rerun('tune')}.") from error
 
 
-def read_adopted(inputs: Inputs, root: Path | None = None) -> dict[str, Any] | None:
-    """What a device brought back of exactly this training: weights, history, best_epoch, made_on; else None.
-
-    `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, configuration and code.
-    """
-    file = state_folder(root) / ADOPTED / f"{inputs.digest()}.pt"
-    return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
-
-
 def training_key(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> str:
     """The digest that a training's state is found by: all that decides its numbers but the machine, which may change.
 
@@ -154,6 +177,8 @@ def training_lineage(
     is what the network is `made_on`.
     """
     network = tuned.spec.build()
+    named = [(key, tuned.parents[address]) for key, address in tuned.recipe.parents]
+    parents = [{"key": key, "name": parent.name, "weights": parent.digest} for key, parent in named]
     return {
         # The search's trials hang below the run of this digest, unless they were trained on something else.
         "digest": best["digest"] if best["made_on"] == machine else digest(best["digest"], machine),
@@ -169,4 +194,27 @@ def training_lineage(
         "parameters": trainable_parameters(network),
         "multiply_adds": multiply_adds(network, tuned.spec.cut),
         "faces": {"train": len(inputs.train), "val": len(inputs.val)},
+        **({"parents": parents} if parents else {}),
     }
+
+
+def write_lineage(folder: Path, lineage: Mapping[str, Any], parents: Parents, root: Path | None = None) -> None:
+    """Write lineage.json, and the faces that the model learnt from: photo_digest, face_digest, group and part.
+
+    The part is train, val, or `parent` for the faces of its parents, which it has learnt from through them. They are
+    copied batch by batch: millions take little memory.
+    """
+    (folder / LINEAGE).write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sources = {part: (root or Path()) / SPLIT / f"{part}.parquet" for part in ("train", "val")}
+    sources |= {parent.name: parent.folder / TRAINING_FACES for parent in parents.values()}
+    types = {"photo_digest": pa.string(), "face_digest": pa.string(), "group": pa.int64(), "part": pa.string()}
+    schema = pa.schema(list(types.items()))
+    with parquet.ParquetWriter(folder / TRAINING_FACES, schema) as writer:
+        for name, source in sources.items():
+            part = name if name in ("train", "val") else "parent"
+            for batch in read_out(source, parquet.ParquetFile, rerun("train")).iter_batches(columns=list(types)[:3]):
+                table = pa.Table.from_batches([batch]).append_column("part", pa.array([part] * len(batch)))
+                writer.write_table(table.cast(schema))

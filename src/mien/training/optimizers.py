@@ -8,15 +8,13 @@ import pytorch_lightning as pl
 from torch import nn, optim
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from mien.base.errors import UserError
 from mien.models.networks import Network
 from mien.training.recipe import SCORES, OptimConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
     """The configured optimizer; biases and normalisation weights (one dimension) are not decayed."""
-    backbone = model.backbone if isinstance(model, Network) else None
-    slow = set(backbone.parameters()) if backbone is not None and config.backbone_lr < 1 else set()
+    slow = set(model.backbone.parameters()) if isinstance(model, Network) and config.backbone_lr < 1 else set()
     groups = _groups([p for p in model.parameters() if p not in slow], config.lr, config.weight_decay)
     groups += _groups([p for p in model.parameters() if p in slow], config.lr * config.backbone_lr, config.weight_decay)
     if config.name == "sgd":
@@ -63,14 +61,8 @@ class FreezeBackbone(pl.Callback):
     Which epoch it is decides, so that a training that was killed continues as it would have gone on.
     """
 
-    def __init__(self, model: nn.Module, epochs: int) -> None:
-        backbone = model.backbone if isinstance(model, Network) else None
-        if backbone is None:
-            raise UserError(
-                f"train.freeze_epochs is {epochs}, and this network has no backbone to freeze; set it to 0, "
-                "or choose a model that has one, such as mobilenetv2."
-            )
-        self.backbone = backbone
+    def __init__(self, model: Network, epochs: int) -> None:
+        self.backbone = model.backbone
         self.epochs = epochs
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -10,6 +10,7 @@ JOB.json and the files beside it lie in the state folder (MIEN_STATE), which all
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,8 @@ import torch
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.listener import Listener
-from mien.models.description import ModelSpec
+from mien.models.description import ENSEMBLE, SPEC, WEIGHTS, ModelSpec
+from mien.models.weights import Parent, Parents
 from mien.runtime.spec import CutSpec
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import Diverged, Fitted, fit
@@ -66,6 +68,7 @@ def fit_on_ranks(
     val: LabelledFaces,
     folder: Path,
     *,
+    parents: Parents | None = None,
     listener: Listener | None = None,
 ) -> Fitted:
     """What `fit` does, by the processes that `trainer.devices` and `trainer.nodes` ask for; killed, it continues too.
@@ -76,16 +79,18 @@ def fit_on_ranks(
         Diverged: as `fit`.
         UserError: as `fit`, or a rank ended before the training did.
     """
-    if recipe.trainer.ranks == 1:
-        return fit(spec, recipe, train, val, folder, listener=listener)
+    if recipe.trainer.ranks == 1 or recipe.model.name == ENSEMBLE:
+        return fit(spec, recipe, train, val, folder, parents=parents, listener=listener)
     refuse_uneven_shares(recipe.train.batch_size, recipe.trainer)
-    job = write_job(spec, recipe, train, val, folder)
+    job = write_job(spec, recipe, train, val, folder, parents or {})
     run_ranks(job, listener or Listener())
     return fitted_of(spec, torch.load(folder / FITTED, weights_only=True))
 
 
-def write_job(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, folder: Path) -> Path:
-    """A training as files: JOB.json, and the rows and labels of both parts beside it."""
+def write_job(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, folder: Path, parents: Parents
+) -> Path:
+    """A training as files: JOB.json, and beside it rows and labels of both parts, and the parents' networks."""
     pixels = train.pixels
     assert isinstance(pixels, np.memmap)
     for name, part in (("train", train), ("val", val)):
@@ -95,12 +100,17 @@ def write_job(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: Labell
         with replacing(folder / f"{name}.npz") as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
     content = {"spec": dataclasses.asdict(spec), "recipe": dataclasses.asdict(recipe), "pixels": str(pixels.filename)}
+    content["parents"] = {address: [parent.name, f"parent-{i}"] for i, (address, parent) in enumerate(parents.items())}
+    for i, parent in enumerate(parents.values()):
+        (folder / f"parent-{i}").mkdir(exist_ok=True)
+        for name in (WEIGHTS, SPEC):
+            shutil.copyfile(parent.folder / name, folder / f"parent-{i}" / name)
     with replacing(folder / JOB) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return folder / JOB
 
 
-def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces]:
+def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces, dict[str, Parent]]:
     """What `write_job` wrote, the faces as a memory map."""
     content = json.loads(job.read_text(encoding="utf-8"))
     spec = content["spec"]
@@ -112,7 +122,8 @@ def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces
         with np.load(job.with_name(f"{name}.npz")) as part:
             parts.append(LabelledFaces(pixels, part["rows"], part["labels"], part.get("votes")))
     spec = ModelSpec(spec["architecture"], CutSpec(**spec["cut"]), tuple(spec["classes"]))
-    return spec, recipe, parts[0], parts[1]
+    parents = {address: Parent(name, job.parent / at) for address, (name, at) in content["parents"].items()}
+    return spec, recipe, parts[0], parts[1], parents
 
 
 def run_ranks(job: Path, listener: Listener) -> None:
@@ -188,14 +199,13 @@ def _train(job: Path) -> None:
     """One rank of a training."""
     if STARTED in sys.argv:
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    spec, recipe, train, val = read_job(job)
+    spec, recipe, train, val, parents = read_job(job)
     node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
     rank = node * recipe.trainer.devices + int(os.environ["LOCAL_RANK"])
     first = rank == 0
     try:
-        fitted = fit(
-            spec, recipe, train, val, job.parent, listener=_Told() if first else None, verbose=first, rank=rank
-        )
+        listener = _Told() if first else None
+        fitted = fit(spec, recipe, train, val, job.parent, parents=parents, listener=listener, verbose=first, rank=rank)
     except UserError as error:
         print(json.dumps({"error": str(error), "diverged": isinstance(error, Diverged)}), flush=True)
         sys.exit(1)

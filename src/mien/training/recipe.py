@@ -91,6 +91,11 @@ class TrainConfig:
     ema: BelowOne = 0.0  # decay of an exponential moving average of the weights; 0: none
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
+    # Distillation (Hinton et al., 2015): registered models or folders whose mean answer to each augmented face is
+    # learnt beside its label; the share of the loss that this has, and the temperature that softens all answers.
+    teachers: list[str] = field(default_factory=list, metadata={"optional": True})
+    distill_share: Share = field(default=0.5, metadata={"optional": True})
+    distill_temperature: Positive = field(default=2.0, metadata={"optional": True})
     # of wall time, after which the training stops at the end of an epoch; 0: never
     minutes: Annotated[float, Ge(0)] = field(default=0.0, metadata={"optional": True})
 
@@ -168,6 +173,13 @@ class Recipe:
     optim: OptimConfig
     train: TrainConfig
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    @property
+    def parents(self) -> list[tuple[str, str]]:
+        """The trained models that it needs: the key that names each, and its address."""
+        init = [self.model.init] if self.model.init_from == "model" else []
+        named = {"model.init": init, "model.members": self.model.members, "train.teachers": self.train.teachers}
+        return [(key, str(address)) for key, addresses in named.items() for address in addresses]
 
     def value(self, key: str) -> Any:
         """The value of a dotted key such as `optim.lr`."""

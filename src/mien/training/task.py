@@ -1,6 +1,7 @@
 """Lightning module: a network that learns the expressions."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,32 @@ def training_loss(logits: Tensor, labels: Tensor, weights: Tensor | None, label_
     return total / (labels * weights).sum()
 
 
+def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the softened answers from what is `taught`, `(B, classes)` probabilities.
+
+    G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, arXiv:1503.02531. The square of the
+    temperature keeps the gradient's size.
+    """
+    softened = functional.log_softmax(logits.float() / temperature, dim=1)  # half precision has three digits
+    return functional.kl_div(softened, taught, reduction="batchmean") * temperature**2
+
+
+def validation_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor | float]:
+    """Loss, loss after temperature, accuracy, macro precision, recall and F1 of logits `(N, classes)`.
+
+    The loss is plain cross entropy, unsmoothed and unweighted, so that runs with other losses compare.
+    """
+    macro: dict[str, Any] = {"num_classes": logits.shape[1], "average": "macro"}
+    return {
+        "val_loss": functional.cross_entropy(logits, labels),
+        "val_calibrated_loss": calibrated_loss(logits, labels),
+        "val_accuracy": (logits.argmax(1) == labels).float().mean(),
+        "val_macro_precision": multiclass_precision(logits, labels, **macro),
+        "val_macro_recall": multiclass_recall(logits, labels, **macro),
+        "val_macro_f1": multiclass_f1_score(logits, labels, **macro),
+    }
+
+
 def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
     """Cross entropy after the temperature that makes it the lowest: what `evaluate`'s calibration will leave of it."""
 
@@ -51,12 +78,19 @@ class ExpressionTask(pl.LightningModule):
     """One network in training: its loss on the training faces, its scores on the validation faces."""
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, *, classes: int, class_weights: Tensor | None, rank: int = 0
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        classes: int,
+        class_weights: Tensor | None,
+        rank: int = 0,
+        teachers: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
-        self.classes = classes
+        self.teachers = tuple(teachers)  # no module list: they are not trained, averaged or saved
         self.rank, self.ranks = rank, recipe.trainer.ranks
         batched = recipe.augment.batched and recipe.augment.strength > 0
         self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed, classes) if batched else None
@@ -73,10 +107,11 @@ class ExpressionTask(pl.LightningModule):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
-        if self.recipe.trainer.channels_last:
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.model(pixels)
+        logits: Tensor = self.model(self._laid_out(pixels))
         return logits
+
+    def _laid_out(self, pixels: Tensor) -> Tensor:
+        return pixels.contiguous(memory_format=torch.channels_last) if self.recipe.trainer.channels_last else pixels
 
     def places(self, epoch: int) -> np.ndarray:
         """The places in a step's whole batch that are trained on here, and one more where each face is mixed with the
@@ -92,9 +127,20 @@ class ExpressionTask(pl.LightningModule):
             places, size = self.places(self.current_epoch), self.recipe.train.batch_size
             pixels, labels = self.augmentation(pixels, labels, self.current_epoch, step, places, size)
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
-        loss = training_loss(self(pixels), labels, weights, self.recipe.train.label_smoothing)
+        settings, logits = self.recipe.train, self(pixels)
+        loss = training_loss(logits, labels, weights, settings.label_smoothing)
+        if self.teachers:
+            taught, share = self._taught(pixels), settings.distill_share
+            loss = (1 - share) * loss + share * distillation_loss(logits, taught, settings.distill_temperature)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.ranks > 1)
         return loss
+
+    @torch.no_grad()
+    def _taught(self, pixels: Tensor) -> Tensor:
+        """The mean of the teachers' softened probabilities."""
+        temperature = self.recipe.train.distill_temperature
+        answers = [teacher.to(self.device)(self._laid_out(pixels)).float() for teacher in self.teachers]
+        return torch.stack([functional.softmax(answer / temperature, dim=1) for answer in answers]).mean(dim=0)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Collect the logits."""
@@ -102,26 +148,14 @@ class ExpressionTask(pl.LightningModule):
         self._validated.append((self(pixels).float(), labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss, loss after temperature, accuracy, macro precision, recall and F1.
-
-        The loss is plain cross entropy, unsmoothed and unweighted, so that runs with other losses compare.
-        """
+        """Log the scores of all validation faces."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
         if self.ranks > 1:  # the other processes have validated other faces
             parts: list[Any] = [None] * self.ranks
             torch.distributed.all_gather_object(parts, (logits.cpu(), labels.cpu()))
             logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-        macro: dict[str, Any] = {"num_classes": self.classes, "average": "macro"}
-        scores: dict[str, Tensor | float] = {
-            "val_loss": functional.cross_entropy(logits, labels),
-            "val_calibrated_loss": calibrated_loss(logits, labels),
-            "val_accuracy": (logits.argmax(1) == labels).float().mean(),
-            "val_macro_precision": multiclass_precision(logits, labels, **macro),
-            "val_macro_recall": multiclass_recall(logits, labels, **macro),
-            "val_macro_f1": multiclass_f1_score(logits, labels, **macro),
-        }
-        self.log_dict(scores)
+        self.log_dict(validation_scores(logits, labels))
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule of the configuration."""
