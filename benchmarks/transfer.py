@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     file = convert(arguments.folder)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    starts = {"from ImageNet": [f"model.init={file}", f"model.init_sha256={digest}"], "from scratch": []}
+    starts = {"from ImageNet": [f"model.init={file}", f"+model.init_sha256={digest}"], "from scratch": []}
     for name, init in starts.items():
         found = train(init, arguments.size)
         accuracy, recall = found["accuracy"], found["unweighted_average_recall"]
