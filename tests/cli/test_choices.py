@@ -128,6 +128,7 @@ def test_without_a_checkout_it_says_where_to_go(
 def test_every_model_is_listed_with_its_faces_parameters_and_cost(
     mien: Command, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (here / "conf/model/broken.yaml").write_text("name: resnet\nwidht: 4\n")
     (here / "params.yaml").write_text("model: cnn5x5\n")
     monkeypatch.setenv("COLUMNS", "140")
     lines = mien("models").out.splitlines()
@@ -139,6 +140,8 @@ def test_every_model_is_listed_with_its_faces_parameters_and_cost(
         "cnn5x5": ("48 px, grey", "1,375,175"),
         "mobilenetv2": ("any, at 224 px", "2,396,551", "299.7 M"),
         "resnet32": ("any", "1,227,623", "35.6 M"),
+        "broken": ("conf/model/broken.yaml: there is no key",),
+        "ensemble": ("its members decide",),
     }.items():
         assert all(part in rows[name] for part in says), rows[name]
     assert rows["cnn5x5"].strip().startswith("*")

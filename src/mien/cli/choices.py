@@ -107,7 +107,11 @@ def models() -> None:
     chosen = choices(root).get("model")
     rows = []
     for file in conf_files(root, "model"):
-        config: ModelConfig = read_settings(root / "conf", "model", file.stem)
+        try:
+            config: ModelConfig = read_settings(root / "conf", "model", file.stem)
+        except UserError as error:  # one file that is wrong hides no other
+            rows.append((file.stem == chosen, file.stem, str(error), "", "", ""))
+            continue
         network = f"timm: {config.backbone}" if config.backbone else config.name
         rows.append((file.stem == chosen, file.stem, network, *_faces_and_cost(config)))
     note = (
