@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -159,17 +160,13 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
         "mien.split_digest": str(lineage["split_digest"]),
         "mien.trained_on": made_on_words(lineage),
     }
-    return RunIdentity(lineage["data"], _shown_name(lineage), lineage["digest"], tags)
+    return replace(search_identity(lineage), tags=tags)
 
 
 def search_identity(report: Mapping[str, Any]) -> RunIdentity:
-    """The run that a search's trials are children of, which the training goes on in."""
-    return RunIdentity(report["data"], _shown_name(report), report["digest"])
-
-
-def _shown_name(lineage: Mapping[str, Any]) -> str:
-    """A run's name within its data set, `resnet16 · 48 px grey · 3f2a`; the digest tells equal networks apart."""
-    return f"{lineage['run'].removeprefix(lineage['data'] + ' · ')} · {lineage['digest'][:4]}"
+    """The run that a search's trials are children of, which the training goes on in: `resnet16 · 48 px grey · 3f2a`."""
+    network = report["run"].removeprefix(f"{report['data']} · ")  # the digest behind it tells equal networks apart
+    return RunIdentity(report["data"], f"{network} · {report['digest'][:4]}", report["digest"])
 
 
 def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunContent:
