@@ -19,28 +19,12 @@ from mien.base.errors import UserError
 from mien.cli import check, choices, measure, predict, registry, show, status
 from mien.cli.output import fail
 
-COMMANDS: Final[dict[str, Callable[..., None]]] = {  # in the order in which `mien --help` lists them
-    "predict": predict.predict,
-    "app": show.serve_page,
-    "explain": show.explain,
-    "export": registry.export,
-    "card": registry.card,
-    "video": show.video,
-    "status": status.status,
-    "compare": measure.compare,
-    "evaluate": measure.evaluate,
-    "labels": measure.labels,
-    "promote": registry.promote,
-    "rollback": registry.rollback,
-    "history": registry.history,
-    "sync": registry.sync,
-    "ui": registry.ui,
-    "check": check.check,
-    "preset": choices.preset,
-    "data": choices.data,
-    "models": choices.models,
-    "detector": choices.detector,
-}
+COMMANDS: Final[tuple[Callable[..., None], ...]] = (  # in the order in which `mien --help` lists them
+    *(predict.predict, show.app, show.explain, registry.export, registry.card, show.video, status.status),
+    *(measure.compare, measure.evaluate, measure.labels),
+    *(registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
+    *(check.check, choices.preset, choices.data, choices.models, choices.detector),
+)
 
 
 class Commands(TyperGroup):
@@ -64,8 +48,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+for command in COMMANDS:
+    app.command()(command)
 
 
 def _print_version(asked: bool) -> None:

@@ -106,7 +106,7 @@ def video(
         raise typer.Exit(PARTLY)
 
 
-def serve_page(
+def app(
     model: workspace.MeasuredOption = None,
     data: workspace.DataOption = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines; read docs/APP.md first.")] = "127.0.0.1",
