@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import STRICT
 from mien.base.state import digest, state_folder
@@ -25,16 +24,7 @@ from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
 from mien.sources.detect import MIN_SCORE, SMALLEST, YUNET, Detection, YuNetDetector, largest_of
 from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
-from mien.sources.folder_layout import (
-    ClassFolder,
-    Words,
-    find_layout,
-    is_hidden,
-    number_of,
-    part_spelt,
-    read_words,
-    refuse_link,
-)
+from mien.sources.folder_layout import ClassFolder, files_of_class, find_layout, is_hidden, number_of, read_words
 from mien.sources.photos import (
     PHOTO_SUFFIXES,
     FolderPhotos,
@@ -86,7 +76,7 @@ class Folder:
         photos: list[tuple[str, ClassFolder]] = []
         problems: list[dict[str, str]] = []
         for where in layout.classes:
-            for path in _files_of_class(where.path, layout.words):
+            for path in files_of_class(where.path, layout.words):
                 name = path.relative_to(folder).as_posix()
                 if wrong := _why_unusable(path, name, folder):
                     problems.append(_problem(name, *wrong, where.label))
@@ -142,24 +132,6 @@ class Folder:
 
 
 SOURCE: Final[type[Source]] = Folder
-
-
-def _files_of_class(folder: Path, words: Words) -> Iterator[Path]:
-    """The files in a class folder, to its depths, in the order of the names; a folder where it is hidden or empty."""
-    paths = sorted(folder.iterdir())
-    if not paths:
-        yield folder
-    for path in paths:
-        if not path.is_dir() or is_hidden(path):
-            yield path
-            continue
-        refuse_link(path)
-        if part_spelt(path.name) or (number_of(path) is None and words.known_meaning(path.name)):
-            raise UserError(
-                f"{path} has the name of {'a part' if part_spelt(path.name) else 'a class'} and lies in the "
-                f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
-            )
-        yield from _files_of_class(path, words)
 
 
 def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:

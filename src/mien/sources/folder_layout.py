@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -181,7 +181,25 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
-def refuse_link(folder: Path) -> None:
+def files_of_class(folder: Path, words: Words) -> Iterator[Path]:
+    """The files in a class folder, to its depths, in the order of the names; a folder where it is hidden or empty."""
+    paths = sorted(folder.iterdir())
+    if not paths:
+        yield folder
+    for path in paths:
+        if not path.is_dir() or is_hidden(path):
+            yield path
+            continue
+        _refuse_link(path)
+        if part_spelt(path.name) or (number_of(path) is None and words.known_meaning(path.name)):
+            raise UserError(
+                f"{path} has the name of {'a part' if part_spelt(path.name) else 'a class'} and lies in the "
+                f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
+            )
+        yield from files_of_class(path, words)
+
+
+def _refuse_link(folder: Path) -> None:
     """Raise UserError where a folder is a link."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link to a folder; replace it by the folder, so that DVC tracks its photos.")
@@ -194,7 +212,7 @@ def _folders(folder: Path, layout: Layout) -> list[Path]:
         if not path.is_dir() or is_hidden(path):
             layout.strays.append(path)
         else:
-            refuse_link(path)
+            _refuse_link(path)
             found.append(path)
     return found
 
