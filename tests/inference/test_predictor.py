@@ -18,7 +18,7 @@ from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from mien.runtime.cut import Box
 from mien.runtime.session import softmax
-from mien.sources.detect import Detection
+from mien.sources.detect import Detection, Detector
 from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
 from tests.inference.conftest import jpeg, pixels_of, portraits, write_model
@@ -26,7 +26,7 @@ from tests.inference.conftest import jpeg, pixels_of, portraits, write_model
 BOXES = [(20, 30, 90, 95), (-6, 10, 60, 70), (5, 5, 45, 140), (30, 40, 55, 62), (100, 90, 175, 180)]
 
 
-class GivenBoxes:
+class GivenBoxes(Detector):
     """A detector that knows beforehand."""
 
     name = "given boxes"

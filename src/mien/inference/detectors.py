@@ -1,6 +1,5 @@
 """Face detectors by name: OpenCV's Haar cascade and YuNet."""
 
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ class PredictConfig:
     unsure_below: Share = 0.5  # an answer whose likeliest expression is below this is called unsure
 
 
-class CascadeDetector:
+class CascadeDetector(Detector):
     """A cascade of boosted features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
 
     The default, `haarcascade_frontalface_alt2`, found the most faces in group photos with the fewest false ones of
@@ -55,11 +54,9 @@ class CascadeDetector:
     """
 
     def __init__(self, file: Path = HAAR, *, smallest: int = 40, longest: int = SEARCHED) -> None:
+        super().__init__(smallest, max(longest, smallest), smallest)
         self.name = "Haar cascade" if file == HAAR else f"cascade {file.name}"
         self._cascade = _read(file)
-        self._lock = threading.Lock()  # OpenCV's cascade keeps its state while it searches
-        self._smallest = smallest  # pixels
-        self._longest = max(longest, smallest)
 
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right; without scores."""
@@ -70,10 +67,6 @@ class CascadeDetector:
         with self._lock:
             found = self._cascade.detectMultiScale(pixels, SCALE_STEP, NEIGHBOURS, minSize=side)
         return left_to_right(Detection(box_in_photo(x, y, w, h, by, photo)) for x, y, w, h in found)
-
-    def smallest(self, height: int, width: int) -> int:
-        """The side in pixels of the smallest face that it can find in a photo of this size."""
-        return round(self._smallest * times_smaller(height, width, self._longest))
 
 
 def _read(file: Path) -> cv2.CascadeClassifier:

@@ -1,9 +1,10 @@
 """YuNet face detection, and the types shared by all face detectors."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -30,36 +31,41 @@ class Detection(NamedTuple):
     score: float | None = None  # from 0 to 1; None: the detector gives none
 
 
-class Detector(Protocol):
+class Detector(ABC):
     """Finds faces; several threads may call it at once."""
 
     name: str  # for people
 
+    def __init__(self, smallest: int, longest: int, learnt: int) -> None:
+        self._lock = threading.Lock()  # networks and cascades keep a state while they search
+        self._smallest = smallest  # pixels of a face in the photo
+        self._longest = longest  # pixels of the photo as it is searched
+        self._learnt = learnt  # pixels of a face there
+
+    @abstractmethod
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right; boxes lie in the photo."""
-        ...
 
     def smallest(self, height: int, width: int) -> int:
         """The side in pixels of the smallest face that it can find in a photo of this size."""
-        ...
+        return max(self._smallest, round(self._learnt * times_smaller(height, width, self._longest)))
 
 
-class YuNetDetector:
+class YuNetDetector(Detector):
     """YuNet (Wu, Peng and Yu, 2023), which finds faces in profile too; another kind of file is a UserError."""
 
     name = "YuNet"
 
     def __init__(self, file: Path, *, min_score: float, smallest: int) -> None:
+        super().__init__(smallest, SEARCHED, SMALLEST_LEARNT)
         try:
             self._network = cv2.FaceDetectorYN.create(str(file), "", (320, 320), min_score, OVERLAP, MAX_CANDIDATES)
         except cv2.error as error:
             raise UserError(f"{file}: is not a YuNet network that OpenCV can read.") from error
-        self._lock = threading.Lock()  # the network keeps the size of its last photo
-        self._smallest = smallest
 
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right."""
-        by = times_smaller(photo.shape[0], photo.shape[1], SEARCHED)
+        by = times_smaller(photo.shape[0], photo.shape[1], self._longest)
         to_bgr = cv2.COLOR_GRAY2BGR if photo.shape[2] == 1 else cv2.COLOR_RGB2BGR
         pixels = cv2.cvtColor(shrunk(photo, by), to_bgr)
         with self._lock:
@@ -71,10 +77,6 @@ class YuNetDetector:
             if np.isfinite((x, y, w, h)).all()  # in noise and in photos of a few pixels it finds infinite faces
         ]
         return left_to_right(found for found in detections if found.box.shorter_side >= self._smallest)
-
-    def smallest(self, height: int, width: int) -> int:
-        """The side in pixels of the smallest face that it can find in a photo of this size."""
-        return max(self._smallest, round(SMALLEST_LEARNT * times_smaller(height, width, SEARCHED)))
 
 
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
