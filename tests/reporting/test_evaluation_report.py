@@ -14,8 +14,8 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.intervals import OVERALL
 from mien.evaluation.scoring import EvaluateConfig, Evaluation
-from mien.reporting.evaluation_report import Background, quarantine_counts, verdict, write_report
-from mien.reporting.pages import between, number, percent
+from mien.reporting.evaluation_report import Background, quarantine_counts, write_report
+from mien.reporting.pages import between, number, page, percent
 from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -143,7 +143,7 @@ def test_the_verdict_weighs_the_model_against_the_most_frequent_answer(right, sa
     predicted = np.where(np.arange(90) % 90 < right, labels, (labels + 1) % 7)
     logits = np.eye(7)[predicted]
     one = evaluate_logits(logits, labels, logits, index_of(labels), EvaluateConfig(bootstrap=200))
-    assert says in verdict(one)
+    assert says in page("verdict.html", e=one)
 
 
 def test_numbers_that_do_not_exist_are_dashes():

@@ -17,7 +17,7 @@ from mien.evaluation.scoring import Evaluation
 from mien.models.description import hardware_words, read_lineage
 from mien.reporting.figures import draw_evaluation, errors_figure
 from mien.reporting.images import augmentation_sheet, data_uri, face_png
-from mien.reporting.pages import page, percent, picture
+from mien.reporting.pages import page, picture
 from mien.reporting.style import DARK
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def write_report(
         e=evaluation,
         b=background,
         trained_on=hardware_words(background.lineage),
-        verdict=verdict(evaluation),
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
@@ -80,20 +79,6 @@ def write_report(
         quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
     )
     report.write_text(html, encoding="utf-8")
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """One sentence: is the model better than always giving the most frequent answer?"""
-    whole = evaluation.whole
-    accuracy = whole.intervals.overall["accuracy"]
-    guess = f"Always answering “{whole.majority}” would score {percent(whole.majority_share)}"
-    if not accuracy.known:
-        return f"{guess}; one photo does not show whether the model is better."
-    if accuracy.low > whole.majority_share:
-        return f"{guess}: the model is better than that, and not by chance."
-    if accuracy.high < whole.majority_share:
-        return f"{guess}: the model is worse than that."
-    return f"{guess}, which lies inside the interval: the model is not shown to be better than that."
 
 
 def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
