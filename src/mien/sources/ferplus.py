@@ -7,7 +7,7 @@ Its rows are FER2013's rows in the same order, and that is the only thing that j
 
 import csv
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -27,13 +27,7 @@ ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
 MOST_EMOTIONS: Final = 3
 TARGET_SHARE: Final = 0.3  # from which an emotion is one of several targets
 
-
-class VoteRow(NamedTuple):
-    """A row of the file: its line, the official part, and ten counts of votes in the order of COLUMNS."""
-
-    line: int
-    part: str
-    votes: tuple[int, ...]
+VoteRow = tuple[int, str, tuple[int, ...]]  # a row's line, its official part, and ten counts in the order of COLUMNS
 
 
 def label_by_votes(
@@ -89,7 +83,7 @@ def _parse_row(fields: list[str], places: list[int], where: str, line: int) -> V
         raise UserError(f"{where}: Usage {usage!r} is not one of {', '.join(USAGES)}.")
     if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
         raise UserError(f"{where}: {wrong[0]!r} is not a number of votes.")
-    return VoteRow(line, USAGES[usage], tuple(map(int, counts)))
+    return line, USAGES[usage], tuple(map(int, counts))
 
 
 def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:
