@@ -25,6 +25,12 @@ from tests.inference.videos import scene, write_video
 WARNING = "WARNING: this model learnt from drawings"
 
 
+def configure(folder: Path, predict: str) -> None:
+    (folder / "params.yaml").write_text("data: sample\n")
+    (folder / "conf").mkdir(exist_ok=True)
+    (folder / "conf/predict.yaml").write_text(predict)
+
+
 def test_json_is_all_that_stands_on_stdout(process: Command, tmp_path: Path, photo_file: Path) -> None:
     model = write_model(tmp_path / "drawn", drawn=True)
     done = process("predict", photo_file, "--json", "--model", model)
@@ -260,9 +266,7 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
         done = mien("predict", photo_file, "--model", model, *options)
         return done.code, done.err
 
-    (tmp_path / "params.yaml").write_text("data: sample\n")
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf/predict.yaml").write_text("min_face: 3000\n")
+    configure(tmp_path, "min_face: 3000\n")
     code, said = run()
     assert code == 1
     assert "at least 3000 x 3000 pixels" in said
@@ -270,9 +274,8 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
     assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20, not 4.\n")
     assert run("--every", "0") == (2, "mien: --every must be a number of seconds above 0, not 0.\n")
     assert run("--min-score", "2") == (2, "mien: --min-score must be at most 1, not 2.0.\n")
-    code, said = run("--detector", "dlib")
-    assert (code, said) == (2, "mien: --detector must be 'haar' or 'yunet', not 'dlib'.\n")
-    (tmp_path / "conf/predict.yaml").write_text("min_fase: 30\n")
+    assert run("--detector", "dlib") == (2, "mien: --detector must be 'haar' or 'yunet', not 'dlib'.\n")
+    configure(tmp_path, "min_fase: 30\n")
     code, said = run()
     assert code == 2
     assert "conf/predict.yaml: there is no key 'min_fase'" in said
@@ -280,19 +283,15 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
 
 def test_too_many_faces_are_counted(mien: Command, model: Path, tmp_path: Path) -> None:
     (tmp_path / "two.jpg").write_bytes(jpeg(np.concatenate([portrait()[0]] * 2, axis=1)))
-    (tmp_path / "params.yaml").write_text("data: sample\n")
-    (tmp_path / "conf").mkdir()
-    (tmp_path / "conf/predict.yaml").write_text("max_faces: 1\n")
+    configure(tmp_path, "max_faces: 1\n")
     done = mien("predict", "two.jpg", "--json", "--model", model)
     assert (done.code, len(json.loads(done.out))) == (0, 1)
     assert done.err == "two.jpg: 1 face beyond max_faces (conf/predict.yaml) left out, the smallest.\n"
 
 
 def test_an_unsure_answer_says_so(mien: Command, model: Path, photo_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("data: sample\n")
-    (tmp_path / "conf").mkdir()
     for threshold, unsure in (("1.0", True), ("0.0", False)):
-        (tmp_path / "conf/predict.yaml").write_text(f"unsure_below: {threshold}\n")
+        configure(tmp_path, f"unsure_below: {threshold}\n")
         out = mien("predict", photo_file, "--model", model).out
         assert ("?: unsure" in out) == unsure
         assert json.loads(mien("predict", photo_file, "--json", "--model", model).out)[0]["unsure"] == unsure

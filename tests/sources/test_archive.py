@@ -4,7 +4,7 @@ import py7zr
 import pytest
 
 from mien.base.errors import UserError
-from mien.sources.archive import find_volumes, list_files, unpack
+from mien.sources.archive import find_volumes, unpack
 from tests.photosets import photo, write_archive
 
 PHOTOS = {f"{i}.jpg": photo(seed=i) for i in range(4)}
@@ -23,13 +23,17 @@ def volumes_in(folder: Path) -> list[Path]:
     return found
 
 
+def refused(folder: Path, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        unpack(volumes_in(folder), folder / "unpacked")
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, -1])
 def test_a_missing_volume_is_named(tmp_path: Path, number: int) -> None:
     files = volumes_of(tmp_path)
     files[number - 1 if number > 0 else -1].unlink()
     last = rf"the volumes from origin\.7z\.00{len(files)} on are missing"
-    with pytest.raises(UserError, match=rf"origin\.7z\.00{number} is missing" if number > 0 else last):
-        find_volumes(tmp_path / "origin.7z")
+    refused(tmp_path, rf"origin\.7z\.00{number} is missing" if number > 0 else last)
 
 
 @pytest.mark.parametrize("which", [1, -1])
@@ -37,8 +41,7 @@ def test_a_truncated_volume_is_named_with_its_size(tmp_path: Path, which: int) -
     file = volumes_of(tmp_path)[which]
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match=rf"{file.name} has {size - 100:,} bytes where .*{size:,}"):
-        find_volumes(tmp_path / "origin.7z")
+    refused(tmp_path, rf"{file.name} has {size - 100:,} bytes where .*{size:,}")
 
 
 def test_a_single_volume_that_is_cut_short_is_not_taken_for_the_first_of_hundreds(tmp_path: Path) -> None:
@@ -46,23 +49,19 @@ def test_a_single_volume_that_is_cut_short_is_not_taken_for_the_first_of_hundred
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:100])
     says = rf"{file.name} has 100 bytes where .* {size:,}: it is cut short, or the volumes from origin\.7z\.002 on"
-    with pytest.raises(UserError, match=says):
-        find_volumes(tmp_path / "origin.7z")
+    refused(tmp_path, says)
 
 
 def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "origin.7z.001").write_bytes(b"<html>404 not found</html>" * 4)
-    with pytest.raises(UserError, match=r"origin\.7z\.001 does not start as a 7z archive"):
-        find_volumes(tmp_path / "origin.7z")
+    refused(tmp_path, r"origin\.7z\.001 does not start as a 7z archive")
 
 
 @pytest.mark.parametrize("name", ["../outside.jpg", "/tmp/outside.jpg", "origin/../../outside.jpg", "C:/outside.jpg"])
 def test_a_member_outside_its_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive._writestr(b"x", name)  # `writestr` would refuse the name
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"outside.jpg' would be written outside its folder"):
-        unpack(volumes, tmp_path / "unpacked")
+    refused(tmp_path, r"outside.jpg' would be written outside its folder")
     assert not (tmp_path / "outside.jpg").exists()
 
 
@@ -70,9 +69,7 @@ def test_a_link_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to("/etc/passwd")
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive.write(tmp_path / "link.jpg", "origin/link.jpg")
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"'origin/link\.jpg' is a link"):
-        list_files(volumes)
+    refused(tmp_path, r"'origin/link\.jpg' is a link")
 
 
 def test_a_damaged_photo_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
@@ -83,9 +80,7 @@ def test_a_damaged_photo_is_named_and_nothing_half_is_left(tmp_path: Path) -> No
     content = bytearray(whole.read_bytes())
     content[100] ^= 0xFF
     whole.write_bytes(content)
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"member 'origin/0\.jpg' is damaged"):
-        unpack(volumes, tmp_path / "unpacked")
+    refused(tmp_path, r"member 'origin/0\.jpg' is damaged")
     assert not [path for path in (tmp_path / "unpacked").iterdir() if path.suffix != ".lock"]
 
 
@@ -94,17 +89,13 @@ def test_a_damaged_file_list_is_one_sentence(tmp_path: Path) -> None:
     content = bytearray(whole.read_bytes())
     content[-3] ^= 0xFF
     whole.write_bytes(content)
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"origin.7z in .* is damaged"):
-        list_files(volumes)
+    refused(tmp_path, r"origin.7z in .* is damaged")
 
 
 def test_an_encrypted_archive_is_said_to_be_so(tmp_path: Path) -> None:
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w", password="secret") as archive:
         archive.writestr(b"x", "origin/a.jpg")
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"encrypted"):
-        list_files(volumes)
+    refused(tmp_path, r"encrypted")
 
 
 def test_unpacking_happens_once_and_again_for_another_archive(tmp_path: Path) -> None:
@@ -133,6 +124,4 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 def test_an_archive_larger_than_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
     volumes_of(tmp_path)
-    volumes = volumes_in(tmp_path)
-    with pytest.raises(UserError, match=r"10 free"):
-        unpack(volumes, tmp_path / "unpacked")
+    refused(tmp_path, r"10 free")

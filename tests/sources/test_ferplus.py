@@ -11,6 +11,7 @@ from mien.sources.fer2013 import Fer2013
 from mien.sources.ferplus import label_of_votes
 from mien.sources.source import DataConfig, get_source
 from tests.fer_csv import row, unpacked_fer2013, write_csv
+from tests.photosets import refused
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 # neutral happiness surprise sadness anger disgust fear contempt unknown NF
@@ -20,6 +21,7 @@ CONTEMPT = (2, 0, 0, 0, 0, 0, 0, 7, 0, 1)
 UNKNOWN = (2, 0, 0, 0, 0, 0, 0, 1, 7, 0)
 NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
 ALL = (HAPPY, MIXED, CONTEMPT, UNKNOWN, NO_FACE)
+MAJORITY = Fer2013(ferplus="majority")
 
 
 def write_votes(folder: Path, votes: list[tuple[int, ...]], usage: str = "Training", header: str = HEADER) -> Path:
@@ -118,27 +120,21 @@ def test_a_row_that_fer2013_lost_does_not_shift_the_votes(tmp_path: Path) -> Non
 
 def test_votes_on_another_csv_are_refused(folder: Path) -> None:
     write_votes(folder, [HAPPY] * 4)
-    with pytest.raises(UserError, match=r"fer2013new.csv has 4 rows and fer2013.csv 5; joined row by row"):
-        read(folder, ferplus="majority")
+    refused(MAJORITY, folder, r"fer2013new.csv has 4 rows and fer2013.csv 5; joined row by row")
     write_votes(folder, [HAPPY] * 5, usage="PublicTest")
-    with pytest.raises(UserError, match=r"line 2 is of the part val and fer2013.csv, line 2 of train; .*order"):
-        read(folder, ferplus="majority")
+    refused(MAJORITY, folder, r"line 2 is of the part val and fer2013.csv, line 2 of train; .*order")
 
 
 def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"fer2013new.csv, line 2: 'x' is not a number of votes"):
-        file = write_votes(folder, list(ALL))
-        file.write_text(file.read_text().replace(",10,", ",x,", 1))
-        read(folder, ferplus="majority")
-    with pytest.raises(UserError, match=r"which does not name nf once"):
-        write_votes(folder, list(ALL), header=HEADER.removesuffix(",NF"))
-        read(folder, ferplus="majority")
-    with pytest.raises(UserError, match=r"line 3: 3 fields where 12 are expected"):
-        (folder / "fer2013new.csv").write_text(f"{HEADER}\nTraining,a,{','.join('0' * 10)}\nTraining,b,1\n")
-        read(folder, ferplus="majority")
-    (folder / "fer2013new.csv").unlink()
-    with pytest.raises(UserError, match=r"fer2013new.csv is missing"):
-        read(folder, ferplus="majority")
+    file = write_votes(folder, list(ALL))
+    file.write_text(file.read_text().replace(",10,", ",x,", 1))
+    refused(MAJORITY, folder, r"fer2013new.csv, line 2: 'x' is not a number of votes")
+    write_votes(folder, list(ALL), header=HEADER.removesuffix(",NF"))
+    refused(MAJORITY, folder, r"which does not name nf once")
+    file.write_text(f"{HEADER}\nTraining,a,{','.join('0' * 10)}\nTraining,b,1\n")
+    refused(MAJORITY, folder, r"line 3: 3 fields where 12 are expected")
+    file.unlink()
+    refused(MAJORITY, folder, r"fer2013new.csv is missing")
     assert len(read(folder).faces) == 5
 
 
