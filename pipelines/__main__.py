@@ -22,7 +22,7 @@ from mien.base.listener import Listener
 from mien.base.settings import group_class, read_yaml
 from mien.base.state import stage_lock
 from mien.cli.check import RECIPE, RULES_OF_STAGES, RULES_OF_TRAINING, contradictions, mistakes
-from mien.inference.address import find_parent
+from mien.inference.address import find_parents
 from mien.training.hardware import few_cores
 from mien.training.recipe import Recipe
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
@@ -82,8 +82,7 @@ def run_stage(stage: str, choices: list[str]) -> None:
             raise WrongSettings(found)
         if sentence := few_cores(config.trainer):
             print(f"mien: {sentence}", file=sys.stderr)
-        recipe = Recipe(*(config.groups[group] for group in RECIPE))
-        config.parents = {address: find_parent(address) for _, address in recipe.parents}
+        config.parents = find_parents(Recipe(*(config.groups[group] for group in RECIPE)).parents)
     import_module(f"pipelines.{stage}").run(config, _listener(stage))
 
 

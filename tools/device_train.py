@@ -46,7 +46,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]))
 
 def pack(folder: Path) -> None:
     """Write the training that params.yaml chooses, ready to be carried to another machine."""
-    from mien.inference.address import find_parent
+    from mien.inference.address import find_parents
     from mien.training.inputs import read_best, read_inputs
     from mien.training.rank import JOB, write_job
     from mien.training.recipe import Recipe
@@ -55,7 +55,7 @@ def pack(folder: Path) -> None:
     choices = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     config = compose("train", [f"{group}={choices[group]}" for group in STAGE_GROUPS["train"]])
     recipe = Recipe(config.model, config.augment, config.optim, config.train, config.trainer)
-    parents = {address: find_parent(address) for _, address in recipe.parents}
+    parents = find_parents(recipe.parents)
     inputs = read_inputs(config.data.name, recipe, config.choices, parents=parents)
     tuned = inputs.with_recipe(read_best(recipe)[1])
     if tuned.recipe.augment.face_by_face:

@@ -75,4 +75,6 @@ def test_a_model_that_is_not_there_ends_tune_with_one_sentence(here: Workspace) 
     here.edit("params.yaml", model="resnet16")
     here.edit("conf/model/resnet16.yaml", init="models:/mien-nobody@champion")
     done = here.run("dvc", "repro", "tune", check=False)
-    assert "mien: there is no models:/mien-nobody@champion" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "mien: model.init: there is no models:/mien-nobody@champion" in done.stderr and "Traceback" not in done.stderr
+    )

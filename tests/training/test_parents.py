@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
-from mien.models.description import ModelConfig, ModelSpec
+from mien.inference.address import find_parents
+from mien.models.description import TRAINING_FACES, ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.networks import build_model
 from mien.models.weights import Parent, Parents, load_initial, load_model, predict_logits, save_model
 from mien.runtime.session import Model, open_graph
 from mien.runtime.spec import CutSpec
 from mien.training.fit import Fitted, fit
-from mien.training.inputs import architecture
+from mien.training.inputs import architecture, write_lineage
 from mien.training.rank import fit_on_ranks
 from mien.training.recipe import Recipe
 from mien.training.task import distillation_loss
@@ -90,6 +91,27 @@ def test_a_parent_that_does_not_fit_is_refused_in_a_sentence(parents: Parents, t
     damaged = {LEARNT: Parent("it", tmp_path / "nowhere")}
     with pytest.raises(UserError, match=r"nowhere holds no model"):
         fit(SPEC, taught, TRAIN, VAL, tmp_path, parents=damaged, verbose=False)
+
+
+def test_what_a_parent_lacks_is_told_with_its_key_before_a_training_and_its_faces_are_added(
+    fitted: Fitted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = [("train.teachers", "train")]  # a folder of this name is no part of the split
+    for folder in ("train", "build/split"):
+        Path(folder).mkdir(parents=True)
+    for make, says in (
+        (lambda: None, "train.teachers: train is no trained model: it lacks model.safetensors; name"),
+        (lambda: save_model(fitted.model, SPEC, Path("train")), "it lacks training_faces.parquet"),
+        (lambda: Path("train", TRAINING_FACES).write_text("PAR1"), r"training_faces.parquet is damaged \("),
+    ):
+        make()
+        with pytest.raises(UserError, match=says):
+            find_parents(named)
+    for n, file in enumerate(("build/split/train.parquet", "build/split/val.parquet", f"train/{TRAINING_FACES}")):
+        pd.DataFrame({"photo_digest": ["a"], "face_digest": ["b"], "group": [n]}).to_parquet(file)
+    write_lineage(tmp_path, {}, find_parents(named))
+    assert pd.read_parquet(TRAINING_FACES)["part"].tolist() == ["train", "val", "parent"]
 
 
 def test_the_distillation_loss_is_that_of_the_paper() -> None:

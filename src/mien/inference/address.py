@@ -3,14 +3,16 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
+from mien.base.records import read_out, rerun
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
-from mien.models.description import TRAINING_FACES, VERSION_FOLDER, read_lineage
+from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHTS, read_lineage
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that do import them.
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from mien.evaluation.other_data import KnownModel
-    from mien.models.weights import Parent
+    from mien.models.weights import Parent, Parents
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -109,16 +111,33 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
     return ModelFiles(folder / VERSION_FOLDER, version.name, int(version.version), version.run_id or None, scratch)
 
 
-def find_parent(text: str) -> "Parent":
-    """The files of `models:/NAME@ALIAS` or `/VERSION` or of a folder, for a training; errors as of `load_model_of`."""
+def find_parents(named: Iterable[tuple[str, str]]) -> "Parents":
+    """By its address, each trained model that a training needs; `named` are its keys and addresses.
+
+    A UserError names the key where there is no such model, or its files are not all that a training needs.
+    """
+    found: dict[str, Parent] = {}
+    for key, text in named:
+        try:
+            found[text] = found.get(text) or _find_parent(text)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error
+    return found
+
+
+def _find_parent(text: str) -> "Parent":
+    from pyarrow.parquet import read_schema
+
     from mien.models.weights import Parent  # PyTorch, which no answer needs
 
     address = ModelAddress.parse(text)
     if address.is_onnx:
         raise UserError(f"{text} is an exported file, from which no training can begin; name the model's folder.")
     files = address.files()
-    if not (files.folder / TRAINING_FACES).is_file():
-        raise UserError(f"{text} does not say what it learnt from: {files.folder / TRAINING_FACES} is missing.")
+    for file in (WEIGHTS, SPEC, TRAINING_FACES):
+        if not (files.folder / file).is_file():
+            raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
+    read_out(files.folder / TRAINING_FACES, read_schema, rerun("train"))  # else the training would end with it
     return Parent(files.says, files.folder, files.scratch)
 
 

@@ -208,13 +208,13 @@ def write_lineage(folder: Path, lineage: Mapping[str, Any], parents: Parents, ro
     import pyarrow as pa
     from pyarrow import parquet
 
-    sources = {part: (root or Path()) / SPLIT / f"{part}.parquet" for part in ("train", "val")}
-    sources |= {parent.name: parent.folder / TRAINING_FACES for parent in parents.values()}
+    sources = [(part, (root or Path()) / SPLIT / f"{part}.parquet") for part in ("train", "val")]
+    learnt = {parent.name: parent.folder / TRAINING_FACES for parent in parents.values()}
+    sources += [("parent", file) for file in learnt.values()]
     types = {"photo_digest": pa.string(), "face_digest": pa.string(), "group": pa.int64(), "part": pa.string()}
     schema = pa.schema(list(types.items()))
     with parquet.ParquetWriter(folder / TRAINING_FACES, schema) as writer:
-        for name, source in sources.items():
-            part = name if name in ("train", "val") else "parent"
+        for part, source in sources:
             for batch in read_out(source, parquet.ParquetFile, rerun("train")).iter_batches(columns=list(types)[:3]):
                 table = pa.Table.from_batches([batch]).append_column("part", pa.array([part] * len(batch)))
                 writer.write_table(table.cast(schema))
