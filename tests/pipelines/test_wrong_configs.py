@@ -143,6 +143,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"space": "{trainer.workers: {low: 0, high: 2}}"}, ("trainer.workers cannot be searched", "machine")),
     (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("backbone_lr: 0.1 is for a backbone", MODEL)),
     (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum has no effect", OPTIM)),
+    (TUNE, {"space": "{train.distill_share: {low: 0.1, high: 0.9}}"}, ("distill_share has no effect", TRAIN)),
     (TUNE, {"space": "{optim.warmup_epochs: {low: 0.0, high: 10.0}}"}, ("optim.warmup_epochs: 10 must be less than",)),
     (TUNE, {"prune_after": "20"}, ("prune_after: 20 is never reached with epochs: 9", "9 for no pruning")),
     (TUNE, {"startup_trials": "50"}, ("startup_trials: 50 is more than trials: 7",)),
@@ -269,9 +270,12 @@ def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pyte
     assert told(RULES_OF_STAGES) == [f"{TIMM}: init: there is no file my.pth."]
     change(root / PARAMS, {"model": "resnet16", "tune": "none"})
     change(root / MODEL, {"init": "build/other"})
-    change(root / TRAIN, {"teachers": "[models:/mien-sample/1, ../there]"})
-    lacking = f"{MODEL}: init: there is no folder build/other.", f"{TRAIN}: teachers: there is no folder ../there."
-    assert told(RULES_OF_STAGES) == list(lacking)
+    change(root / TRAIN, {"teachers": "[models:/mien-sample/1, ../there, models:/x, ./build/train]"})
+    init, there, form, own = told(RULES_OF_STAGES)
+    assert init == f"{MODEL}: init: there is no folder build/other."
+    assert there == f"{TRAIN}: teachers: there is no folder ../there."
+    assert form.startswith(f"{TRAIN}: teachers: 'models:/x' is not a model address; use models:/NAME@champion")
+    assert own.startswith(f"{TRAIN}: teachers: `train` empties ./build/train before it begins; name a registered")
 
 
 def test_an_average_or_a_batch_beyond_the_training_part_of_this_data_is_told(root: Path) -> None:

@@ -272,6 +272,10 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
         ({"train.class_weights": {"low": 0, "high": 1}}, "class_weights: its values, such as False, have no range"),
         ({"train.batch_size": {"low": 1, "high": 64}}, r"batch_size: batch_size must be at least 2, not 1"),
         ({"model.dropout": {"low": 0, "high": 1}}, "model.dropout: dropout must be below 1, not 1.0"),
+        (
+            {"model.init": {"choices": ["none", "models:/a/1"]}},
+            "model.init: a search cannot choose .* as models:/a/1; take",
+        ),
     ],
 )
 def test_a_wrong_space_names_the_key(space: dict[str, Any], says: str) -> None:

@@ -28,6 +28,7 @@ from mien.base.settings import (
 )
 from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
+from mien.inference.address import ModelAddress
 from mien.models.description import ENSEMBLE, FACES
 
 VERSIONS: Final = "versions.yaml"
@@ -302,11 +303,26 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
         without_effect["augment.strength"] = f"every amount of {files['augment']} is 0"
     if max(_values(settings, "augment.strength")) == 0:
         without_effect |= dict.fromkeys(amounts, f"{files['augment']} says strength: 0")
+    if not settings["train"].teachers:
+        keys = ("train.distill_share", "train.distill_temperature")
+        without_effect |= dict.fromkeys(keys, f"{files['train']} names no teachers")
     for key in space:
         if key in without_effect:
             yield f"{files['tune']}: space: {key} has no effect, because {without_effect[key]}; remove it."
         if reason := NOT_SEARCHED.get(key, NOT_SEARCHED.get(key.partition(".")[0])):
             yield f"{files['tune']}: space: {key} cannot be searched, because {reason}; remove it."
+
+
+def _refuse_parent(key: str, text: str, root: Path) -> None:
+    try:
+        address = ModelAddress.parse(text)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
+    folder = (root / address.path).resolve()
+    if folder == root / "build/train":
+        raise UserError(f"{key}: `train` empties {text} before it begins; name a registered model, or a copy.")
+    if not address.name and not folder.is_dir():
+        raise UserError(f"{key}: there is no folder {text}.")
 
 
 def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
@@ -318,9 +334,7 @@ def _weights_are_there(settings: Settings, files: Files) -> Iterator[str]:
     if model.init_from == "file" and not (settings["root"] / model.init).is_file():
         yield f"{files['model']}: init: there is no file {model.init}."
     for key, address in Recipe(*(settings[group] for group in RECIPE)).parents:
-        if ":/" not in address and "@" not in address and not (settings["root"] / address).is_dir():
-            group, _, name = key.partition(".")
-            yield f"{files[group]}: {name}: there is no folder {address}."
+        yield from _refusals(files, key.partition(".")[0], _refuse_parent, key, address, settings["root"].resolve())
     if name == "timm" or model.init_from == "imagenet":
         for backbone in _values(settings, "model.backbone"):
             yield from _refusals(files, "model", refuse_unknown_backbone, TIMM_NAMES.get(name, backbone))

@@ -66,7 +66,9 @@ def search_space(entries: Mapping[str, Any], recipe: Recipe) -> Space:
         try:
             space[key] = _distribution(entry, own)
             for value in entry.get("choices") or (entry["low"], entry["high"]):
-                recipe.with_values({key: type(own)(value)})  # a trial must not meet what the configuration refuses
+                tried = recipe.with_values({key: type(own)(value)})  # no trial may meet what a configuration refuses
+                if others := set(tried.parents) - set(recipe.parents):
+                    raise ValueError(f"a search cannot choose a trained model, such as {min(others)[1]}; take it out")
         except (TypeError, ValueError) as error:
             raise UserError(f"conf/tune: space: {key}: {str(error).rstrip('.')}.") from error
     return space
