@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,9 @@ from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
 from mien.base.state import state_folder
 from mien.crop.packed import learnt_from
-from mien.evaluation.calibration import Reliability, Temperature
-from mien.evaluation.intervals import NAN, Interval, Intervals, rounded
-from mien.evaluation.measures import ConfusedPair
+from mien.evaluation.intervals import NAN, rounded
 from mien.evaluation.scoring import Evaluation, Part, Predictions
-from mien.evaluation.slices import Slice, Slices, with_slices
+from mien.evaluation.slices import with_slices
 from mien.models.description import TRAINING_FACES, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.session import GRAPH_FILE
@@ -94,42 +93,30 @@ def plain(value: Any) -> Any:
     return plain(vars(value)) if is_dataclass(value) else value
 
 
-def _restored(value: Any) -> Any:
-    """What `plain` was given: null is NaN, a list of numbers an array, and a mapping of an interval's keys that."""
-    match value:
-        case None:
-            return NAN
-        case [dict(), *_]:
-            return [_restored(one) for one in value]
-        case list():
-            return np.array([_restored(one) for one in value])
-        case {"value": _, "low": _, "high": _}:
-            return Interval.from_json(value)
-        case dict():
-            return {key: _restored(one) for key, one in value.items()}
-    return value
+def _restored(kind: Any, value: Any) -> Any:
+    """What `plain` was given, by its type."""
+    origin, of = get_origin(kind), get_args(kind)
+    if value is None:
+        return NAN if kind is float else None
+    if origin is UnionType:  # with None
+        return _restored(of[0], value)
+    if origin is dict:
+        return {key: _restored(of[1], one) for key, one in value.items()}
+    if origin is tuple:
+        return tuple(_restored(of[0], one) for one in value)
+    if origin is np.ndarray:
+        return np.array(value, *get_args(of[1]))
+    kinds = get_type_hints(kind) if is_dataclass(kind) else {}
+    return kind(**{key: _restored(kinds[key], one) for key, one in value.items()}) if kinds else value
 
 
 def read_evaluation(folder: Path, predictions: Path) -> Evaluation:
     """The evaluation that `write_numbers` and the predictions hold; a UserError where a file is missing or damaged."""
     keys = {"resamples": int, "temperature": dict, "whole": dict, "before": dict, "reliability": dict, "slices": dict}
     record = read_record(folder / NUMBERS, {**keys, "confused": list, "leak_free": object}, rerun("evaluate"))
-    content = {key: _restored(value) for key, value in record.items() if value is not None}
-    return Evaluation(
-        predictions=read_predictions(predictions),
-        resamples=content["resamples"],
-        temperature=Temperature(**content["temperature"]),
-        whole=_part(content["whole"]),
-        leak_free=_part(content["leak_free"]) if "leak_free" in content else None,
-        before=content["before"],
-        reliability={when: Reliability(**bins) for when, bins in content["reliability"].items()},
-        slices=Slices(tuple(Slice(**one) for one in content["slices"]["slices"]), content["slices"]["skipped"]),
-        confused=tuple(ConfusedPair(**one) for one in content["confused"]),
-    )
-
-
-def _part(content: dict[str, Any]) -> Part:
-    return Part(**{**content, "intervals": Intervals(**content["intervals"])})
+    kinds = get_type_hints(Evaluation)
+    numbers = {key: _restored(kinds[key], value) for key, value in record.items()}
+    return Evaluation(read_predictions(predictions), **numbers)
 
 
 def read_predictions(file: Path, name: str = "") -> Predictions:
