@@ -127,8 +127,7 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
 @pytest.mark.parametrize("said", ["models:/mien-tiny/2", "folder"])
 def test_a_version_and_a_folder_are_not_followed(two_champions: Path, tmp_path: Path, said: str) -> None:
     named = str(write_model(tmp_path / "m")) if said == "folder" else said
-    with CurrentModel(named, every=0.01) as current:
-        assert not current.follows
+    with CurrentModel(named, every=0.01):
         assert not [thread for thread in threading.enumerate() if thread.name == "current-model"]
 
 

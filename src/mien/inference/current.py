@@ -42,13 +42,8 @@ class CurrentModel:
         """The model of this moment."""
         return self.standing.model
 
-    @property
-    def follows(self) -> bool:
-        """Whether an alias names the model; a version, a folder or a file stays what it is."""
-        return bool(ModelAddress.parse(self._address).alias)
-
     def __enter__(self) -> Self:
-        if self.follows:
+        if ModelAddress.parse(self._address).alias:  # a version, a folder or a file stays what it is
             self._thread = threading.Thread(target=self._follow, name="current-model", daemon=True)
             self._thread.start()
         return self
