@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -18,11 +19,18 @@ __all__ = ["photo_file"]
 Command = Callable[..., "Done"]
 
 
-class Done:
+class Done(NamedTuple):
     """What a command came to."""
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: str
+    err: str
+
+
+def refused(done: Done, says: str, code: int = 1) -> None:
+    """A command that printed one sentence on stderr, which says so, and no result."""
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1), done.err
+    assert done.err.startswith("mien: ") and says in done.err, done.err
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mien.sources.source import source_class, source_names
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, refused
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,8 +79,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path
     (here / "conf/preset/mine.yaml").write_text("# mine\nmodel: gone\n")
     for name, reason in (("nope", "the presets are expw, expw-cnn48"), ("mine", "there is no conf/model/gone.yaml")):
         done = mien("preset", name)
-        assert (done.code, done.out) == (1, "")
-        assert reason in done.err
+        assert (done.code, done.out) == (1, "") and reason in done.err
     assert (here / "params.yaml").read_text() == PARAMS
     (here / "params.yaml").write_text("data: [sample\n")
     assert "params.yaml, line 2 is not valid YAML" in mien("preset", "expw").err
@@ -120,9 +119,7 @@ def test_without_a_checkout_it_says_where_to_go(
     mien: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = mien(command)
-    assert (done.code, done.out) == (1, "")
-    assert "change to a checkout of mien" in done.err
+    refused(mien(command), "change to a checkout of mien")
 
 
 def test_every_model_is_listed_with_its_faces_parameters_and_cost(

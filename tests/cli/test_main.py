@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import mien as package
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, refused
 
 HEAVY = ("torch", "mlflow", "pandas", "numpy", "cv2", "dvc", "sklearn", "matplotlib", "yaml", "psutil")
 COMMANDS = ("predict", "status", "evaluate", "labels", "promote", "rollback", "history", "sync", "ui", "preset")
@@ -50,7 +50,4 @@ def test_a_number_out_of_range_is_told_with_the_range(mien: Command) -> None:
 
 
 def test_the_installed_command_says_what_is_wrong_in_one_sentence(process: Command) -> None:
-    done = process("status")
-    assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("mien: there is no reports/metrics.json")
-    assert done.err.count("\n") == 1
+    refused(process("status"), "mien: there is no reports/metrics.json")

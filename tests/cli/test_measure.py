@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mien.tracking.store import connect
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, refused
 from tests.evaluation.labelled import cropped, turn_labels
 from tests.evaluation.other_data import bars, plant_training_face
 from tests.inference.two_runs import STRONG, WEAK, id_of, store
@@ -127,9 +127,7 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
         (["--data", "other", "--model", "models:/mien-tiny/9"], "there is no models:/mien-tiny/9"),
         (["--data", "other", "--model", "nothing/there"], "nothing/there: there is no such folder; a model is"),
     ):
-        done = mien("evaluate", *arguments)
-        assert (done.code, done.out) == (1, ""), arguments
-        assert reason in done.err and done.err.startswith("mien: ") and done.err.count("\n") == 1, done.err
+        refused(mien("evaluate", *arguments), reason)
     assert not (bars / "reports/cross").exists()
 
 
@@ -162,13 +160,10 @@ def test_it_says_what_it_found_and_where_it_is(mien: Command, workspace: Path) -
 
 def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workspace / "build/tune/best.yaml").write_text(BEST.format("train.size: 16"))
-    done = mien("labels")
-    assert done.code == 1 and "there is no train.size" in done.err and done.err.count("\n") == 1
+    refused(mien("labels"), "there is no train.size")
     (workspace / "build/tune/best.yaml").unlink()
     shutil.rmtree(workspace / "build/split")
-    done = mien("labels")
-    assert done.code == 1 and "split.json is missing; `dvc repro split`" in done.err and done.err.count("\n") == 1
+    refused(mien("labels"), "split.json is missing; `dvc repro split`")
     monkeypatch.setattr("mien.evaluation.label_noise.find_spec", lambda name: None)
-    done = mien("labels")
     needed = "mien: `mien labels` needs cleanlab: `pip install -c constraints.txt -e '.[noise]'` installs it.\n"
-    assert done.code == 1 and done.err == needed
+    refused(mien("labels"), needed)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.tracking.store import URI, connect
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, refused
 from tests.inference.conftest import write_model
 from tests.pipelines.workspace import ROOT
 from tests.servers import answers, free_port, wait_for
@@ -99,9 +99,7 @@ def test_what_cannot_be_done_is_a_sentence(mien: Command, two_champions: Path) -
         (["history", "--data", "tinny"], "--data: there is no conf/data/tinny.yaml (did you mean tiny?)"),
         (["rollback", "--data", "other"], "there is no registered model 'mien-other'"),
     ):
-        done = mien(*arguments)
-        assert (done.code, done.out) == (1, "")
-        assert reason in done.err
+        refused(mien(*arguments), reason)
     assert champion() == 2
 
 
@@ -112,9 +110,7 @@ def test_looking_creates_no_store(
     mien: Command, command: str, tmp_path: Path, no_store: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = mien(*command.split())
-    assert done.code == 1
-    assert "nothing has been " in done.err  # registered, or tracked
+    refused(mien(*command.split()), "nothing has been ")  # registered, or tracked
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,9 +128,7 @@ def test_a_taken_port_is_a_sentence(mien: Command, checkout: Path, monkeypatch: 
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        done = mien("ui", "--port", str(port))
-    assert done.code == 1
-    assert f"port {port} on 127.0.0.1 cannot be used" in done.err
+        refused(mien("ui", "--port", str(port)), f"port {port} on 127.0.0.1 cannot be used")
 
 
 def test_a_server_is_pointed_at(mien: Command, no_store: None) -> None:
