@@ -19,7 +19,7 @@ import yaml
 
 from mien.base.files import replacing
 from mien.base.state import state_folder
-from mien.inference.address import find_parent
+from mien.inference.address import find_parents
 from mien.models.networks import Network
 from mien.models.weights import predict_logits
 from mien.training.fit import fit
@@ -59,7 +59,7 @@ def inputs_here() -> Inputs:
 
 def run(inputs: Inputs, values: dict[str, Any]) -> dict[str, Any]:
     """One training: its values, and the accuracy on the validation part without and with flip."""
-    parents = {address: find_parent(address) for address in values.get("train.teachers", [])}
+    parents = find_parents(("train.teachers", address) for address in values.get("train.teachers", []))
     changed = inputs.with_recipe(inputs.recipe.with_values(values))
     fitted = fit(*changed.job, state_folder() / "levers" / changed.digest(), parents=parents)
     network, accuracy = cast(Network, fitted.model), []
