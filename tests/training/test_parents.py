@@ -108,6 +108,9 @@ def test_what_a_parent_lacks_is_told_with_its_key_before_a_training_and_its_face
         make()
         with pytest.raises(UserError, match=says):
             find_parents(named)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    with pytest.raises(UserError, match=r"^model.init: there is no models:/a/1 yet .*/mlruns/mlflow.db"):
+        find_parents([("model.init", "models:/a/1")])  # in the checkout's own store
     for n, file in enumerate(("build/split/train.parquet", "build/split/val.parquet", f"train/{TRAINING_FACES}")):
         pd.DataFrame({"photo_digest": ["a"], "face_digest": ["b"], "group": [n]}).to_parquet(file)
     write_lineage(tmp_path, {}, find_parents(named))

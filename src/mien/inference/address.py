@@ -112,10 +112,13 @@ def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
 
 
 def find_parents(named: Iterable[tuple[str, str]]) -> "Parents":
-    """By its address, each trained model that a training needs; `named` are its keys and addresses.
+    """By its address, each trained model that a training in this checkout needs; `named` are its keys and addresses.
 
     A UserError names the key where there is no such model, or its files are not all that a training needs.
     """
+    from mien.tracking.store import use_store
+
+    use_store(Path.cwd())
     found: dict[str, Parent] = {}
     for key, text in named:
         try:
