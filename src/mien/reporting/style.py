@@ -9,13 +9,10 @@ from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.typing import RcKeyType
 
-DPI: Final = 160
 SHEET: Final = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
 DOTTED: Final[dict[str, Any]] = {"linewidth": 1.4, "linestyle": (0, (2, 3))}  # of a line that the eye compares with
 
@@ -63,10 +60,7 @@ def _colours(theme: Theme) -> dict[RcKeyType, str]:
 def drawing(theme: Theme, width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches; what is drawn within the block has the theme's look."""
     with matplotlib.rc_context({**SHEET, **_colours(theme)}):
-        margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14)
-        figure = Figure(figsize=(width, height), dpi=DPI, layout=margins)
-        FigureCanvasAgg(figure)
-        yield figure
+        yield Figure(figsize=(width, height))
 
 
 def png(figure: Figure) -> bytes:
