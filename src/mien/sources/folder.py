@@ -20,7 +20,7 @@ from mien.base.files import replacing
 from mien.base.settings import STRICT
 from mien.base.state import digest, state_folder
 from mien.runtime.cut import Box
-from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
+from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import MIN_SCORE, SMALLEST, YUNET, Detection, YuNetDetector, largest_of
 from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
@@ -200,8 +200,7 @@ def detect_faces(photos: Photos, names: Sequence[str]) -> Iterator[list[Detectio
             key = short_digest(data)
             if key in known:
                 return key, [Detection(Box(*edges), score) for *edges, score in known[key]]
-            header = read_header(data, max_megapixels=MAX_MEGAPIXELS)
-            return key, detector.detect(decode_pixels(data, header))
+            return key, detector.detect(decode_photo(data, max_megapixels=MAX_MEGAPIXELS))
         except PhotoMissing as error:
             return "", UnreadablePhoto(error.reason, str(error))
         except UnreadablePhoto as error:
