@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pandas as pd
@@ -33,14 +33,13 @@ FACES_DTYPES: Final = {
 PROBLEM_COLUMNS: Final = ("where", "face_id", "image", "label", "reason", "detail")
 
 
+@dataclass(eq=False)
 class BadRow(Exception):
     """A row that cannot be used: a reason in one fixed word, a sentence, and as much of the row as could be read."""
 
-    def __init__(self, reason: str, detail: str, row: dict[str, Any] | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.row = row or {}
+    reason: str
+    detail: str
+    row: dict[str, Any] = field(default_factory=dict)
 
     def problem(self, where: str, classes: Sequence[str] = WITH_CONTEMPT) -> dict[str, str]:
         """The row as one of `Ingested.problems`; `where` names file and line, a label is a position in `classes`."""
