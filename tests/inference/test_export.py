@@ -45,7 +45,7 @@ def test_the_file_tells_what_a_predictor_needs(exported: Export) -> None:
 
 def test_the_comparison_is_on_its_own_validation_faces(exported: Export) -> None:
     done, faces = exported.float32, exported.faces
-    assert done.faces == f"{len(faces.checked)} of its own validation faces"
+    assert faces.says == f"{len(faces.checked)} of its own validation faces"
     assert done.float32.faces == done.float32.same == len(faces.checked) > 30
     assert done.float32.difference < 1e-5
     assert done.int8 is None
@@ -126,6 +126,7 @@ def test_missing_faces_are_said(exported: Export, tmp_path: Path) -> None:
     with pytest.raises(NoOwnFaces, match="with other crop settings than"):
         own_faces(dataclasses.replace(measured, loaded=larger), exported.root / "build/crop")
     shutil.copytree(exported.root / "build/train", tmp_path / "build/train")  # and not its split
+    (tmp_path / "build/train/training_faces.parquet").unlink()
     with pytest.raises(NoOwnFaces, match="holds no training and validation faces"):
         own_faces(open_measured(str(tmp_path / "build/train")), exported.root / "build/crop")
 

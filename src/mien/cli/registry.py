@@ -74,7 +74,7 @@ def export(
         done = export_onnx(measured, faces, file, int8=int8)
     size, difference = done.file.stat().st_size / 1e6, done.float32.difference
     typer.echo(f"{done.file}: {measured.name} in {'int8' if done.int8 else 'float32'}, {size:.1f} MB")
-    typer.echo(f"float32 against the model, on {done.faces}: probabilities differ by at most {difference:.1g}")
+    typer.echo(f"float32 against the model, on {faces.says}: probabilities differ by at most {difference:.1g}")
     if done.int8:
         same = f"the same expression on {done.int8.same:,} of {done.int8.faces:,}"
         typer.echo(f"int8 against float32: {same}, probabilities differ by at most {done.int8.difference:.2f}")

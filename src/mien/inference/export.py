@@ -194,7 +194,6 @@ class Exported:
     """A file that was written, and the comparisons that it passed."""
 
     file: Path
-    faces: str  # which were compared, for people
     float32: Agreement  # with the model as mien uses it
     int8: Agreement | None = None  # with float32
 
@@ -213,7 +212,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
         file = Path(scratch) / "float32.onnx"
         add_probabilities(loaded.files.folder / GRAPH_FILE, file, loaded.spec.temperature or 1.0)
         before = probabilities_in(file, faces.checked)
-        done = Exported(out, faces.says, agreement(loaded.probabilities(faces.checked), before))
+        done = Exported(out, agreement(loaded.probabilities(faces.checked), before))
         if not done.float32.difference <= MOST_APART:
             raise UserError(
                 f"the ONNX file was not written: on {faces.says} it differs from {loaded.says} by up "
