@@ -12,6 +12,7 @@ import torch
 
 from mien.base.errors import UserError
 from mien.inference.address import find_parents
+from mien.inference.export import quantise
 from mien.models.description import TRAINING_FACES, ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.networks import build_model
@@ -177,6 +178,9 @@ def test_an_ensemble_answers_with_the_mean_probabilities_of_its_members_as_one_g
     export_graph(fitted.model, spec, tmp_path / "model.onnx", VAL.pixels)
     graph = Model(open_graph(tmp_path / "model.onnx", spec.serving(None)), spec.serving(None))
     assert np.allclose(graph.logits(VAL.pixels), logits, atol=1e-4)
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", VAL.pixels)
+    eighth = Model(open_graph(tmp_path / "int8.onnx", spec.serving(None)), spec.serving(None)).logits(VAL.pixels)
+    assert (eighth.argmax(1) == logits.argmax(1)).mean() > 0.9
 
 
 def test_an_ensemble_is_saved_read_again_and_a_parent_itself(

@@ -1,6 +1,5 @@
 """Networks by name: residual and reference networks, ensembles, and their cost."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
@@ -226,8 +225,8 @@ class Ensemble(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels as of a `Network`: each member normalises them as it learnt."""
-        answers = torch.stack([functional.log_softmax(member(pixels).float(), dim=1) for member in self.members])
-        return torch.logsumexp(answers, dim=0) - math.log(len(self.members))
+        answers = torch.stack([functional.softmax(member(pixels).float(), dim=1) for member in self.members])
+        return answers.mean(dim=0).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def _ensemble(config: ModelConfig, cut: CutSpec, classes: int) -> Ensemble:
