@@ -275,6 +275,8 @@ def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pyte
     assert init == f"{MODEL}: init: there is no folder build/other."
     assert there == f"{TRAIN}: teachers: there is no folder ../there."
     assert form.startswith(f"{TRAIN}: teachers: 'models:/x' is not a model address; use models:/NAME@champion")
+    change(root / PARAMS, {"model": "ensemble", "optim": "transfer", "train": "transfer"})
+    assert told() == []  # as nothing is trained
     assert own.startswith(f"{TRAIN}: teachers: `train` empties ./build/train before it begins; name a registered")
 
 

@@ -220,8 +220,8 @@ def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
 
 
 def _only_a_trained_backbone_is_frozen(settings: Settings, files: Files) -> Iterator[str]:
-    if "none" not in _values(settings, "model.init"):
-        return
+    if "none" not in _values(settings, "model.init") or settings["model"].name == ENSEMBLE:
+        return  # nothing of an ensemble is trained, so nothing is frozen either
     begin = "begin with a trained model, or of a backbone with imagenet or a file"
     reason = f"with init: none of {files['model']} it has learnt nothing yet; {begin}."
     if frozen := max(_values(settings, "train.freeze_epochs")):
