@@ -88,7 +88,9 @@ def test_a_parent_that_does_not_fit_is_refused_in_a_sentence(parents: Parents, t
     taught = RECIPE.with_values({"train.teachers": [LEARNT]})
     other = dataclasses.replace(SPEC, classes=(*SPEC.classes[:6], "contempt"))
     assert "train.teachers: the model models:/mien-bars/1 knows the classes angry," in refused(taught, other)
-    assert "takes faces cut as CutSpec(size=24" in refused(taught, dataclasses.replace(SPEC, cut=CutSpec(24, "rgb")))
+    assert "takes faces with size 24, colour grey, margin 0.0, square False, and conf/crop gives size" in refused(
+        taught, dataclasses.replace(SPEC, cut=CutSpec(24, "rgb"))
+    )
     damaged = {LEARNT: Parent("it", tmp_path / "nowhere")}
     with pytest.raises(UserError, match=r"nowhere holds no model"):
         fit(SPEC, taught, TRAIN, VAL, tmp_path, parents=damaged, verbose=False)

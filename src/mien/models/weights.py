@@ -53,7 +53,8 @@ class Parent:
         `spec`."""
         network, own = load_model(self.folder)
         if own.cut != spec.cut:
-            raise UserError(f"{why}: {self.name} takes faces cut as {own.cut}, and here they are cut as {spec.cut}.")
+            theirs, ours = (", ".join(f"{k} {v}" for k, v in vars(cut).items()) for cut in (own.cut, spec.cut))
+            raise UserError(f"{why}: {self.name} takes faces with {theirs}, and conf/crop gives {ours}.")
         if own.classes != spec.classes:
             theirs, ours = ", ".join(own.classes), ", ".join(spec.classes)
             raise UserError(f"{why}: {self.name} knows the classes {theirs}, and here they are {ours}.")
