@@ -55,7 +55,9 @@ def test_maps_lie_on_the_evidence() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FACES if name != "timm"])
 def test_every_network_has_maps(name: str) -> None:
-    network, spec = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
+    members = [dataclasses.asdict(ModelConfig("resnet", width=width)) for width in (4, 8)]
+    settings: dict[str, Any] = {"mobilenetv2": {"input_size": 224}, "ensemble": {"members": members}}.get(name, {})
+    network, spec = born(name, **settings)
     faces = noise(spec.cut, 3)
     maps = heat_maps(network, faces, np.array([0, 3, 6]))
     assert maps.shape == (3, spec.cut.size, spec.cut.size)

@@ -28,7 +28,6 @@ from mien.base.settings import (
 )
 from mien.cli.output import say
 from mien.cli.workspace import PARAMS, find_root
-from mien.inference.address import ModelAddress
 from mien.models.description import ENSEMBLE, FACES
 
 VERSIONS: Final = "versions.yaml"
@@ -314,6 +313,8 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
 
 
 def _refuse_parent(key: str, text: str, root: Path) -> None:
+    from mien.inference.address import ModelAddress  # it imports NumPy
+
     try:
         address = ModelAddress.parse(text)
     except UserError as error:
