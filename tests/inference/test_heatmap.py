@@ -21,13 +21,17 @@ from mien.runtime.spec import CutSpec
 from mien.sources.detect import Detection
 from tests.inference.stripes import SIZE, Stripes, draw_stripes, trained_on_stripes
 
+MEMBERS = [dataclasses.asdict(ModelConfig("resnet", width=width)) for width in (4, 8)]
+NEEDED: dict[str, dict[str, Any]] = {"mobilenetv2": {"input_size": 224}, "ensemble": {"members": MEMBERS}}
+
 
 def born(name: str, **settings: Any) -> tuple[Network, ModelSpec]:
     """A network with the weights that it is born with."""
     torch.manual_seed(0)
     wanted = FACES[name]
     spec = ModelSpec(
-        dataclasses.asdict(ModelConfig(name, **settings)), CutSpec(wanted.size or 48, wanted.colour or "rgb")
+        dataclasses.asdict(ModelConfig(name, **NEEDED.get(name, {}), **settings)),
+        CutSpec(wanted.size or 48, wanted.colour or "rgb"),
     )
     return spec.build(), spec
 
@@ -55,9 +59,7 @@ def test_maps_lie_on_the_evidence() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FACES if name != "timm"])
 def test_every_network_has_maps(name: str) -> None:
-    members = [dataclasses.asdict(ModelConfig("resnet", width=width)) for width in (4, 8)]
-    settings: dict[str, Any] = {"mobilenetv2": {"input_size": 224}, "ensemble": {"members": members}}.get(name, {})
-    network, spec = born(name, **settings)
+    network, spec = born(name)
     faces = noise(spec.cut, 3)
     maps = heat_maps(network, faces, np.array([0, 3, 6]))
     assert maps.shape == (3, spec.cut.size, spec.cut.size)

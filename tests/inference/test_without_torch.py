@@ -97,7 +97,7 @@ def test_the_page_names_every_key_of_the_metadata() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FACES if name != "timm"])
 def test_every_network_is_exported(name: str, tmp_path: Path) -> None:
-    network, spec = born(name, **({"input_size": 224} if name == "mobilenetv2" else {}))
+    network, spec = born(name)
     (tmp_path / "train").mkdir()
     save_model(network, spec, tmp_path / "train")
     export_graph(network, spec, tmp_path / "train/model.onnx", noise(spec.cut, 3))
