@@ -24,6 +24,11 @@ LONGEST_CARD: Final = 200_000  # bytes; mien's own are some thousand
 EXPORT_AGAIN: Final = "`mien export` writes one that fits"
 
 
+def version_words(name: str, version: int | None) -> str:
+    """A model as people call it: its name, with the version where it is registered."""
+    return name if version is None else f"{name} version {version}"
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A folder of a model's files, and whose they are; `version` and `run_id` are None unless it is registered."""
@@ -37,7 +42,7 @@ class ModelFiles:
     @property
     def says(self) -> str:
         """`mien-expw version 3`, or the folder."""
-        return self.name if self.version is None else f"{self.name} version {self.version}"
+        return version_words(self.name, self.version)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class LoadedModel(Model):
     @property
     def says(self) -> str:
         """`mien-expw version 3`, or the folder or file."""
-        return self.name if self.version is None else f"{self.name} version {self.version}"
+        return version_words(self.name, self.version)
 
 
 def load_files(files: ModelFiles) -> LoadedModel:
