@@ -14,6 +14,7 @@ from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.cli.output import console, counted
 from mien.inference.annotation import draw_faces
+from mien.inference.classifier import version_words
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
 from mien.reporting.images import face_jpeg
@@ -32,8 +33,7 @@ def print_table(predictions: list[PhotoPrediction], model: Model) -> None:
         out.print(Text(prediction.picture.says, "bold", overflow="fold"), _face_rows(prediction.faces), sep="\n")
     faces = [face for prediction in answered for face in prediction.faces]
     what = "photo" if all(prediction.picture.time is None for prediction in predictions) else "picture"
-    name, version = model
-    by = name if version is None else f"{name} version {version}"
+    by = version_words(*model)
     if any(face.unsure for face in faces):
         out.print(Text("?: unsure, no expression is likely enough (unsure_below in conf/predict.yaml)", "dim"))
     out.print(Text(f"{counted(len(faces), 'face')} in {counted(len(answered), what)}, by {by}", "dim"))
