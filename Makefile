@@ -18,7 +18,7 @@ PORT ?= 5000
 export BASE PRESET SYSTEM
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference clean
+.PHONY: help install sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference pretrained clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -100,6 +100,9 @@ reproduce: install  ## run preset PRESET with the DVC remote's outs, push the re
 
 reference: install  ## run reference system SYSTEM (a preset) as an experiment of that name
 	@.ci/reference "$$SYSTEM"
+
+pretrained: install  ## train, export and measure the models in the package again (hours; docs/PRETRAINED.md)
+	@.ci/pretrained
 
 clean:  ## remove the outs of the DAG (not data/, mlruns/ or .venv)
 	rm -rf build .mien reports/*/ reports/*.csv reports/*.html

@@ -12,13 +12,15 @@ from mien.app.answers import Answerer
 from mien.app.limits import AppConfig
 from mien.app.server import application, settings_for
 from mien.inference.current import CurrentModel
-from mien.inference.detectors import CascadeDetector, PredictConfig
+from mien.inference.detectors import PredictConfig, build_detector
 
 
 @contextmanager
 def serving(said: str, *, photos: PredictConfig | None = None, **limits: Any) -> Iterator[tuple[str, Answerer]]:
     """The address of a page over the model that is said, and what answers behind it."""
-    answerer = Answerer(CurrentModel(said), CascadeDetector(), photos or PredictConfig(), AppConfig(**limits))
+    answerer = Answerer(
+        CurrentModel(said), build_detector(PredictConfig()), photos or PredictConfig(), AppConfig(**limits)
+    )
     with application(answerer) as app:
         server = uvicorn.Server(settings_for(app))
         thread = threading.Thread(target=server.run, daemon=True)

@@ -13,7 +13,7 @@ from mien.app.limits import AppConfig
 from mien.app.turns import Refused
 from mien.base.settings import check_settings
 from mien.inference.current import CurrentModel
-from mien.inference.detectors import CascadeDetector, PredictConfig
+from mien.inference.detectors import PredictConfig, build_detector
 from tests.app.asking import ask, file_data, shown, upload
 from tests.inference.videos import scene, write_video
 
@@ -32,7 +32,7 @@ def look(model: str) -> Look:
     current = CurrentModel(model)
 
     def look(file: Path, **limits: Any) -> Watched:
-        return watch(Answerer(current, CascadeDetector(), PredictConfig(), AppConfig(**limits)), file)
+        return watch(Answerer(current, build_detector(PredictConfig()), PredictConfig(), AppConfig(**limits)), file)
 
     return look
 

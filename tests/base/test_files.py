@@ -18,7 +18,8 @@ from mien.cli.check import VERSIONS, other_versions
 from mien.cli.main import app
 from mien.cli.predictions import face_records
 from mien.inference.annotation import COLUMNS
-from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
+from mien.inference.picture import Picture
+from mien.inference.predictor import FacePrediction, PhotoPrediction
 from mien.runtime.cut import Box
 from tests.photosets import write_labels
 

@@ -36,7 +36,7 @@ def test_what_cannot_be_explained_is_said_in_a_sentence(mien: Command, model: Pa
     glad = f"--class: {model} has no class 'glad'; it has angry, disgust"
     refused(mien("explain", photo_file, "--model", model, "--class", "glad"), glad)
     Path("wall.jpg").write_bytes(jpeg(np.full((200, 300, 3), 90, np.uint8)))
-    assert "wall.jpg: no face found (Haar cascade" in mien("explain", "wall.jpg", "--model", model).err
+    assert "wall.jpg: no face found (YuNet" in mien("explain", "wall.jpg", "--model", model).err
     Path("text.jpg").write_text("no photo")
     assert "text.jpg: cannot be used: " in mien("explain", "text.jpg", "--model", model).err
     gone = mien("explain", "gone.jpg", "--model", model)
@@ -58,7 +58,7 @@ def test_no_face_is_code_1(mien: Command, model: Path, tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mp4", [np.full((240, 320, 3), 90, np.uint8)] * 3)
     done = mien("video", source, tmp_path / "out.mp4", "--model", model)
     assert done.code == 1
-    assert done.err == f"{source}: no face found in any frame (Haar cascade).\n"
+    assert done.err == f"{source}: no face found in any frame (YuNet).\n"
 
 
 def test_what_cannot_be_done_is_one_sentence_and_code_2(mien: Command, model: Path, tmp_path: Path) -> None:

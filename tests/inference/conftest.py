@@ -16,7 +16,8 @@ import torch
 from mien.inference.address import MeasuredModel, open_measured
 from mien.inference.detectors import CascadeDetector
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
-from mien.inference.predictor import Picture, Predictor
+from mien.inference.picture import Picture
+from mien.inference.predictor import Predictor
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.weights import save_model

@@ -123,7 +123,7 @@ def test_the_score_parts_people_from_dogs(build: Build) -> None:
 
 def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
     default = HAAR.with_name("haarcascade_frontalface_default.xml")
-    detector = build_detector(PredictConfig(detector_file=str(default)))
+    detector = build_detector(PredictConfig(detector="haar", detector_file=str(default)))
     assert detector.name == "cascade haarcascade_frontalface_default.xml"
     assert detector.detect(portrait()[0])
 
@@ -132,7 +132,7 @@ def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
     ("settings", "sentence"),
     [
         ({"detector_file": "gone.xml"}, r"gone\.xml: there is no such file; detector_file must be a file of"),
-        ({"detector": "retina"}, r"there is no detector 'retina'; the detectors are haar, yunet\."),
+        ({"detector": "retina"}, r"there is no detector 'retina'; the detectors are yunet, haar\."),
     ],
 )
 def test_an_unknown_file_or_detector_is_refused(settings: dict[str, Any], sentence: str) -> None:

@@ -131,15 +131,3 @@ def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
     model = Predictor.load(str(write_model(tmp_path, drawn=True))).model
     assert (model.drawn, model.title, model.version) == (True, "drawn sample", None)
     assert json.loads((tmp_path / "train/model.json").read_text())["cut"]["size"] == model.spec.cut.size
-
-
-def test_the_program_in_the_docs_names_the_face(
-    tmp_path: Path, photo_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    section = (Path(__file__).parents[2] / "docs/CLI.md").read_text().partition("### From Python")[2]
-    write_model(tmp_path / "build")
-    photo_file.rename(tmp_path / "photo.jpg")
-    monkeypatch.chdir(tmp_path)
-    exec(section.partition("```python\n")[2].partition("```")[0], {})
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("Box(top=") and sum(f" {name} {{" in line for name in EXPRESSIONS) == 1

@@ -23,7 +23,8 @@ from mien.crop.selection import CropConfig
 from mien.inference.address import MeasuredModel
 from mien.inference.current import CurrentModel
 from mien.inference.export import export_onnx, generated_faces
-from mien.inference.predictor import FacePrediction, Picture, Predictor, predict_pictures
+from mien.inference.picture import Picture
+from mien.inference.predictor import FacePrediction, Predictor, predict_pictures
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos

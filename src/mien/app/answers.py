@@ -11,7 +11,8 @@ from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import PredictConfig
-from mien.inference.predictor import FacePrediction, FoundFaces, Picture, Predictor
+from mien.inference.picture import Picture
+from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
 from mien.runtime.decode import UnreadablePhoto
 from mien.sources.detect import Detector
 

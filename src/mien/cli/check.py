@@ -27,7 +27,7 @@ from mien.base.settings import (
     refuse_unknown_choice,
 )
 from mien.cli.output import say
-from mien.cli.workspace import PARAMS, find_root
+from mien.inference.default_model import PARAMS, find_root
 from mien.models.description import ENSEMBLE, FACES
 
 VERSIONS: Final = "versions.yaml"

@@ -11,15 +11,16 @@ from mien.base.files import replacing
 from mien.base.settings import read_settings, read_usage, read_yaml
 from mien.cli.check import mistakes
 from mien.cli.output import console, table
-from mien.cli.workspace import PARAMS, choices, conf_files, find_root
+from mien.cli.workspace import conf_files
+from mien.inference.default_model import PARAMS, choices, find_root
 from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
 CLASSES: Final = 7
 DETECTORS: Final = {
-    "haar": ("cascade, frontal faces only", "OpenCV"),
     "yunet": ("network, faster, finds more", "mien"),
+    "haar": ("cascade, frontal faces only", "OpenCV"),
 }
 
 

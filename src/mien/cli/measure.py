@@ -11,7 +11,8 @@ from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.check import RECIPE
 from mien.cli.output import console, say, table
-from mien.cli.workspace import PARAMS, JsonOption, MeasuredOption, choices, find_root, model_address
+from mien.cli.workspace import JsonOption, MeasuredOption
+from mien.inference.default_model import PARAMS, choices, find_root, model_address
 
 if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation

@@ -16,7 +16,8 @@ from mien.sources.photos import PHOTO_SUFFIXES, is_photo_name
 
 if TYPE_CHECKING:
     from mien.inference.detectors import PredictConfig
-    from mien.inference.predictor import PhotoPrediction, Picture, Predictor
+    from mien.inference.picture import Picture
+    from mien.inference.predictor import PhotoPrediction, Predictor
 
 VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ts")
 STDIN: Final = "-"
@@ -43,7 +44,7 @@ def predict(
 ) -> None:
     """Find the faces in photos and videos and recognise their expressions.
 
-    The default model is the champion of the data set that params.yaml chooses.
+    The default model is the champion of the data set that params.yaml chooses, else the one in the package.
 
     Exit code 0: every photo has a face; 1: some have none or cannot be read (listed on stderr); 2: no model, no
     detector, or a wrong command line.
@@ -151,7 +152,7 @@ def _read_pictures(
     files: list[Path], limits: "PredictConfig", every: float, problems: list[str]
 ) -> "Iterator[Picture]":
     """Each photo, and a frame in `every` seconds of each video; damaged videos are added to the problems."""
-    from mien.inference.predictor import Picture
+    from mien.inference.picture import Picture
     from mien.inference.video import open_video
 
     for file in files:

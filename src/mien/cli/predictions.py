@@ -16,7 +16,8 @@ from mien.cli.output import console, counted
 from mien.inference.annotation import draw_faces
 from mien.inference.classifier import version_words
 from mien.inference.detectors import PredictConfig
-from mien.inference.predictor import FacePrediction, PhotoPrediction, Picture
+from mien.inference.picture import Picture
+from mien.inference.predictor import FacePrediction, PhotoPrediction
 from mien.reporting.images import face_jpeg
 
 Model = tuple[str, int | None]  # its name, and the version of a registered one

@@ -13,7 +13,8 @@ from mien.base.errors import UserError
 from mien.base.settings import read_usage
 from mien.cli.output import console, quiet_libraries, say, table
 from mien.cli.predict import find_photos
-from mien.cli.workspace import DataOption, MeasuredOption, find_root, model_address, registered_model
+from mien.cli.workspace import DataOption, MeasuredOption
+from mien.inference.default_model import find_root, model_address, registered_model
 
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel

@@ -11,7 +11,8 @@ from mien.base.files import replacing
 from mien.base.settings import read_usage
 from mien.cli import workspace
 from mien.cli.output import counted, fail, progress, quiet_libraries, say
-from mien.cli.workspace import PARTLY, UNUSABLE, find_root, model_address, predictor_for
+from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
+from mien.inference.default_model import PARAMS, find_root, load_default, model_address
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
 # Without these, Gradio and its dependencies check for new versions and report usage.
@@ -40,7 +41,8 @@ def explain(
     if name is not None and name not in names:
         raise UserError(f"--class: {predictor.model.says} has no class {name!r}; it has {', '.join(names)}.")
     from mien.inference.heatmap import explain_faces, explanation_figure
-    from mien.inference.predictor import Picture, find_faces
+    from mien.inference.picture import Picture
+    from mien.inference.predictor import find_faces
 
     with quiet_libraries():
         answer, found = find_faces(predictor, Picture(photo), cropped=cropped)
@@ -117,8 +119,6 @@ def app(
     It uses the champion and loads a new one without a restart. Its limits are in conf/app.yaml.
     """
     os.environ.update(SILENT)
-    from mien.inference.address import NoSuchModel
-
     root = find_root()
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     try:
@@ -126,14 +126,16 @@ def app(
         from mien.app.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is missing: `pip install -c constraints.txt -e '.[app]'`.") from error
+    from mien.inference.address import PACKAGED, NoSuchModel
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
 
     try:
-        current = CurrentModel(model_address(model, data), every=limits.follow_seconds)
+        first = load_default(model, data, say)
     except NoSuchModel as error:
         fail(str(error), UNUSABLE)
-    with current:
+    followed = model_address(model, data) if model or data or (root / PARAMS).is_file() else PACKAGED[0]
+    with CurrentModel(followed, first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))
 

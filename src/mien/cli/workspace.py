@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError
-from mien.base.settings import check_settings, read_usage, read_yaml, refuse_unknown_choice
+from mien.base.settings import check_settings, read_usage
 from mien.cli.output import fail, say
+from mien.inference.default_model import find_root, load_default
 
 if TYPE_CHECKING:
     from mien.inference.detectors import PredictConfig
     from mien.inference.predictor import Predictor
 
-PARAMS: Final = "params.yaml"
 PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
@@ -28,23 +28,11 @@ MeasuredOption = Annotated[
 DataOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Use this data set's champion instead of params.yaml's.")
 ]
-DetectorOption = Annotated[str | None, typer.Option(metavar="NAME", help="haar or yunet; see `mien detector`.")]
+DetectorOption = Annotated[str | None, typer.Option(metavar="NAME", help="yunet or haar; see `mien detector`.")]
 MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]
 MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest detection score to accept (yunet).")]
 CroppedOption = Annotated[bool, typer.Option("--cropped", help="Each photo is one cropped face: skip detection.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
-
-
-def find_root() -> Path:
-    """The nearest folder with a params.yaml, from the current one upwards; the current one where there is none."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / PARAMS).is_file()), here)
-
-
-def choices(root: Path) -> dict[str, Any]:
-    """What params.yaml chooses; nothing where there is none."""
-    file = root / PARAMS
-    return read_yaml(file) if file.is_file() else {}
 
 
 def conf_files(root: Path, group: str) -> list[Path]:
@@ -55,38 +43,8 @@ def conf_files(root: Path, group: str) -> list[Path]:
     return files
 
 
-def model_address(model: str | None, data: str | None = None) -> str:
-    """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on."""
-    if model and Path(model).exists():  # files need no store, and none of what it needs
-        return model
-    from mien.tracking.store import use_store
-
-    root = find_root()
-    use_store(root)
-    return model or f"models:/{registered_model(root, data)}@champion"
-
-
-def registered_model(root: Path, data: str | None) -> str:
-    """The name of the registered model of a data set, by default of the one that params.yaml chooses."""
-    if not data and not (root / PARAMS).is_file():
-        raise UserError(f"there is no {PARAMS} here or above; change to a checkout of mien, or pass --data NAME.")
-    if data and (root / "conf" / "data").is_dir():
-        refuse_unknown_choice(root / "conf", "data", data, "--data")
-    data = data or choices(root).get("data")
-    if not isinstance(data, str):
-        raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
-    return f"mien-{data_file(root, data).get('name', data)}"
-
-
-def data_file(root: Path, choice: str) -> dict[str, Any]:
-    """What a data set's file in conf/data says; nothing where there is none."""
-    file = root / "conf" / "data" / f"{choice}.yaml"
-    return read_yaml(file) if file.is_file() else {}
-
-
 def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
     """The predictor of a command's options, else of `conf/predict.yaml`; mistakes end the command with exit code 2."""
-    from mien.inference.address import load_model_of
     from mien.inference.detectors import build_detector
     from mien.inference.predictor import Predictor
 
@@ -101,13 +59,13 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
         except ValueError as error:
             raise UserError(f"--{str(error).rstrip('.').replace('_', '-', 1)}.") from error
         detector = build_detector(settings)
-        loaded = load_model_of(model_address(model, data))
+        loaded = load_default(model, data, say)
     except UserError as error:
         fail(str(error), UNUSABLE)
     if loaded.drawn:
         say(
             f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
-            "on a photograph its answers mean nothing."
+            "on a photograph its answers mean nothing, and those of --model packaged do."
         )
     if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")

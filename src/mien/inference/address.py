@@ -1,10 +1,10 @@
-"""Model addresses: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, a folder or an ONNX file; one parser, one loader."""
+"""Model addresses: `models:/NAME@ALIAS`, `/VERSION`, a folder, an ONNX file, or `packaged`; one parser, one loader."""
 
 import os
 import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
+# In the package, beside their card: the first answers where nothing is registered, the second is small.
+PACKAGED: Final = ("packaged", "packaged-compact")
+PACKAGED_FILES: Final = Path(__file__).parents[1] / "pretrained"
+
 
 class NoSuchModel(UserError):
-    """The registry holds no such model, alias or version: why, and what makes one."""
+    """The registry holds no such model, alias or version, but these `versions`: why, and what makes one."""
 
-    def __init__(self, address: str, reason: str, advice: str = "") -> None:
-        repro = "`make repro` trains and promotes one; --model FOLDER takes one from files"
+    def __init__(self, address: str, reason: str, advice: str = "", versions: Iterable[int] = ()) -> None:
+        self.versions = tuple(versions)
+        repro = "`make repro` trains and promotes one; --model takes a folder, a file, or `packaged`"
         super().__init__(f"there is no {address}{'' if advice else ' yet'} ({reason}): {advice or repro}.")
 
 
@@ -47,6 +52,8 @@ class ModelAddress:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The address in a text, `NAME@ALIAS` among them; a UserError for one in the registry of another form."""
+        if text in PACKAGED:
+            return cls(text, path=PACKAGED_FILES / f"{text.replace('packaged', 'fer2013')}.onnx")
         if ":/" not in text and ("@" not in text or Path(text).exists()):
             return cls(text, path=Path(text))
         parts = FORM.fullmatch(text)
@@ -94,7 +101,7 @@ class ModelAddress:
                     if self.alias != "champion":
                         one = f"models:/{self.name}/{max(versions)} is one"
                     advice = f"its versions are {', '.join(map(str, versions))}, and {one}"
-                raise NoSuchModel(self.text, first_line(error), advice) from error
+                raise NoSuchModel(self.text, first_line(error), advice, versions) from error
 
 
 def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
@@ -145,9 +152,15 @@ def _find_parent(text: str) -> "Parent":
 
 
 def load_model_of(text: str) -> LoadedModel:
-    """The model of `models:/NAME@ALIAS` or `/VERSION`, a file `x.onnx` or a folder, or NoSuchModel or a UserError."""
+    """The model of `models:/NAME@ALIAS` or `/VERSION`, a file `x.onnx`, a folder, or one of `PACKAGED`.
+
+    NoSuchModel, or a UserError where its files cannot be used.
+    """
     address = ModelAddress.parse(text)
-    return load_onnx(address.path) if address.is_onnx else load_files(address.files())
+    if not address.is_onnx:
+        return load_files(address.files())
+    loaded = load_onnx(address.path)  # a packaged one is no version of the registry at hand
+    return replace(loaded, name=f"{text} ({loaded.title})", version=None) if text in PACKAGED else loaded
 
 
 @dataclass(frozen=True)

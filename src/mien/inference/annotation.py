@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.files import replacing
-from mien.inference.predictor import FacePrediction, Predictor
+from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
 from mien.inference.video import SOUNDS, Frame, Progress, open_video, prefetch, write_video
 from mien.runtime.cut import Box
 from mien.sources.detect import Detection
@@ -279,16 +279,27 @@ def timeline_file(out: Path, suffix: str) -> Path:
 
 def _annotated(frames: Iterator[Frame], predictor: Predictor, tracker: Tracker, timeline: Timeline) -> Iterator[Frame]:
     """The frames, with their faces drawn in and added to the timeline."""
-    numbered = enumerate(frames)
-    while batch := list(islice(numbered, FRAMES_A_BATCH)):
-        found = [predictor.find_faces(frame.pixels) for _, frame in batch]
+    followed = follow_faces(frames, predictor, tracker)
+    for number, (frame, faces, probabilities, tracks) in enumerate(followed):
+        timeline.left_out += faces.left_out
+        tags = []
+        for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
+            smooth = timeline.add(number, frame.time, face, raw, track)
+            tags.append((face.box, smooth.caption(track.number), smooth.label))
+        draw_into(frame.pixels, tags, timeline.classes)
+        yield frame
+
+
+def follow_faces(
+    frames: Iterator[Frame], predictor: Predictor, tracker: Tracker, batch: int = FRAMES_A_BATCH
+) -> Iterator[tuple[Frame, FoundFaces, np.ndarray, list[Track]]]:
+    """Each frame with its faces, their probabilities (N, classes) in it alone, and the tracks that they belong to.
+
+    The tracks are those of this frame until the next is taken. `batch` frames share a batch of the network.
+    """
+    while together := list(islice(frames, batch)):
+        found = [predictor.find_faces(frame.pixels) for frame in together]
         each = predictor.probabilities(found)
-        for (number, frame), faces, probabilities in zip(batch, found, each, strict=True):
-            timeline.left_out += faces.left_out
-            tracks = tracker.step([face.box for face in faces.detections], probabilities, frame.time)
-            tags = []
-            for face, raw, track in zip(faces.detections, probabilities, tracks, strict=True):
-                smooth = timeline.add(number, frame.time, face, raw, track)
-                tags.append((face.box, smooth.caption(track.number), smooth.label))
-            draw_into(frame.pixels, tags, timeline.classes)
-            yield frame
+        for frame, faces, probabilities in zip(together, found, each, strict=True):
+            boxes = [face.box for face in faces.detections]
+            yield frame, faces, probabilities, tracker.step(boxes, probabilities, frame.time)

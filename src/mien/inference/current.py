@@ -27,13 +27,14 @@ class CurrentModel:
 
     A thread looks at the alias every `every` seconds, loads the new version beside the old one, and then exchanges them
     in one assignment: a request never waits, and keeps the model that it began with. Where the registry fails, or a
-    version cannot be loaded, the present model stays; at the start that is an error as of `load_model_of`.
+    version cannot be loaded, the present model stays. `first` answers at the start, and as long as the address names
+    no model; without it that is an error as of `load_model_of`.
     """
 
-    def __init__(self, address: str, *, every: float = 5.0) -> None:
+    def __init__(self, address: str, first: LoadedModel | None = None, *, every: float = 5.0) -> None:
         self._address = address
         self._every = every
-        self.standing = Standing(_warmed_up(load_model_of(address)))
+        self.standing = Standing(_warmed_up(first or load_model_of(address)))
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 

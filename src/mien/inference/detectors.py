@@ -1,4 +1,4 @@
-"""Face detectors by name: OpenCV's Haar cascade and YuNet."""
+"""Face detectors by name: YuNet and OpenCV's Haar cascade."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from mien.sources.detect import (
 )
 
 HAAR: Final = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-INSTALLED: Final = {"haar": HAAR, "yunet": YUNET}
+INSTALLED: Final = {"yunet": YUNET, "haar": HAAR}
 SEARCHED: Final = 2000  # pixels, of the longer side
 SCALE_STEP: Final = 1.06
 NEIGHBOURS: Final = 3
@@ -35,7 +35,7 @@ class PredictConfig:
 
     __pydantic_config__ = STRICT
 
-    detector: Literal["haar", "yunet"] = "haar"
+    detector: Literal["yunet", "haar"] = "yunet"
     detector_file: str = ""  # another cascade for haar, another network for yunet; "": the one that is installed
     min_face: Annotated[int, Ge(20)] = 40  # pixels of the shorter side of a box
     min_score: Share = 0.7  # of detectors that give one, from 0 to 1
@@ -48,7 +48,7 @@ class PredictConfig:
 class CascadeDetector(Detector):
     """A cascade of boosted features (Viola and Jones, 2001; with trees: Lienhart and Maydt, 2002).
 
-    The default, `haarcascade_frontalface_alt2`, found the most faces in group photos with the fewest false ones of
+    `haarcascade_frontalface_alt2` found the most faces in group photos with the fewest false ones of
     OpenCV's four frontal cascades; faces in profile and tilted heads are often missed.
     A photo is searched at most `longest` pixels long, because the time grows with the number of pixels.
     """

@@ -82,7 +82,7 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
 
 def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     """The faces found in photos, of which every second one calibrates; a UserError where there are none."""
-    from mien.inference.predictor import Picture
+    from mien.inference.picture import Picture
     from mien.runtime.decode import UnreadablePhoto
 
     found = []

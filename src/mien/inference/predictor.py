@@ -1,76 +1,24 @@
 """Facial-expression prediction for photos: decode, detect, crop, classify."""
 
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from mien.base.errors import printable
+from mien.base.errors import UserError
 from mien.inference.address import load_model_of
 from mien.inference.classifier import LoadedModel
 from mien.inference.detectors import PredictConfig, build_detector
+from mien.inference.picture import Photo, Picture, picture_of, read_pixels
 from mien.runtime.cut import Box, cut_face, face_box
-from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import Detection, Detector, largest_of
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 PICTURES_A_BATCH: Final = 32
-FILE_KINDS: Final = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A photo's file, its bytes, or a frame of a video; it is read when its pixels are asked for."""
-
-    file: Path
-    data: bytes | None = None  # of a photo that is no file
-    frame: np.ndarray | None = None  # (H, W, 3) uint8 RGB
-    time: float | None = None  # seconds from the beginning of the video
-
-    @property
-    def says(self) -> str:
-        """The name of the file, for a frame with its time; safe to print on a terminal."""
-        return printable(self.file if self.time is None else f"{self.file} at {self.time:.2f} s")
-
-    def pixels(self, limits: PredictConfig) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, as viewers show the picture; errors as of `read_photo` and `decode_photo`."""
-        if self.frame is not None:
-            return self.frame
-        data = read_photo(self.file, limits.max_megabytes) if self.data is None else self.data
-        if len(data) > limits.max_megabytes * 1e6:
-            raise UnreadablePhoto("too_large", f"it has more than {limits.max_megabytes:g} megabytes")
-        return decode_photo(data, max_megapixels=limits.max_megapixels)
-
-
-def read_photo(file: Path, max_megabytes: float) -> bytes:
-    """The bytes of a photo's file, of which no more than `max_megabytes` are read.
-
-    Raises UnreadablePhoto for a larger file (`too_large`) and for a folder, pipe or device, or a name that no file can
-    have (`not_a_file`), and an OSError where the file does not exist, or may not be read.
-    """
-    try:
-        about = file.stat()  # opening a pipe that nobody writes to would wait for ever
-    except ValueError as error:  # a NUL in its name
-        raise UnreadablePhoto("not_a_file", "no file can have this name") from error
-    if not stat.S_ISREG(about.st_mode):
-        kind = FILE_KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-        raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
-    limit = int(max_megabytes * 1e6)
-    if about.st_size <= limit:
-        with file.open("rb") as opened:
-            data = opened.read(limit + 1)  # a file may grow, or not know its size
-        if len(data) <= limit:
-            return data
-    raise UnreadablePhoto("too_large", f"its file has more than {max_megabytes:g} megabytes")
 
 
 @dataclass(frozen=True)
@@ -91,6 +39,7 @@ class FacePrediction:
     label: str  # the most probable expression
     unsure: bool  # the label's probability is below `unsure_below`
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
+    photo: np.ndarray | None = field(default=None, repr=False, compare=False)  # (H, W, 3) uint8 RGB, of Python alone
 
     @classmethod
     def of(cls, face: Detection, row: np.ndarray, classes: Sequence[str], unsure_below: float) -> Self:
@@ -102,9 +51,42 @@ class FacePrediction:
         """`2  happy 93%`, as it is written on a picture."""
         return f"{number}  {'unsure: ' * self.unsure}{self.label} {self.probabilities[self.label]:.0%}"
 
-    def as_json(self, number: int) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
-        return {"face": number, **asdict(self), "box": list(self.box)}
+        said = {"box": list(self.box), "score": self.score, "label": self.label, "unsure": self.unsure}
+        return {**said, "probabilities": dict(self.probabilities)}
+
+    def as_json(self, number: int) -> dict[str, Any]:
+        """As `to_dict`, with the face's number in its photo."""
+        return {"face": number, **self.to_dict()}
+
+    def plot(self) -> "Image.Image":
+        """The photo with this face alone drawn in; a UserError for a face that came without its photo."""
+        if self.photo is None:
+            raise UserError("this face came without its photo, so there is nothing to draw it into.")
+        return Faces([self], self.photo, "").plot()
+
+
+class Faces(list[FacePrediction]):
+    """The faces of a photo, from left to right; empty where there is none."""
+
+    def __init__(self, faces: Iterable[FacePrediction], photo: np.ndarray, model: str) -> None:
+        super().__init__(faces)
+        self.photo = photo  # (H, W, 3) uint8 RGB, as it was searched
+        self.model = model  # that spoke, for people
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model and the faces, as JSON can hold them."""
+        return {"model": self.model, "faces": [face.to_dict() for face in self]}
+
+    def plot(self) -> "Image.Image":
+        """The photo with each face's box, number, label and probability."""
+        from PIL import Image
+
+        from mien.inference.annotation import draw_faces
+
+        tags = [(face.box, face.caption(number), face.label) for number, face in enumerate(self, start=1)]
+        return Image.fromarray(draw_faces(self.photo, tags, list(self[0].probabilities) if self else ()))
 
 
 class Predictor:
@@ -126,10 +108,12 @@ class Predictor:
         """A predictor of the model that `load_model_of` opens: a registered one, a file `x.onnx` or a folder."""
         return cls(load_model_of(model), detector, settings)
 
-    def predict(self, photo: np.ndarray) -> list[FacePrediction]:
-        """The faces of a whole photo (H, W, 3) uint8 RGB or (H, W, 1) grey, from left to right; none: []."""
-        found = self.find_faces(photo)
-        return self.describe(found.detections, self.model.probabilities(found.pixels))
+    def predict(self, photo: Photo) -> Faces:
+        """The faces of a photo that `picture_of` understands, whose errors it raises, and those of `read_pixels`."""
+        pixels = read_pixels(picture_of(photo), self.settings)
+        found = self.find_faces(pixels)
+        answers = self.describe(found.detections, self.model.probabilities(found.pixels))
+        return Faces((replace(face, photo=pixels) for face in answers), pixels, self.model.says)
 
     def find_faces(self, photo: np.ndarray) -> FoundFaces:
         """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
@@ -194,11 +178,9 @@ def find_faces(predictor: Predictor, picture: Picture, *, cropped: bool) -> tupl
     spec = predictor.model.spec
     none = FoundFaces([], np.empty((0, *spec.cut.shape), np.uint8))
     try:
-        photo = picture.pixels(predictor.settings)
-    except UnreadablePhoto as error:
-        return PhotoPrediction(picture, problem=f"{picture.says}: cannot be used: {error.detail}."), none
-    except OSError as error:
-        return PhotoPrediction(picture, problem=f"{picture.says}: cannot be read: {error.strerror}."), none
+        photo = read_pixels(picture, predictor.settings)
+    except UserError as error:
+        return PhotoPrediction(picture, problem=str(error)), none
     found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
     prediction = PhotoPrediction(picture, left_out=found.left_out)
     if not found.detections:

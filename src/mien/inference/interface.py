@@ -1,0 +1,119 @@
+"""Python interface: `mien.predict`, `mien.load` and `mien.stream`."""
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import cv2
+import numpy as np
+
+from mien.base.errors import UserError
+from mien.base.settings import read_usage
+from mien.inference.default_model import find_root, load_default
+from mien.inference.picture import Photo
+from mien.inference.predictor import FacePrediction, Faces, Predictor
+
+if TYPE_CHECKING:
+    from mien.inference.video import Frame
+
+
+def load(model: str | Path | None = None) -> Predictor:
+    """A model with the face detector of `conf/predict.yaml`, or the default one where there is none.
+
+    Args:
+        model: `models:/mien-fer2013@champion`, `models:/mien-fer2013/3`, a folder such as `build/train`, a file
+            `x.onnx`, or `packaged` or `packaged-compact`. None: the champion of the checkout that contains the current
+            folder, else `packaged`.
+
+    Raises:
+        UserError: there is no such model, or its files cannot be used.
+    """
+    return Predictor(load_default(None if model is None else str(model)), settings=read_usage(find_root(), "predict"))
+
+
+@overload
+def predict(photo: Photo, model: str | Path | None = None) -> Faces: ...
+@overload
+def predict(photo: list[Photo], model: str | Path | None = None) -> list[Faces]: ...
+def predict(photo: Photo | list[Photo], model: str | Path | None = None) -> Faces | list[Faces]:
+    """The faces of a photo with their expressions, from left to right; of a list of photos, a list of those.
+
+    A model is loaded once; `load` gives one that can be kept, or loads it anew.
+
+    Args:
+        photo: a path, a file's bytes, an array (H, W, 3) uint8 in RGB order (also (H, W) and (H, W, 1) in grey, and
+            (H, W, 4)), a PIL image, or a list of them.
+        model: as of `load`.
+
+    Raises:
+        UserError: there is no such model or photo, or its file cannot be used. It is a ValueError.
+        TypeError: the photo is of another kind.
+    """
+    predictor = _loaded(None if model is None else str(model), find_root())
+    return [predictor.predict(one) for one in photo] if isinstance(photo, list) else predictor.predict(photo)
+
+
+@lru_cache(maxsize=4)
+def _loaded(model: str | None, root: Path) -> Predictor:
+    return load(model)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame of a video or a camera, with its faces."""
+
+    pixels: np.ndarray  # (H, W, 3) uint8 RGB
+    time: float  # seconds from the first frame
+    faces: Faces  # their probabilities smoothed over time
+    tracks: list[int]  # of each face its number, which it keeps from frame to frame
+
+
+def stream(source: int | str | Path, model: str | Path | None = None, *, smoothing: float = 0.5) -> Iterator[Shot]:
+    """The frames of a video file, or of the camera of that number until it is closed, with their faces.
+
+    Args:
+        source: a video's path, which needs the extra `video`, or a camera's number: 0 is the first.
+        model: as of `load`.
+        smoothing: time constant in seconds of the probabilities; 0 takes each frame's own.
+
+    Raises:
+        UserError: there is no such model or camera, or the file is no video.
+    """
+    from mien.inference.annotation import FRAMES_A_BATCH, Tracker, follow_faces
+
+    predictor, tracker = load(model), Tracker(smoothing)
+    classes, unsure_below = predictor.model.spec.classes, predictor.settings.unsure_below
+    live = isinstance(source, int)
+    with closing(_camera(source) if isinstance(source, int) else _clip(Path(source))) as frames:
+        for frame, found, _, tracks in follow_faces(frames, predictor, tracker, 1 if live else FRAMES_A_BATCH):
+            faces = [
+                replace(FacePrediction.of(face, track.probabilities, classes, unsure_below), photo=frame.pixels)
+                for face, track in zip(found.detections, tracks, strict=True)
+            ]
+            told = Faces(faces, frame.pixels, predictor.model.says)
+            yield Shot(frame.pixels, frame.time, told, [track.number for track in tracks])
+
+
+def _clip(file: Path) -> "Generator[Frame]":
+    from mien.inference.video import open_video
+
+    with open_video(file) as video:
+        yield from video.frames()
+
+
+def _camera(number: int) -> "Generator[Frame]":
+    from mien.inference.video import Frame
+
+    camera, start = cv2.VideoCapture(number), time.monotonic()
+    try:
+        if not camera.isOpened():
+            raise UserError(f"there is no camera {number}, or another program uses it.")
+        while (read := camera.read())[0]:
+            seconds = time.monotonic() - start
+            yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), round(seconds * 1000), seconds)
+    finally:
+        camera.release()
