@@ -95,7 +95,7 @@ def test_the_champion_of_the_data_set_that_params_choose(
     done = process("predict", photo_file, "--json", cwd=two_champions)
     ((face),) = json.loads(done.out)
     assert (done.code, face["model"], face["version"]) == (0, "mien-tiny", 2)
-    advice = "on a photograph its answers mean nothing, and those of --model packaged do."
+    advice = "on a photograph its answers mean nothing; --model packaged is for those."
     assert done.err == f"mien: {WARNING} (bars); {advice}\n"
 
 

@@ -65,7 +65,7 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
     if loaded.drawn:
         say(
             f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
-            "on a photograph its answers mean nothing, and those of --model packaged do."
+            "on a photograph its answers mean nothing; --model packaged is for those."
         )
     if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
