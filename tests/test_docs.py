@@ -29,6 +29,7 @@ def test_every_make_target_and_command_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= targets
     commands = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    commands |= {group.name or "" for group in app.registered_groups}
     assert set(re.findall(r"`mien ([a-z]+)", text)) <= commands
 
 

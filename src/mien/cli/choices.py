@@ -57,9 +57,7 @@ def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str
 
 
 def _apply_preset(root: Path, name: str, file: Path) -> None:
-    """Write the choices into params.yaml, whose comments, order and other keys stay; say what changed."""
-    from ruamel.yaml import YAML
-
+    """Write the choices into params.yaml; say what changed."""
     if found := mistakes(file, root / "conf"):
         raise UserError("\nmien: ".join(found))
     before = choices(root)
@@ -67,19 +65,28 @@ def _apply_preset(root: Path, name: str, file: Path) -> None:
     if not changed:
         typer.echo(f"{PARAMS} already holds the choices of {name}; `dvc repro` runs them.")
         return
-    yaml = YAML()  # it keeps comments and order
-    content = yaml.load((root / PARAMS).read_text(encoding="utf-8")) if before else {}
-    content.update(changed)
-    with replacing(root / PARAMS) as part:
-        yaml.dump(content, part)
+    write_choices(root, changed)
     typer.echo(f"{PARAMS} now holds the choices of {name}:")
     for group, choice in changed.items():
         typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
     typer.echo("Run `dvc repro` next.")
 
 
-def data() -> None:
+def write_choices(root: Path, changed: dict[str, Any]) -> None:
+    """Write choices into params.yaml, whose comments, order and other keys stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()  # it keeps comments and order
+    content = yaml.load((root / PARAMS).read_text(encoding="utf-8")) if choices(root) else {}
+    content.update(changed)
+    with replacing(root / PARAMS) as part:
+        yaml.dump(content, part)
+
+
+def data(context: typer.Context) -> None:
     """List the data sets of conf/data, whether their files are present, and the sources that read them."""
+    if context.invoked_subcommand:
+        return
     from dataclasses import fields
 
     from mien.sources.source import source_class, source_names
@@ -92,7 +99,7 @@ def data() -> None:
         title, source, folder = (str(about.get(key, "")) for key in ("title", "source", "path"))
         present = bool(folder) and (root / folder).is_dir() and any((root / folder).iterdir())
         rows.append((file.stem == chosen, file.stem, source, title, "yes" if present else "no"))
-    new = "To add one, create a folder in data/ and a file in conf/data;"
+    new = "`mien data add PATH` adds one;"
     columns = ("data set", "source", "description", "in data/")
     _print_choices(columns, rows, f"`data: NAME` in {PARAMS} chooses a data set. {new}")
     sources = table("source", "expected files", "options")

@@ -16,14 +16,14 @@ from typer.core import TyperGroup
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.cli import check, choices, measure, predict, registry, show, status
+from mien.cli import add_data, check, choices, measure, predict, registry, show, status
 from mien.cli.output import fail
 
 COMMANDS: Final[tuple[Callable[..., None], ...]] = (  # in the order in which `mien --help` lists them
     *(predict.predict, show.app, show.explain, registry.export, registry.card, show.video, status.status),
     *(measure.compare, measure.evaluate, measure.labels),
     *(registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
-    *(check.check, choices.preset, choices.data, choices.models, choices.detector),
+    *(add_data.train, check.check, choices.preset, choices.models, choices.detector),
 )
 
 
@@ -50,6 +50,10 @@ app = typer.Typer(
 )
 for command in COMMANDS:
     app.command()(command)
+data_sets = typer.Typer(invoke_without_command=True)
+data_sets.callback()(choices.data)
+data_sets.command()(add_data.add)
+app.add_typer(data_sets, name="data")
 
 
 def _print_version(asked: bool) -> None:
