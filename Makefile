@@ -15,10 +15,10 @@ export PYTHONDONTWRITEBYTECODE :=
 
 PORT ?= 5000
 # Passed in the environment, not through make, so that their values are never interpreted by the shell.
-export BASE PRESET SYSTEM
+export BASE PRESET SYSTEM EXTRAS
 
 .DEFAULT_GOAL := help
-.PHONY: help install sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference pretrained clean
+.PHONY: help install extras sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference pretrained clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,14 +31,22 @@ ELSEWHERE := $(shell made=$$(sed -nE '1,2s|^[^/]*(/.*/)python[^/"]*("[^/]*)?$$|\
   test -z "$$made" || test "$$made" -ef $(BIN) || echo made-elsewhere)
 .PHONY: made-elsewhere
 
-$(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE)
+$(BIN)/python: $(ELSEWHERE)
 	@$(PYTHON) -c '' >/dev/null 2>&1 || { echo "mien needs Python 3.11 or newer, and $(PYTHON) does not run; run: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "mien needs Python 3.11 or newer, and $(PYTHON) is %d.%d; run: make PYTHON=python3.11 $(MAKECMDGOALS)" % v[:2])'
 	@test -z "$(ELSEWHERE)" || { echo "$(VENV) was made in another folder: it is made again."; rm -rf $(VENV); }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+$(BIN)/.installed: pyproject.toml constraints.txt $(ELSEWHERE) | $(BIN)/python
 	@echo "Installing the pinned stack into $(VENV) (about two minutes the first time) ..."
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(INSTALL) -e '.[dev]'
 	@touch $@
+
+extras: $(BIN)/python  ## add EXTRAS of pyproject.toml to .venv, such as EXTRAS=app,video, pinned and editable
+	@test -n "$$EXTRAS" || { echo "name the extras, such as: make extras EXTRAS=app,video" >&2; exit 2; }
+	@$(INSTALL) -e ".[$$EXTRAS]"
 
 sample: install  ## draw the embedded sample if it is missing
 	@test -d data/sample || $(BIN)/python -m tools.sample data/sample

@@ -48,9 +48,12 @@ def test_a_workflow_only_reads_and_ends_and_does_not_run_twice_at_once(file: Pat
 
 
 @each
-def test_a_workflow_runs_make_targets_and_nothing_else(file: Path) -> None:
+def test_a_workflow_runs_make_targets_and_nothing_else_but_an_installation_without_make(file: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    runs = [step["run"] for job in read(file)["jobs"].values() for step in job["steps"] if "run" in step]
+    jobs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in read(file)["jobs"].items()}
+    core = jobs.pop("core", ["pip install -c constraints.txt ."])  # Windows has no make
+    assert core[0] == "pip install -c constraints.txt ." and all(re.match("mien |python -c ", run) for run in core[1:])
+    runs = [run for of_job in jobs.values() for run in of_job]
     assert runs
     assert {run.removeprefix("make ") for run in runs} <= targets
 
@@ -136,6 +139,18 @@ def test_an_environment_that_was_moved_or_copied_with_its_checkout_is_made_again
     assert again in install(to_install.rename(tmp_path / "moved"))
     (tmp_path / "linked").symlink_to(tmp_path / "moved")
     assert "Installing" not in install(tmp_path / "linked")
+
+
+@pytest.mark.parametrize(
+    ("extras", "says"), [("app,video", "-m pip install -c constraints.txt -e .[app,video]"), ("", "")]
+)
+def test_extras_are_installed_pinned_and_editable(to_install: Path, tmp_path: Path, extras: str, says: str) -> None:
+    (python := tmp_path / "python").write_text(PYTHON.replace('case "$2"', 'echo "$@"; case "$2"'))
+    python.chmod(0o755)
+    done = make(to_install, "extras", f"PYTHON={python}", f"EXTRAS={extras}")
+    assert says in done.stdout.replace("--disable-pip-version-check ", "")
+    assert bool(done.returncode) is not bool(extras)
+    assert extras or done.stderr.startswith("name the extras, such as: make extras EXTRAS=app,video\n")
 
 
 # Options of DVC's remotes that are credentials or lead to them: they belong into .dvc/config.local.

@@ -1,8 +1,10 @@
 """Outs and records, classes, pinned versions, and names on a terminal: what is wrong with one is one sentence."""
 
+import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,12 +151,18 @@ def test_check_refuses_other_versions_unless_they_are_allowed(project: Path) -> 
     assert "versions.yaml requires 1.26.0" in allowed.output
 
 
-def test_check_refuses_the_code_of_another_folder(project: Path) -> None:
+def test_check_refuses_the_code_of_another_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "src").unlink()
     shutil.copytree(ROOT / "src", project / "src")
     refused = CliRunner().invoke(app, ["check"])
     assert refused.exit_code == 1
-    assert f"runs the code in {ROOT / 'src/mien'}, so edits of {project / 'src/mien'} have no effect" in refused.output
+    edits = f"runs the code in {ROOT / 'src/mien'}, so edits of {project / 'src/mien'} have no effect: "
+    assert f"{edits}`make install` makes .venv here" in refused.output
+    (about := project / "installed/mien-0.1.0.dist-info").mkdir(parents=True)
+    (about / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {}}))
+    monkeypatch.syspath_prepend(about.parent)
+    mended = f"it is a copy, and `{sys.executable} -m pip install --no-deps -e {project}` replaces it by a link."
+    assert edits + mended in CliRunner().invoke(app, ["check"]).output
 
 
 def test_outs_appear_when_the_block_ends_in_place_of_older_ones(tmp_path: Path) -> None:

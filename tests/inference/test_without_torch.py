@@ -1,17 +1,24 @@
-"""`mien predict` with an ONNX file where little else is installed, the program of docs/ONNX.md, every network."""
+"""What mien does where only its core dependencies are installed, the program of docs/ONNX.md, every network."""
 
+import ast
+import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from mien.cli.main import COMMANDS, EXTRAS
 from mien.inference.address import MeasuredModel, load_model_of
 from mien.inference.classifier import METADATA
 from mien.inference.export import ExportFaces, export_onnx, probabilities_in
@@ -21,12 +28,24 @@ from mien.models.weights import save_model
 from tests.inference.conftest import Export, jpeg, portrait
 from tests.inference.test_heatmap import born, noise
 
-# What a machine needs that only uses an exported file; mien's own dependencies are more.
-NEEDED = (
-    *("mien", "numpy", "cv2", "PIL", "onnxruntime", "flatbuffers", "google", "packaging"),
-    *("typer", "click", "rich", "markdown_it", "mdurl", "pygments", "shellingham", "typing_extensions"),
-    *("pydantic", "pydantic_core", "typing_inspection", "annotated_types", "annotated_doc", "yaml", "_yaml"),
-)
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@functools.cache
+def core() -> frozenset[str]:
+    """The modules that `pip install .` brings: the core dependencies, and all that they require."""
+    found, waiting = {"mien"}, [Requirement(text) for text in PROJECT["dependencies"]]
+    while waiting:
+        one = waiting.pop()
+        name = canonicalize_name(one.name)
+        if name not in found and (one.marker is None or one.marker.evaluate({"extra": ""})):
+            found.add(name)
+            waiting += map(Requirement, distribution(name).requires or ())
+    whose = packages_distributions().items()
+    return frozenset(module for module, names in whose if found & set(map(canonicalize_name, names)))
+
+
 # As if nothing else were installed: whoever imports it fails, as does whoever imports what needs it.
 ALONE = """
 import sys
@@ -42,10 +61,10 @@ from mien.cli.main import main
 sys.argv = ["mien", *{arguments}]
 main()
 """
-ALL_ELSE = f"top not in {NEEDED} and top not in sys.stdlib_module_names and not top.startswith('_sysconfigdata')"
+BUT_CORE = f"top not in {set(core())} and top not in sys.stdlib_module_names and not top.startswith('_sysconfigdata')"
 
 
-def predict(*arguments: object, absent: str = ALL_ELSE) -> subprocess.CompletedProcess[str]:
+def predict(*arguments: object, absent: str = BUT_CORE) -> subprocess.CompletedProcess[str]:
     """The command, outside of any checkout."""
     code = ALONE.format(absent=absent, arguments=[str(argument) for argument in arguments])
     how: dict[str, Any] = {"cwd": "/", "env": {**os.environ, "NO_COLOR": "1"}}
@@ -64,14 +83,80 @@ def test_it_predicts_with_a_file_and_with_a_folder(exported: Export, photo_file:
 def test_an_explanation_says_that_it_needs_torch(exported: Export, photo_file: Path) -> None:
     explain = ("explain", photo_file, "--model", exported.root / "build/train")
     absent = predict(*explain)  # the block itself works
-    assert absent.returncode != 0 and "No module named" in absent.stderr
+    needed = (
+        "mien: `mien explain` needs matplotlib, which is not installed: `pip install 'mien[explain]'` installs it.\n"
+    )
+    assert (absent.returncode, absent.stdout) == (2, "") and absent.stderr.endswith(needed)
     done = predict(*explain, absent="top == 'torch'")
     assert (done.returncode, done.stdout) == (1, "")
     assert "mien: heat maps need torch, which is not installed: `pip install" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-PAGE = (Path(__file__).parents[2] / "docs/ONNX.md").read_text()
+def test_every_library_that_the_core_lacks_is_in_the_table_of_extras() -> None:
+    nodes = [node for file in (ROOT / "src/mien").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    used = {alias.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    absolute = [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    used |= {module.partition(".")[0] for module in absolute}
+    assert used - core() - sys.stdlib_module_names - {"mien_runtime"} <= EXTRAS.keys()
+    assert PROJECT["optional-dependencies"].keys() >= set(EXTRAS.values())
+
+
+ONE = "--model models:/mien-fer2013@champion"
+WITH = {"compare": "a b", "evaluate": "--data fer2013", "preset": "fer2013", "export": ONE}
+WITH |= {"predict": f"photo.jpg {ONE}", "explain": f"photo.jpg {ONE}"}
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment_predicts_and_says_what_each_other_command_needs(
+    exported: Export, photo_file: Path, tmp_path: Path
+) -> None:
+    (source := tmp_path / "source").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "src/mien", source / "src/mien", ignore=shutil.ignore_patterns("__pycache__"))
+    programs = tmp_path / "environment/bin"
+    away = {"cwd": tmp_path, "text": True, "capture_output": True}
+    away["env"] = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+    subprocess.run([sys.executable, "-m", "venv", programs.parent], check=True)
+    pip = [programs / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, source], check=True, **away)
+    subprocess.run([*pip, "install", "-c", ROOT / "constraints.txt", *tmp_path.glob("*.whl")], check=True, **away)
+
+    def mien(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([programs / "mien", *map(str, arguments)], check=False, **away)
+
+    absent = "import importlib.util as u, mien; print(*filter(u.find_spec, ('torch', 'mlflow', 'dvc', 'pandas')))"
+    assert subprocess.run([programs / "python", "-c", absent], check=True, **away).stdout == "\n"
+
+    def predicts(*arguments: object) -> None:
+        done = mien("predict", photo_file, *arguments)
+        assert (done.returncode, "1 face in 1 photo" in done.stdout) == (0, True), done.stderr
+
+    predicts("--model", exported.float32.file)
+    for arguments in ([], *([command.__name__] for command in COMMANDS)):
+        helped = mien(*arguments, "--help")
+        assert (helped.returncode, helped.stderr) == (0, "")
+    video = mien("video", "clip.mp4", "out.mp4", "--model", exported.float32.file)
+    assert (video.returncode, "`pip install 'mien[video]'` installs it." in video.stderr) == (2, True)
+    shutil.copy(photo_file, tmp_path / "photo.jpg")
+    for name in ("conf", "reports"):  # in a checkout each command comes to its libraries
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.html", "*.csv"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    predicts()  # with the model in the package
+    for name in (command.__name__ for command in COMMANDS if command.__name__ not in ("detector", "video")):
+        extra = {"app": "app", "explain": "explain", "labels": "noise"}.get(name, "train")
+        done = mien(name, *WITH.get(name, "").split())
+        assert (done.returncode, done.stdout) == (2, ""), (name, done)
+        lacks, mended = (
+            rf"`mien {name}` needs \w+, which is not installed",
+            rf"`pip install 'mien\[{extra}\]'` installs it",
+        )
+        assert re.fullmatch(rf"mien: {lacks}: {mended}\.\n", done.stderr), done.stderr
+    assert mien("detector").returncode == 0
+
+
+PAGE = (ROOT / "docs/ONNX.md").read_text()
 
 
 def test_the_program_in_the_page_answers_as_mien_does(exported: Export, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_yunets_box_becomes_the_square_that_data_sets_draw() -> None:
     assert y == pytest.approx(50 - 0.06 * 80)
 
 
-def test_a_wheel_holds_the_network_as_it_was_published_and_its_licence(tmp_path: Path) -> None:
+def test_a_wheel_holds_every_file_and_the_network_as_it_was_published(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "src/mien", tmp_path / "src/mien", ignore=shutil.ignore_patterns("__pycache__"))
@@ -72,6 +72,8 @@ def test_a_wheel_holds_the_network_as_it_was_published_and_its_licence(tmp_path:
     subprocess.run([sys.executable, *build], cwd=tmp_path, check=True)
     (wheel,) = tmp_path.glob("mien-*.whl")
     with zipfile.ZipFile(wheel) as content:
+        files = {file.relative_to(tmp_path / "src").as_posix() for file in (tmp_path / "src/mien").rglob("*.*")}
+        assert files <= set(content.namelist())
         network = content.read(f"mien/sources/{YUNET.name}")
         assert b"MIT License" in content.read("mien/sources/face_detection_yunet.LICENSE")
     assert hashlib.sha256(network).hexdigest() == PUBLISHED

@@ -6,9 +6,10 @@ The first stages run the same check: a mistake in the settings of `evaluate` is 
 import dataclasses
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 
@@ -44,9 +45,12 @@ def check(
     found = mistakes(root / PARAMS, root / "conf", RULES_HERE)
     own, running = root / "src" / "mien", Path(__file__).parents[1]
     if own.is_dir() and not own.samefile(running):
+        mended = "`make install` makes .venv here; use the programs in .venv/bin"
+        if _copied_from(root):
+            command = f"{shlex.quote(sys.executable)} -m pip install --no-deps -e {shlex.quote(str(root))}"
+            mended = f"it is a copy, and `{command}` replaces it by a link"
         found.append(
-            f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: "
-            "`make install` makes .venv here; use the programs in .venv/bin."
+            f"the environment {sys.prefix} runs the code in {running}, so edits of {own} have no effect: {mended}."
         )
     differing = other_versions(root)
     if differing and not allow_other_versions:
@@ -57,6 +61,12 @@ def check(
     for sentence in differing:
         say(f"mien: {sentence}")
     typer.echo(f"{PARAMS} and the files that it chooses are valid.")
+
+
+def _copied_from(root: Path) -> bool:
+    """Whether mien was installed from this checkout without `-e`."""
+    origins = (found.read_text("direct_url.json") for found in distributions(name="mien"))
+    return {"dir_info": {}, "url": root.resolve().as_uri()} in [json.loads(text) for text in origins if text]
 
 
 def other_versions(root: Path) -> list[str]:

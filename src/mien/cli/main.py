@@ -18,6 +18,7 @@ from mien import __version__
 from mien.base.errors import UserError
 from mien.cli import add_data, check, choices, measure, predict, registry, show, status
 from mien.cli.output import fail
+from mien.cli.workspace import UNUSABLE
 
 COMMANDS: Final[tuple[Callable[..., None], ...]] = (  # in the order in which `mien --help` lists them
     *(predict.predict, show.app, show.explain, registry.export, registry.card, show.video, status.status),
@@ -25,10 +26,20 @@ COMMANDS: Final[tuple[Callable[..., None], ...]] = (  # in the order in which `m
     *(registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
     *(add_data.train, check.check, choices.preset, choices.models, choices.detector),
 )
+# What an installation of `mien` alone lacks, and the extra in pyproject.toml that brings it.
+TRAINING: Final = (
+    *("albumentations", "dvc", "filelock", "hydra", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow"),
+    *("multivolumefile", "omegaconf", "onnx", "onnxscript", "optuna", "pandas", "psutil", "py7zr", "pyarrow"),
+    *("pytorch_lightning", "safetensors", "scipy", "sklearn", "sqlalchemy", "torch", "torchmetrics"),
+)
+PAGE: Final = ("anyio", "fastapi", "gradio", "starlette", "uvicorn")
+EXTRAS: Final = dict.fromkeys(TRAINING, "train") | dict.fromkeys(PAGE, "app")
+EXTRAS.update(av="video", captum="explain", cleanlab="noise", timm="timm")
+NEEDS_MORE: Final = {"explain": "explain", "labels": "noise"}  # commands whose extra includes `train`
 
 
 class Commands(TyperGroup):
-    """Report a user's error in one sentence, with exit code 1."""
+    """Report a user's error in one sentence, with exit code 1, and a library that is not installed with 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -38,6 +49,12 @@ class Commands(TyperGroup):
             fail(str(error), 1)
         except OSError as error:  # a disk that is full, read-only or forbidden
             fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}.", 1)
+        except ModuleNotFoundError as error:
+            library = (error.name or "").partition(".")[0]
+            if library not in EXTRAS:
+                raise
+            how = f"`pip install 'mien[{NEEDS_MORE.get(ctx.invoked_subcommand, EXTRAS[library])}]'` installs it"
+            fail(f"`mien {ctx.invoked_subcommand}` needs {library}, which is not installed: {how}.", UNUSABLE)
 
 
 app = typer.Typer(

@@ -1,6 +1,7 @@
 """The commands `explain`, `video` and `app`: heat maps, annotated videos, the web page."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -121,11 +122,8 @@ def app(
     os.environ.update(SILENT)
     root = find_root()
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
-    try:
-        from mien.app.answers import Answerer
-        from mien.app.server import serve
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is missing: `pip install -c constraints.txt -e '.[app]'`.") from error
+    from mien.app.answers import Answerer
+    from mien.app.server import serve
     from mien.inference.address import PACKAGED, NoSuchModel
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
@@ -134,7 +132,8 @@ def app(
         first = load_default(model, data, say)
     except NoSuchModel as error:
         fail(str(error), UNUSABLE)
-    followed = model_address(model, data) if model or data or (root / PARAMS).is_file() else PACKAGED[0]
+    registry = model or data or ((root / PARAMS).is_file() and find_spec("mlflow"))
+    followed = model_address(model, data) if registry else PACKAGED[0]
     with CurrentModel(followed, first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))

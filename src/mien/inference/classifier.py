@@ -72,10 +72,8 @@ class LoadedModel(Model):
         try:
             from mien.models.weights import load_model  # PyTorch, which nothing else here needs
         except ModuleNotFoundError as error:
-            raise UserError(
-                f"heat maps need {error.name}, which is not installed: "
-                "`pip install -c constraints.txt torch -e '.[explain]'`."
-            ) from error
+            how = "`pip install 'mien[explain]'` installs it"
+            raise UserError(f"heat maps need {error.name}, which is not installed: {how}.") from error
         return load_model(self.files.folder)[0]
 
     @property

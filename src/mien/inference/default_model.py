@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mien.inference.classifier import LoadedModel
 
 PARAMS: Final = "params.yaml"
-TRACKING: Final = ("mlflow", "sqlalchemy", "pandas")  # what the registry needs, and the core install lacks
+TRACKING: Final = ("filelock", "mlflow", "sqlalchemy", "pandas")  # what the registry needs, and the core install lacks
 
 
 def find_root() -> Path:

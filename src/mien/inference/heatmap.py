@@ -52,7 +52,7 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
     `LoadedModel.network` gives for this call alone. A UserError without captum or a convolutional stage.
     """
     if importlib.util.find_spec("captum") is None:
-        raise UserError("heat maps need captum: `pip install -c constraints.txt -e '.[explain]'` installs it.")
+        raise UserError("heat maps need captum: `pip install 'mien[explain]'` installs it.")
     import torch
     from captum.attr import LayerGradCam
     from torch.nn import functional

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 # PyAV is imported in functions: it is an optional dependency.
-MISSING: Final = "videos need PyAV, which is not installed: `pip install -c constraints.txt -e '.[video]'` installs it."
+MISSING: Final = "videos need PyAV, which is not installed: `pip install 'mien[video]'` installs it."
 # Containers of pictures and sound; playlists and the like, which name other files to read, are not among them.
 FORMATS: Final = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,gif,h264,hevc,m4v"
 WIDEST: Final = 8192  # pixels of a frame's longer side, which is checked before a frame is decoded
