@@ -60,7 +60,8 @@ def test_photographs_are_copied_described_chosen_and_tracked(mien: Command, here
     data = here / "data/my-photos"
     assert {file: (data / file.relative_to(photos)).read_bytes() for file in before} == before
     assert (here / "data/my-photos.dvc").is_file()
-    assert yaml.safe_load((here / "params.yaml").read_text())["data"] == "my-photos"
+    chosen = yaml.safe_load((here / "params.yaml").read_text())
+    assert chosen == {**yaml.safe_load((here / "conf/preset/small.yaml").read_text()), "data": "my-photos"}
     config = build_settings(DataConfig, read_yaml(here / "conf/data/my-photos.yaml"), "my-photos")
     assert len(get_source(config).ingest(here / config.path).faces) == 9
     assert "*  my-photos" in mien("data").out

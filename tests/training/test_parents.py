@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mien.base.errors import UserError
-from mien.inference.address import find_parents
+from mien.base.settings import read_settings
+from mien.inference.address import find_parents, load_model_of
 from mien.inference.export import quantise
 from mien.models.description import TRAINING_FACES, ModelConfig, ModelSpec
 from mien.models.graph import export_graph
@@ -26,6 +27,7 @@ from mien.training.task import distillation_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
 
 LEARNT = "models:/mien-bars/1"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,17 @@ def test_an_ensemble_is_saved_read_again_and_a_parent_itself(
     assert read == spec and np.array_equal(predict_logits(again, VAL.pixels), predict_logits(fitted.model, VAL.pixels))
     taught = RECIPE.with_values({"train.teachers": ["both"], "train.epochs": 1})
     fit(SPEC, taught, TRAIN, VAL, tmp_path / "pupil", parents={"both": Parent("both", tmp_path)}, verbose=False)
+
+
+def test_the_model_in_the_package_is_a_parent_and_the_graph_beside_it_is_its_own() -> None:
+    parents = find_parents([("model.init", "packaged")])
+    config: ModelConfig = read_settings(ROOT / "conf", "model", "packaged")
+    shipped = load_model_of("packaged")
+    faces = np.random.default_rng(0).integers(0, 256, (8, *shipped.spec.cut.shape), np.uint8)
+    for classes in (shipped.spec.classes, ("calm", "tense")):
+        network = build_model(config, shipped.spec.cut, len(classes))
+        load_initial(network, config, classes, parents)
+        logits = predict_logits(network, faces)
+        assert np.allclose(logits, shipped.logits(faces), atol=1e-4) if len(classes) == 7 else logits.shape == (8, 2)
+    parts = pd.read_parquet(parents["packaged"].folder / TRAINING_FACES)["part"]
+    assert parts.value_counts().to_dict() == {"train": 26_069, "val": 3_589}

@@ -13,7 +13,7 @@ import typer
 
 from mien.base.errors import UserError, printable
 from mien.base.files import replacing
-from mien.base.settings import near_name
+from mien.base.settings import near_name, read_yaml
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
 from mien.inference.default_model import find_root
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 40  # photos in which faces are looked for, to tell photographs from cut faces
 FILLS: Final = 0.5  # share of a photo that a cut face's box fills at least
 TOLD: Final = 5  # problems
+SMALL: Final = "small"  # the preset for ...
+FEW: Final = 500  # ... fewer faces than these
 
 
 def add(
@@ -62,8 +64,14 @@ def add(
         bring(folder, target, move=move)
     with replacing(file) as part:
         part.write_text(described_as_yaml(config, folder), encoding="utf-8")
-    write_choices(root, {"data": chosen})
+    small = root / "conf" / "preset" / f"{SMALL}.yaml"
+    few = len(found.faces) < FEW and small.is_file()
+    write_choices(root, {**(read_yaml(small) if few else {}), "data": chosen})
     typer.echo(f"data/{chosen} and conf/data/{chosen}.yaml are written, and params.yaml chooses them.")
+    if few:
+        typer.echo(
+            f"So few faces teach no network from scratch: the preset {SMALL} goes on with the model in the package."
+        )
     typer.echo(track(root, chosen))
     typer.echo("Run `mien train` next; `mien preset` lists other networks and trainings.")
 

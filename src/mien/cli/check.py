@@ -323,8 +323,10 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
 
 
 def _refuse_parent(key: str, text: str, root: Path) -> None:
-    from mien.inference.address import ModelAddress  # it imports NumPy
+    from mien.inference.address import PACKAGED, ModelAddress  # it imports NumPy
 
+    if text == PACKAGED[0]:
+        return
     try:
         address = ModelAddress.parse(text)
     except UserError as error:

@@ -141,9 +141,12 @@ def _find_parent(text: str) -> "Parent":
     from mien.models.weights import Parent  # PyTorch, which no answer needs
 
     address = ModelAddress.parse(text)
-    if address.is_onnx:
+    if text == PACKAGED[0]:
+        files = ModelFiles(address.path.with_suffix(""), text)
+    elif address.is_onnx:
         raise UserError(f"{text} is an exported file, from which no training can begin; name the model's folder.")
-    files = address.files()
+    else:
+        files = address.files()
     for file in (WEIGHTS, SPEC, TRAINING_FACES):
         if not (files.folder / file).is_file():
             raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
