@@ -142,9 +142,10 @@ def test_a_wheel_in_an_empty_environment_predicts_and_says_what_each_other_comma
     shutil.copy(photo_file, tmp_path / "photo.jpg")
     for name in ("conf", "reports"):  # in a checkout each command comes to its libraries
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.html", "*.csv"))
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     predicts()  # with the model in the package
-    for name in (command.__name__ for command in COMMANDS if command.__name__ not in ("detector", "video")):
+    for name in ("data", *(one.__name__ for one in COMMANDS if one.__name__ not in ("detector", "video"))):
         extra = {"app": "app", "explain": "explain", "labels": "noise"}.get(name, "train")
         done = mien(name, *WITH.get(name, "").split())
         assert (done.returncode, done.stdout) == (2, ""), (name, done)

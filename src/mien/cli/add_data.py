@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -210,6 +211,8 @@ def train() -> None:
     root = find_root()
     if not (root / "dvc.yaml").is_file():
         raise UserError(f"there is no dvc.yaml in {root}; change to a checkout of mien.")
+    if find_spec("dvc") is None:
+        raise ModuleNotFoundError("No module named 'dvc'", name="dvc")
     done = subprocess.run([sys.executable, "-m", "pipelines.repro"], cwd=root, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
