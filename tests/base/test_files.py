@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -161,7 +162,8 @@ def test_check_refuses_the_code_of_another_folder(project: Path, monkeypatch: py
     (about := project / "installed/mien-0.1.0.dist-info").mkdir(parents=True)
     (about / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {}}))
     monkeypatch.syspath_prepend(about.parent)
-    mended = f"it is a copy, and `{sys.executable} -m pip install --no-deps -e {project}` replaces it by a link."
+    command = shlex.join([sys.executable, "-m", "pip", "install", "--no-deps", "-e", str(project)])
+    mended = f"it is a copy, and `{command}` replaces it by a link."
     assert edits + mended in CliRunner().invoke(app, ["check"]).output
 
 
