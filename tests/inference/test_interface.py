@@ -1,5 +1,6 @@
 """`import mien`: photos of every kind, the model that answers, frames, and the code of docs/PYTHON.md."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -66,7 +67,23 @@ def test_grey_turned_and_transparent_photos_are_seen_as_their_files(here: Path) 
     assert mien.predict(Image.open(stream)).photo.shape == rgb.shape
     assert mien.predict(Image.open(stream)) == mien.predict(rgb)
     assert np.abs(mien.predict(half).photo.astype(int) - pale).max() <= 1
-    assert mien.predict(Image.fromarray(rgb).convert("CMYK").convert("RGB"))[0].box is not None
+    large = Image.fromarray(rgb).resize((6000, 3000))  # 54 MB of pixels, which no file needs
+    assert mien.predict(large).photo.shape == (3000, 6000, 3)
+
+
+def test_an_answer_keeps_its_pixels_and_a_folder_its_model(here: Path) -> None:
+    mine = cv2.imread("photo.jpg", cv2.IMREAD_COLOR_RGB)
+    faces = mien.predict(mine)
+    mine[:] = 0
+    assert faces.photo.any() and mien.predict(Image.open(b"photo.jpg")) == faces
+    (here / "params.yaml").write_text("data: sample\n")
+    answers = []
+    for name in ("packaged", "packaged-compact"):
+        (here / name).mkdir()
+        shutil.copy(ModelAddress.parse(name).path, here / name / "x.onnx")
+        with contextlib.chdir(here / name):
+            answers.append(mien.predict("../photo.jpg", model="x.onnx"))
+    assert answers[0] != answers[1]
 
 
 def test_answers_can_be_written_and_drawn(here: Path) -> None:
@@ -151,8 +168,14 @@ def test_a_stream_gives_what_the_annotated_video_shows(here: Path, process: Comm
         for number, face in zip(shot.tracks, shot.faces, strict=True)
     ]
     assert rows == table[["frame", "track", "label", "top", "left", "right", "bottom"]].to_numpy().tolist()
-    with pytest.raises(UserError, match="there is no camera 97"):
-        next(iter(mien.stream(97)))
+    for camera in (97, -1):
+        with pytest.raises(UserError, match=f"there is no camera {camera}"):
+            next(iter(mien.stream(camera)))
+    noise = np.random.default_rng(0).integers(0, 255, (20, 120, 160, 3), np.uint8)
+    clip = write_video(here / "half.mp4", noise, options={"movflags": "faststart"})
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    with pytest.warns(UserWarning, match=r"half\.mp4: is damaged or breaks off"):
+        assert 0 < len(list(mien.stream("half.mp4"))) < 20
 
 
 def test_importing_mien_imports_nothing_heavy() -> None:

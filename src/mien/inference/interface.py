@@ -1,6 +1,7 @@
 """Python interface: `mien.predict`, `mien.load` and `mien.stream`."""
 
 import time
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -53,12 +54,12 @@ def predict(photo: Photo | list[Photo], model: str | Path | None = None) -> Face
         UserError: there is no such model or photo, or its file cannot be used. It is a ValueError.
         TypeError: the photo is of another kind.
     """
-    predictor = _loaded(None if model is None else str(model), find_root())
+    predictor = _loaded(None if model is None else str(model), Path.cwd())
     return [predictor.predict(one) for one in photo] if isinstance(photo, list) else predictor.predict(photo)
 
 
 @lru_cache(maxsize=4)
-def _loaded(model: str | None, root: Path) -> Predictor:
+def _loaded(model: str | None, here: Path) -> Predictor:
     return load(model)
 
 
@@ -103,12 +104,14 @@ def _clip(file: Path) -> "Generator[Frame]":
 
     with open_video(file) as video:
         yield from video.frames()
+        if video.problem:
+            warnings.warn(video.problem, stacklevel=1)
 
 
 def _camera(number: int) -> "Generator[Frame]":
     from mien.inference.video import Frame
 
-    camera, start = cv2.VideoCapture(number), time.monotonic()
+    camera, start = cv2.VideoCapture(number) if number >= 0 else cv2.VideoCapture(), time.monotonic()  # -1 crashes
     try:
         if not camera.isOpened():
             raise UserError(f"there is no camera {number}, or another program uses it.")

@@ -79,7 +79,7 @@ def picture_of(photo: Photo) -> Picture:
     white. A ValueError for another array, a TypeError for another kind.
     """
     if isinstance(photo, str | os.PathLike):
-        return Picture(Path(photo))
+        return Picture(Path(os.fsdecode(photo)))
     if isinstance(photo, bytes | bytearray | memoryview):
         return Picture(Path("photo"), data=bytes(photo))
     if isinstance(photo, np.ndarray):
@@ -92,11 +92,11 @@ def picture_of(photo: Photo) -> Picture:
         if not grey and photo.shape[2] == 4:
             return picture_of(Image.fromarray(photo))
         pixels = photo.reshape(*photo.shape[:2], 1).repeat(3, axis=2) if grey else photo
-        return Picture(Path("photo"), frame=np.ascontiguousarray(pixels))
+        return Picture(Path("photo"), frame=np.array(pixels, order="C"))  # a copy: theirs may change
     if isinstance(photo, Image.Image):
         shown, file = ImageOps.exif_transpose(photo), io.BytesIO()
         (shown if shown.mode in PNG_MODES else shown.convert("RGB")).save(file, "PNG", compress_level=0)
-        return Picture(Path(getattr(photo, "filename", "") or "photo"), data=file.getvalue())
+        return Picture(Path("photo"), frame=decode_photo(file.getvalue(), max_megapixels=np.inf))
     raise TypeError(f"a photo is a path, bytes, a NumPy array or a PIL image, not {type(photo).__name__}.")
 
 
