@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -67,20 +68,38 @@ def test_grey_turned_and_transparent_photos_are_seen_as_their_files(here: Path) 
     assert mien.predict(Image.open(stream)).photo.shape == rgb.shape
     assert mien.predict(Image.open(stream)) == mien.predict(rgb)
     assert np.abs(mien.predict(half).photo.astype(int) - pale).max() <= 1
+    wide = Image.fromarray(grey.astype(np.uint16) * 256)
+    assert mien.predict(wide) == a and mien.predict(wide.convert("I").convert("I;16B")) == a
     large = Image.fromarray(rgb).resize((6000, 3000))  # 54 MB of pixels, which no file needs
     assert mien.predict(large).photo.shape == (3000, 6000, 3)
 
 
-def test_an_answer_keeps_its_pixels_and_a_folder_its_model(here: Path) -> None:
+def test_an_answer_keeps_the_pixels_that_it_was_given_for(here: Path) -> None:
     mine = cv2.imread("photo.jpg", cv2.IMREAD_COLOR_RGB)
     faces = mien.predict(mine)
     mine[:] = 0
-    assert faces.photo.any() and mien.predict(Image.open(b"photo.jpg")) == faces
+    assert faces.photo.any() and np.asarray(faces[0].plot()).mean() > 20
+
+
+def test_a_pil_image_that_cannot_be_read_is_named(here: Path) -> None:
+    whole = (here / "photo.jpg").read_bytes()
+    (here / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"half\.jpg: cannot be used: image file is truncated"):
+        mien.predict(Image.open(b"half.jpg"))
+    with pytest.raises(UserError, match="photo: cannot be used: it has no pixels"):
+        mien.predict(Image.new("RGB", (0, 3)))
+
+
+def test_a_model_is_loaded_once_for_threads_and_anew_in_another_folder(here: Path) -> None:
     (here / "params.yaml").write_text("data: sample\n")
-    answers = []
+    with ThreadPoolExecutor(4) as threads:
+        assert len({tuple(face.label for face in faces) for faces in threads.map(mien.predict, ["photo.jpg"] * 8)}) == 1
+    assert _loaded.cache_info().misses == 1
     for name in ("packaged", "packaged-compact"):
         (here / name).mkdir()
         shutil.copy(ModelAddress.parse(name).path, here / name / "x.onnx")
+    answers = []
+    for name in ("packaged", "packaged-compact"):
         with contextlib.chdir(here / name):
             answers.append(mien.predict("../photo.jpg", model="x.onnx"))
     assert answers[0] != answers[1]
@@ -168,14 +187,22 @@ def test_a_stream_gives_what_the_annotated_video_shows(here: Path, process: Comm
         for number, face in zip(shot.tracks, shot.faces, strict=True)
     ]
     assert rows == table[["frame", "track", "label", "top", "left", "right", "bottom"]].to_numpy().tolist()
-    for camera in (97, -1):
-        with pytest.raises(UserError, match=f"there is no camera {camera}"):
-            next(iter(mien.stream(camera)))
+    for number in (97, -1):
+        with pytest.raises(UserError, match=f"there is no camera {number}"):
+            next(iter(mien.stream(number)))
+    with pytest.raises(ValueError, match="smoothing must be a number of seconds, 0 or more, not -1"):
+        next(iter(mien.stream("clip.mp4", smoothing=-1)))
+
+
+def test_what_is_doubtful_is_warned_of(here: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (20, 120, 160, 3), np.uint8)
-    clip = write_video(here / "half.mp4", noise, options={"movflags": "faststart"})
-    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    write_video(here / "clip.mp4", noise, options={"movflags": "faststart"})
+    clip = (here / "clip.mp4").read_bytes()
+    (here / "half.mp4").write_bytes(clip[: len(clip) * 2 // 3])
     with pytest.warns(UserWarning, match=r"half\.mp4: is damaged or breaks off"):
         assert 0 < len(list(mien.stream("half.mp4"))) < 20
+    with pytest.warns(UserWarning, match="learnt from drawings"):
+        mien.load(write_model(here / "build", drawn=True))
 
 
 def test_importing_mien_imports_nothing_heavy() -> None:

@@ -1,5 +1,7 @@
 """Python interface: `mien.predict`, `mien.load` and `mien.stream`."""
 
+import math
+import threading
 import time
 import warnings
 from collections.abc import Generator, Iterator
@@ -7,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 import cv2
 import numpy as np
@@ -21,6 +23,8 @@ from mien.inference.predictor import FacePrediction, Faces, Predictor
 if TYPE_CHECKING:
     from mien.inference.video import Frame
 
+LOADING: Final = threading.Lock()
+
 
 def load(model: str | Path | None = None) -> Predictor:
     """A model with the face detector of `conf/predict.yaml`, or the default one where there is none.
@@ -33,7 +37,11 @@ def load(model: str | Path | None = None) -> Predictor:
     Raises:
         UserError: there is no such model, or its files cannot be used.
     """
-    return Predictor(load_default(None if model is None else str(model)), settings=read_usage(find_root(), "predict"))
+    loaded = load_default(None if model is None else str(model))
+    if loaded.drawn:
+        says = "learnt from drawings, so its answers to a photograph mean nothing; the model `packaged` is for those."
+        warnings.warn(f"{loaded.says} {says}", stacklevel=2)
+    return Predictor(loaded, settings=read_usage(find_root(), "predict"))
 
 
 @overload
@@ -54,7 +62,8 @@ def predict(photo: Photo | list[Photo], model: str | Path | None = None) -> Face
         UserError: there is no such model or photo, or its file cannot be used. It is a ValueError.
         TypeError: the photo is of another kind.
     """
-    predictor = _loaded(None if model is None else str(model), Path.cwd())
+    with LOADING:  # else threads that ask at once would each load it
+        predictor = _loaded(None if model is None else str(model), Path.cwd())
     return [predictor.predict(one) for one in photo] if isinstance(photo, list) else predictor.predict(photo)
 
 
@@ -82,8 +91,12 @@ def stream(source: int | str | Path, model: str | Path | None = None, *, smoothi
         smoothing: time constant in seconds of the probabilities; 0 takes each frame's own.
 
     Raises:
-        UserError: there is no such model or camera, or the file is no video.
+        UserError: with the first frame, where there is no such model or camera, or the file is no video. A video that
+            breaks off, or is damaged, ends with a warning.
+        ValueError: the time constant is negative, or no number.
     """
+    if not 0 <= smoothing < math.inf:
+        raise ValueError(f"smoothing must be a number of seconds, 0 or more, not {smoothing}.")
     from mien.inference.annotation import FRAMES_A_BATCH, Tracker, follow_faces
 
     predictor, tracker = load(model), Tracker(smoothing)
@@ -111,7 +124,9 @@ def _clip(file: Path) -> "Generator[Frame]":
 def _camera(number: int) -> "Generator[Frame]":
     from mien.inference.video import Frame
 
-    camera, start = cv2.VideoCapture(number) if number >= 0 else cv2.VideoCapture(), time.monotonic()  # -1 crashes
+    if number < 0:  # OpenCV crashes
+        raise UserError(f"there is no camera {number}; 0 is the first.")
+    camera, start = cv2.VideoCapture(number), time.monotonic()
     try:
         if not camera.isOpened():
             raise UserError(f"there is no camera {number}, or another program uses it.")

@@ -1,9 +1,8 @@
 """Photos of any kind, a file, bytes, an array or a PIL image, and frames of videos: their pixels."""
 
-import io
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +11,9 @@ from PIL import Image, ImageOps
 
 from mien.base.errors import UserError, printable
 from mien.inference.detectors import PredictConfig
-from mien.runtime.decode import UnreadablePhoto, decode_photo
+from mien.runtime.decode import PILLOW_ERRORS, UnreadablePhoto, decode_photo
 
 Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
-PNG_MODES: Final = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")  # of PIL's images, what a PNG holds without loss
 FILE_KINDS: Final = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -74,9 +72,10 @@ def read_photo(file: Path, max_megabytes: float) -> bytes:
 def picture_of(photo: Photo) -> Picture:
     """The picture that a person means: a file's path, a file's bytes, an array of pixels, or a PIL image.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) in RGB order, or (H, W, 4) with transparency, and uint8. What a file of the
-    same pixels would give is what they give: a PIL image is turned by its EXIF orientation, and transparency lies on
-    white. A ValueError for another array, a TypeError for another kind.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) in RGB order, or (H, W, 4) with transparency, and uint8; they are copied.
+    What a file of the same pixels would give is what they give: a PIL image is turned by its EXIF orientation, and
+    transparency lies on white. A ValueError for another array, a TypeError for another kind, and a UserError for a PIL
+    image that cannot be read.
     """
     if isinstance(photo, str | os.PathLike):
         return Picture(Path(os.fsdecode(photo)))
@@ -92,12 +91,31 @@ def picture_of(photo: Photo) -> Picture:
         if not grey and photo.shape[2] == 4:
             return picture_of(Image.fromarray(photo))
         pixels = photo.reshape(*photo.shape[:2], 1).repeat(3, axis=2) if grey else photo
-        return Picture(Path("photo"), frame=np.array(pixels, order="C"))  # a copy: theirs may change
+        return Picture(Path("photo"), frame=np.array(pixels, order="C"))  # theirs may change after the answer
     if isinstance(photo, Image.Image):
-        shown, file = ImageOps.exif_transpose(photo), io.BytesIO()
-        (shown if shown.mode in PNG_MODES else shown.convert("RGB")).save(file, "PNG", compress_level=0)
-        return Picture(Path("photo"), frame=decode_photo(file.getvalue(), max_megapixels=np.inf))
-    raise TypeError(f"a photo is a path, bytes, a NumPy array or a PIL image, not {type(photo).__name__}.")
+        picture = Picture(Path(os.fsdecode(getattr(photo, "filename", "") or "photo")))
+        try:
+            return replace(picture, frame=_pixels_of(photo))
+        except PILLOW_ERRORS as error:  # it is read only now
+            raise UserError(f"{picture.says}: cannot be used: {str(error).rstrip('.')}.") from error
+    raise TypeError(
+        f"a photo is a path, bytes, a NumPy array or a PIL image, not {type(photo).__name__}; several are a list."
+    )
+
+
+def _pixels_of(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, as `decode_photo` gives for a file of the image; one of PILLOW_ERRORS where it cannot."""
+    if not all(image.size):
+        raise ValueError("it has no pixels")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits, of which the upper 8 count
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        image = white
+    return np.array(image.convert("RGB"))
 
 
 def read_pixels(picture: Picture, limits: PredictConfig) -> np.ndarray:
