@@ -1,10 +1,4 @@
-"""mien: facial-expression recognition that can be trusted.
-
-import mien
-
-for face in mien.predict("photo.jpg"):
-    print(face.label, face.probabilities[face.label], face.box)
-"""
+"""mien: facial-expression recognition that can be trusted; `mien.predict("photo.jpg")` gives the faces of a photo."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final

@@ -57,6 +57,7 @@ def test_photographs_are_copied_described_chosen_and_tracked(mien: Command, here
     assert "9 faces in 9 photos" in done.out and "whole photographs in which YuNet finds the faces" in done.out
     assert "angry 3, disgust 0, fear 0, happy 3, sad 3" in done.out
     assert "1 row or file cannot be used: not_an_image 1" in done.out and "sad/note.jpg: " in done.out
+    assert not (here / "docs/.mien").exists()  # what was found is the checkout's, and `ingest` need not search again
     data = here / "data/my-photos"
     assert {file: (data / file.relative_to(photos)).read_bytes() for file in before} == before
     assert (here / "data/my-photos.dvc").is_file()

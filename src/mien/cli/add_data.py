@@ -1,4 +1,4 @@
-"""The command `mien data add`: a folder of labelled photos becomes a data set of this checkout."""
+"""The commands `mien data add` and `mien train`: a folder of labelled photos becomes a data set, and a model."""
 
 import json
 import re
@@ -6,7 +6,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-from importlib.util import find_spec
+from contextlib import chdir
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -57,7 +59,7 @@ def add(
             raise UserError(f"{taken.relative_to(root)} is there already; choose another --name, or `data: {chosen}`.")
     if folder in target.parents:
         raise UserError(f"{path} contains this checkout's data/; name the folder of photos itself.")
-    with quiet_libraries():
+    with quiet_libraries(), chdir(root):  # what is found in photos is kept in the checkout, for `ingest`
         config, found = understand(folder, chosen, mapped(maps or []))
     for line in described(config, found, folder):
         typer.echo(line)
@@ -90,16 +92,15 @@ def understand(folder: Path, name: str, class_names: dict[str, str | None]) -> "
     """The configuration that reads most faces in a folder, and what it reads; a UserError where none reads any."""
     from mien.sources.source import DataConfig, get_source, source_names
 
+    options = {"class_names": class_names} if class_names else {}
+    try:
+        plain = DataConfig(name, "folder", f"data/{name}", title=name, options=options)
+    except ValueError as error:
+        raise UserError(f"--name: {error}.") from error
     read: list[tuple[DataConfig, Ingested]] = []
     refused = {}
-    for source in source_names():
-        if class_names and source != "folder":
-            continue
-        options = {"class_names": class_names} if class_names else {}
-        try:
-            config = DataConfig(name, source, f"data/{name}", title=name, options=options)
-        except ValueError as error:
-            raise UserError(f"--name: {error}.") from error
+    for source in ["folder"] if class_names else source_names():
+        config = replace(plain, source=source)
         try:
             read.append((config, get_source(config).ingest(folder)))
         except UserError as error:
@@ -112,26 +113,25 @@ def understand(folder: Path, name: str, class_names: dict[str, str | None]) -> "
         )
     config, found = max(read, key=lambda pair: len(pair[1].faces))
     if config.source == "folder" and show_more_than_faces(folder, found):
-        config = DataConfig(name, "folder", config.path, title=name, options={**config.options, "faces": "detect"})
+        config = replace(config, options={**config.options, "faces": "detect"})
         found = get_source(config).ingest(folder)
     return config, found
 
 
 def show_more_than_faces(folder: Path, found: "Ingested") -> bool:
     """Whether the photos are whole photographs: YuNet finds faces in most, and they fill less than half of them."""
-    from mien.inference.detectors import PredictConfig, build_detector
-    from mien.inference.picture import Picture, read_pixels
+    from mien.runtime.decode import UnreadablePhoto, read_header
+    from mien.sources.fingerprints import MAX_MEGAPIXELS
+    from mien.sources.folder import detect_faces
+    from mien.sources.photos import FolderPhotos
 
-    limits, every = PredictConfig(), max(1, len(found.faces) // LOOKED_AT)
-    detector, shares = build_detector(limits), []
-    for image in found.faces["image"].iloc[::every].head(LOOKED_AT):
-        try:
-            photo = read_pixels(Picture(folder / image), limits)
-        except UserError:
-            continue  # `ingest` lists it
-        boxes = [face.box for face in detector.detect(photo)]
-        areas = [(box.bottom - box.top) * (box.right - box.left) for box in boxes]
-        shares.append(max(areas, default=0) / photo[..., 0].size)
+    photos, every = FolderPhotos(folder), max(1, len(found.faces) // LOOKED_AT)
+    names, shares = found.faces["image"].iloc[::every].head(LOOKED_AT).tolist(), []
+    for name, faces in zip(names, detect_faces(photos, names), strict=True):
+        if not isinstance(faces, UnreadablePhoto):  # which `ingest` lists
+            header = read_header(photos.read(name), max_megapixels=MAX_MEGAPIXELS)
+            areas = [(box.bottom - box.top) * (box.right - box.left) for box, _ in faces]
+            shares.append(max(areas, default=0) / (header.height * header.width))
     seen = [share for share in shares if share]
     return len(seen) > len(shares) / 2 and statistics.median(seen) < FILLS
 
@@ -149,8 +149,8 @@ def described(config: "DataConfig", found: "Ingested", folder: Path) -> list[str
     ]
     counts = [(name, int((faces["label"] == k).sum())) for k, name in enumerate(found.classes)]
     lines.append("  classes: " + ", ".join(f"{printable(name)} {n:,}" for name, n in counts))
-    near = [f"{name}{near_name(name, EXPRESSIONS)}" for name, _ in counts if name not in EXPRESSIONS]
-    if near and any("did you mean" in one for one in near):
+    others = (name for name, _ in counts if name not in EXPRESSIONS)
+    if near := [name + hint for name in others if (hint := near_name(name, EXPRESSIONS))]:
         lines.append(f"  no expressions: {', '.join(near)}; `class_names` in conf/data maps them (docs/DATA.md)")
     parts = faces["source_split"].replace("", "no part").value_counts()
     own = set(parts.index) != {"no part"}
@@ -211,8 +211,7 @@ def train() -> None:
     root = find_root()
     if not (root / "dvc.yaml").is_file():
         raise UserError(f"there is no dvc.yaml in {root}; change to a checkout of mien.")
-    if find_spec("dvc") is None:
-        raise ModuleNotFoundError("No module named 'dvc'", name="dvc")
+    import_module("dvc")  # else the missing library would be the child's error
     done = subprocess.run([sys.executable, "-m", "pipelines.repro"], cwd=root, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)

@@ -1,7 +1,6 @@
 """The commands `explain`, `video` and `app`: heat maps, annotated videos, the web page."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +12,7 @@ from mien.base.settings import read_usage
 from mien.cli import workspace
 from mien.cli.output import counted, fail, progress, quiet_libraries, say
 from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
-from mien.inference.default_model import PARAMS, find_root, load_default, model_address
+from mien.inference.default_model import default_address, find_root, load_default
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
 # Without these, Gradio and its dependencies check for new versions and report usage.
@@ -124,7 +123,7 @@ def app(
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     from mien.app.answers import Answerer
     from mien.app.server import serve
-    from mien.inference.address import PACKAGED, NoSuchModel
+    from mien.inference.address import NoSuchModel
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
 
@@ -132,9 +131,7 @@ def app(
         first = load_default(model, data, say)
     except NoSuchModel as error:
         fail(str(error), UNUSABLE)
-    registry = model or data or ((root / PARAMS).is_file() and find_spec("mlflow"))
-    followed = model_address(model, data) if registry else PACKAGED[0]
-    with CurrentModel(followed, first, every=limits.follow_seconds) as current:
+    with CurrentModel(default_address(model, data), first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))
 

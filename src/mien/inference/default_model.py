@@ -1,6 +1,7 @@
 """The model that answers: the one that was named, the champion of this checkout, or the one in the package."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from mien.inference.classifier import LoadedModel
 
 PARAMS: Final = "params.yaml"
-TRACKING: Final = ("filelock", "mlflow", "sqlalchemy", "pandas")  # what the registry needs, and the core install lacks
 
 
 def find_root() -> Path:
@@ -46,13 +46,25 @@ def registered_model(root: Path, data: str | None) -> str:
 
 def model_address(model: str | None, data: str | None = None) -> str:
     """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on."""
-    if model and Path(model).exists():  # files need no store, and none of what it needs
+    from mien.inference.address import PACKAGED
+
+    if model and (model in PACKAGED or Path(model).exists()):  # files need no store, and none of what it needs
         return model
     from mien.tracking.store import use_store
 
     root = find_root()
     use_store(root)
     return model or f"models:/{registered_model(root, data)}@champion"
+
+
+def default_address(model: str | None = None, data: str | None = None) -> str:
+    """As `model_address`, but of the model in the package where no registry can be asked: outside of a checkout, and
+    where MLflow is not installed."""
+    from mien.inference.address import PACKAGED
+
+    if model or data or ((find_root() / PARAMS).is_file() and find_spec("mlflow")):
+        return model_address(model, data)
+    return PACKAGED[0]
 
 
 def load_default(
@@ -65,15 +77,11 @@ def load_default(
     """
     from mien.inference.address import PACKAGED, NoSuchModel, load_model_of
 
-    if model or data:
-        return load_model_of(model_address(model, data))
-    if (find_root() / PARAMS).is_file():
-        try:
-            return load_model_of(model_address(None))
-        except NoSuchModel as error:
-            if error.versions:
-                tell(f"mien: {error} Until then the model in the package answers.")
-        except ModuleNotFoundError as error:
-            if error.name not in TRACKING:
-                raise
-    return load_model_of(PACKAGED[0])
+    try:
+        return load_model_of(default_address(model, data))
+    except NoSuchModel as error:
+        if model or data:
+            raise
+        if error.versions:
+            tell(f"mien: {error} Until then the model in the package answers.")
+        return load_model_of(PACKAGED[0])

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, overload
@@ -101,15 +101,13 @@ def stream(source: int | str | Path, model: str | Path | None = None, *, smoothi
 
     predictor, tracker = load(model), Tracker(smoothing)
     classes, unsure_below = predictor.model.spec.classes, predictor.settings.unsure_below
-    live = isinstance(source, int)
-    with closing(_camera(source) if isinstance(source, int) else _clip(Path(source))) as frames:
-        for frame, found, _, tracks in follow_faces(frames, predictor, tracker, 1 if live else FRAMES_A_BATCH):
-            faces = [
-                replace(FacePrediction.of(face, track.probabilities, classes, unsure_below), photo=frame.pixels)
-                for face, track in zip(found.detections, tracks, strict=True)
-            ]
-            told = Faces(faces, frame.pixels, predictor.model.says)
-            yield Shot(frame.pixels, frame.time, told, [track.number for track in tracks])
+    opened, batch = (_camera(source), 1) if isinstance(source, int) else (_clip(Path(source)), FRAMES_A_BATCH)
+    with closing(opened) as frames:
+        for frame, found, _, tracks in follow_faces(frames, predictor, tracker, batch):
+            pairs = zip(found.detections, tracks, strict=True)
+            smooth = (FacePrediction.of(face, track.probabilities, classes, unsure_below) for face, track in pairs)
+            faces = Faces(smooth, frame.pixels, predictor.model.says)
+            yield Shot(frame.pixels, frame.time, faces, [track.number for track in tracks])
 
 
 def _clip(file: Path) -> "Generator[Frame]":

@@ -71,7 +71,7 @@ class Faces(list[FacePrediction]):
     """The faces of a photo, from left to right; empty where there is none."""
 
     def __init__(self, faces: Iterable[FacePrediction], photo: np.ndarray, model: str) -> None:
-        super().__init__(faces)
+        super().__init__(replace(face, photo=photo) for face in faces)
         self.photo = photo  # (H, W, 3) uint8 RGB, as it was searched
         self.model = model  # that spoke, for people
 
@@ -113,7 +113,7 @@ class Predictor:
         pixels = read_pixels(picture_of(photo), self.settings)
         found = self.find_faces(pixels)
         answers = self.describe(found.detections, self.model.probabilities(found.pixels))
-        return Faces((replace(face, photo=pixels) for face in answers), pixels, self.model.says)
+        return Faces(answers, pixels, self.model.says)
 
     def find_faces(self, photo: np.ndarray) -> FoundFaces:
         """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
