@@ -114,6 +114,15 @@ def test_mobilenetv2_has_the_published_size_and_enlarges_grey_faces_itself() -> 
     assert seen == [(2, 3, 64, 64)]
 
 
+def test_mobilenetv2_trains_its_downsampling_in_float32_on_a_cpu() -> None:
+    layer = network(small()).body.backbone.blocks[1][0].conv_dw
+    faces = torch.randn(2, layer.in_channels, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained, answered = layer.train()(faces), layer.eval()(faces)
+    assert (trained.dtype, answered.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(trained, layer(faces))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_backbone_begins_with_the_weights_of_a_file(weights: Path, suffix: str) -> None:
     from safetensors.torch import load_file

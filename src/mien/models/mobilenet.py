@@ -8,6 +8,7 @@ of timm's `mobilenetv2_100` fit as they are; a test compares the answers of both
 from collections import OrderedDict
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 # Table 2 of the paper: expansion, output channels, blocks, stride of the first block.
@@ -21,6 +22,17 @@ STAGES: Final = (
     (6, 320, 1, 1),
 )
 FEATURES: Final = 1280
+
+
+class Downsampling(nn.Conv2d):
+    """A depthwise convolution of stride 2, trained in float32 on a CPU: in bfloat16 its backward pass is slower."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` to `(B, C, H / 2, W / 2)`; on a CPU in training, always float32."""
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
 
 
 class InvertedResidual(nn.Module):
@@ -75,6 +87,7 @@ def _convolution(
     name: str, norm: str, inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1, active: bool = True
 ) -> list[tuple[str, nn.Module]]:
     """A convolution, its batch normalisation, and ReLU6 unless the layer is a linear bottleneck."""
-    convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+    kind = Downsampling if stride == 2 and groups > 1 else nn.Conv2d
+    convolution = kind(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
     layers: list[tuple[str, nn.Module]] = [(name, convolution), (norm, nn.BatchNorm2d(outputs))]
     return [*layers, (f"{name}_relu", nn.ReLU6())] if active else layers
