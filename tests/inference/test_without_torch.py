@@ -140,7 +140,7 @@ def test_a_wheel_in_an_empty_environment_predicts_and_says_what_each_other_comma
         assert (done.returncode, "1 face in 1 photo" in done.stdout) == (0, True), done.stderr
 
     predicts("--model", exported.float32.file)
-    for arguments in ([], *([command.__name__] for command in COMMANDS)):
+    for arguments in ([], *([command.__name__] for group in COMMANDS.values() for command in group)):
         helped = mien(*arguments, "--help")
         assert (helped.returncode, helped.stderr) == (0, "")
     video = mien("video", "clip.mp4", "out.mp4", "--model", exported.float32.file)
@@ -151,7 +151,10 @@ def test_a_wheel_in_an_empty_environment_predicts_and_says_what_each_other_comma
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     predicts()  # with the model in the package
-    for name in ("data", *(one.__name__ for one in COMMANDS if one.__name__ not in ("detector", "video"))):
+    for name in (
+        "data",
+        *(one.__name__ for group in COMMANDS.values() for one in group if one.__name__ not in ("detector", "video")),
+    ):
         extra = {"app": "app", "explain": "explain", "labels": "noise"}.get(name, "train")
         done = mien(name, *WITH.get(name, "").split())
         assert (done.returncode, done.stdout) == (2, ""), (name, done)

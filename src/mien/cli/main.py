@@ -20,12 +20,19 @@ from mien.cli import add_data, check, choices, measure, predict, registry, show,
 from mien.cli.output import fail
 from mien.cli.workspace import UNUSABLE
 
-COMMANDS: Final[tuple[Callable[..., None], ...]] = (  # in the order in which `mien --help` lists them
-    *(predict.predict, show.app, show.explain, registry.export, registry.card, show.video, status.status),
-    *(measure.compare, measure.evaluate, measure.labels),
-    *(registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
-    *(add_data.train, check.check, choices.preset, choices.models, choices.detector),
-)
+COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --help` lists them
+    "Use a model": (predict.predict, show.video, show.app, show.explain, registry.export),
+    "Choose data and settings": (choices.preset, choices.models, choices.detector, check.check),
+    "Train and look at results": (add_data.train, status.status, measure.compare, measure.evaluate, measure.labels),
+    "Promote models": (
+        registry.card,
+        registry.promote,
+        registry.rollback,
+        registry.history,
+        registry.sync,
+        registry.ui,
+    ),
+}
 # What an installation of `mien` alone lacks, and the extra in pyproject.toml that brings it.
 TRAINING: Final = (
     *("albumentations", "dvc", "filelock", "hydra", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow"),
@@ -65,12 +72,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in COMMANDS:
-    app.command()(command)
+for group, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
 data_sets = typer.Typer(invoke_without_command=True)
 data_sets.callback()(choices.data)
 data_sets.command()(add_data.add)
-app.add_typer(data_sets, name="data")
+app.add_typer(data_sets, name="data", rich_help_panel="Choose data and settings")
 
 
 def _print_version(asked: bool) -> None:
