@@ -16,16 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.listener import Listener
 from mien.base.state import publish_lock
+from mien.tracking import publish
 from mien.tracking.facts import PeakMemory, run_facts
-from mien.tracking.publish import (
-    SPEED,
-    publish_search,
-    publish_training,
-    search_identity,
-    training_identity,
-    training_params,
-    trial_content,
-)
 from mien.tracking.runs import MetricHistory, obtain_run, of_epoch, send, send_params, set_tags
 from mien.tracking.store import connect, first_line, shown, use_store
 
@@ -36,7 +28,6 @@ CLOSE_WITHIN: Final = 2.0  # seconds
 RETRY_AFTER: Final = 30.0  # seconds until a store that failed is tried again
 LONGEST_QUEUE: Final = 1000  # events
 SAMPLED_EVERY: Final = 1.0  # seconds between two looks at the memory
-STATUS: Final = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 _log = logging.getLogger("mien.tracking")
 
@@ -128,15 +119,23 @@ class _LiveRun:
         self._memory = memory
         self._speeds: dict[int, float] = {}  # images a second, by epoch or trial
         self._searches = "objective" in lineage
-        identity = search_identity(lineage) if self._searches else training_identity(lineage)
+        identity = publish.search_identity(lineage) if self._searches else publish.training_identity(lineage)
         run = obtain_run(client, identity)
         self._id = run.info.run_id
         self._history = MetricHistory(client, self._id)
         client.update_run(self._id, status="RUNNING")
         set_tags(client, self._id, {**identity.tags, **run_facts(root)})
+        self._monitor: Any = None
         if not self._searches:
-            send_params(client, run, training_params(lineage))
-        self._monitor = None if self._searches else _monitor(self._id, client.tracking_uri)
+            from mlflow.system_metrics import system_metrics_monitor
+
+            send_params(client, run, publish.training_params(lineage))
+            # MLflow's own sampling of processor, memory, disk and network, every ten seconds
+            untyped: Any = system_metrics_monitor
+            self._monitor = untyped.SystemMetricsMonitor(
+                self._id, resume_logging=True, tracking_uri=client.tracking_uri
+            )
+            self._monitor.start()
 
     def send(self, events: list[tuple[str, Any]]) -> None:
         """Send events in their order, and remove each that the store has taken."""
@@ -147,7 +146,7 @@ class _LiveRun:
             if kind in ("epoch", "trial") and content.get("images_per_second"):
                 self._speeds[content["epoch" if kind == "epoch" else "number"]] = content["images_per_second"]
             if kind == "trial":
-                send(self._client, self._root, trial_content(self._lineage, content))
+                send(self._client, self._root, publish.trial_content(self._lineage, content))
             elif kind == "ended":
                 self._end(content)
             del events[0]
@@ -155,19 +154,11 @@ class _LiveRun:
     def _end(self, outcome: str) -> None:
         if self._monitor:
             self._monitor.finish()
-        costs = self._memory.metrics() | ({SPEED: harmonic_mean(list(self._speeds.values()))} if self._speeds else {})
+        costs = self._memory.metrics()
+        if self._speeds:
+            costs[publish.SPEED] = harmonic_mean(list(self._speeds.values()))
         self._history.send([(self._history.step_of(costs), costs)])
-        self._client.set_terminated(self._id, STATUS[outcome])
+        self._client.set_terminated(self._id, outcome.upper())
         if outcome == "finished":
-            publish = publish_search if self._searches else publish_training
-            publish(self._client, self._root)
-
-
-def _monitor(run_id: str, uri: str) -> Any:
-    """MLflow's own sampling of processor, memory, disk and network, every ten seconds."""
-    from mlflow.system_metrics import system_metrics_monitor
-
-    untyped: Any = system_metrics_monitor
-    monitor = untyped.SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-    monitor.start()
-    return monitor
+            send_results = publish.publish_search if self._searches else publish.publish_training
+            send_results(self._client, self._root)

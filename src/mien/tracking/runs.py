@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
 
 from mien.base.state import digest
 from mien.tracking.store import NOTE, find_experiment
@@ -212,6 +213,4 @@ class MetricHistory:
 
     def _has(self, key: str, step: int, value: float) -> bool:
         known = self._of(key).get(step)
-        if known is None:
-            return False
-        return math.isclose(known, value, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(known) and math.isnan(value))
+        return known is not None and bool(np.isclose(known, value, rtol=1e-6, atol=1e-9, equal_nan=True))
