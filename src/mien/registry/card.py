@@ -5,7 +5,7 @@ the same card wherever it is registered. The words are in `card.md.j2`.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mien.base.records import read_record, rerun
 from mien.evaluation.scoring import Evaluation
@@ -13,8 +13,6 @@ from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models.description import hardware_words
 from mien.registry.version import Candidate
-
-TEMPLATE: Final = "card.md.j2"
 
 
 def write_card(candidate: Candidate, predictions: Path) -> str:
@@ -26,23 +24,10 @@ def write_card(candidate: Candidate, predictions: Path) -> str:
 
 def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, Any] | None) -> str:
     """The card as Markdown; `audit` is what `reports/split.json` holds."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # where a card is written, and only there
+    from mien.reporting.pages import note  # jinja2, where a card is written, and only there
 
-    templates = Environment(  # nothing is escaped: Markdown is filled in with mien's own words and names
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return templates.get_template(TEMPLATE).render(
-        **vars(evaluation),
-        candidate=candidate,
-        lineage=candidate.lineage,
-        spec=candidate.spec,
-        failures=failures(evaluation.slices),
-        audit=audit,
-        trained_on=hardware_words(candidate.lineage),
-    )
+    failed, trained_on = failures(evaluation.slices), hardware_words(candidate.lineage)
+    return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
 
 
 def failures(slices: Slices) -> list[str]:
