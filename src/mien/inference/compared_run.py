@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
+from mien.evaluation.tables import read_predictions
 from mien.inference.address import FORM, ModelAddress, NoSuchModel
 from mien.models.description import made_on_words, read_history, read_lineage
 from mien.registry.promotion import registry
+from mien.reporting.comparison import ComparedRun
 from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params, validation_metrics
 from mien.tracking.runs import EPOCH, PARENT
 from mien.tracking.store import URI, database_file
 
-# MLflow, pandas and matplotlib take seconds to import: the functions that need them, or a room that does, import them.
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
-
-    from mien.reporting.comparison import ComparedRun
 
 NEEDED: Final = (
     "reports/metrics.json",
@@ -38,7 +37,7 @@ MOST_RUNS: Final = 50_000  # the most that MLflow gives on one page
 SHOWN: Final = 5  # of the runs that a person may have meant
 
 
-def find_run(text: str) -> "ComparedRun":
+def find_run(text: str) -> ComparedRun:
     """The run that a person means, with all that is compared; a UserError unless there is one that was evaluated."""
     if Path(text).is_dir():
         return read_folder(Path(text))
@@ -52,11 +51,8 @@ def find_run(text: str) -> "ComparedRun":
         raise UserError(f"there is no run {text!r}{_near(client, text)}; name {FORMS}.")
 
 
-def read_folder(folder: Path) -> "ComparedRun":
+def read_folder(folder: Path) -> ComparedRun:
     """The run in a checkout or its reports/; a UserError where a file is missing, or they are of two trainings."""
-    from mien.evaluation.tables import read_predictions
-    from mien.reporting.comparison import ComparedRun
-
     root = folder.resolve().parent if folder.resolve().name == "reports" else folder.resolve()
     if missing := [name for name in NEEDED if not (root / name).is_file()]:
         raise UserError(f"{folder} holds no evaluated model: {missing[0]} is missing; `dvc repro evaluate` writes it.")
@@ -77,12 +73,9 @@ def read_folder(folder: Path) -> "ComparedRun":
     )
 
 
-def read_run(client: "MlflowClient", run: "Run", text: str) -> "ComparedRun":
+def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
     """A run of the store, which a person called `text`; a UserError where it has no predictions."""
     from mlflow.exceptions import MlflowException
-
-    from mien.evaluation.tables import read_predictions
-    from mien.reporting.comparison import ComparedRun
 
     name, short = str(run.info.run_name), run.info.run_id[:SHORT]
     title = f"run {short} ({name})"

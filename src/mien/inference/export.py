@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
+import onnx
+from onnx import helper
 
 from mien import __version__
 from mien.base.errors import UserError
 from mien.base.files import replacing
+from mien.crop.packed import open_faces
 from mien.evaluation.intervals import NAN, Interval, bootstrap
 from mien.inference.classifier import as_metadata
+from mien.inference.picture import Picture
+from mien.runtime.decode import UnreadablePhoto
 from mien.runtime.session import BATCH, GRAPH_FILE, INPUT, LOGITS, open_session
 from mien.runtime.spec import CutSpec
 
-# onnx, pandas and the face detectors take long to import, so the functions that need them import them.
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel
     from mien.inference.predictor import Predictor
@@ -51,8 +55,6 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
     They are known by the digests that travel with the model, so that it does not matter how the checkout is split now;
     no test face is among them. Raises NoOwnFaces where crop has not run here, or holds none that are cut for the model.
     """
-    from mien.crop.packed import open_faces
-
     name = measured.loaded.says
     if not crop.is_dir():
         raise NoOwnFaces(f"the faces that {name} learnt from are not here: {crop} is missing (`dvc repro crop`).")
@@ -82,9 +84,6 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
 
 def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     """The faces found in photos, of which every second one calibrates; a UserError where there are none."""
-    from mien.inference.picture import Picture
-    from mien.runtime.decode import UnreadablePhoto
-
     found = []
     for file in files:
         try:
@@ -200,8 +199,6 @@ class Exported:
 
 def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
     """Write a model as one ONNX file, in 8 bits if `int8`; a UserError where it answers otherwise than the model."""
-    import onnx
-
     loaded = measured.loaded
     if loaded.files is None:
         raise UserError(f"{loaded.says} is an exported file; export the model that it comes from.")
@@ -225,7 +222,7 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
             done = replace(done, int8=agreement(before, probabilities_in(small, faces.checked), faces))
         model = onnx.load(file)
         del model.metadata_props[:]
-        onnx.helper.set_model_props(model, about)
+        helper.set_model_props(model, about)
         model.producer_name, model.producer_version = "mien", __version__
         with replacing(out) as part:
             onnx.save(model, part)
@@ -234,9 +231,6 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
 
 def add_probabilities(graph: Path, out: Path, temperature: float) -> None:
     """Write a graph with one more output: the softmax of its logits at a temperature."""
-    import onnx
-    from onnx import helper
-
     model = onnx.load(graph)
     shape = next(output for output in model.graph.output if output.name == LOGITS).type.tensor_type.shape
     model.graph.initializer.append(helper.make_tensor("temperature", onnx.TensorProto.FLOAT, [], [temperature]))
