@@ -21,17 +21,7 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record, rerun
-from mien.models.description import (
-    CARD,
-    LINEAGE,
-    SPEC,
-    TRAINING_FACES,
-    VERSION_FOLDER,
-    WEIGHTS,
-    ModelSpec,
-    read_lineage,
-    read_spec,
-)
+from mien.models import description
 from mien.models.graph import model_identity
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
@@ -46,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
-MODEL: Final = VERSION_FOLDER.name  # the artifact that mien reads
+MODEL: Final = description.VERSION_FOLDER.name  # the artifact that mien reads
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
@@ -64,18 +54,14 @@ class Candidate:
     @cached_property
     def lineage(self) -> dict[str, Any]:
         """How the model was trained, with `title` and `drawn` of its data set."""
-        return {**read_lineage(self.model), "title": self.data.title or self.data.name, "drawn": self.data.drawn}
-
-    @cached_property
-    def network(self) -> ModelSpec:
-        """The network behind the graph."""
-        return read_spec(self.model)
+        about = {"title": self.data.title or self.data.name, "drawn": self.data.drawn}
+        return description.read_lineage(self.model) | about
 
     @cached_property
     def spec(self) -> Spec:
         """Classes, cut and temperature."""
         record = read_record(self.evaluated / "temperature.json", {"temperature": float}, rerun("evaluate"))
-        return self.network.serving(float(record["temperature"]))
+        return description.read_spec(self.model).serving(float(record["temperature"]))
 
     @property
     def name(self) -> str:
@@ -95,7 +81,7 @@ class Candidate:
 
 def read_training_faces(folder: Path) -> pd.DataFrame:
     """The faces that a model learnt from: photo_digest, face_digest, group and part, as `train` wrote them."""
-    return read_out(folder / TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
+    return read_out(folder / description.TRAINING_FACES, pd.read_parquet, "`dvc repro` registers the model again")
 
 
 def version_identities(client: "MlflowClient", name: str) -> dict[int, str]:
@@ -164,12 +150,8 @@ def _log(client: "MlflowClient", candidate: Candidate, run: "Run", card: str) ->
         tags={IDENTITY: candidate.identity},
         model_type="facial-expression classifier",
     )
-    model = Model(
-        artifact_path=logged.artifact_location,
-        run_id=run.info.run_id,
-        model_uuid=logged.model_id,
-        model_id=logged.model_id,
-    )
+    where, number = logged.artifact_location, logged.model_id
+    model = Model(artifact_path=where, run_id=run.info.run_id, model_uuid=number, model_id=number)
     with tempfile.TemporaryDirectory() as scratch:
         save_version(candidate, Path(scratch) / MODEL, card, model)
         client.log_model_artifacts(logged.model_id, str(Path(scratch) / MODEL))
@@ -204,11 +186,11 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
 
 def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
     folder.mkdir()
-    for name in (GRAPH_FILE, WEIGHTS, SPEC, TRAINING_FACES):
+    for name in (GRAPH_FILE, description.WEIGHTS, description.SPEC, description.TRAINING_FACES):
         shutil.copyfile(candidate.model / name, folder / name)
     candidate.spec.save(folder / SPEC_FILE)
-    (folder / LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / description.LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
+    (folder / description.CARD).write_text(card, encoding="utf-8")
     return folder
 
 
