@@ -323,15 +323,13 @@ def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]
 
 
 def _refuse_parent(key: str, text: str, root: Path) -> None:
-    from mien.inference.address import PACKAGED, ModelAddress  # it imports NumPy
+    from mien.inference.address import ModelAddress  # it imports NumPy
 
-    if text == PACKAGED[0]:
-        return
     try:
         address = ModelAddress.parse(text)
     except UserError as error:
         raise UserError(f"{key}: {error}") from error
-    folder = (root / address.path).resolve()
+    folder = (root / address.folder).resolve()
     if folder == root / "build/train":
         raise UserError(f"{key}: `train` empties {text} before it begins; name a registered model, or a copy.")
     if not address.name and not folder.is_dir():

@@ -67,14 +67,20 @@ class ModelAddress:
         """Whether an ONNX file is meant."""
         return self.path.suffix.lower() == ".onnx"
 
+    @property
+    def folder(self) -> Path:
+        """The folder that is meant; of a packaged model that of its training, beside its ONNX file, if it brings one."""
+        return self.path.with_suffix("") if self.text in PACKAGED else self.path
+
     def files(self) -> ModelFiles:
         """The folder of the model's files, fetched first where they are on a server; errors as of `load_model_of`."""
         if self.name:
             return _fetch(*self.look_up())
-        if not self.path.is_dir():
+        if not self.folder.is_dir():
             raise UserError(f"{self.path}: there is no such folder; a model is models:/NAME@champion or build/train.")
-        within = self.path / VERSION_FOLDER
-        return ModelFiles(within if within.is_dir() else self.path, str(self.path))
+        within = self.folder / VERSION_FOLDER
+        name = self.text if self.text in PACKAGED else str(self.path)
+        return ModelFiles(within if within.is_dir() else self.folder, name)
 
     def look_up(self) -> "tuple[MlflowClient, ModelVersion]":
         """The registered version that the address names now; nothing is fetched. Errors as of `load_model_of`."""
@@ -141,12 +147,9 @@ def _find_parent(text: str) -> "Parent":
     from mien.models.weights import Parent  # PyTorch, which no answer needs
 
     address = ModelAddress.parse(text)
-    if text == PACKAGED[0]:
-        files = ModelFiles(address.path.with_suffix(""), text)
-    elif address.is_onnx:
+    if address.is_onnx and not address.folder.is_dir():
         raise UserError(f"{text} is an exported file, from which no training can begin; name the model's folder.")
-    else:
-        files = address.files()
+    files = address.files()
     for file in (WEIGHTS, SPEC, TRAINING_FACES):
         if not (files.folder / file).is_file():
             raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
