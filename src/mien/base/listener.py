@@ -4,12 +4,18 @@ Stages that decide numbers call a `Listener` and do not know what listens; `pipe
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-Step = Callable[..., None]  # takes how much is done, what to say of it, and the total where that changes
 SPEED_OF: Final = 3600.0  # seconds that the time left goes by
+
+
+class Step(Protocol):
+    """What moves a bar."""
+
+    def __call__(self, done: float, says: str, total: int = 0) -> None:
+        """Move it to what is `done`, and say something of it; a `total` is given where it changes."""
 
 
 class Listener:

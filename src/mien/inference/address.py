@@ -69,7 +69,7 @@ class ModelAddress:
 
     @property
     def folder(self) -> Path:
-        """The folder that is meant; of a packaged model that of its training, beside its ONNX file, if it brings one."""
+        """The folder that is meant; of a packaged model that of its training, beside its ONNX file, if there is one."""
         return self.path.with_suffix("") if self.text in PACKAGED else self.path
 
     def files(self) -> ModelFiles:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
@@ -43,7 +44,7 @@ class Parent:
     folder: Path  # weights, description, lineage and the faces that it learnt from, as `train` writes them
     scratch: Any = None  # the temporary folder of files that were fetched: it goes with this object
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of its weights; a UserError where there are none."""
         return hashlib.sha256(read_out(self.folder / WEIGHTS, Path.read_bytes, rerun("train"))).hexdigest()

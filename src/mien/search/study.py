@@ -186,7 +186,7 @@ def _start_process(number: int) -> None:
 
 
 def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
-    _work(open_study(journal, config), objective, space, config, Listener(), lambda done, says: None)
+    _work(open_study(journal, config), objective, space, config, Listener(), lambda done, says, total=0: None)
 
 
 def _end_with_parent() -> None:

@@ -204,10 +204,10 @@ def write_lineage(folder: Path, lineage: Mapping[str, Any], parents: Parents, ro
     The part is train, val, or `parent` for the faces of its parents, which it has learnt from through them. They are
     copied batch by batch: millions take little memory.
     """
-    (folder / LINEAGE).write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
     import pyarrow as pa
     from pyarrow import parquet
 
+    (folder / LINEAGE).write_text(json.dumps(lineage, indent=2) + "\n", encoding="utf-8")
     sources = [(part, (root or Path()) / SPLIT / f"{part}.parquet") for part in ("train", "val")]
     learnt = {parent.name: parent.folder / TRAINING_FACES for parent in parents.values()}
     sources += [("parent", file) for file in learnt.values()]
