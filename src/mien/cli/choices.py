@@ -1,11 +1,13 @@
 """The commands `preset`, `data`, `models` and `detector`: the choices in conf/."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_usage, read_yaml
@@ -17,7 +19,6 @@ from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
-CLASSES: Final = 7
 DETECTORS: Final = {
     "yunet": ("network, faster, finds more", "mien"),
     "haar": ("cascade, frontal faces only", "OpenCV"),
@@ -28,20 +29,16 @@ def preset(name: Annotated[str | None, typer.Argument(help="A preset; omit it to
     """List the presets, or write one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}
-    if name is None:
-        _list_presets(presets, choices(root))
-    elif name not in presets:
+    if name in presets:
+        _apply_preset(root, name, presets[name])
+    elif name is not None:
         raise UserError(f"there is no preset {name!r}; the presets are {', '.join(presets)}.")
     else:
-        _apply_preset(root, name, presets[name])
-
-
-def _list_presets(presets: dict[str, Path], chosen: dict[str, Any]) -> None:
-    rows = []
-    for name, file in presets.items():
-        comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-        rows.append((read_yaml(file).items() <= chosen.items(), name, next(comments, "").lstrip("# ").strip()))
-    _print_choices(("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
+        rows, chosen = [], choices(root)
+        for known, file in presets.items():
+            comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+            rows.append((read_yaml(file).items() <= chosen.items(), known, next(comments, "").lstrip("# ").strip()))
+        _print_choices(("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
 
 
 def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str) -> None:
@@ -87,8 +84,6 @@ def data(context: typer.Context) -> None:
     """List the data sets of conf/data, whether their files are present, and the sources that read them."""
     if context.invoked_subcommand:
         return
-    from dataclasses import fields
-
     from mien.sources.source import source_class, source_names
 
     root = find_root()
@@ -140,7 +135,7 @@ def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
     else:
         faces = f"any, at {config.input_size} px" if config.input_size else "any"
     try:
-        network = build_model(config, cut, CLASSES)
+        network = build_model(config, cut, N_EXPRESSIONS)
     except UserError as error:  # timm is not installed, or has no such backbone
         return faces, str(error).split(":")[0].rstrip("."), ""
     cost = multiply_adds(network, cut) / 1e6
@@ -152,8 +147,7 @@ def detector() -> None:
     chosen = read_usage(find_root(), "predict")
     rows = []
     for name, (kind, origin) in DETECTORS.items():
-        is_chosen = name == chosen.detector
-        file = chosen.detector_file if is_chosen and chosen.detector_file else f"comes with {origin}"
-        rows.append((is_chosen, name, kind, file))
+        own = chosen.detector_file if name == chosen.detector else ""
+        rows.append((name == chosen.detector, name, kind, own or f"comes with {origin}"))
     note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` overrides it;"
     _print_choices(("detector", "description", "file"), rows, note)

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +19,6 @@ from mien.inference.default_model import find_root, model_address, registered_mo
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel
     from mien.inference.export import ExportFaces
-
-CROP: Final = Path("build/crop")
 
 Data = Annotated[str | None, typer.Option(metavar="NAME", help="Data set; default: that of params.yaml.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
@@ -97,7 +95,7 @@ def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) ->
             raise UserError(problems[0])
         return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), files)
     try:
-        return own_faces(measured, root / CROP)
+        return own_faces(measured, root / "build/crop")
     except NoOwnFaces as error:
         if int8:
             raise UserError(f"int8 needs faces for its calibration: {error} Pass --photos FOLDER.") from error

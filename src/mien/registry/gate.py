@@ -54,7 +54,6 @@ CANDIDATE: Final = "candidate"  # registered by an experiment, which decides not
 UNCHANGED: Final = "unchanged"  # the champion itself
 UNREGISTERED: Final = "not registered"  # the registry gave no answer
 
-
 Spent = tuple[int, float]  # number and level of a decision
 
 

@@ -52,8 +52,7 @@ class ServedModel(PythonModel):
         classes, cut = list(self._model.spec.classes), self._model.spec.cut
         column, read = self._column(model_input)
         faces = [self._face(row, read, value) for row, value in enumerate(model_input[column])]
-        none = np.empty((0, *cut.shape), np.uint8)
-        probabilities = self._model.probabilities(np.stack(faces) if faces else none)
+        probabilities = self._model.probabilities(np.array(faces, np.uint8).reshape(-1, *cut.shape))  # also of no row
         table = pd.DataFrame(probabilities, columns=classes, index=model_input.index)
         table.insert(0, LABEL, [classes[k] for k in probabilities.argmax(axis=1)])
         return table

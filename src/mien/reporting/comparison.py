@@ -36,7 +36,6 @@ VALIDATION: Final = {
     "loss": "validation loss",
 }
 LOWER_IS_BETTER: Final = ("calibration_error", "ece", "nll", "brier")
-RESAMPLES: Final = 2000
 SHOWN: Final = 24  # faces of each kind of disagreement
 KINDS: Final = {"b": "Only B is right", "a": "Only A is right", "none": "Both are wrong, each in its own way"}
 # Facts of a run that its numbers may depend on, as people call them.
@@ -52,7 +51,6 @@ FACTS: Final = {
 ABSENT: Final = "–"
 LONG_NUMBER: Final = re.compile(r"\d+\.\d{5,}(e-?\d+)?")
 DIGEST: Final = re.compile("[0-9a-f]{32,}")
-SHORT_DIGEST: Final = 12
 
 Difference = tuple[str, str, str]  # what, in A, in B
 
@@ -213,8 +211,8 @@ def _why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
     return f"{other:,} of the {len(ours):,} test faces have another label or photo in B than in A." if other else ""
 
 
-def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: int = 42) -> Paired | None:
-    """The paired comparison of two runs on the same test faces, by groups of A's split; None where all leaked."""
+def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = 2000) -> Paired | None:
+    """The paired comparison of two runs on the same test faces, by `n` resamples of A's groups; None if all leaked."""
     order = pd.Index(b.faces["face_id"]).get_indexer(a.faces["face_id"])
     clean = ~(a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order])
     if not clean.any():
@@ -225,7 +223,7 @@ def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = RESAMPLES, seed: 
         faces=int(clean.sum()),
         groups=len(np.unique(clusters)),
         left_out=int((~clean).sum()),
-        differences=bootstrap(labels, theirs, clusters, classes=a.predictions.classes, baseline=ours, n=n, seed=seed),
+        differences=bootstrap(labels, theirs, clusters, classes=a.predictions.classes, baseline=ours, n=n),
         mcnemar=mcnemar(ours.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels),
         disagreements=_disagreements(a.faces[clean], a.predictions.classes, ours, theirs),
     )
@@ -270,7 +268,7 @@ def _short(value: str) -> str:
     """A searched number with four digits, a digest by its beginning, anything else whole."""
     if LONG_NUMBER.fullmatch(value):
         return f"{float(value):.4g}"
-    return value[:SHORT_DIGEST] if DIGEST.fullmatch(value) else value
+    return value[:12] if DIGEST.fullmatch(value) else value
 
 
 def comparison_page(comparison: Comparison, root: Path) -> str:
