@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
 from mien.base.errors import UserError
 from mien.base.files import replacing
@@ -28,9 +29,6 @@ from mien.runtime.session import softmax
 from mien.training.fit import fit
 from mien.training.inputs import labelled_faces, open_split, read_part
 from mien.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from sklearn.model_selection import StratifiedGroupKFold
 
 CODE: Final = ("models", "training", "evaluation/label_noise.py")  # folds of other code are not continued
 CHOOSING: Final = 7  # one in so many of the faces that are learnt from chooses the epoch instead
@@ -113,9 +111,7 @@ def _train_fold(
     return softmax(predict_logits(fitted.model, packed.pixels[held["row"].to_numpy()]))
 
 
-def _splitter(folds: int) -> "StratifiedGroupKFold":
-    from sklearn.model_selection import StratifiedGroupKFold  # 1 s, for this command alone
-
+def _splitter(folds: int) -> StratifiedGroupKFold:
     return StratifiedGroupKFold(folds, shuffle=True, random_state=0)
 
 

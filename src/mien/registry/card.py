@@ -13,6 +13,7 @@ from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models.description import hardware_words
 from mien.registry.version import Candidate
+from mien.reporting.pages import note
 
 
 def write_card(candidate: Candidate, predictions: Path) -> str:
@@ -24,8 +25,6 @@ def write_card(candidate: Candidate, predictions: Path) -> str:
 
 def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, Any] | None) -> str:
     """The card as Markdown; `audit` is what `reports/split.json` holds."""
-    from mien.reporting.pages import note  # jinja2, where a card is written, and only there
-
     failed, trained_on = failures(evaluation.slices), hardware_words(candidate.lineage)
     return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
 

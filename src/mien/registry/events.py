@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError
 from mien.registry import gate
+from mien.reporting.pages import note
 from mien.tracking.runs import with_section
 from mien.tracking.store import UNKNOWN
 
@@ -149,8 +150,6 @@ def spend(
 
 def described(macro: str, *values: Any) -> str:
     """A description of a registered model or a version, in the words of `descriptions.md.j2`."""
-    from mien.reporting.pages import note
-
     return note(DESCRIPTIONS, macro, *values)
 
 

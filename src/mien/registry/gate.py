@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from mien.base.classes import ALWAYS_SLICED
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Seed, near_name
-
-if TYPE_CHECKING:
-    from mien.evaluation.intervals import Interval
+from mien.evaluation.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ class Scores:
     n: int
     photos: int
     majority_share: float
-    accuracy: "Interval"
-    unweighted_average_recall: "Interval"
-    calibration_error: "Interval"
+    accuracy: Interval
+    unweighted_average_recall: Interval
+    calibration_error: Interval
 
 
 @dataclass(frozen=True)
@@ -102,10 +100,10 @@ def check_slice(settings: RegisterConfig, columns: Sequence[str]) -> None:
 
 def decide(
     candidate: Scores,
-    difference: Mapping[str, "Interval"] | None,
+    difference: Mapping[str, Interval] | None,
     settings: RegisterConfig,
     place: tuple[int, int] = (1, 1),
-    groups: Mapping[str, "Interval"] | None = None,
+    groups: Mapping[str, Interval] | None = None,
 ) -> Decision:
     """Promote the candidate or leave it challenger.
 
@@ -142,9 +140,7 @@ def _first(candidate: Scores, settings: RegisterConfig) -> tuple[bool, list[str]
     ]
 
 
-def _against(
-    candidate: Scores, difference: Mapping[str, "Interval"], settings: RegisterConfig
-) -> tuple[bool, list[str]]:
+def _against(candidate: Scores, difference: Mapping[str, Interval], settings: RegisterConfig) -> tuple[bool, list[str]]:
     """Whether the candidate is better than the champion, and why."""
     accuracy, recall = difference["accuracy"], difference["unweighted_average_recall"]
     error = difference["calibration_error"]
@@ -159,7 +155,7 @@ def _against(
     ]
 
 
-def _groups(groups: Mapping[str, "Interval"], settings: RegisterConfig) -> tuple[bool, list[str]]:
+def _groups(groups: Mapping[str, Interval], settings: RegisterConfig) -> tuple[bool, list[str]]:
     """Whether no group lost more than `no_group_worse` allows, and which did."""
     if settings.no_group_worse is None:
         return True, []
@@ -193,7 +189,7 @@ def _confidence(level: float) -> str:
     return f"{100 * (1 - level):g} % confidence"
 
 
-def _at_least(change: "Interval", level: float) -> str:
+def _at_least(change: Interval, level: float) -> str:
     return f"{_points(change.value)}, at least {_points(change.low)} with {_confidence(level)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from mien.base.errors import UserError
 from mien.crop.packed import open_faces
@@ -235,8 +236,6 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, float]:
     The test takes the faces as independent, which those of one photo are not: the bootstrap does not. Where no answer
     differs, `p` is 1.
     """
-    from scipy.stats import binomtest
-
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())

@@ -46,20 +46,17 @@ LIGHT: Final = Theme("#ffffff", "#1c2127", "#66707d", "#e3e6ea", "#0072b2", "#d5
 DARK: Final = Theme("#171a1f", "#e8eaed", "#9aa4b0", "#30353d", "#56b4e9", "#e69f00", "#35c596")
 
 
-def _colours(theme: Theme) -> dict[RcKeyType, str]:
+@contextmanager
+def drawing(theme: Theme, width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches; what is drawn within the block has the theme's look."""
     used: dict[str, tuple[RcKeyType, ...]] = {
         theme.paper: ("axes.facecolor", "figure.facecolor"),
         theme.ink: ("axes.titlecolor", "legend.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"),
         theme.muted: ("axes.labelcolor",),
         theme.grid: ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"),
     }
-    return {key: colour for colour, keys in used.items() for key in keys}
-
-
-@contextmanager
-def drawing(theme: Theme, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches; what is drawn within the block has the theme's look."""
-    with matplotlib.rc_context({**SHEET, **_colours(theme)}):
+    colours = {key: colour for colour, keys in used.items() for key in keys}
+    with matplotlib.rc_context({**SHEET, **colours}):
         yield Figure(figsize=(width, height))
 
 
