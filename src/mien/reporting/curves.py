@@ -16,17 +16,17 @@ Epochs = Sequence[tuple[int, Mapping[str, float]]]  # rows of history.csv: (epoc
 COLUMNS: Final = 3  # of the searched values
 
 
-def training_figure(epochs: Epochs, best_epoch: int, theme: Theme = LIGHT) -> bytes:
+def training_figure(epochs: Epochs, best_epoch: int) -> bytes:
     """PNG: losses and validation scores by epoch, with the epoch whose weights were chosen marked."""
-    with drawing(theme, 11, 4.8) as figure:
+    with drawing(LIGHT, 11, 4.8) as figure:
         loss, score = figure.subplots(1, 2)
-        _line(loss, epochs, "train_loss", "--", theme.second, "training")
-        _line(loss, epochs, "val_loss", "-", theme.first, "validation")
-        _line(score, epochs, "val_accuracy", "-", theme.first, "accuracy")
-        _line(score, epochs, "val_macro_f1", "--", theme.second, "macro F1")
+        _line(loss, epochs, "train_loss", "--", LIGHT.second, "training")
+        _line(loss, epochs, "val_loss", "-", LIGHT.first, "validation")
+        _line(score, epochs, "val_accuracy", "-", LIGHT.first, "accuracy")
+        _line(score, epochs, "val_macro_f1", "--", LIGHT.second, "macro F1")
         score.set_ylim(0, 1)
         for axes in (loss, score):
-            axes.axvline(best_epoch + 1, color=theme.muted, **DOTTED)
+            axes.axvline(best_epoch + 1, color=LIGHT.muted, **DOTTED)
         _finish(loss, "Loss", "training loss: of augmented faces and smoothed labels")
         _finish(score, "Validation scores", f"dotted: epoch {best_epoch + 1}, whose weights were chosen")
         return png(figure)
@@ -62,28 +62,28 @@ def _finish(axes: Axes, title: str, subtitle: str) -> None:
     headline(axes, title, subtitle)
 
 
-def draw_search(report: Mapping[str, Any], theme: Theme = LIGHT) -> dict[str, bytes]:
+def draw_search(report: Mapping[str, Any]) -> dict[str, bytes]:
     """The search of `reports/tune.json` as PNG by name; nothing without trials, no importance without two complete."""
     complete = [row for row in report["trials"] if row["state"] == "COMPLETE"]
     if not complete:
         return {}
     drawn = {
-        "history": trials_figure(report["trials"], complete, report["objective"], theme),
-        "values": values_figure(complete, report["space"], report["objective"], theme),
+        "history": trials_figure(report["trials"], complete, report["objective"]),
+        "values": values_figure(complete, report["space"], report["objective"]),
     }
     if len(complete) > 1:
-        drawn["importance"] = importance_figure(complete, report["space"], theme)
+        drawn["importance"] = importance_figure(complete, report["space"])
     return drawn
 
 
-def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], objective: str, theme: Theme = LIGHT) -> bytes:
+def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], objective: str) -> bytes:
     """PNG: the objective of each complete trial, and the best one so far."""
     numbers, losses = [row["number"] for row in complete], [row["value"] for row in complete]
-    with drawing(theme, 8.6, 4.6) as figure:
+    with drawing(LIGHT, 8.6, 4.6) as figure:
         axes = figure.add_subplot()
         best = list(accumulate(losses, min))
-        axes.step(numbers, best, where="post", color=theme.second, linewidth=2, label="best so far")
-        axes.scatter(numbers, losses, color=theme.first, s=50, zorder=3, label="trial")
+        axes.step(numbers, best, where="post", color=LIGHT.second, linewidth=2, label="best so far")
+        axes.scatter(numbers, losses, color=LIGHT.first, s=50, zorder=3, label="trial")
         axes.set(xlabel="trial", ylabel=_words(objective))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True)
@@ -94,11 +94,11 @@ def trials_figure(trials: Sequence[Trial], complete: Sequence[Trial], objective:
         return png(figure)
 
 
-def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], objective: str, theme: Theme = LIGHT) -> bytes:
+def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], objective: str) -> bytes:
     """PNG: the objective of each complete trial against each searched value, the best trial marked."""
     best = min(complete, key=lambda row: row["value"])
     lines = -(-len(space) // COLUMNS)
-    with drawing(theme, 11, 1.1 + 2.9 * lines) as figure:
+    with drawing(LIGHT, 11, 1.1 + 2.9 * lines) as figure:
         title = f"Search: {_words(objective)} by value, the best trial in orange"
         figure.suptitle(title, x=0.014, ha="left", fontsize=16, fontweight="bold")
         for place, (key, distribution) in enumerate(space.items(), start=1):
@@ -106,8 +106,8 @@ def values_figure(complete: Sequence[Trial], space: Mapping[str, Any], objective
             values = [row["params"][key] for row in (*complete, best)]
             if distribution["name"] == "CategoricalDistribution":
                 values = [str(value) for value in values]
-            axes.scatter(values[:-1], [row["value"] for row in complete], color=theme.first, s=40)
-            axes.scatter(values[-1:], [best["value"]], color=theme.second, s=70, zorder=3)
+            axes.scatter(values[:-1], [row["value"] for row in complete], color=LIGHT.first, s=40)
+            axes.scatter(values[-1:], [best["value"]], color=LIGHT.second, s=70, zorder=3)
             attributes = distribution["attributes"]
             if attributes.get("log"):
                 axes.set_xscale("log")
@@ -123,7 +123,7 @@ def _words(objective: str) -> str:
     return objective.replace("val_", "validation ").replace("_", " ")
 
 
-def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme: Theme = LIGHT) -> bytes:
+def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any]) -> bytes:
     """PNG: the share of the objective's variance that each searched value explains (fANOVA: Hutter et al., 2014)."""
     import optuna  # 1 s, for a search alone
     from optuna.distributions import json_to_distribution
@@ -136,9 +136,9 @@ def importance_figure(complete: Sequence[Trial], space: Mapping[str, Any], theme
         study.add_trial(trial)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = dict(reversed(optuna.importance.get_param_importances(study, evaluator=evaluator).items()))
-    with drawing(theme, 8.6, 1.7 + 0.5 * len(shares)) as figure:
+    with drawing(LIGHT, 8.6, 1.7 + 0.5 * len(shares)) as figure:
         axes = figure.add_subplot()
-        bars = axes.barh(list(shares), list(shares.values()), 0.6, color=theme.first)
+        bars = axes.barh(list(shares), list(shares.values()), 0.6, color=LIGHT.first)
         axes.bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=6)
         axes.set(xlim=(0, 1.1 * max(*shares.values(), 0.01)), xticks=[])
         axes.tick_params(axis="y", length=0)

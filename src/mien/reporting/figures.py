@@ -154,35 +154,35 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
         return png(figure)
 
 
-def errors_figure(evaluation: Evaluation, faces: Pixels, theme: Theme = LIGHT) -> bytes:
+def errors_figure(evaluation: Evaluation, faces: Pixels) -> bytes:
     """PNG: the surest mistakes of the most confused pairs; `faces` (N, H, W, C) uint8 are those of the predictions."""
     pairs = evaluation.confused
     columns = max([len(pair.rows) for pair in pairs], default=4)
     left = LEFT + 0.12 * max([len(name) - 15 for pair in pairs for name in (pair.true, pair.predicted)] + [0])
     width, height = left + FACE_STEP * max(columns, 5) + 0.2, TOP + ROW_STEP * max(len(pairs), 1)
-    with drawing(theme, width, height) as figure:
+    with drawing(LIGHT, width, height) as figure:
         figure.set_layout_engine("none")
         figure.text(0.2 / width, 1 - 0.42 / height, "Most confused", fontsize=16, fontweight="bold")
         subtitle = "the most confident mistakes of each pair, with the wrong answer's probability"
-        figure.text(0.2 / width, 1 - 0.72 / height, subtitle, fontsize=12, color=theme.muted)
+        figure.text(0.2 / width, 1 - 0.72 / height, subtitle, fontsize=12, color=LIGHT.muted)
         if not pairs:
             figure.text(0.2 / width, 0.4, "No test face is predicted wrong.", fontsize=14)
         for k, pair in enumerate(pairs):
-            _errors_of_pair(figure, left, height - TOP - ROW_STEP * k - FACE, pair, faces, theme)
+            _errors_of_pair(figure, left, height - TOP - ROW_STEP * k - FACE, pair, faces)
         return png(figure)
 
 
-def _errors_of_pair(figure: Figure, left: float, y: float, pair: ConfusedPair, faces: Pixels, theme: Theme) -> None:
+def _errors_of_pair(figure: Figure, left: float, y: float, pair: ConfusedPair, faces: Pixels) -> None:
     """A row of faces from `left` inches, whose lower edge is `y` inches above the figure's."""
     width, height = figure.get_size_inches()
     share = f"{pair.faces} of {round(pair.faces / pair.share)} ({100 * pair.share:.0f} %)"
     figure.text(0.2 / width, (y + 0.66) / height, pair.true, fontsize=14, fontweight="bold")
-    figure.text(0.2 / width, (y + 0.38) / height, f"→ {pair.predicted}", fontsize=14, color=theme.second)
-    figure.text(0.2 / width, (y + 0.1) / height, share, fontsize=12, color=theme.muted)
+    figure.text(0.2 / width, (y + 0.38) / height, f"→ {pair.predicted}", fontsize=14, color=LIGHT.second)
+    figure.text(0.2 / width, (y + 0.1) / height, share, fontsize=12, color=LIGHT.muted)
     for column, (row, probability) in enumerate(zip(pair.rows, pair.probabilities, strict=True)):
         x = left + FACE_STEP * column
         axes = figure.add_axes((x / width, y / height, FACE / width, FACE / height))
         axes.imshow(as_rgb(faces[row]), interpolation="bilinear", vmin=0, vmax=255)
         axes.set_axis_off()
         caption = ((x + FACE / 2) / width, (y - 0.19) / height)
-        figure.text(*caption, f"{probability:.2f}", ha="center", fontsize=12, color=theme.ink)
+        figure.text(*caption, f"{probability:.2f}", ha="center", fontsize=12, color=LIGHT.ink)
