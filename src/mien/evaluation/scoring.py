@@ -107,14 +107,12 @@ def evaluate_model(
     for name, part in (("validation", val), ("test", test)):
         if part.empty:
             raise UserError(f"the {name} set is empty: nothing can be measured; check the shares in conf/split")
-    logits = [_logits(model, packed.pixels, part["row"].to_numpy(), config.batch_size) for part in (val, test)]
+    logits = []
+    for part in (val, test):  # from a memory map, of which few faces are read at a time
+        batches = np.split(part["row"].to_numpy(), range(config.batch_size, len(part), config.batch_size))
+        answers = [model.logits(packed.pixels[batch], config.batch_size) for batch in batches]
+        logits.append(np.concatenate(answers))
     return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, packed.classes, config)
-
-
-def _logits(model: Model, pixels: np.ndarray, rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """The logits of faces in a memory map, of which few are read at a time."""
-    batches = np.split(rows, range(batch_size, len(rows), batch_size))
-    return np.concatenate([model.logits(pixels[batch], batch_size) for batch in batches])
 
 
 def measure_logits(

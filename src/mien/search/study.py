@@ -152,12 +152,9 @@ def _time_is_up(study: optuna.Study, config: TuneConfig) -> bool:
 
 
 def _trial_words(trial: FrozenTrial) -> str:
-    values = "  ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in sorted(trial.params.items()))
+    short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+    values = "  ".join(f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items()))
     return f"{values}  " + ("pruned" if trial.value is None else f"objective {trial.value:.4f}")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _reached(ended: Sequence[FrozenTrial]) -> str:

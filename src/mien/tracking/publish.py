@@ -126,9 +126,8 @@ def publish_search(client: "MlflowClient", root: Path) -> str:
         return "no trials"
     identity = search_identity(report)
     parent = obtain_run(client, identity)
-    children = client.search_runs(
-        [parent.info.experiment_id], f"tags.`{PARENT}` = '{parent.info.run_id}'", max_results=5000
-    )
+    below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    children = client.search_runs([parent.info.experiment_id], below, max_results=5000)
     status = {run.data.tags.get(DIGEST, ""): run.info.status for run in children}
     sent, trials = Sent(), 0
     for row in report["trials"]:
