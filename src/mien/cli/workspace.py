@@ -62,11 +62,8 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
         loaded = load_default(model, data, say)
     except UserError as error:
         fail(str(error), UNUSABLE)
-    if loaded.drawn:
-        say(
-            f"mien: WARNING: this model learnt from drawings ({loaded.title or 'drawn sample'}); "
-            "on a photograph its answers mean nothing; --model packaged is for those."
-        )
+    if loaded.warning:
+        say(f"mien: WARNING: this model {loaded.warning}; --model packaged is for those.")
     if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
     return Predictor(loaded, detector, settings)

@@ -81,6 +81,12 @@ class LoadedModel(Model):
         """`mien-expw version 3`, or the folder or file."""
         return version_words(self.name, self.version)
 
+    @property
+    def warning(self) -> str:
+        """What a person must know who asks it about photographs, after its name; "" where there is nothing."""
+        learnt = f"learnt from drawings ({self.title or 'drawn sample'})"
+        return f"{learnt}; on a photograph its answers mean nothing" if self.drawn else ""
+
 
 def load_files(files: ModelFiles) -> LoadedModel:
     """The model in a folder, what the train stage wrote or a registered version; a UserError if it cannot be read.

@@ -38,9 +38,8 @@ def load(model: str | Path | None = None) -> Predictor:
         UserError: there is no such model, or its files cannot be used.
     """
     loaded = load_default(None if model is None else str(model))
-    if loaded.drawn:
-        says = "learnt from drawings, so its answers to a photograph mean nothing; the model `packaged` is for those."
-        warnings.warn(f"{loaded.says} {says}", stacklevel=2)
+    if loaded.warning:
+        warnings.warn(f"{loaded.says} {loaded.warning}; the model `packaged` is for those.", stacklevel=2)
     return Predictor(loaded, settings=read_usage(find_root(), "predict"))
 
 
