@@ -111,9 +111,7 @@ def mistakes(params: Path, conf: Path, rules: Sequence[Rule] = ()) -> list[str]:
                 read_usage(conf.parent, name)
         except UserError as error:
             found += _sentences(error)
-    if found:
-        return found
-    return contradictions(settings, choices, rules or RULES)
+    return found or contradictions(settings, choices, rules or RULES)
 
 
 def contradictions(settings: dict[str, Any], choices: Mapping[str, Any], rules: Sequence[Rule]) -> list[str]:

@@ -124,10 +124,8 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
     numbers = [Column(title, justify="right", no_wrap=True) for title in ("A", "B", "B - A", "95 % interval", "better")]
     rows = table(Column("↓: lower is better", no_wrap=True), *numbers, padding=(0, 1, 0, 0))
     for name, title in VALIDATION.items():
-        rows.add_row(
-            f"{title} ↓" if name == "loss" else title,
-            *(number(run.validated(name)) for run in (compared.a, compared.b)),
-        )
+        cells = [number(run.validated(name)) for run in (compared.a, compared.b)]
+        rows.add_row(f"{title} ↓" if name == "loss" else title, *cells)
     rows.add_section()
     for name, title in MEASURES.items():
         cells = [number(run.measure(name).value) for run in (compared.a, compared.b)]
