@@ -176,13 +176,9 @@ def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunConte
         rows.append((0, {f"trial/best_{objective}": row["value"]}))
     if speed := row.get("images_per_second"):
         rows.append((0, {SPEED: speed}))
-    identity = RunIdentity(
-        report["data"],
-        f"trial {row['number']}",
-        f"{report['digest']}-trial-{row['number']}",
-        {"mien.kind": "trial", "mien.trial_state": row["state"]},
-        parent=report["digest"],
-    )
+    search, number = report["digest"], row["number"]
+    tags = {"mien.kind": "trial", "mien.trial_state": row["state"]}
+    identity = RunIdentity(report["data"], f"trial {number}", f"{search}-trial-{number}", tags, parent=search)
     return RunContent(identity, params=row["params"], rows=rows, status=TRIAL_STATUS[row["state"]])
 
 

@@ -157,8 +157,7 @@ def with_section(note: str, title: str, text: str) -> str:
     parts = re.split(r"(?m)^### (.+)\n", note)
     sections = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
     sections[title] = text
-    known = [name for name in get_args(Section) if name in sections]
-    ordered = [*known, *(name for name in sections if name not in get_args(Section))]
+    ordered = dict.fromkeys([*(name for name in get_args(Section) if name in sections), *sections])
     blocks = [f"### {name}\n{sections[name]}" for name in ordered]
     return "\n\n".join([*filter(None, [parts[0].strip()]), *blocks])
 
