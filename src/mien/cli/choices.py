@@ -54,7 +54,6 @@ def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str
 
 
 def _apply_preset(root: Path, name: str, file: Path) -> None:
-    """Write the choices into params.yaml; say what changed."""
     if found := mistakes(file, root / "conf"):
         raise UserError("\nmien: ".join(found))
     before = choices(root)

@@ -96,5 +96,4 @@ def unlike_committed(root: Path) -> str:
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:
-    """A report, or None where there is none."""
     return read_record(file, keys, rerun(stage)) if file.is_file() else None

@@ -200,7 +200,6 @@ def files_of_class(folder: Path, words: Words) -> Iterator[Path]:
 
 
 def _refuse_link(folder: Path) -> None:
-    """Raise UserError where a folder is a link."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link to a folder; replace it by the folder, so that DVC tracks its photos.")
 
