@@ -1,29 +1,35 @@
 """The commands `mien data add` and `mien train`: a folder of labelled photos becomes a data set, and a model."""
 
 import json
+import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from mien.base.errors import UserError, printable
 from mien.base.files import replacing
-from mien.base.settings import near_name, read_yaml
+from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
-from mien.inference.default_model import find_root
+from mien.inference.default_model import choices, find_root
 
 if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
     from mien.sources.faces import Ingested
     from mien.sources.source import DataConfig
+    from mien.split.parts import SplitConfig
 
 LOOKED_AT: Final = 40  # photos in which faces are looked for, to tell photographs from cut faces
 FILLS: Final = 0.5  # share of a photo that a cut face's box fills at least
@@ -37,6 +43,9 @@ def add(
         Path, typer.Argument(metavar="PATH", help="A folder of labelled photos, in a format of `mien data`.")
     ],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the folder's name.")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add the photos to this data set of class folders instead.")
+    ] = None,
     maps: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="FOLDER=CLASS", help="Names the class of a folder; FOLDER= leaves one out."),
@@ -45,13 +54,19 @@ def add(
 ) -> None:
     """Add a folder of labelled photos: look at it, copy it into data/, describe it in conf/data/, choose and track it.
 
-    Nothing is overwritten. The next step is `mien train`.
+    With --to, the photos join the class folders of a data set in data/. Nothing is overwritten. The next step is
+    `mien train`.
     """
     root, folder = find_root(), path.resolve()
     if not (root / "conf" / "data").is_dir():
         raise UserError(f"there is no conf/data in {root}; change to a checkout of mien.")
     if not folder.is_dir():
         raise UserError(f"{path}: there is no such folder.")
+    if to is not None:
+        if name is not None:
+            raise UserError("--name makes a data set, and --to adds to one; give one of them.")
+        add_photos(root, folder, to, mapped(maps or []), move=move)
+        return
     chosen = name or re.sub(r"[^a-z0-9_.-]+", "-", folder.name.lower()).strip("-.") or "photos"
     target, file = root / "data" / chosen, root / "conf" / "data" / f"{chosen}.yaml"
     for taken in (target, file):
@@ -139,6 +154,7 @@ def show_more_than_faces(folder: Path, found: "Ingested") -> bool:
 def described(config: "DataConfig", found: "Ingested", folder: Path) -> list[str]:
     """What was found, a line each: format, faces, classes, parts, persons, problems and size."""
     from mien.base.classes import EXPRESSIONS
+    from mien.split.audit import recurring_prefix
 
     faces, problems = found.faces, found.problems
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
@@ -158,6 +174,9 @@ def described(config: "DataConfig", found: "Ingested", folder: Path) -> list[str
     lines.append(f"  parts: {told}" if own else "  parts: none, so `split` draws them by photo")
     if persons := faces["person"].replace("", None).nunique():
         lines.append(f"  persons: {persons:,}")
+    elif key := recurring_prefix(faces):
+        words = f"file names begin with {key['values']:,} recurring words"
+        lines.append(f"  persons: none, but {words}; if they name persons, set person: '{key['pattern']}' in conf/data")
     lines += [f"  {note}" for note in found.notes]
     if len(problems):
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in problems["reason"].value_counts().items())
@@ -189,6 +208,110 @@ def described_as_yaml(config: "DataConfig", folder: Path) -> str:
         f"name: {json.dumps(config.name)}\nsource: {config.source}\npath: {json.dumps(config.path)}\n"
         f'title: {json.dumps(config.title)}\ndrawn: false\nperson: ""\nslices: []\noptions: {options}\n'
     )
+
+
+def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str | None], *, move: bool) -> None:
+    """Add photos to a data set whose class folders are named alike, or by `class_names`; say what came of it."""
+    from mien.base.state import locked, state_folder
+    from mien.sources.photos import is_photo_name
+    from mien.sources.source import get_source
+
+    refuse_unknown_choice(root / "conf", "data", name, "--to")
+    config: DataConfig = read_settings(root / "conf", "data", name)
+    if config.source != "folder" or config.path != f"data/{name}":
+        kind = f"is read as source {config.source} from {config.path}"
+        raise UserError(f"--to adds to class folders in data/NAME, and {name} {kind}; add to its files by hand.")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    photos: dict[Path, Path] = {}
+    for file in files:
+        folders = [class_names.get(part, part) for part in file.relative_to(folder).parts[:-1]]
+        if folders and all(part and part[0] != "." for part in (*folders, file.name)) and is_photo_name(file):
+            photos[file] = Path(*map(str, folders), file.name)
+    source, known = get_source(config), 0
+    work = locked(state_folder(root) / f"data-{name}.lock", f"data/{name}")
+    with quiet_libraries(), chdir(root), work, grown(Path(config.path)) as grows:
+        before = source.ingest(Path(config.path))
+        for file, place in photos.items():
+            if not os.path.lexists(grows / place):
+                (grows / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, grows / place)
+            elif file.read_bytes() == (grows / place).read_bytes():
+                known += 1
+            else:
+                raise UserError(f"data/{name} has another photo {place}; rename yours. Nothing is added.")
+        how = f"{folder} does not fit data/{name}, so nothing is added; --map FOLDER=CLASS names the class of a folder"
+        try:
+            after = source.ingest(grows)
+        except UserError as error:
+            raise UserError(f"{how}: {str(error).replace(grows.name, name)}") from error
+        if strange := [label for label in after.classes if label not in before.classes]:
+            near = near_name(strange[0], before.classes)
+            raise UserError(f"{how}: {strange[0]} is no class of it{near}; it has {', '.join(before.classes)}.")
+        if gone := sorted(set(before.faces["face_id"]) - set(after.faces["face_id"])):
+            raise UserError(f"{how}: {gone[0]} of it is also among your photos, under another class; remove one.")
+        new = ~after.faces["face_id"].isin(before.faces["face_id"])
+        wrong = after.problems[~after.problems["where"].isin(before.problems["where"])]
+        lines = described(config, replace(after, faces=after.faces[new], problems=wrong, notes=()), folder)
+        moved = count_moved(root, config, after.faces, ~new, grows)
+    typer.echo("\n".join(lines if new.any() else [f"No face of {folder} is new in data/{name}."]))
+    if known or len(photos) < len(files):
+        others = counted(len(files) - len(photos), "other file")
+        typer.echo(f"  not added: {counted(known, 'photo')} already there, {others}")
+    typer.echo(f"data/{name} has {counted(len(new), 'face')} now; of the {sum(~new):,} before, {moved:,} change part.")
+    for file in photos if move else ():
+        file.unlink()
+    typer.echo(track(root, name))
+
+
+@contextmanager
+def grown(target: Path) -> Iterator[Path]:
+    """A copy of a folder to add to, which takes its place at the end; after an error or a kill nothing is added.
+
+    The copy holds the folder's own files, by hard links, so it costs neither time nor space.
+    """
+    grows, former = (target.with_name(f"{target.name}.{state}.partial") for state in ("grows", "former"))
+
+    def clear() -> None:
+        if former.exists() and not target.exists():  # killed between the two renames
+            former.rename(target)
+        for left in (grows, former):
+            shutil.rmtree(left, ignore_errors=True)
+
+    clear()
+    try:
+        if target.is_dir():  # else `ingest` says that it is missing
+            shutil.copytree(target, grows, symlinks=True, copy_function=os.link)
+        yield grows
+        target.rename(former)
+        grows.rename(target)
+    finally:
+        clear()
+
+
+def count_moved(root: Path, config: "DataConfig", faces: "DataFrame", before: "Series[bool]", folder: Path) -> int:
+    """How many of the faces that were there `before` the chosen `split` puts into another part than it did."""
+    import numpy as np
+
+    from mien.sources.faces import name_persons
+    from mien.sources.fingerprints import THUMBNAILS, fingerprint
+    from mien.sources.source import get_source
+    from mien.split.near_copies import group_faces
+    from mien.split.parts import assign_groups, official_parts
+
+    split: SplitConfig = read_settings(root / "conf", "split", choices(root).get("split", "grouped"))
+    with TemporaryDirectory() as scratch:
+        file, photos = Path(scratch) / THUMBNAILS, get_source(config).photos(folder, Path(scratch))
+        table = fingerprint(name_persons(faces, config.person), photos, file)
+        thumbnails = np.load(file)
+
+    def parts(rows: np.ndarray) -> np.ndarray:
+        some, near = table.iloc[rows].reset_index(drop=True), split.near_duplicates
+        groups = group_faces(some, thumbnails[rows], split.similarity, split.aligned_similarity, near_duplicates=near)
+        official = split.keep_official and (some["source_split"] != "").any()
+        return (official_parts if official else assign_groups)(some, groups.ids, split)
+
+    rows = np.flatnonzero(table["face_id"].isin(faces["face_id"][before]))
+    return int((parts(rows) != parts(np.arange(len(table)))[rows]).sum())
 
 
 def track(root: Path, name: str) -> str:

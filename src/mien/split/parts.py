@@ -86,7 +86,7 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     near = config.near_duplicates
     ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
-    part = _official(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
+    part = official_parts(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
     test_faces = faces.loc[part == PARTS.index("test"), ["photo_digest", "top", "left", "right", "bottom"]]
     part, groups = part[rows], ingested.of(rows)
     pixels = identical_pixels(index, part)
@@ -111,7 +111,7 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     return Split(parts, left_out.reset_index(drop=True), audit, whole, tested)
 
 
-def _official(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> np.ndarray:
+def official_parts(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig) -> np.ndarray:
     """The data set's own parts; those it lacks come out of its training part, whole groups at a time."""
     names = faces["source_split"]
     if unknown := sorted(set(names) - {*PARTS, ""}):
