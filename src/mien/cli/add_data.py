@@ -22,7 +22,7 @@ from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
-from mien.inference.default_model import choices, find_root
+from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -84,7 +84,7 @@ def add(
         part.write_text(described_as_yaml(config, folder), encoding="utf-8")
     small = root / "conf" / "preset" / f"{SMALL}.yaml"
     few = len(found.faces) < FEW and small.is_file()
-    write_choices(root, {**(read_yaml(small) if few else {}), "data": chosen})
+    write_choices(root / PARAMS, {**(read_yaml(small) if few else {}), "data": chosen})
     typer.echo(f"data/{chosen} and conf/data/{chosen}.yaml are written, and params.yaml chooses them.")
     if few:
         typer.echo(
@@ -331,11 +331,17 @@ def train() -> None:
     """Train, evaluate and register: `dvc repro` of the changed stages with their headlines, then `mien status`."""
     from mien.cli.status import status
 
-    root = find_root()
-    if not (root / "dvc.yaml").is_file():
-        raise UserError(f"there is no dvc.yaml in {root}; change to a checkout of mien.")
-    import_module("dvc")  # else the missing library would be the child's error
+    root = checkout_with_dvc()
     done = subprocess.run([sys.executable, "-m", "pipelines.repro"], cwd=root, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
     status()
+
+
+def checkout_with_dvc() -> Path:
+    """The checkout whose stages are run; a UserError where there is none."""
+    root = find_root()
+    if not (root / "dvc.yaml").is_file():
+        raise UserError(f"there is no dvc.yaml in {root}; change to a checkout of mien.")
+    import_module("dvc")  # else the missing library would be the child's error
+    return root

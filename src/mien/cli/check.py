@@ -359,17 +359,36 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
-def _slices_are_columns(settings: Settings, files: Files) -> None:
-    """By the table that was ingested last; another data set's is asked when it is ingested."""
-    data = settings["data"]
+def _ingested(settings: Settings) -> tuple[Path, Sequence[str]] | None:
+    """The table that was ingested last and its classes, if it was of this data set; another is asked at `ingest`."""
     table, report = (settings["root"] / file for file in ("build/ingest/faces.parquet", "reports/ingest.json"))
-    if data.slices and table.is_file() and report.is_file():
+    if not (table.is_file() and report.is_file()):
+        return None
+    last = read_record(report, {"data": str}, rerun("ingest"))
+    return (table, list(last.get("classes", ()))) if last["data"] == settings["data"].name else None
+
+
+def _slices_are_columns(settings: Settings, files: Files) -> None:
+    if settings["data"].slices and (ingested := _ingested(settings)):
         from pyarrow.parquet import read_schema
 
         from mien.sources.faces import check_slices
 
-        if read_record(report, {"data": str}, rerun("ingest"))["data"] == data.name:
-            check_slices(data.slices, read_schema(table).names)
+        check_slices(settings["data"].slices, read_schema(ingested[0]).names)
+
+
+def _folds_have_groups(settings: Settings, files: Files) -> None:
+    """By photos and persons alone; `split` knows the copies too."""
+    split = settings["split"]
+    if split.folds and (ingested := _ingested(settings)):
+        import pandas as pd
+
+        from mien.sources.fingerprints import photo_keys
+        from mien.split.parts import refuse_few_groups
+
+        faces = pd.read_parquet(ingested[0])
+        groups = faces["person"].where(faces["person"] != "", photo_keys(faces))
+        refuse_few_groups(faces, groups.to_numpy(), ingested[1], split)
 
 
 def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:
@@ -425,4 +444,6 @@ RULES: Final = (
 )
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
-RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _training_has_faces_enough)
+RULES_HERE: Final = (
+    *(*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _folds_have_groups, _training_has_faces_enough),
+)

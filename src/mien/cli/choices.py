@@ -61,21 +61,21 @@ def _apply_preset(root: Path, name: str, file: Path) -> None:
     if not changed:
         typer.echo(f"{PARAMS} already holds the choices of {name}; `dvc repro` runs them.")
         return
-    write_choices(root, changed)
+    write_choices(root / PARAMS, changed)
     typer.echo(f"{PARAMS} now holds the choices of {name}:")
     for group, choice in changed.items():
         typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
     typer.echo("Run `dvc repro` next.")
 
 
-def write_choices(root: Path, changed: dict[str, Any]) -> None:
-    """Write choices into params.yaml, whose comments, order and other keys stay."""
+def write_choices(file: Path, changed: dict[str, Any]) -> None:
+    """Write keys into params.yaml, or a file of conf/, whose comments, order and other keys stay."""
     from ruamel.yaml import YAML
 
     yaml = YAML()  # it keeps comments and order
-    content = yaml.load((root / PARAMS).read_text(encoding="utf-8")) if choices(root) else {}
+    content = yaml.load(file.read_text(encoding="utf-8")) if file.is_file() and read_yaml(file) else {}
     content.update(changed)
-    with replacing(root / PARAMS) as part:
+    with replacing(file) as part:
         yaml.dump(content, part)
 
 

@@ -23,14 +23,11 @@ from mien.cli.workspace import UNUSABLE
 COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --help` lists them
     "Use a model": (predict.predict, show.video, show.app, show.explain, registry.export),
     "Choose data and settings": (choices.preset, choices.models, choices.detector, check.check),
-    "Train and look at results": (add_data.train, status.status, measure.compare, measure.evaluate, measure.labels),
+    "Train and look at results": (
+        *(add_data.train, status.status, measure.folds, measure.compare, measure.evaluate, measure.labels),
+    ),
     "Promote models": (
-        registry.card,
-        registry.promote,
-        registry.rollback,
-        registry.history,
-        registry.sync,
-        registry.ui,
+        *(registry.card, registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
     ),
 }
 # What an installation of `mien` alone lacks, and the extra in pyproject.toml that brings it.

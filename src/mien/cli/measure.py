@@ -1,24 +1,37 @@
-"""The commands `evaluate`, `compare` and `labels`: other data sets, comparison of runs, label noise."""
+"""The commands `evaluate`, `compare`, `labels` and `folds`: other data, two runs, label noise, cross-validation."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mien.base.errors import UserError, WrongSettings
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
-from mien.cli.check import RECIPE
-from mien.cli.output import console, say, table
+from mien.base.state import DVC_COPIES, locked
+from mien.cli.add_data import checkout_with_dvc
+from mien.cli.check import RECIPE, RULES_HERE, mistakes
+from mien.cli.choices import write_choices
+from mien.cli.output import console, counted, fail, say, table
 from mien.cli.workspace import JsonOption, MeasuredOption
 from mien.inference.default_model import PARAMS, choices, find_root, model_address
 
 if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation
+    from mien.evaluation.scoring import EvaluateConfig, Predictions
     from mien.reporting.comparison import Comparison
 
 COMPARISON: Final = "reports/compare.html"
+FOLDS: Final = 5  # where neither the command nor conf/split says how many
+POOLED: Final = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 
 
@@ -179,3 +192,123 @@ def labels(
     typer.echo(f"  the networks agree with the label of {found.accuracy:.1%} of the unseen faces")
     typer.echo("  nothing was changed; review the page and decide (docs/LABELS.md)")
     typer.echo(f"page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")
+
+
+def folds(
+    count: Annotated[int | None, typer.Option("--folds", min=3, help="Default: that of conf/split, else 5.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cross-validate: run the DAG up to `evaluate` once per fold, and pool the answers. Registers nothing.
+
+    Each face is tested once, by a model that learnt from other photos and persons. Each fold is a DVC experiment. They
+    run in a copy of this checkout, which stays as it is. After a kill, the same command continues.
+    """
+    from mien.evaluation.tables import read_predictions
+
+    root = checkout_with_dvc()
+    if found := mistakes(root / PARAMS, root / "conf", RULES_HERE):
+        raise WrongSettings(found)
+    settings, chosen = _settings(root, ("data", "split", "evaluate")), choices(root)
+    n, tested = count or settings["split"].folds or FOLDS, {}
+    with _copied_checkout(root, settings["data"].path) as copy:
+        for fold in range(n):
+            write_choices(copy / f"conf/split/{chosen['split']}.yaml", {"folds": n, "fold": fold})
+            name = f"{chosen['data']}-{chosen['model']}-fold-{fold}"
+            say(f"fold {fold + 1} of {n}")
+            _run_fold(root, copy, name)
+            tested[fold] = read_predictions(copy / "reports/predictions.csv")
+        faces = json.loads((copy / "reports/split.json").read_text(encoding="utf-8"))["faces"]
+    _show_folds(tested, faces, settings["evaluate"], as_json)
+
+
+@contextmanager
+def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
+    """A copy of a checkout, with edits, new files and data, that shares its cache and state; removed on success.
+
+    It lies where DVC has those of `dvc exp run --queue`. That command itself resets the checkout for a moment while it
+    stashes the edits, and a kill leaves it so; here git and DVC write nothing into it but finished experiments.
+    """
+    from dvc.repo import Repo
+
+    copy = root.joinpath(*DVC_COPIES, "mien-folds")
+    with locked(copy.with_suffix(".lock"), "folds"):
+        for lock in copy.glob("build/.partial/*.lock"):
+            with locked(lock, f"folds: {lock.stem}"):  # else a killed `dvc` has left its stage running
+                pass
+        shutil.rmtree(copy, ignore_errors=True)
+        _call("git", "clone", "--quiet", "--shared", "--no-checkout", str(root), str(copy), cwd=root)
+        listed = _call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
+        for name in filter(None, listed.split("\0")):
+            if (root / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, copy / name)
+        _call("git", "add", "--all", cwd=copy)
+        with Repo(str(root)) as repo:
+            cache = repo.cache.local_cache_dir
+        _call(sys.executable, "-m", "dvc", "config", "--local", "cache.dir", cache, cwd=copy)
+        shutil.copytree(root / data, copy / data, symlinks=True, copy_function=_link)
+        yield copy
+        shutil.rmtree(copy)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # the two are on different disks
+        shutil.copy2(source, target)
+
+
+def _call(*command: str, cwd: Path) -> str:
+    """What a command prints; where it fails, a UserError with what it says last."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise UserError(f"`{' '.join(command[:4])}` failed in {cwd}: {said}")
+    return done.stdout
+
+
+def _run_fold(root: Path, copy: Path, name: str) -> None:
+    """Run the stages up to `evaluate` in the copy, and bring them as a DVC experiment into the checkout."""
+    stages = [sys.executable, "-m", "pipelines.repro", "evaluate"]
+    environment = {**os.environ, "DVC_EXP_NAME": name}  # DVC's own name for it, by which MLflow's runs are told apart
+    done = subprocess.run(stages, cwd=copy, env=environment, stdout=2, check=False)
+    if done.returncode:
+        fail("this fold failed; `mien folds` goes on with it, and trains no fold that is done again.", 1)
+    head = _call("git", "rev-parse", "HEAD", cwd=copy).strip()
+    _call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
+    ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+    _call("git", "fetch", "--quiet", "--no-tags", str(copy), f"+{ref}:{ref}", cwd=root)
+
+
+def _show_folds(tested: "dict[int, Predictions]", faces: int, config: "EvaluateConfig", as_json: bool) -> None:
+    """Measure each fold, and all together with one interval, resampled by the groups of the split."""
+    import pandas as pd
+
+    from mien.evaluation.intervals import bootstrap, rounded
+    from mien.evaluation.measures import measure
+    from mien.evaluation.scoring import Predictions
+
+    whole = Predictions(pd.concat([one.table for one in tested.values()], ignore_index=True))
+    if whole.table["face_id"].duplicated().any():
+        raise RuntimeError("a face was tested in two folds; please report this")
+    how: dict[str, Any] = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
+    pooled = bootstrap(whole.labels, whole.probabilities, whole.table["group"].to_numpy(), **how).overall
+    measured = {fold: measure(one.labels, one.probabilities, config.bins) for fold, one in tested.items()}
+    if as_json:
+        counts = {"faces": len(whole.table), "never_tested": faces - len(whole.table)}
+        of_folds = [
+            {"fold": fold, "faces": len(tested[fold].table)} | {name: rounded(values[name]) for name in POOLED}
+            for fold, values in measured.items()
+        ]
+        of_all = counts | {name: pooled[name].json() for name in POOLED}
+        typer.echo(json.dumps({"folds": of_folds, "pooled": of_all}, indent=2, allow_nan=False))
+        return
+    rows = table("fold", "faces", *POOLED.values())
+    for fold, values in measured.items():
+        rows.add_row(f"{fold}", f"{len(tested[fold].table):,}", *(f"{values[name]:.3f}" for name in POOLED))
+    rows.add_section()
+    rows.add_row("all", f"{len(whole.table):,}", *(pooled[name].text() for name in POOLED))
+    console().print(rows)
+    typer.echo("Each face was tested once, by a model that did not learn from it. In brackets: 95 % intervals.")
+    if never := faces - len(whole.table):
+        typer.echo(f"{counted(never, 'face')} of the data set's own training part were learnt from in every fold.")

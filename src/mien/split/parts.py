@@ -6,7 +6,7 @@ moves a face, and a face more or less moves next to no other.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from mien.base.classes import PARTS, count_labels
 from mien.base.errors import UserError
-from mien.base.settings import STRICT, AtLeastOne, Seed
+from mien.base.settings import STRICT, AtLeastOne, Count, Seed, refuse
 from mien.base.state import digest
 from mien.crop.packed import PackedFaces
 from mien.sources.fingerprints import hashed, photo_keys
@@ -48,15 +48,24 @@ class SplitConfig:
     min_per_class: AtLeastOne = 2  # faces of each class that every part must hold
     keep_official: bool = True  # a split that the data set brings is kept
     clean_training: bool = False  # leave out of training: what is grouped with val or test, repeats, constant faces
+    folds: Count = field(default=0, metadata={"optional": True})  # in which all faces are tested in turn; 0: off
+    fold: Count = field(default=0, metadata={"optional": True})  # the one that is tested now, from 0
 
     def __post_init__(self) -> None:
-        if abs(sum(self.shares) - 1) > 1e-9:
-            raise ValueError(f"train, val and test must add up to 1, not {self.train} + {self.val} + {self.test}")
+        total, below = self.train + self.val + self.test, max(self.folds, 1)
+        added = f"{self.train} + {self.val} + {self.test}"
+        counted = f"folds count from 0, and there are {self.folds or 'none'}"
+        refuse(
+            f"train, val and test must add up to 1, not {added}" if abs(total - 1) > 1e-9 else "",
+            f"folds must be 0, for none, or at least 3, not {self.folds}" if self.folds in (1, 2) else "",
+            f"fold must be below {below}, not {self.fold}: {counted}" if self.fold >= below else "",
+        )
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """Of train, validation and test."""
-        return self.train, self.val, self.test
+        """Of train, validation and test; with folds, a fold is the test part, and the rest is shared out as it was."""
+        rest = (1 - 1 / self.folds) / (self.train + self.val) if self.folds else 1.0
+        return self.train * rest, self.val * rest, 1 / self.folds if self.folds else self.test
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,10 @@ def split_faces(faces: pd.DataFrame, thumbnails: np.ndarray, packed: PackedFaces
     near = config.near_duplicates
     ingested = group_faces(faces, thumbnails, config.similarity, config.aligned_similarity, near_duplicates=near)
     official = config.keep_official and bool((index["source_split"] != "").any())
-    part = official_parts(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
+    if config.folds:
+        part = _one_fold(faces, ingested.ids, rows, classes, config)
+    else:
+        part = official_parts(faces, ingested.ids, config) if official else assign_groups(faces, ingested.ids, config)
     test_faces = faces.loc[part == PARTS.index("test"), ["photo_digest", "top", "left", "right", "bottom"]]
     part, groups = part[rows], ingested.of(rows)
     pixels = identical_pixels(index, part)
@@ -125,20 +137,60 @@ def official_parts(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig)
     if lacking := [p for p in range(len(PARTS)) if not (part == p).any()]:
         rows = np.flatnonzero(part == 0)
         taken = [0, *lacking]
-        part[rows] = np.asarray(taken)[assign_groups(faces.iloc[rows], groups[rows], config, taken)]
+        shares = [config.shares[p] for p in taken]
+        part[rows] = np.asarray(taken)[assign_groups(faces.iloc[rows], groups[rows], config, shares)]
     return part
 
 
-def assign_groups(
-    faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig, taken: Sequence[int] = (0, 1, 2)
+def _one_fold(
+    faces: pd.DataFrame, groups: np.ndarray, packed: np.ndarray, classes: Sequence[str], config: SplitConfig
 ) -> np.ndarray:
-    """The part of each face, (N,) int64 from 0 to len(taken) - 1; the faces of a group get the same.
+    """The part of each face where one fold is tested, and validation faces are taken out of the other folds.
+
+    What an official split that is kept calls train is in no fold, and learnt from beside each. `packed` are the rows of
+    those that were cropped. A UserError where any fold lacks faces of a class, so that none is trained in vain.
+    """
+    among = refuse_few_groups(faces, groups, classes, config)
+    fold, part, tested = np.full(len(faces), NO_PART), np.zeros(len(faces), np.int64), packed[among[packed]]
+    fold[among] = assign_groups(faces[among], groups[among], config, [1 / config.folds] * config.folds)
+    names = [f"fold {k}" for k in range(config.folds)]
+    _check_least(fold[tested], faces["label"].to_numpy()[tested], classes, config.min_per_class, names)
+    rest = among & (fold != config.fold)
+    part[rest] = assign_groups(faces[rest], groups[rest], config, config.shares[:2])
+    part[fold == config.fold] = PARTS.index("test")
+    return part
+
+
+def refuse_few_groups(
+    faces: pd.DataFrame, groups: np.ndarray, classes: Sequence[str], config: SplitConfig
+) -> np.ndarray:
+    """Which faces are in folds, (N,) bool; a UserError where those of a class are in fewer `groups` than `folds`."""
+    among = ~((faces["source_split"] == "train").to_numpy() & config.keep_official)
+    if not among.any():
+        raise UserError(
+            "the data set's own split has training faces alone, so that no fold can be tested; "
+            "keep_official: false in conf/split shares everything out."
+        )
+    labels = faces["label"].to_numpy()[among]
+    for label in np.unique(labels):
+        if (found := len(np.unique(groups[among][labels == label]))) < config.folds:
+            raise UserError(
+                f"conf/split: folds: {config.folds} needs as many photos or persons of each class, copies counted "
+                f"once, and class {classes[label]} has {found}; set less, or add faces of it."
+            )
+    return among
+
+
+def assign_groups(
+    faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig, given: Sequence[float] = ()
+) -> np.ndarray:
+    """The part of each face, (N,) int64; the faces of a group get the same. The parts' shares are `given`, or config's.
 
     A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
     photo digest and the seed, and cut where the parts' shares of the class are reached. Persons, who show many classes,
     are ordered and cut together, by a hash of their names; where a part then lacks faces of a class, the first persons
     of the largest part who show it go there. `faces` have label, person, photo_digest and image; `groups` (N,) are any
-    integers; `taken` are the parts to share out to.
+    integers.
     """
     groups = np.unique(groups, return_inverse=True)[1]
     labels = faces["label"].to_numpy().astype(np.int64)
@@ -149,7 +201,7 @@ def assign_groups(
     named = persons.notna().to_numpy()
     rarest[named] = NAMED
     place = hashed(persons.fillna(photo_keys(faces).groupby(groups).min()), config.seed)
-    shares = np.asarray(config.shares)[list(taken)] / sum(config.shares[p] for p in taken)
+    shares = np.asarray(given or config.shares) / sum(given or config.shares)
     part = np.empty(len(counts), np.int64)
     for label in np.unique(rarest):
         some = np.flatnonzero(rarest == label)
@@ -182,12 +234,14 @@ def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndar
     return np.asarray(np.searchsorted(ends, np.arange(len(sizes)), side="right"))
 
 
-def _check_least(part: np.ndarray, labels: np.ndarray, classes: Sequence[str], least: int) -> None:
+def _check_least(
+    part: np.ndarray, labels: np.ndarray, classes: Sequence[str], least: int, names: Sequence[str] = PARTS
+) -> None:
     """Refuse a part of the packed faces that lacks faces of a class that occurs."""
     for label in np.unique(labels):
-        got = [int(((part == p) & (labels == label)).sum()) for p in range(len(PARTS))]
+        got = [int(((part == p) & (labels == label)).sum()) for p in range(len(names))]
         if min(got) < least:
-            counts = ", ".join(f"{n} in {name}" for n, name in zip(got, PARTS, strict=True))
+            counts = ", ".join(f"{n} in {name}" for n, name in zip(got, names, strict=True))
             raise UserError(
                 f"class {classes[label]} has too few faces, or too few groups of faces that must stay together: "
                 f"{counts}, and each part must hold {least}; add faces of it, or lower min_per_class in conf/split or "
