@@ -54,4 +54,12 @@ def test_the_configuration_page_names_the_optional_keys() -> None:
         for field in dataclasses.fields(getattr(import_module(module), schema))
         if field.metadata.get("optional")
     }
-    assert set(re.findall(r"`([^`]+)`", line)) == optional | {"data", "model", "augment", "optim", "train", "tune"}
+    assert set(re.findall(r"`([^`]+)`", line)) == optional | {
+        "data",
+        "split",
+        "model",
+        "augment",
+        "optim",
+        "train",
+        "tune",
+    }

@@ -18,6 +18,7 @@ import yaml
 
 from mien.base.errors import WrongSettings
 from mien.cli.check import RULES_HERE, RULES_OF_STAGES, mistakes
+from mien.sources.faces import faces_table
 from pipelines.__main__ import refuse_mistakes, run_stage
 from pipelines.compose import CONF, compose
 
@@ -113,6 +114,9 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (CROP, {"size": "8"}, ("size must be at least 16, not 8",)),
     (CROP, {"colour": "gray"}, ("colour must be 'rgb' or 'grey', not 'gray' (did you mean grey?)",)),
     (SPLIT, {"train": "0.9"}, ("train, val and test must add up to 1",)),
+    (SPLIT, {"folds": "2"}, ("folds must be 0, for none, or at least 3, not 2",)),
+    (SPLIT, {"folds": "5", "fold": "5"}, ("fold must be below 5, not 5: folds count from 0, and there are 5",)),
+    (SPLIT, {"fold": "1"}, ("fold must be below 1, not 1: folds count from 0, and there are none",)),
     (AUGMENT, {"rotate": "200"}, ("rotate must be at most 180, not 200",)),
     (EVALUATE, {"bootstrap": "10"}, ("bootstrap must be at least 100",)),
     (REGISTER, {"approve": "never"}, ("approve must be 'auto' or 'manual', not 'never'",)),
@@ -342,6 +346,19 @@ def test_all_mistakes_are_found_at_once(root: Path) -> None:
     with pytest.raises(WrongSettings) as stage:
         compose("train", choices, root / "conf")
     assert len(stage.value.mistakes) == 4
+
+
+def test_more_folds_than_photos_of_a_class_are_told_once_the_data_set_was_ingested(root: Path) -> None:
+    for folder in ("build/ingest", "reports", "data/sample/photos"):
+        (root / folder).mkdir(parents=True)
+    (root / "reports/ingest.json").write_text('{"data": "sample", "classes": {"angry": 9, "disgust": 5}}')
+    names = [f"{i}.jpg" for i in range(14)]
+    columns = {"face_id": names, "image": names, "label": [0] * 9 + [1] * 5, "person": ["S1"] * 2 + [""] * 12}
+    faces_table({**columns, "photo_digest": names}).to_parquet(root / "build/ingest/faces.parquet")
+    says = f"{SPLIT}: folds: 6 needs as many photos or persons of each class, copies counted once, and class disgust "
+    for folds, told in (("5", []), ("6", [f"{says}has 5; set less, or add faces of it."])):
+        change(root / SPLIT, {"folds": folds})
+        assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == told
 
 
 def test_a_slice_that_the_ingested_table_lacks_is_told(root: Path) -> None:

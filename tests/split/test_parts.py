@@ -222,6 +222,53 @@ def test_an_official_split_that_cannot_be_kept_is_refused(official: list[str], s
         packed([0, 1] * 10, official=official * 10).split()
 
 
+@pytest.mark.parametrize("persons", [False, True], ids=["photos", "persons"])
+def test_folds_test_each_face_once_and_part_no_group(persons: bool) -> None:
+    faces = packed([i % 7 for i in range(420)], [f"{i // 2}.jpg" for i in range(420)], twins={10: 200, 50: 3})
+    if persons:
+        for table in (faces.table, faces.packed.index):
+            table["person"] = [f"S{i // 14}" for i in range(420)]
+    folds = [faces.split(SplitConfig(near_duplicates=False, folds=5, fold=fold)).parts for fold in range(5)]
+    tested = pd.concat([parts["test"].assign(fold=k) for k, parts in enumerate(folds)])
+    assert sorted(tested["face_id"]) == sorted(faces.table["face_id"])
+    assert (tested.groupby("person" if persons else "group")["fold"].nunique() == 1).all()
+    assert tested["fold"].value_counts().between(60, 112).all()
+    for parts in folds:
+        assert sum(map(len, parts.values())) == 420
+        held = [set(rows["group"]) for rows in parts.values()]
+        assert not (held[0] & held[1] or held[0] & held[2] or held[1] & held[2])
+        assert parts["val"]["label"].value_counts().min() >= 2
+    groups = pd.concat(folds[0].values()).set_index("face_id")["group"]  # by which the pooled answers are resampled
+    assert (tested.set_index("face_id")["group"].sort_index() == groups.sort_index()).all()
+
+
+def test_what_the_data_set_calls_train_is_in_no_fold() -> None:
+    faces = packed([i % 2 for i in range(100)], official=OFFICIAL, twins={90: 5})
+    folds = [faces.split(SplitConfig(near_duplicates=False, folds=4, fold=fold)).parts for fold in range(4)]
+    tested = pd.concat([parts["test"] for parts in folds])
+    assert sorted(tested["face_id"]) == sorted(f"f{i}" for i in range(60, 100))
+    assert tested.set_index("face_id")["leaked"].to_dict() == {f"f{i}": i == 90 for i in range(60, 100)}
+    assert all((parts["train"]["source_split"] == "train").sum() == 60 for parts in folds)
+    config = SplitConfig(near_duplicates=False, keep_official=False, folds=4)
+    assert len(faces.split(config).parts["test"]) == pytest.approx(25, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("rare", "official", "says"),
+    [
+        ([f"{i}.jpg" for i in range(4)], "", "folds: 5 needs as many photos .* and class disgust has 4; set less"),
+        ([f"{i % 5}.jpg" for i in range(6)], "", "class disgust has too few .*in fold 4, and each part must hold 2"),
+        ([], "train", "training faces alone, so that no fold can be tested"),
+    ],
+)
+def test_folds_that_cannot_all_be_tested_are_refused_before_the_first(
+    rare: list[str], official: str, says: str
+) -> None:
+    labels, images = [0] * 50 + [1] * len(rare), [*(f"a{i}.jpg" for i in range(50)), *rare]
+    with pytest.raises(UserError, match=says):
+        packed(labels, images, [official] * len(labels)).split(SplitConfig(near_duplicates=False, folds=5))
+
+
 def test_identical_pixels_are_counted_within_and_across_parts() -> None:
     faces = packed([i % 2 for i in range(100)], official=OFFICIAL, twins={90: 5, 91: 70, 75: 6, 20: 10, 21: 10, 95: 93})
     for config in (PLAIN, CLEAN):

@@ -226,26 +226,27 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
     """A copy of a checkout, with edits, new files and data, that shares its cache and state; removed on success.
 
     It lies where DVC has those of `dvc exp run --queue`. That command itself resets the checkout for a moment while it
-    stashes the edits, and a kill leaves it so; here git and DVC write nothing into it but finished experiments.
+    stashes the edits, and a kill leaves it so; here nothing is written into it but finished experiments.
     """
     from dvc.repo import Repo
 
-    copy = root.joinpath(*DVC_COPIES, "mien-folds")
-    with locked(copy.with_suffix(".lock"), "folds"):
-        for lock in copy.glob("build/.partial/*.lock"):
-            with locked(lock, f"folds: {lock.stem}"):  # else a killed `dvc` has left its stage running
-                pass
-        shutil.rmtree(copy, ignore_errors=True)
+    copies = root.joinpath(*DVC_COPIES)
+    with locked(copies / "mien-folds.lock", "folds"):
+        for left in copies.glob("mien-folds-*/"):  # of a run that was killed
+            for lock in left.glob("build/.partial/*.lock"):
+                with locked(lock, f"folds: {lock.stem}"):  # its stage may still be running
+                    pass
+            shutil.rmtree(left)
+        copy = Path(tempfile.mkdtemp(prefix="mien-folds-", dir=copies))  # not where a killed run's `dvc` may go on
         _call("git", "clone", "--quiet", "--shared", "--no-checkout", str(root), str(copy), cwd=root)
         listed = _call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
         for name in filter(None, listed.split("\0")):
             if (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, copy / name)
-        _call("git", "add", "--all", cwd=copy)
         with Repo(str(root)) as repo:
-            cache = repo.cache.local_cache_dir
-        _call(sys.executable, "-m", "dvc", "config", "--local", "cache.dir", cache, cwd=copy)
+            cache = f'[cache]\n    dir = "{repo.cache.local_cache_dir}"\n'
+        (copy / ".dvc/config.local").write_text(cache, encoding="utf-8")  # `dvc config` takes ASCII alone
         shutil.copytree(root / data, copy / data, symlinks=True, copy_function=_link)
         yield copy
         shutil.rmtree(copy)
@@ -271,9 +272,13 @@ def _run_fold(root: Path, copy: Path, name: str) -> None:
     """Run the stages up to `evaluate` in the copy, and bring them as a DVC experiment into the checkout."""
     stages = [sys.executable, "-m", "pipelines.repro", "evaluate"]
     environment = {**os.environ, "DVC_EXP_NAME": name}  # DVC's own name for it, by which MLflow's runs are told apart
-    done = subprocess.run(stages, cwd=copy, env=environment, stdout=2, check=False)
-    if done.returncode:
-        fail("this fold failed; `mien folds` goes on with it, and trains no fold that is done again.", 1)
+    try:
+        code = subprocess.run(stages, cwd=copy, env=environment, stdout=2, check=False).returncode
+    except KeyboardInterrupt:
+        code = 1
+    if code:
+        fail("the fold did not end; the same command goes on with it, and trains no fold that is done again.", 1)
+    _call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged
     head = _call("git", "rev-parse", "HEAD", cwd=copy).strip()
     _call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
