@@ -76,7 +76,7 @@ def test_any_names_that_files_columns_and_metrics_can_hold_are_classes() -> None
 
 
 def test_no_class_has_the_name_of_a_column_beside_the_classes() -> None:
-    face = FacePrediction(Box(0, 0, 1, 1), 0.5, "a", False, {"a": 1.0})
+    face = FacePrediction(Box(0, 0, 1, 1), 0.5, "a", False, {"a": 1.0}, Quality(1, None, None))
     (row,) = face_records([PhotoPrediction(Picture(Path("a.jpg")), [face])], ("m", 1))
     assert {*COLUMNS, *row} - {"box", "probabilities"} <= {*RESERVED}
 

@@ -17,7 +17,7 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.cli.predictions import print_table
 from mien.inference.picture import Picture
-from mien.inference.predictor import FacePrediction, PhotoPrediction
+from mien.inference.predictor import FacePrediction, PhotoPrediction, Quality
 from mien.runtime.cut import Box
 from tests.cli.conftest import Command, refused
 from tests.inference.conftest import jpeg, portrait, write_model
@@ -38,7 +38,7 @@ def test_json_is_all_that_stands_on_stdout(process: Command, tmp_path: Path, pho
     assert done.code == 0
     ((face),) = json.loads(done.out)
     assert list(face) == [
-        *("file", "time", "face", "box", "score", "label", "unsure", "probabilities", "model", "version")
+        *("file", "time", "face", "box", "score", "label", "unsure", "quality", "probabilities", "model", "version")
     ]
     assert (face["file"], face["face"], face["version"]) == (str(photo_file), 1, None)
     assert (face["time"], 0.7 <= face["score"] <= 1) == (None, True)
@@ -288,9 +288,32 @@ def test_an_unsure_answer_says_so(mien: Command, model: Path, photo_file: Path, 
         assert json.loads(mien("predict", photo_file, "--json", "--model", model).out)[0]["unsure"] == unsure
 
 
+def test_a_face_that_is_blurred_too_small_or_turned_away_says_so(
+    mien: Command, model: Path, photo_file: Path, tmp_path: Path
+) -> None:
+    photo = cv2.imread(str(photo_file))
+    cv2.imwrite(str(tmp_path / "blurred.png"), cv2.GaussianBlur(photo, (0, 0), max(photo.shape) / 40))
+    cv2.imwrite(str(tmp_path / "small.png"), cv2.resize(photo, (20, 20), interpolation=cv2.INTER_AREA))
+    for file, options, reason in (
+        (photo_file, [], ""),
+        ("blurred.png", [], "blurred"),
+        ("small.png", ["--cropped"], "too small"),
+    ):
+        command = ["predict", file, *options, "--model", model]
+        (face,) = json.loads(mien(*command, "--json").out)
+        assert face["quality"]["reasons"] == ([reason] if reason else [])
+        assert face["quality"]["size"] == min(face["box"][2] - face["box"][1], face["box"][3] - face["box"][0])
+        out = mien(*command).out
+        assert (f"    1  {reason}\n" in out, "are right less often" in out) == (bool(reason), bool(reason))
+        assert f",{reason}," in mien(*command, "--csv", "-").out
+    assert Quality(20, 0.01, 0.6).reasons == ["too small", "blurred", "turned away"]
+    assert Quality(200, None, None).reasons == []  # neither measured, nor against it
+
+
 def test_a_long_class_name_is_folded_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("engaged_with_the_other_person", "bored_by_whatever_they_are_being_told")
-    face = FacePrediction(Box(1, 2, 3, 4), None, names[0], True, dict(zip(names, (0.6, 0.4), strict=True)))
+    shares = dict(zip(names, (0.6, 0.4), strict=True))
+    face = FacePrediction(Box(1, 2, 33, 34), None, names[0], True, shares, Quality(32, None, None))
     print_table([PhotoPrediction(Picture(Path("a.jpg")), [face])], ("mien-own", 1))
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("?")]
     assert f"{names[0]}?" in "".join(line[7:19].strip() for line in lines[2:-1])

@@ -13,7 +13,7 @@ import pytest
 from mien.base.errors import UserError
 from mien.inference.detectors import HAAR, CascadeDetector, PredictConfig, build_detector
 from mien.runtime.cut import Box
-from mien.sources.detect import Detector
+from mien.sources.detect import Detector, turn_of
 from tests.inference.conftest import overlap, portrait, portraits
 
 Build = Callable[..., Detector]
@@ -45,7 +45,7 @@ def test_two_faces_come_from_left_to_right_and_lie_in_the_photo(build: Build) ->
     assert len(found) == 2
     assert found[0].box.left < found[1].box.left
     assert overlap(found[1].box, Box(box.top, box.left + width, box.right + width, box.bottom)) > 0.4
-    assert all(0 <= b.top < b.bottom <= height and 0 <= b.left < b.right <= 2 * width for b, _ in found)
+    assert all(0 <= b.top < b.bottom <= height and 0 <= b.left < b.right <= 2 * width for b, *_ in found)
 
 
 def test_boxes_of_a_large_photo_are_in_its_own_pixels() -> None:
@@ -68,8 +68,18 @@ def test_noise_gives_boxes_in_the_photo_or_none(build: Build) -> None:
     """YuNet's boxes are of infinite size there."""
     detector, random = build("yunet", min_score=0.01, min_face=20), np.random.default_rng(0)
     for height, width in random.integers(10, 300, (60, 2)):
-        for box, _ in detector.detect(random.integers(0, 255, (height, width, 3), np.uint8)):
+        for box, *_ in detector.detect(random.integers(0, 255, (height, width, 3), np.uint8)):
             assert 0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width
+
+
+def test_the_nose_tells_how_far_a_face_is_turned_and_a_tilted_head_does_not() -> None:
+    front, half = [30, 40, 70, 40, 50, 60], [30, 40, 70, 40, 65, 60]
+    tilted = [value for x, y in np.reshape(half, (3, 2)) for value in (0.8 * x - 0.6 * y, 0.6 * x + 0.8 * y)]
+    assert [turn_of(marks) for marks in (front, half)] == [0, 0.375]
+    assert turn_of(tilted) == pytest.approx(0.375)
+    assert turn_of([30, 40, 30, 40, 90, 60]) == 0  # both eyes in one place
+    assert turn_of([30, 40, 31, 40, 90, 60]) == 1
+    assert turn_of([30, np.inf, 70, 40, 50, 60]) is None
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])

@@ -49,7 +49,9 @@ def test_photos_of_every_kind_get_the_answer_of_the_command_line(here: Path, pro
     assert (said["model"], said["version"]) == ("packaged (FER2013)", None)
     for faces in mien.predict(kinds):
         (face,) = faces
-        assert face.to_dict() == {key: said[key] for key in ("box", "score", "label", "unsure", "probabilities")}
+        assert face.to_dict() == {
+            key: said[key] for key in ("box", "score", "label", "unsure", "quality", "probabilities")
+        }
         assert faces.model == said["model"]
 
 

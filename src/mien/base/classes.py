@@ -21,7 +21,7 @@ MOST_CLASSES: Final = 100
 NAME: Final = re.compile(r"\w(?:[\w .-]{0,38}\w)?")
 RESERVED: Final = (
     *("file", "frame", "time", "face", "track", "top", "left", "right", "bottom", "score", "label", "unsure"),
-    *("model", "version", "unknown"),
+    *("quality", "model", "version", "unknown"),
 )
 ALWAYS_SLICED: Final = ("class", "face size", "detector confidence")  # what every data set has slices by
 

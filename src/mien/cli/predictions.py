@@ -32,7 +32,12 @@ def print_table(predictions: list[PhotoPrediction], model: Model) -> None:
     answered = [prediction for prediction in predictions if prediction.faces]
     for prediction in answered:
         out.print(Text(prediction.picture.says, "bold", overflow="fold"), _face_rows(prediction.faces), sep="\n")
+        for number, face in enumerate(prediction.faces, start=1):
+            if face.quality.reasons:
+                out.print(Text(f"{number:5d}  {', '.join(face.quality.reasons)}", "dim"))
     faces = [face for prediction in answered for face in prediction.faces]
+    if any(face.quality.reasons for face in faces):
+        out.print(Text("too small, blurred, turned away: answers to such faces are right less often", "dim"))
     what = "photo" if all(prediction.picture.time is None for prediction in predictions) else "picture"
     by = version_words(*model)
     if any(face.unsure for face in faces):
@@ -64,7 +69,8 @@ def write_csv(predictions: list[PhotoPrediction], model: Model, where: str) -> N
     for face in face_records(predictions, model):
         probabilities, by = face.pop("probabilities"), {key: face.pop(key) for key in ("model", "version")}
         box = zip(("top", "left", "right", "bottom"), face.pop("box"), strict=True)
-        rows.append({**face, **dict(box), **probabilities, **by})
+        quality = ", ".join(face.pop("quality")["reasons"])
+        rows.append({**face, **dict(box), "quality": quality, **probabilities, **by})
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+import cv2
 import numpy as np
 
 from mien.base.errors import UserError
@@ -13,12 +14,50 @@ from mien.inference.classifier import LoadedModel
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.picture import Photo, Picture, picture_of, read_pixels
 from mien.runtime.cut import Box, cut_face, face_box
+from mien.runtime.spec import CutSpec
 from mien.sources.detect import Detection, Detector, largest_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
 PICTURES_A_BATCH: Final = 32
+MEASURED: Final = CutSpec(48, "grey")  # the pixels whose sharpness is measured
+INNER: Final = slice(8, 40)  # of them: hair and background do not count
+# From here on the models in the package are right less often (docs/PRETRAINED.md, benchmarks/face_quality.py).
+SMALL: Final = 24  # pixels
+BLURRED: Final = 0.15
+TURNED: Final = 0.25
+
+
+class Quality(NamedTuple):
+    """What speaks for or against the answer to a face."""
+
+    size: int  # pixels of the shorter side of its box in the photo
+    sharpness: float | None  # as of `sharpness_of`; None where it was not measured
+    turn: float | None  # from 0, seen from the front, to 1, in profile; None where the detector cannot say
+
+    @property
+    def reasons(self) -> list[str]:
+        """`too small`, `blurred`, `turned away`: why the answer is less often right; mostly none."""
+        found = {
+            "too small": self.size < SMALL,
+            "blurred": self.sharpness is not None and self.sharpness < BLURRED,
+            "turned away": self.turn is not None and self.turn > TURNED,
+        }
+        return [reason for reason, holds in found.items() if holds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The measures and the reasons, as JSON can hold them."""
+        return {**self._asdict(), "reasons": self.reasons}
+
+
+def sharpness_of(face: np.ndarray) -> float:
+    """Variance of the Laplacian (Pech-Pacheco et al., 2000) of a face's inner part, divided by its grey values' own.
+
+    `face` is (48, 48, 1) uint8. The division lets a dark or pale photo be as sharp as a bright one.
+    """
+    laplacian = cv2.Laplacian(face, cv2.CV_64F)
+    return round(float(laplacian[INNER, INNER].var() / max(face[INNER, INNER].var(), 1.0)), 4)
 
 
 @dataclass(frozen=True)
@@ -39,13 +78,15 @@ class FacePrediction:
     label: str  # the most probable expression
     unsure: bool  # the label's probability is below `unsure_below`
     probabilities: dict[str, float]  # of each class, in the model's order; they add up to 1
+    quality: Quality
     photo: np.ndarray | None = field(default=None, repr=False, compare=False)  # (H, W, 3) uint8 RGB, of Python alone
 
     @classmethod
     def of(cls, face: Detection, row: np.ndarray, classes: Sequence[str], unsure_below: float) -> Self:
         """The prediction that a face's row of probabilities (classes,) makes."""
         label, unsure = classes[int(row.argmax())], bool(row.max() < unsure_below)
-        return cls(*face, label, unsure, dict(zip(classes, row.tolist(), strict=True)))
+        quality = Quality(face.box.shorter_side, face.sharpness, face.turn)
+        return cls(face.box, face.score, label, unsure, dict(zip(classes, row.tolist(), strict=True)), quality)
 
     def caption(self, number: int) -> str:
         """`2  happy 93%`, as it is written on a picture."""
@@ -54,7 +95,7 @@ class FacePrediction:
     def to_dict(self) -> dict[str, Any]:
         """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
         said = {"box": list(self.box), "score": self.score, "label": self.label, "unsure": self.unsure}
-        return {**said, "probabilities": dict(self.probabilities)}
+        return {**said, "quality": self.quality.to_dict(), "probabilities": dict(self.probabilities)}
 
     def as_json(self, number: int) -> dict[str, Any]:
         """As `to_dict`, with the face's number in its photo."""
@@ -119,12 +160,13 @@ class Predictor:
         """The faces that the detector finds, the largest `max_faces` of them, cut as the network takes them."""
         everything = self.detector.detect(photo)
         largest = largest_of(everything, self.settings.max_faces)
-        return FoundFaces(largest, self.cut(photo, [face.box for face in largest]), len(everything) - len(largest))
+        pixels = self.cut(photo, [face.box for face in largest])
+        return FoundFaces(_measured(photo, largest), pixels, len(everything) - len(largest))
 
     def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
         box = Box(0, 0, photo.shape[1], photo.shape[0])
-        return FoundFaces([Detection(box)], cut_face(photo, box, self.model.spec.cut)[None])
+        return FoundFaces(_measured(photo, [Detection(box)]), cut_face(photo, box, self.model.spec.cut)[None])
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
         """Faces in boxes (top, left, right, bottom), (N, size, size, C) uint8; BoxOutside for one beside the photo."""
@@ -144,6 +186,13 @@ class Predictor:
         """A prediction for each face, from its row of probabilities (N, classes)."""
         about = self.model.spec.classes, self.settings.unsure_below
         return [FacePrediction.of(face, row, *about) for face, row in zip(detections, probabilities, strict=True)]
+
+
+def _measured(photo: np.ndarray, faces: Sequence[Detection]) -> list[Detection]:
+    """The faces with their sharpness."""
+    boxes = [face_box(face.box, *photo.shape[:2], margin=0.0, square=False) for face in faces]
+    sharpness = [sharpness_of(cut_face(photo, box, MEASURED)) for box in boxes]
+    return [face._replace(sharpness=value) for face, value in zip(faces, sharpness, strict=True)]
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +29,8 @@ class Detection(NamedTuple):
 
     box: Box  # in pixels of the photo, in which it lies
     score: float | None = None  # from 0 to 1; None: the detector gives none
+    turn: float | None = None  # from 0, a face seen from the front, to 1, in profile; None: the detector cannot say
+    sharpness: float | None = None  # of the face's pixels; None: it was not measured
 
 
 class Detector(ABC):
@@ -72,11 +74,24 @@ class YuNetDetector(Detector):
             self._network.setInputSize((pixels.shape[1], pixels.shape[0]))
             _, rows = self._network.detect(pixels)
         detections = [
-            Detection(box_in_photo(*as_annotated(x, y, w, h), by, photo), min(float(score), 1.0))
-            for x, y, w, h, *_, score in ([] if rows is None else rows)
+            Detection(box_in_photo(*as_annotated(x, y, w, h), by, photo), min(float(score), 1.0), turn_of(landmarks))
+            for x, y, w, h, *landmarks, score in ([] if rows is None else rows)
             if np.isfinite((x, y, w, h)).all()  # in noise and in photos of a few pixels it finds infinite faces
         ]
         return left_to_right(found for found in detections if found.box.shorter_side >= self._smallest)
+
+
+def turn_of(landmarks: Sequence[float]) -> float | None:
+    """How far the nose lies from the middle of the eyes, along the line through them, as a share of their distance.
+
+    `landmarks` are x and y of the right eye, the left eye and the nose, then of others. From 0 to 1; a tilted head
+    changes nothing. None where a landmark is infinite.
+    """
+    right, left, nose = np.reshape(landmarks[:6], (3, 2)).astype(float)
+    across = left - right
+    if not np.isfinite(landmarks).all():
+        return None
+    return float(min(abs(across @ (nose - (right + left) / 2)) / max(across @ across, 1e-9), 1.0))
 
 
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:

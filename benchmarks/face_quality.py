@@ -1,0 +1,188 @@
+"""Benchmark of face quality: how often answers are right on both sides of the thresholds of size, sharpness and turn.
+
+    python -m benchmarks.face_quality FOLDER
+
+FOLDER has the data sets in data/fer2013 and data/expw, as docs/DATA.md describes them. The model is the one in the
+package. ExpW's faces are YuNet's, where that finds the labelled face. Half of its photos (by the digest of their names)
+and FER2013's PublicTest choose thresholds, the other half and PrivateTest report. Faces are split by each measure as
+they are, and as copies of every third face of FER2013, blurred (by a Gaussian) or shrunk and enlarged again. A threshold separates
+where the 95 % intervals (Wilson) of the two accuracies do not overlap. The numbers go to
+benchmarks/results/face_quality.json, and tables for docs/PRETRAINED.md to standard output.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from benchmarks.packaged import FOUND, data_config
+from mien.crop.cropping import crop_faces
+from mien.crop.packed import open_faces
+from mien.crop.selection import CropConfig
+from mien.inference.address import PACKAGED, load_model_of
+from mien.inference.annotation import overlap
+from mien.inference.classifier import LoadedModel
+from mien.inference.detectors import PredictConfig, build_detector
+from mien.inference.predictor import BLURRED, SMALL, TURNED, Predictor, sharpness_of
+from mien.runtime.cut import Box
+from mien.runtime.decode import decode_photo
+from mien.sources.source import get_source
+
+RESULTS: Final = Path(__file__).parent / "results" / "face_quality.json"
+PARTS: Final = {"val": "PublicTest", "test": "PrivateTest"}
+Z: Final = 1.96
+EVERY: Final = 3  # of the faces whose copies are measured
+BLURS: Final = (0.5, 0.75, 1.0, 1.5)  # sigma, in pixels of the face at 48
+SIDES: Final = (32, 24, 20, 16)  # pixels
+MOST_FLAGGED: Final = 1 / 3  # of the faces that choose
+FEWEST: Final = 50  # faces on a side
+GRIDS: Final = {
+    "turn": np.arange(0.05, 1, 0.05),
+    "size": np.arange(44, 160, 4),
+    "sharpness": np.arange(0.05, 1, 0.05),
+}
+
+
+def accuracy(right: np.ndarray) -> dict[str, float]:
+    """Share of right answers with its Wilson interval."""
+    n = len(right)
+    if not n:
+        return {"n": 0}
+    share, about = right.mean(), 1 + Z**2 / n
+    centre = (share + Z**2 / (2 * n)) / about
+    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / about
+    return {"n": n, "accuracy": round(share, 3), "low": round(centre - half, 3), "high": round(centre + half, 3)}
+
+
+def sides(faces: pd.DataFrame, measure: str, threshold: float) -> dict[str, Any]:
+    """The accuracy of the faces that the threshold speaks against, and of the others."""
+    bad = faces[measure] > threshold if measure == "turn" else faces[measure] < threshold
+    against, other = (accuracy(faces.loc[rows, "right"].to_numpy()) for rows in (bad, ~bad))
+    separates = bool(against["n"] and other["n"] and against["high"] < other["low"])
+    return {"threshold": round(float(threshold), 2), "against": against, "other": other, "separates": separates}
+
+
+def chosen(faces: pd.DataFrame, measure: str) -> float | None:
+    """The threshold of the grid whose sides lie the most standard errors apart; None where none separates."""
+    best, farthest = None, 0.0
+    for threshold in GRIDS[measure]:
+        both = sides(faces, measure, threshold)
+        against, other = both["against"], both["other"]
+        if not both["separates"] or against["n"] < FEWEST or against["n"] > MOST_FLAGGED * len(faces):
+            continue
+        error = np.sqrt(sum(side["accuracy"] * (1 - side["accuracy"]) / side["n"] for side in (against, other)))
+        if (apart := (other["accuracy"] - against["accuracy"]) / error) > farthest:
+            best, farthest = round(float(threshold), 2), apart
+    return best
+
+
+def expw(folder: Path, model: LoadedModel) -> pd.DataFrame:
+    """Half, measures and whether the answer is right, of the labelled faces that YuNet finds."""
+    config = data_config("expw")
+    source = get_source(config)
+    faces = source.ingest(folder / config.path).faces
+    photos = source.photos(folder / config.path, folder / ".mien" / "unpacked")
+    predictor = Predictor(model, build_detector(PredictConfig(min_face=20)))
+    rows, pixels = [], []
+    for image, labelled in faces[faces["confidence"] > CropConfig().min_confidence].groupby("image", sort=False):
+        found = predictor.find_faces(decode_photo(photos.read(str(image)), max_megapixels=100))
+        half = hashlib.sha256(str(image).encode()).digest()[-1] % 2
+        for row in labelled.itertuples():
+            box = Box(**{edge: getattr(row, edge) for edge in Box._fields})
+            best = max(range(len(found.pixels)), key=lambda i: overlap(found.detections[i].box, box), default=None)
+            if best is not None and overlap(found.detections[best].box, box) >= FOUND:
+                face = found.detections[best]
+                rows.append((half, row.label, face.box.shorter_side, face.sharpness, face.turn))
+                pixels.append(found.pixels[best])
+    table = pd.DataFrame(rows, columns=["half", "label", "size", "sharpness", "turn"])
+    return table.assign(right=model.logits(np.stack(pixels)).argmax(axis=1) == table["label"])
+
+
+def fer2013(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Pixels (N, 48, 48, 1) uint8 and labels of both test parts."""
+    config = data_config("fer2013")
+    source = get_source(config)
+    faces = source.ingest(folder / config.path).faces
+    faces = faces[faces["source_split"].isin(PARTS)]
+    photos = source.photos(folder / config.path, folder / ".mien" / "unpacked")
+    with tempfile.TemporaryDirectory() as scratch:
+        crop_faces(faces, photos, CropConfig(48, "grey"), Path(scratch), progress=False)
+        packed = open_faces(Path(scratch))
+        pixels, index = np.array(packed.pixels), packed.index
+    rows = {PARTS[part]: (index["source_split"] == part).to_numpy() for part in PARTS}
+    return {name: (pixels[part], index["label"].to_numpy()[part]) for name, part in rows.items()}
+
+
+def answered(model: LoadedModel, pixels: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """Sharpness, and whether the answer is right, of cut faces."""
+    right = model.logits(pixels).argmax(axis=1) == labels
+    return pd.DataFrame({"sharpness": [sharpness_of(face) for face in pixels], "right": right})
+
+
+def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    """Copies out of focus."""
+    return np.stack([cv2.GaussianBlur(face, (0, 0), sigma) for face in pixels])[..., None]
+
+
+def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Copies of faces that are `side` pixels in their photo, cut to 48."""
+    small = [cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA) for face in pixels]
+    return np.stack([cv2.resize(face, (48, 48), interpolation=cv2.INTER_LINEAR) for face in small])[..., None]
+
+
+def copies(model: LoadedModel, pixels: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Faces as they are, and made worse: accuracy by blur, by side, and of blurred faces by their sharpness."""
+    own = answered(model, pixels, labels)
+    pixels, labels = pixels[::EVERY], labels[::EVERY]
+    by_blur = {sigma: answered(model, blurred(pixels, sigma), labels) for sigma in BLURS}
+    by_side = {side: accuracy(answered(model, shrunk(pixels, side), labels)["right"].to_numpy()) for side in SIDES}
+    together = pd.concat(by_blur.values())
+    edges = GRIDS["sharpness"][:8]
+    bands = {
+        f"{top - 0.05:.2f} to {top:.2f}": accuracy(
+            together.loc[together["sharpness"].between(top - 0.05, top, inclusive="left"), "right"].to_numpy()
+        )
+        for top in edges
+    }
+    return {
+        "as they are": accuracy(own["right"].to_numpy()),
+        "every third": accuracy(own["right"].to_numpy()[::EVERY]),
+        "blurred by": {str(sigma): accuracy(rows["right"].to_numpy()) for sigma, rows in by_blur.items()},
+        "shrunk to": {str(side): measured for side, measured in by_side.items()},
+        "blurred, by sharpness": bands,
+        "sharpness of all copies": sides(pd.concat([own[::EVERY], together]), "sharpness", BLURRED),
+        "sharpness as they are": sides(own, "sharpness", BLURRED),
+        "chosen as they are": chosen(own, "sharpness"),
+    }
+
+
+def main(folder: Path) -> None:
+    """Measure, write the numbers, and print them."""
+    model = load_model_of(PACKAGED[0])
+    answers: dict[str, Any] = {"thresholds": {"size": SMALL, "sharpness": BLURRED, "turn": TURNED}}
+    for name, (pixels, labels) in fer2013(folder).items():
+        answers[name] = copies(model, pixels, labels)
+        print(name, json.dumps(answers[name], indent=1), flush=True)
+    faces = expw(folder, model)
+    choosing, reporting = (faces[faces["half"] == half] for half in (0, 1))
+    for measure in GRIDS:
+        best = chosen(choosing, measure)
+        answers[f"ExpW, {measure}"] = {
+            "chosen": best,
+            "choosing half": best and sides(choosing, measure, best),
+            "reporting half": best and sides(reporting, measure, best),
+            "all, at the threshold of mien": sides(faces, measure, answers["thresholds"][measure]),
+            "reporting half, at the threshold of mien": sides(reporting, measure, answers["thresholds"][measure]),
+        }
+        print(measure, json.dumps(answers[f"ExpW, {measure}"], indent=1), flush=True)
+    RESULTS.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
