@@ -40,15 +40,14 @@ OTHER_NAMES: Final = {"anger": "angry", "sadness": "sad", "surprised": "surprise
 PARTS: Final = {"private_test": ("fer2013", "test"), "expw": ("expw", "all"), "training": ("fer2013", "train")}
 EVERY: Final = {"training": 28}  # of its faces
 SCORES: Final = ("accuracy", "calibration_error")
-ROUNDS: Final = 9
-FIRST_ANSWERS: Final = 3
+ROUNDS, FIRST_ANSWERS = 9, 2
 
 
 class Peer(NamedTuple):
     """A model of a library: the library, which names its environment, its file of weights, and what it needs."""
 
     library: str  # installed by pip without what it asks for beyond `needs`
-    weights: str  # in site-packages
+    weights: str  # the path in site-packages
     needs: tuple[str, ...] = ()
 
 
@@ -106,7 +105,7 @@ def part_of(folder: Path, data: str, part: str, every: int) -> Part:
 
 def start(name: str, work: Path, faces: Path, answers: Path) -> Popen[str]:
     """A process that answers the faces, then a round of them for each line; it does not see this environment."""
-    command = [installed(PEERS[name], work)[0], WORKER, name, faces, answers]
+    command: list[str | Path] = [installed(PEERS[name], work)[0], WORKER, name, faces, answers]
     alone = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
     with (work / f"{name}.log").open("w") as log:
         return Popen(command, text=True, env=alone, stdin=PIPE, stdout=PIPE, stderr=log)
@@ -167,6 +166,7 @@ def main(folder: Path, work: Path) -> None:
     np.save(faces, pixels)
     np.save(face, pixels[:1])
     answers = {name: work / f"{name}-{digest}.npz" for name in PEERS}
+    firsts = [{name: first_answer(name, work, face) for name in PEERS} for _ in range(FIRST_ANSWERS)]
     running = {}
     for name in PEERS:
         running[name] = start(name, work, faces, answers[name])
@@ -174,7 +174,6 @@ def main(folder: Path, work: Path) -> None:
     rounds = [{name: a_round(process) for name, process in running.items()} for _ in range(ROUNDS)]
     for process in running.values():
         process.communicate()
-    firsts = [{name: first_answer(name, work, face) for name in PEERS} for _ in range(FIRST_ANSWERS)]
     given = {name: probabilities(file) for name, file in answers.items()}
     rows = {}
     for name, peer in PEERS.items():
