@@ -145,7 +145,7 @@ def show_more_than_faces(folder: Path, found: "Ingested") -> bool:
     for name, faces in zip(names, detect_faces(photos, names), strict=True):
         if not isinstance(faces, UnreadablePhoto):  # which `ingest` lists
             header = read_header(photos.read(name), max_megapixels=MAX_MEGAPIXELS)
-            areas = [(box.bottom - box.top) * (box.right - box.left) for box, _ in faces]
+            areas = [(box.bottom - box.top) * (box.right - box.left) for box in (face.box for face in faces)]
             shares.append(max(areas, default=0) / (header.height * header.width))
     seen = [share for share in shares if share]
     return len(seen) > len(shares) / 2 and statistics.median(seen) < FILLS

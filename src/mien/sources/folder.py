@@ -122,9 +122,9 @@ class Folder:
                 problems.append(_problem(name, "no_face", "YuNet finds no face in the photo", label))
             else:
                 faces = largest_of(found, 1) if self.faces_per_photo == "largest" else found
-                for number, (box, score) in enumerate(faces):
-                    confidence = 100 * (score or 0)
-                    yield {**row, "face_id": f"{name}:{number}", **box._asdict(), "confidence": confidence}
+                for number, face in enumerate(faces):
+                    confidence = 100 * (face.score or 0)
+                    yield {**row, "face_id": f"{name}:{number}", **face.box._asdict(), "confidence": confidence}
 
     def photos(self, folder: Path, unpack_to: Path) -> FolderPhotos:
         """The photos, where they lie."""
