@@ -276,8 +276,9 @@ def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) ->
     problem = f"{holds}, which {'is' if len(unknown) == 1 else 'are'} {known}"
     if inner := next(filter(None, map(_too_deep, unknown)), None):
         return f"{problem}; {inner.parent.name}/ holds {inner.name}/: move what is in it up to {parent}."
-    near = {folder.name: close for folder in unknown if (close := _almost(folder.name)) in (words.classes or (close,))}
-    name, meaning = next(iter(near.items()), (unknown[0].name, (words.classes or ("happy",))[0]))
+    near = ((folder.name, _almost(folder.name)) for folder in unknown)
+    possible = ((name, close) for name, close in near if close and close in (words.classes or (close,)))
+    name, meaning = next(possible, (unknown[0].name, (words.classes or ("happy",))[0]))
     remedy = f"class_names: {{{name}: {meaning}}}, or null to leave it out"
     listed = "" if words.classes else "; or name all classes, where they are other ones: class_names: [bored, engaged]"
     return f"{problem}; map them in conf/data, as in options: {remedy}{listed}."
