@@ -22,7 +22,7 @@ from mien.cli.main import app
 from mien.cli.predictions import face_records
 from mien.inference.annotation import COLUMNS
 from mien.inference.picture import Picture
-from mien.inference.predictor import FacePrediction, PhotoPrediction
+from mien.inference.predictor import FacePrediction, PhotoPrediction, Quality
 from mien.runtime.cut import Box
 from tests.photosets import write_labels
 
