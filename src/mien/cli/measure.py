@@ -244,6 +244,9 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
             if (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, copy / name)
+        if (lock := copy / "dvc.lock").is_file():  # DVC saves no experiment whose other outs are not in the cache
+            stages = read_yaml(lock)["stages"].items()
+            write_choices(lock, {"stages": {stage: of for stage, of in stages if stage not in ("report", "register")}})
         with Repo(str(root)) as repo:
             cache = f'[cache]\n    dir = "{repo.cache.local_cache_dir}"\n'
         (copy / ".dvc/config.local").write_text(cache, encoding="utf-8")  # `dvc config` takes ASCII alone
@@ -263,7 +266,8 @@ def _call(*command: str, cwd: Path) -> str:
     """What a command prints; where it fails, a UserError with what it says last."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False)
     if done.returncode:
-        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
+        said = next((line for line in lines if line.startswith("ERROR")), lines[-1])
         raise UserError(f"`{' '.join(command[:4])}` failed in {cwd}: {said}")
     return done.stdout
 
@@ -278,11 +282,14 @@ def _run_fold(root: Path, copy: Path, name: str) -> None:
         code = 1
     if code:
         fail("the fold did not end; the same command goes on with it, and trains no fold that is done again.", 1)
-    _call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged
-    head = _call("git", "rev-parse", "HEAD", cwd=copy).strip()
-    _call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
-    ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    _call("git", "fetch", "--quiet", "--no-tags", str(copy), f"+{ref}:{ref}", cwd=root)
+    try:
+        _call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged
+        head = _call("git", "rev-parse", "HEAD", cwd=copy).strip()
+        _call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
+        ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+        _call("git", "fetch", "--quiet", "--no-tags", str(copy), f"+{ref}:{ref}", cwd=root)
+    except UserError as error:
+        say(f"mien: the fold counts, but is no DVC experiment: {error}")
 
 
 def _show_folds(tested: "dict[int, Predictions]", faces: int, config: "EvaluateConfig", as_json: bool) -> None:
