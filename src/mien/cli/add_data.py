@@ -331,17 +331,11 @@ def train() -> None:
     """Train, evaluate and register: `dvc repro` of the changed stages with their headlines, then `mien status`."""
     from mien.cli.status import status
 
-    root = checkout_with_dvc()
-    done = subprocess.run([sys.executable, "-m", "pipelines.repro"], cwd=root, check=False)
-    if done.returncode:
-        raise typer.Exit(done.returncode)
-    status()
-
-
-def checkout_with_dvc() -> Path:
-    """The checkout whose stages are run; a UserError where there is none."""
     root = find_root()
     if not (root / "dvc.yaml").is_file():
         raise UserError(f"there is no dvc.yaml in {root}; change to a checkout of mien.")
     import_module("dvc")  # else the missing library would be the child's error
-    return root
+    done = subprocess.run([sys.executable, "-m", "pipelines.repro"], cwd=root, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    status()

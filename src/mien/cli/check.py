@@ -444,6 +444,5 @@ RULES: Final = (
 )
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
-RULES_HERE: Final = (
-    *(*RULES_OF_STAGES, _data_set_is_there, _slices_are_columns, _folds_have_groups, _training_has_faces_enough),
-)
+OF_THE_DATA: Final = (_data_set_is_there, _slices_are_columns, _folds_have_groups, _training_has_faces_enough)
+RULES_HERE: Final = (*RULES_OF_STAGES, *OF_THE_DATA)

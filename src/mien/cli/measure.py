@@ -17,7 +17,6 @@ from mien.base.errors import UserError, WrongSettings
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.base.state import DVC_COPIES, locked
-from mien.cli.add_data import checkout_with_dvc
 from mien.cli.check import RECIPE, RULES_HERE, mistakes
 from mien.cli.choices import write_choices
 from mien.cli.output import console, counted, fail, say, table
@@ -205,19 +204,18 @@ def folds(
     """
     from mien.evaluation.tables import read_predictions
 
-    root = checkout_with_dvc()
+    root = find_root()
     if found := mistakes(root / PARAMS, root / "conf", RULES_HERE):
         raise WrongSettings(found)
     settings, chosen = _settings(root, ("data", "split", "evaluate")), choices(root)
-    n, tested = count or settings["split"].folds or FOLDS, {}
+    n, tested = count or settings["split"].folds or FOLDS, []
     with _copied_checkout(root, settings["data"].path) as copy:
         for fold in range(n):
-            write_choices(copy / f"conf/split/{chosen['split']}.yaml", {"folds": n, "fold": fold})
-            name = f"{chosen['data']}-{chosen['model']}-fold-{fold}"
             say(f"fold {fold + 1} of {n}")
-            _run_fold(root, copy, name)
-            tested[fold] = read_predictions(copy / "reports/predictions.csv")
-        faces = json.loads((copy / "reports/split.json").read_text(encoding="utf-8"))["faces"]
+            write_choices(copy / f"conf/split/{chosen['split']}.yaml", {"folds": n, "fold": fold})
+            _run_fold(root, copy, f"{chosen['data']}-{chosen['model']}-fold-{fold}")
+            tested.append(read_predictions(copy / "reports/predictions.csv"))
+        faces = read_yaml(copy / "reports/split.json")["faces"]
     _show_folds(tested, faces, settings["evaluate"], as_json)
 
 
@@ -263,7 +261,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _call(*command: str, cwd: Path) -> str:
-    """What a command prints; where it fails, a UserError with what it says last."""
+    """What a command prints; where it fails, a UserError with its error."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False)
     if done.returncode:
         lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
@@ -292,7 +290,7 @@ def _run_fold(root: Path, copy: Path, name: str) -> None:
         say(f"mien: the fold counts, but is no DVC experiment: {error}")
 
 
-def _show_folds(tested: "dict[int, Predictions]", faces: int, config: "EvaluateConfig", as_json: bool) -> None:
+def _show_folds(tested: "list[Predictions]", faces: int, config: "EvaluateConfig", as_json: bool) -> None:
     """Measure each fold, and all together with one interval, resampled by the groups of the split."""
     import pandas as pd
 
@@ -300,27 +298,23 @@ def _show_folds(tested: "dict[int, Predictions]", faces: int, config: "EvaluateC
     from mien.evaluation.measures import measure
     from mien.evaluation.scoring import Predictions
 
-    whole = Predictions(pd.concat([one.table for one in tested.values()], ignore_index=True))
+    whole = Predictions(pd.concat([one.table for one in tested], ignore_index=True))
     if whole.table["face_id"].duplicated().any():
         raise RuntimeError("a face was tested in two folds; please report this")
     how: dict[str, Any] = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
     pooled = bootstrap(whole.labels, whole.probabilities, whole.table["group"].to_numpy(), **how).overall
-    measured = {fold: measure(one.labels, one.probabilities, config.bins) for fold, one in tested.items()}
+    never, of_folds, rows = faces - len(whole.table), [], table("fold", "faces", *POOLED.values())
+    for fold, one in enumerate(tested):
+        values = measure(one.labels, one.probabilities, config.bins)
+        of_folds.append({"fold": fold, "faces": len(one.table), **{name: rounded(values[name]) for name in POOLED}})
+        rows.add_row(f"{fold}", f"{len(one.table):,}", *(f"{values[name]:.3f}" for name in POOLED))
     if as_json:
-        counts = {"faces": len(whole.table), "never_tested": faces - len(whole.table)}
-        of_folds = [
-            {"fold": fold, "faces": len(tested[fold].table)} | {name: rounded(values[name]) for name in POOLED}
-            for fold, values in measured.items()
-        ]
-        of_all = counts | {name: pooled[name].json() for name in POOLED}
+        of_all = {"faces": len(whole.table), "never_tested": never} | {name: pooled[name].json() for name in POOLED}
         typer.echo(json.dumps({"folds": of_folds, "pooled": of_all}, indent=2, allow_nan=False))
         return
-    rows = table("fold", "faces", *POOLED.values())
-    for fold, values in measured.items():
-        rows.add_row(f"{fold}", f"{len(tested[fold].table):,}", *(f"{values[name]:.3f}" for name in POOLED))
     rows.add_section()
     rows.add_row("all", f"{len(whole.table):,}", *(pooled[name].text() for name in POOLED))
     console().print(rows)
     typer.echo("Each face was tested once, by a model that did not learn from it. In brackets: 95 % intervals.")
-    if never := faces - len(whole.table):
+    if never:
         typer.echo(f"{counted(never, 'face')} of the data set's own training part were learnt from in every fold.")
