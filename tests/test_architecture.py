@@ -35,8 +35,8 @@ def test_a_stage_is_a_page(stage: str) -> None:
 
 
 def test_the_packages_keep_to_their_size() -> None:
-    assert len(MODULES) <= 104
-    assert lines(*MODULES) <= 16_260
+    assert len(MODULES) <= 105
+    assert lines(*MODULES) <= 16_590
     assert lines(*(PACKAGE / "runtime").glob("*.py")) <= 450  # copied into every registered version
     assert lines(*(ROOT / "pipelines").glob("*.py")) <= 700
     assert lines(*(ROOT / "tools").rglob("*.py")) <= 1_500
