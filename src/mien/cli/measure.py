@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mien.base.files import replacing
-from mien.base.settings import read_yaml, refuse_unknown_choice
+from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.check import RECIPE
 from mien.cli.output import console, say, table
 from mien.cli.workspace import JsonOption, MeasuredOption
