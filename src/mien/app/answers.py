@@ -1,8 +1,12 @@
-"""Answers to a visitor's photo, within the limits."""
+"""Answers to a visitor's photo, within the limits, and as JSON."""
 
+import base64
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final
 
+import cv2
 import numpy as np
 
 from mien.app.limits import AppConfig
@@ -12,11 +16,16 @@ from mien.inference.classifier import LoadedModel
 from mien.inference.current import CurrentModel
 from mien.inference.detectors import PredictConfig
 from mien.inference.picture import Picture
-from mien.inference.predictor import FacePrediction, FoundFaces, Predictor
+from mien.inference.predictor import FacePrediction, Predictor
+from mien.runtime.cut import Box
 from mien.runtime.decode import UnreadablePhoto
 from mien.sources.detect import Detector
 
-STATUS = {"too_large": 413, "empty_file": 400}  # of photos that cannot be used; the others are no photos: 415
+STATUS: Final = {"too_large": 413, "empty_file": 400}  # of photos that cannot be used; the others are no photos: 415
+LONGEST: Final = 1280  # pixels of a photo that is sent back
+SIDE: Final = 144  # pixels of a face that is sent back; twice of what CSS gives it, for sharp screens
+DRAWN: Final = "This model learnt from drawings. On a photograph its answers mean nothing."
+UNCALIBRATED: Final = "The probabilities of this model are not calibrated."
 
 
 @dataclass(frozen=True)
@@ -27,9 +36,17 @@ class Answer:
     height: int  # of the photo, in pixels
     width: int
     faces: list[FacePrediction]
-    crops: np.ndarray  # (N, size, size, C) uint8, as the network took them
-    heat: np.ndarray | None = None  # (M, size, size) float32 from 0 to 1, of the first M faces; None: none
-    note: str = ""  # a sentence, such as why there is no face
+    heat: list[np.ndarray]  # where the network looked in the first faces, (144, 144, 3) uint8 RGB each
+    note: str  # a sentence, such as why there is no face
+    picture: np.ndarray | None = None  # the photo as it was searched, (H, W, 3) uint8 RGB
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as programs and the page read it."""
+        faces = [face.as_json(number) for number, face in enumerate(self.faces, start=1)]
+        for face, heat in zip(faces, self.heat, strict=False):
+            face["heat"] = data_uri(heat)
+        said = {**about(self.model), "note": self.note, "height": self.height, "width": self.width, "faces": faces}
+        return said if self.picture is None else {**said, "picture": data_uri(shrunk_to(self.picture, LONGEST))}
 
 
 class Answerer:
@@ -42,57 +59,93 @@ class Answerer:
         self.turns = Turns(limits.at_once, limits.queue, limits.wait_seconds)
         self._detector = detector
 
-    def answer(self, data: bytes, *, heat: bool = False) -> Answer:
-        """The faces of a photo's bytes; with `heat`, where the network looked in the first of them.
+    def answer(self, data: bytes, *, heat: bool = False, picture: bool = False) -> Answer:
+        """The faces of a photo's bytes; with `heat` where the network looked, with `picture` the photo itself.
 
-        Raises:
-            Refused: the photo is too large, no photo, or too many wait already.
+        Refused for a photo that is too large or none, and where too many wait already.
         """
         if len(data) > self.photos.max_megabytes * 1e6:  # before it waits
             raise Refused(f"A photo may have at most {self.photos.max_megabytes:g} MB.", 413)
         with self.turns.turn():
-            predictor = Predictor(self.current.model, self._detector, self.photos)
-            return self._look(predictor, _decoded(predictor, data), heat)
+            try:
+                photo = Picture(Path(), data=data).pixels(self.photos)
+            except UnreadablePhoto as error:
+                sentence = f"This photo cannot be used: {error.detail}."
+                raise Refused(sentence, STATUS.get(error.reason, 415)) from error
+            return self._look(photo, self.current.model, heat, picture)
 
     def look(self, photo: np.ndarray, model: LoadedModel) -> Answer:
-        """The faces of a picture's pixels, (H, W, 3) uint8 RGB, by a model that the caller keeps to.
-
-        Raises:
-            Refused: too many wait already.
-        """
+        """The faces of a picture's pixels, (H, W, 3) uint8 RGB, by a model that the caller keeps to; may be Refused."""
         with self.turns.turn():
-            return self._look(Predictor(model, self._detector, self.photos), photo, False)
+            return self._look(photo, model, False, False)
 
-    def _look(self, predictor: Predictor, photo: np.ndarray, heat: bool) -> Answer:
-        found = predictor.find_faces(photo)
-        model, (height, width) = predictor.model, photo.shape[:2]
-        if not found.detections:
+    def _look(self, photo: np.ndarray, model: LoadedModel, heat: bool, picture: bool) -> Answer:
+        predictor = Predictor(model, self._detector, self.photos)
+        found, (height, width) = predictor.find_faces(photo), photo.shape[:2]
+        faces = predictor.describe(found.detections, model.probabilities(found.pixels)) if found.detections else []
+        maps, note = self._heat(model, faces, found.pixels) if heat and faces else ([], "")
+        if found.left_out:
+            note = f"{found.left_out:,} smaller faces are not shown."
+        if not faces:
             side = self._detector.smallest(height, width)
             note = f"No face found. A face must be seen from the front and be at least {side} x {side} pixels."
-            return Answer(model, height, width, [], found.pixels, note=note)
-        faces = predictor.describe(found.detections, predictor.model.probabilities(found.pixels))
-        maps, note = self._heat(model, faces, found.pixels) if heat else (None, "")
-        return Answer(model, height, width, faces, found.pixels, maps, _left_out(found) or note)
+        return Answer(model, height, width, faces, maps, note, photo if picture else None)
 
-    def _heat(
-        self, model: LoadedModel, faces: list[FacePrediction], crops: np.ndarray
-    ) -> tuple[np.ndarray | None, str]:
-        from mien.inference.heatmap import heat_maps
-
+    def _heat(self, model: LoadedModel, faces: list[FacePrediction], crops: np.ndarray) -> tuple[list[np.ndarray], str]:
         shown = crops[: self.limits.heat_maps]
         classes = np.array([model.spec.classes.index(face.label) for face in faces[: len(shown)]])
         try:
-            return heat_maps(model.network(), shown, classes), ""
+            network = model.network()
+            from mien.inference.heatmap import heat_maps
+
+            maps = heat_maps(network, shown, classes)
         except UserError:  # a model in a form that cannot be looked into
-            return None, "This model cannot show where it looked."
+            return [], "This model cannot show where it looked."
+        return [heat_thumbnail(*pair) for pair in zip(shown, maps, strict=True)], ""
 
 
-def _left_out(found: FoundFaces) -> str:
-    return f"{found.left_out:,} smaller faces are not shown." if found.left_out else ""
+def about(model: LoadedModel) -> dict[str, Any]:
+    """Which model speaks, and what to know of it: of a folder or file its name, not where on the server it lies."""
+    name = model.name if model.version is not None else Path(model.name).name
+    warnings = [DRAWN] * model.drawn + [UNCALIBRATED] * (model.spec.temperature is None)
+    return {"model": name, "version": model.version, "warnings": warnings}
 
 
-def _decoded(predictor: Predictor, data: bytes) -> np.ndarray:
-    try:
-        return Picture(Path(), data=data).pixels(predictor.settings)
-    except UnreadablePhoto as error:
-        raise Refused(f"This photo cannot be used: {error.detail}.", STATUS.get(error.reason, 415)) from error
+def has_heat(model: LoadedModel) -> bool:
+    """Whether heat maps can be had: a network in PyTorch, and what looks into it."""
+    return model.files is not None and all(map(find_spec, ("torch", "captum")))
+
+
+def face_thumbnail(photo: np.ndarray, box: Box) -> np.ndarray:
+    """A square about a face, (144, 144, 3) uint8 RGB."""
+    half = max(box.bottom - box.top, box.right - box.left) * 0.55
+    y, x = (box.top + box.bottom) / 2, (box.left + box.right) / 2
+    by = SIDE / (2 * half)
+    affine = np.array([[by, 0, SIDE / 2 - x * by], [0, by, SIDE / 2 - y * by]], np.float32)
+    flags = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
+    return cv2.warpAffine(photo, affine, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def heat_thumbnail(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A face as the network took it, (size, size, C) uint8, with its heat map over it; (144, 144, 3) uint8 RGB."""
+    grey = crop[..., 0] if crop.shape[2] == 1 else cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    face = cv2.cvtColor(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
+    warm = cv2.resize(heat, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    colours = cv2.applyColorMap((warm * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    share = (0.25 + 0.5 * warm)[..., None]
+    return (face * (1 - share) + colours * share).astype(np.uint8)
+
+
+def shrunk_to(photo: np.ndarray, longest: int) -> np.ndarray:
+    """A picture at most `longest` pixels long, (H, W, 3) uint8 RGB."""
+    by = longest / max(photo.shape[:2])
+    if by >= 1:
+        return photo
+    height, width = (max(round(side * by), 1) for side in photo.shape[:2])
+    return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def data_uri(picture: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 RGB as a JPEG inside an address, so that no picture of a visitor has one of its own."""
+    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 86])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

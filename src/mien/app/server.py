@@ -1,77 +1,164 @@
-"""Web server: the page and its routes."""
+"""Web server: the page's files, and the API that the page and programs use."""
 
+import json
+import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
-import gradio as gr
 import uvicorn
-from fastapi import FastAPI
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from markdown_it import MarkdownIt
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.staticfiles import StaticFiles
 
-from mien.app.answers import Answerer
-from mien.app.api import add_routes
-from mien.app.firewall import Gate
-from mien.app.named_files import NamedFiles
-from mien.app.page import build_page
-from mien.app.sessions import forget
-from mien.app.theme import page_theme
-from mien.app.uploads import upload_folder
+from mien.app.answers import Answerer, about, has_heat
+from mien.app.clips import Clips
+from mien.app.firewall import Firewall
+from mien.app.turns import Cameras, Refused
 from mien.base.errors import UserError
+from mien.inference.annotation import class_colours
+from mien.inference.classifier import version_words
 
-WORDS: Final = {"upload_text.drop_file": "Drop a file here", "upload_text.click_to_upload": "choose one"}
-CSS: Final = Path(__file__).parent / "page.css"
+STATIC: Final = Path(__file__).parent / "static"
+CARD: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Model card</title>
+<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="static/theme.css">
+<link rel="stylesheet" href="static/card.css"><main>{}</main></html>"""
+FAILED: Final = "Something went wrong on this server."
+NOT_FOUND: Final = {404: "There is no such address.", 405: "This address takes no such request."}
+log = logging.getLogger(__name__)
+
+
+def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
+    """The routes."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    limits = answerer.limits
+    cameras = Cameras(limits.cameras, limits.camera_seconds)
+    # A few more than compute and wait, so that who is one too many hears it at once.
+    threads = CapacityLimiter(limits.at_once + limits.queue + 8)
+
+    async def answered(data: bytes, *, heat: bool = False, picture: bool = False) -> dict[str, Any]:
+        def answer() -> dict[str, Any]:
+            return answerer.answer(data, heat=heat, picture=picture).as_json()
+
+        return await to_thread.run_sync(answer, limiter=threads)
+
+    @app.api_route("/", methods=["GET", "HEAD"])
+    def page() -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/card")
+    def card() -> Response:
+        """The model card; a registry is open to many, so that none of its HTML is passed on."""
+        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        return HTMLResponse(CARD.format(markdown.render(answerer.current.model.card or "This model has no card.")))
+
+    @app.get("/api/model")
+    def model() -> dict[str, Any]:
+        """Which model answers, what to know of it, whether it may be out of date, and what the page may ask for."""
+        now, photos = answerer.current.standing, answerer.photos
+        said = about(now.model)
+        name = version_words(said["model"], said["version"])
+        return {
+            "model": name,
+            "warnings": said["warnings"],
+            "problem": f"The registry cannot be read now; {name} stays in use." if now.problem else "",
+            "colours": class_colours(now.model.spec.classes),
+            "unsure_below": photos.unsure_below,
+            "heat": has_heat(now.model),
+            "video": all(map(find_spec, ("av", "pandas", "scipy"))),
+            "photo_megabytes": photos.max_megabytes,
+            "video_megabytes": limits.video_megabytes,
+            "video_seconds": limits.video_seconds,
+        }
+
+    @app.post("/api/predict")
+    async def predict(request: Request, heat: bool = False, picture: bool = False) -> dict[str, Any]:
+        """The faces of the photo in the body: the file's bytes, or a form with the file in `photo`."""
+        return await answered(await _photo_of(request), heat=heat, picture=picture)
+
+    @app.post("/api/frame")
+    async def frame(request: Request, camera: Annotated[str, Query(min_length=8, max_length=64)]) -> dict[str, Any]:
+        """As `predict`, of a camera's picture; `camera` is a word that the page drew by lot."""
+        cameras.admit(camera)
+        return await answered(await request.body())
+
+    @app.post("/api/video")
+    async def video(request: Request) -> Response:
+        """The faces of the video in the body, as lines of JSON."""
+        steps = clips.watch(await clips.save(request.stream()))
+        first = await anext(steps)  # what is refused before it has a status
+        return StreamingResponse(_lines(first, steps), media_type="application/x-ndjson")
+
+    @app.get("/api/video/{name}")
+    def annotated(name: str) -> Response:
+        return FileResponse(clips.annotated(name), media_type="video/mp4", headers={"cache-control": "no-store"})
+
+    async def failed(request: Request, error: Exception) -> Response:
+        """A sentence, whatever happened; what does not concern a visitor goes to the log."""
+        if isinstance(error, Refused):
+            return JSONResponse({"error": str(error)}, error.status)
+        if isinstance(error, RequestValidationError):
+            where = ", ".join(str(one["loc"][-1]) for one in error.errors())
+            return JSONResponse({"error": f"This request has a wrong value: {where}."}, 422)
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else FAILED
+        return JSONResponse({"error": NOT_FOUND.get(status, detail)}, status)
+
+    for kind in (Refused, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, failed)
+    return app
+
+
+async def _lines(first: dict[str, Any], steps: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    """A line for each message; the last one says `error` where a video came no further."""
+    yield json.dumps(first) + "\n"
+    try:
+        async for message in steps:
+            yield json.dumps(message) + "\n"
+    except Refused as refused:
+        yield json.dumps({"error": str(refused)}) + "\n"
+    except Exception:
+        log.exception("A video failed.")
+        yield json.dumps({"error": FAILED}) + "\n"
+
+
+async def _photo_of(request: Request) -> bytes:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await request.body()
+    async with request.form(max_files=1, max_fields=10) as form:
+        photo = form.get("photo")
+        if not isinstance(photo, UploadFile):
+            raise Refused("The form has no file in its field `photo`.", 400)
+        return await photo.read()
 
 
 @contextmanager
-def application(answerer: Answerer) -> Iterator[Gate]:
-    """The whole application, ready for a server, while the block lasts."""
-    limits = answerer.limits
-    with upload_folder(limits.keep_seconds) as uploads:
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        add_routes(app, answerer)
-        page = build_page(answerer, uploads)
-        most = max(answerer.photos.max_megabytes, limits.video_megabytes)
-        gr.mount_gradio_app(
-            app,
-            page,
-            path="/",
-            show_error=False,
-            footer_links=[],
-            run_history=False,
-            max_file_size=round(most * 1e6),
-            ssr_mode=False,
-            enable_monitoring=False,
-            pwa=False,
-            mcp_server=False,
-            theme=page_theme(),
-            css_paths=CSS,
-            i18n=gr.I18n(
-                en={
-                    "upload_text.drop_file": "Drop a file here",
-                    "upload_text.click_to_upload": "choose one",
-                    "common.or": "or",
-                }
-            ),
-        )
-        yield Gate(NamedFiles(app, uploads), limits, answerer.photos.max_megabytes, uploads, partial(forget, page))
+def application(answerer: Answerer, host: str = "localhost") -> Iterator[Firewall]:
+    """The whole application, ready for a server, while the block lasts; `host` is what it is called."""
+    with tempfile.TemporaryDirectory(prefix="mien-app-", ignore_cleanup_errors=True) as folder:
+        app = build_app(answerer, Clips(answerer, Path(folder)))
+        yield Firewall(app, answerer.limits, answerer.photos.max_megabytes, host)
 
 
 def serve(answerer: Answerer, host: str, port: int, started: Callable[[str], None]) -> None:
-    """Serve the page until somebody stops it; `started` is told its address.
-
-    Raises:
-        UserError: the address cannot be used.
-    """
-    with application(answerer) as app, _listening(host, port) as there:
+    """Serve the page until somebody stops it; `started` is told its address. A UserError for one that is taken."""
+    with application(answerer, host) as app, _listening(host, port) as there:
         started(f"http://{host}:{there.getsockname()[1]}")
         uvicorn.Server(settings_for(app)).run(sockets=[there])
 
 
-def settings_for(app: Gate) -> uvicorn.Config:
+def settings_for(app: Firewall) -> uvicorn.Config:
     """How the application is served: without a record of visitors."""
     return uvicorn.Config(
         app,

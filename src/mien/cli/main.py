@@ -36,7 +36,7 @@ TRAINING: Final = (
     *("multivolumefile", "omegaconf", "onnx", "onnxscript", "optuna", "pandas", "psutil", "py7zr", "pyarrow"),
     *("pytorch_lightning", "safetensors", "scipy", "sklearn", "sqlalchemy", "torch", "torchmetrics"),
 )
-PAGE: Final = ("anyio", "fastapi", "gradio", "starlette", "uvicorn")
+PAGE: Final = ("anyio", "fastapi", "starlette", "uvicorn")
 EXTRAS: Final = dict.fromkeys(TRAINING, "train") | dict.fromkeys(PAGE, "app")
 EXTRAS.update(av="video", captum="explain", cleanlab="noise", timm="timm")
 NEEDS_MORE: Final = {"explain": "explain", "labels": "noise"}  # commands whose extra includes `train`

@@ -1,6 +1,5 @@
 """The commands `explain`, `video` and `app`: heat maps, annotated videos, the web page."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,8 +14,6 @@ from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
 from mien.inference.default_model import default_address, find_root, load_default
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
-# Without these, Gradio and its dependencies check for new versions and report usage.
-SILENT: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def explain(
@@ -118,7 +115,6 @@ def app(
 
     It uses the champion and loads a new one without a restart. Its limits are in conf/app.yaml.
     """
-    os.environ.update(SILENT)
     root = find_root()
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     from mien.app.answers import Answerer
