@@ -1,6 +1,5 @@
 """A page that several tests ask, over a small network that learnt from drawings."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from mien.app.answers import Answerer
 from tests.app.serving import serving
 from tests.inference.conftest import jpeg, portrait, write_model
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -19,7 +16,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = write_model(tmp_path_factory.mktemp("model"), drawn=True)
     wide = " | ".join(f"column{n}" for n in range(20))
     table = f"| {wide} |\n|{'---|' * 20}\n| {wide} |\n"
-    (folder / "card.md").write_text(f"# Model card: a test\n\n`{'0123456789' * 9}`\n\n{table}")
+    hostile = "<script>document.title = 'x'</script> [x](javascript:alert(1)) ![x](http://example.org/x.png)"
+    (folder / "card.md").write_text(f"# Model card: a test\n\n`{'0123456789' * 9}`\n\n{table}\n\n{hostile}")
     return str(folder)
 
 

@@ -1,10 +1,14 @@
-"""`/api/predict` and `/api/model`, asked over HTTP, also while the champion changes."""
+"""The API over HTTP: photos, camera pictures and the model, also while the champion changes."""
 
+import base64
 import io
+import re
 import shutil
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +59,50 @@ def test_it_answers_as_the_predictor(page: tuple[str, Answerer], photo: bytes) -
     name = Path(answerer.current.model.name).name  # and not where on this machine it lies
     assert (about["model"], about["problem"], answer.json()["model"]) == (name, "", name)
     assert "drawings" in answer.json()["warnings"][0]
+
+
+def test_heat_maps_and_the_photo_come_where_they_are_asked_for(address: str, photo: bytes) -> None:
+    plain = ask(address, photo).json()
+    both = requests.post(f"{address}/api/predict?heat=true&picture=true", data=photo, timeout=60).json()
+    shown = [both.pop("picture"), *(face.pop("heat") for face in both["faces"])]
+    assert both == plain
+    sizes = [Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))).size for uri in shown]
+    assert sizes == [(plain["width"], plain["height"]), (144, 144)]
+
+
+def test_a_cameras_picture_is_answered_and_its_places_are_few(model: str, photo: bytes) -> None:
+    with serving(model, cameras=1, frame_megabytes=0.5) as (address, _):
+
+        def send(camera: str, data: bytes = photo) -> tuple[int, dict[str, Any]]:
+            answer = requests.post(f"{address}/api/frame?camera={camera}", data=data, timeout=20)
+            return answer.status_code, answer.json()
+
+        assert send("camera-1") == (200, ask(address, photo).json())
+        assert send("camera-2") == (503, {"error": "Too many cameras are live; please try again in a moment."})
+        assert send("camera-1", bytes(600_000)) == (413, {"error": "An upload may have at most 0.6 MB."})
+        assert send("x") == (422, {"error": "This request has a wrong value: camera."})
+
+
+def test_the_card_is_shown_and_nothing_of_it_is_obeyed(address: str) -> None:
+    html = requests.get(f"{address}/card", timeout=20).text
+    assert "<h1>Model card: a test</h1>" in html and "<table>" in html
+    assert "<script" not in html and "javascript:alert" not in re.findall(r'href="([^"]*)"', html)
+
+
+def test_visitors_at_the_same_time_get_their_own_answers(address: str, photo: bytes) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda data: ask(address, data).status_code, [photo, b"no photo" * 20] * 8))
+    assert answers == [200, 415] * 8
+
+
+def test_too_many_are_sent_away(model: str, photo: bytes) -> None:
+    with serving(model, queue=1, at_once=1, wait_seconds=1.0) as (address, answerer):
+        with answerer.turns.turn(), ThreadPoolExecutor(4) as pool:
+            refused = list(pool.map(lambda _: ask(address, photo), range(4)))
+        assert {(one.status_code, one.json()["error"]) for one in refused} == {
+            (503, "Too many requests at once; please try again in a moment.")
+        }
+        assert ask(address, photo).status_code == 200
 
 
 def test_a_form_answers_as_the_bytes_do(address: str, photo: bytes) -> None:

@@ -66,9 +66,10 @@ export function cardOf(face, about, ...pictures) {
 export function summary(answer) {
   const { faces, note } = answer;
   if (!faces.length) return note;
+  if (faces.length === 1) return `1 face: ${named(faces[0])}. ${note}`.trim();
   const shown = faces.slice(0, 5).map((face) => `${face.face} ${named(face)}`).join(", ");
   const more = faces.length > 5 ? `, and ${faces.length - 5} more` : "";
-  return `${faces.length === 1 ? "1 face" : `${faces.length} faces`}: ${shown}${more}. ${note}`.trim();
+  return `${faces.length} faces: ${shown}${more}. ${note}`.trim();
 }
 
 export function spokenBy(answer, before = "") {
