@@ -1,13 +1,12 @@
 """Load test of the web page: 20 visitors at once, and memory over 2,000 answers.
 
-    python -m benchmarks.page PHOTO [--model URI|FOLDER] [--way api|page] [--clients 20] [--requests 2000] [--pause 0]
+    python -m benchmarks.page PHOTO [--model URI|FOLDER] [--way photo|heat] [--clients 20] [--requests 2000] [--pause 0]
 
 Starts `mien app` as a process of its own, with the configuration of the checkout in which it is called. Each client
-sends the photo, reads the whole answer, waits `--pause` seconds and begins again; a time is one such round trip
-over HTTP on 127.0.0.1, connection included. `api` posts the bytes to /api/predict and reads JSON; `page` does what
-the page's script does (upload, join the queue, read the stream until the HTML with its pictures and heat map is
-there). The clients run on the same cores. Prints times, answers a second, the server's processor time, and after
-each tenth of the requests its resident memory and what its uploads take on the disk.
+posts the photo as the page does, reads the whole answer, waits `--pause` seconds and begins again; a time is one such
+round trip over HTTP on 127.0.0.1, connection included. `heat` asks for heat maps too. The clients run on the same
+cores. Prints times, answers a second, the server's processor time, and after each tenth of the requests its resident
+memory and what it has on the disk.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,15 +24,14 @@ import numpy as np
 import psutil
 import requests
 
-from benchmarks.page_visits import ask_api, ask_page
-
-WAYS: dict[str, Callable[[str], Callable[[requests.Session, bytes], None]]] = {"api": ask_api, "page": ask_page}
+WAYS = {"photo": "/api/predict", "heat": "/api/predict?heat=true"}
+SECONDS = 60
 MB = 1e6
 
 
 @contextmanager
 def server(model: str | None, folder: str) -> Iterator[tuple[str, psutil.Process]]:
-    """The address of `mien app`, and its process; its uploads lie below `folder`."""
+    """The address of `mien app`, and its process; its videos lie below `folder`."""
     command = [sys.executable, "-m", "mien.cli.main", "app", "--port", "0", *(["--model", model] if model else [])]
     environment = {**os.environ, "TMPDIR": folder}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -54,8 +52,8 @@ def server(model: str | None, folder: str) -> Iterator[tuple[str, psutil.Process
 class Load:
     """Clients that share a number of requests, and what they saw."""
 
-    def __init__(self, ask: Callable[[requests.Session, bytes], None], photo: bytes, requests_: int, pause: float):
-        self._ask, self._photo, self._pause = ask, photo, pause
+    def __init__(self, address: str, photo: bytes, requests_: int, pause: float):
+        self._address, self._photo, self._pause = address, photo, pause
         self._left = requests_
         self._lock = threading.Lock()
         self.times: list[float] = []
@@ -66,12 +64,17 @@ class Load:
         while self._taken():
             begin = time.perf_counter()
             try:
-                with requests.Session() as session:
-                    self._ask(session, self._photo)
+                self.ask()
                 self.times.append(time.perf_counter() - begin)
             except (requests.RequestException, RuntimeError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
             time.sleep(self._pause)
+
+    def ask(self) -> None:
+        """Send the photo, and read its faces."""
+        answer = requests.post(self._address, data=self._photo, timeout=SECONDS)
+        if answer.status_code != 200 or not answer.json()["faces"]:
+            raise RuntimeError(f"{answer.status_code} {answer.text[:200]}")
 
     def _taken(self) -> bool:
         with self._lock:
@@ -111,18 +114,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--way", choices=sorted(WAYS), default="api")
+    parser.add_argument("--way", choices=sorted(WAYS), default="photo")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next photo")
     chosen = parser.parse_args()
     photo = chosen.photo.read_bytes()
     with tempfile.TemporaryDirectory() as folder, server(chosen.model, folder) as (address, process):
-        ask = WAYS[chosen.way](address)
-        with requests.Session() as session:
-            ask(session, photo)
+        load = Load(address + WAYS[chosen.way], photo, chosen.requests, chosen.pause)
+        load.ask()
         print(f"     0 answers: {process.memory_info().rss / MB:6.0f} MB resident; load {os.getloadavg()[0]:.1f}")
-        load = Load(ask, photo, chosen.requests, chosen.pause)
         before = sum(process.cpu_times()[:2])
         seconds = run(load, chosen.clients, chosen.requests, process, folder)
         work = sum(process.cpu_times()[:2]) - before

@@ -66,7 +66,9 @@ def test_heat_maps_and_the_photo_come_where_they_are_asked_for(address: str, pho
     both = requests.post(f"{address}/api/predict?heat=true&picture=true", data=photo, timeout=60).json()
     shown = [both.pop("picture"), *(face.pop("heat") for face in both["faces"])]
     assert both == plain
-    sizes = [Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))).size for uri in shown]
+    sizes = [
+        Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,")))).size for uri in shown
+    ]
     assert sizes == [(plain["width"], plain["height"]), (144, 144)]
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: photo, camera and video on a desktop and a phone, by keyboard, and by axe-core's rules."""
+"""The page in a real browser: photo, camera and video on a desktop and a phone, by keyboard, and by axe-core."""
 
 import csv
 import json
@@ -147,7 +147,9 @@ def test_what_was_answered_is_downloaded(browser: Browser, address: str, photo_f
     assert float(row[face["label"]]) == face["probabilities"][face["label"]]
     assert picture.size == (answer["width"], answer["height"])
     top, left, right, _ = face["box"]
-    edge, plain = ((one.convert("RGB").getpixel(((left + right) // 2, top))) for one in (picture, Image.open(photo_file)))
+    edge, plain = (
+        (one.convert("RGB").getpixel(((left + right) // 2, top))) for one in (picture, Image.open(photo_file))
+    )
     assert max(abs(a - b) for a, b in zip(edge, plain, strict=True)) > 40  # there is a frame now
 
 
@@ -203,7 +205,9 @@ def test_a_camera_that_is_denied_is_told(driver: Playwright, address: str) -> No
     page = Seen(browser.new_page(), address).page
     page.get_by_text("Camera", exact=True).click()
     page.get_by_role("button", name="Start the camera").click()
-    expect(page.locator("#camera .note")).to_contain_text("The browser did not allow the camera. Allow it for this page")
+    expect(page.locator("#camera .note")).to_contain_text(
+        "The browser did not allow the camera. Allow it for this page"
+    )
     expect(page.get_by_role("button", name="Start the camera")).to_be_enabled()
     browser.close()
 

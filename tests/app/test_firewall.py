@@ -11,6 +11,7 @@ import requests
 from mien.app.answers import Answerer
 from tests.app.serving import serving
 
+
 @pytest.mark.parametrize("place", ["docs", "redoc", "openapi.json", "file=/etc/passwd", "api/video/x.mp4", "nothing"])
 def test_other_addresses_are_not_there(address: str, place: str) -> None:
     answer = requests.get(f"{address}/{place}", timeout=20)
@@ -51,7 +52,7 @@ def test_only_this_servers_names_and_pages_are_answered(
 ) -> None:
     for path in ("/", "/static/page.js", "/api/model"):
         assert requests.get(f"{narrow[0]}{path}", headers=headers, timeout=20).status_code == status
-    own = {"Origin": narrow[0], **headers}
+    own = {"Origin": f"http://{headers.get('Host', urlsplit(narrow[0]).netloc)}", **headers}
     assert requests.post(f"{narrow[0]}/api/predict", b"x", headers=own, timeout=20).status_code in (415, status)
 
 

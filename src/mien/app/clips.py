@@ -73,9 +73,7 @@ class Clips:
         watching = _Watching(self._answerer, source, out)
         steps = watching.messages(self._turns)
         try:
-            while message := await to_thread.run_sync(
-                next, steps, None, abandon_on_cancel=True, limiter=self._threads
-            ):
+            while message := await to_thread.run_sync(next, steps, None, abandon_on_cancel=True, limiter=self._threads):
                 if "video" in message:
                     out.rename(done)
                     keep = self._answerer.limits.keep_seconds

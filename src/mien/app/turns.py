@@ -31,7 +31,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a place, and hold it while the block lasts; Refused where too many wait, or the wait was too long."""
+        """Wait for a place, and hold it while the block lasts; Refused where too many wait, or for too long."""
         busy = Refused("Too many requests at once; please try again in a moment.", 503)
         with self._lock:
             if self.inside >= self._most:
