@@ -26,9 +26,8 @@ expect.set_options(timeout=30_000)  # milliseconds: a machine may have other wor
 DROP = """([kind, name, type, bytes]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(bytes)], name, {type}));
-  const given = kind === "drop" ? {dataTransfer: files} : {clipboardData: files};
-  const event = kind === "drop" ? new DragEvent("drop", given) : new ClipboardEvent("paste", given);
-  document.body.dispatchEvent(Object.defineProperty(event, "bubbles", {value: true}));
+  const given = {bubbles: true, dataTransfer: files, clipboardData: files};
+  document.body.dispatchEvent(kind === "drop" ? new DragEvent("drop", given) : new ClipboardEvent("paste", given));
 }"""
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import av  # noqa: F401 - what is imported later may find no memory
 import numpy as np
 
 from mien.app.answers import LONGEST, shrunk_to
@@ -52,8 +53,10 @@ def main() -> None:
         send(channel, {"written": note})
     except BrokenPipeError:  # nobody waits for it any more
         sys.exit(1)
-    except (UserError, MemoryError) as error:  # names the file, of which a visitor should not know where it lies
-        sentence = str(error).replace(f"{source}: ", "This video ") or "This video needs too much memory."
+    except MemoryError:
+        send(channel, {"error": "This video needs too much memory.", "status": 415})
+    except UserError as error:  # names the file, of which a visitor should not know where it lies
+        sentence = str(error).replace(f"{source}: ", "This video ")
         send(channel, {"error": sentence, "status": getattr(error, "status", 415)})
 
 
@@ -107,7 +110,7 @@ def annotate(
         for frame in video.frames():
             if frame.time > last + limits.video_every:
                 return
-            if time.monotonic() > until:
+            if frame.time > 0 and time.monotonic() > until:  # one frame at least, or there is no file
                 note = f"The annotated video ends after {frame.time:.0f} seconds, because the video took too long."
                 return
             pixels = shrunk_to(frame.pixels, LONGEST)

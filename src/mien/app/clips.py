@@ -8,10 +8,10 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -56,12 +56,13 @@ class Clips:
             raise
         return file
 
-    def annotated(self, name: str) -> Path:
-        """The annotated video of that name; Refused where there is none, or none any more."""
-        file = next((file for file in self._folder.glob("*.mp4") if file.name == name), None)
-        if file is None:
-            raise Refused("This video is gone; please send it again.", 404)
-        return file
+    def annotated(self, name: str) -> BinaryIO:
+        """The annotated video of that name, open; Refused where there is none, or none any more."""
+        for file in self._folder.glob("*.mp4"):
+            if file.name == name:
+                with suppress(FileNotFoundError):
+                    return file.open("rb")
+        raise Refused("This video is gone; please send it again.", 404)
 
     async def watch(self, source: Path) -> AsyncIterator[Message]:
         """What a video gives, as it comes; the file goes at the end, whatever that is.
@@ -107,7 +108,8 @@ class _Watching:
         try:
             with turns.turn(), self._worker() as process:
                 drawn: dict[int, list[Any]] = {}  # of each track what is drawn, and when
-                yield from self._look(process, drawn)
+                if not (yield from self._look(process, drawn)):
+                    return
                 told = json.dumps({"classes": self._model.spec.classes, "tracks": list(drawn.values())})
                 assert process.stdin
                 process.stdin.write(told.encode() + b"\n")
@@ -118,7 +120,8 @@ class _Watching:
         except (EOFError, BrokenPipeError) as error:  # it was killed, or ran out of memory
             raise Refused(ENDED, 415) from error
 
-    def _look(self, process: "subprocess.Popen[bytes]", drawn: dict[int, list[Any]]) -> Iterator[Message]:
+    def _look(self, process: "subprocess.Popen[bytes]", drawn: dict[int, list[Any]]) -> Generator[Message, None, int]:
+        """Yield messages up to the timeline; the number of frames that were analysed."""
         tracker, timeline = Tracker(), Timeline(self._model.spec.classes, self._answerer.photos.unsure_below)
         best: dict[int, tuple[int, str]] = {}  # of a track its largest face: the shorter side, and the picture
         pictures, seconds = 0, 0.0
@@ -146,6 +149,7 @@ class _Watching:
             # The columns and rows of `mien video`; the score of a detector that gives none is null.
             "timeline": json.loads(table.to_json(orient="split", index=False)),
         }
+        return pictures
 
     def _mean(self, table: "pd.DataFrame", track: int) -> Message:
         names = self._model.spec.classes

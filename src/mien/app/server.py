@@ -16,6 +16,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from markdown_it import MarkdownIt
+from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -43,6 +44,7 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=STATIC))
     limits = answerer.limits
+    videos = all(map(find_spec, ("av", "pandas", "scipy")))
     cameras = Cameras(limits.cameras, limits.camera_seconds)
     # A few more than compute and wait, so that who is one too many hears it at once.
     threads = CapacityLimiter(limits.at_once + limits.queue + 8)
@@ -76,7 +78,7 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
             "colours": class_colours(now.model.spec.classes),
             "unsure_below": photos.unsure_below,
             "heat": has_heat(now.model),
-            "video": all(map(find_spec, ("av", "pandas", "scipy"))),
+            "video": videos,
             "photo_megabytes": photos.max_megabytes,
             "video_megabytes": limits.video_megabytes,
             "video_seconds": limits.video_seconds,
@@ -96,13 +98,17 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
     @app.post("/api/video")
     async def video(request: Request) -> Response:
         """The faces of the video in the body, as lines of JSON."""
+        if not videos:
+            raise Refused("This server cannot read videos; `pip install 'mien[video]'` enables it to.", 501)
         steps = clips.watch(await clips.save(request.stream()))
         first = await anext(steps)  # what is refused before it has a status
         return StreamingResponse(_lines(first, steps), media_type="application/x-ndjson")
 
     @app.get("/api/video/{name}")
     def annotated(name: str) -> Response:
-        return FileResponse(clips.annotated(name), media_type="video/mp4", headers={"cache-control": "no-store"})
+        file = clips.annotated(name)  # may be deleted meanwhile
+        parts = iter(lambda: file.read(262_144), b"")
+        return StreamingResponse(parts, media_type="video/mp4", background=BackgroundTask(file.close))
 
     async def failed(request: Request, error: Exception) -> Response:
         """A sentence, whatever happened; what does not concern a visitor goes to the log."""

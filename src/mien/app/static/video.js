@@ -55,7 +55,7 @@ function failed(sentence) {
 }
 
 async function watch(file, about, mine) {
-  let answer = null;
+  let [answer, note] = [null, ""];
   for await (const message of messages("api/video", file, mine.signal)) {
     if (working !== mine) return;
     if ("share" in message) {
@@ -69,9 +69,10 @@ async function watch(file, about, mine) {
       if (working !== mine) return;
       play(annotated);
       show(file, answer, about, annotated);
-      say(`${summary(answer)} ${message.note}`.trim());
+      note = message.note;
     }
   }
+  say(`${summary(answer)} ${note}`.trim());
 }
 
 function show(file, answer, about, annotated) {
