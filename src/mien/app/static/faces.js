@@ -56,6 +56,8 @@ export function cardOf(face, about, ...pictures) {
       ? element("small", { textContent: `No expression reaches ${percent(about.unsure_below)}.` })
       : element("em", { textContent: percent(face.probabilities[face.label]) }),
   );
+  const reasons = face.quality?.reasons ?? [];
+  if (reasons.length) head.append(" ", element("small", { textContent: `Less often right: ${reasons.join(", ")}.` }));
   const card = element("article", { className: "face", ariaLabel: `Face ${face.face}` }, head);
   card.dataset.face = face.face;
   card.append(element("div", { className: "pictures" }, ...pictures), element("dl", { className: "bars" }, ...bars));
