@@ -157,9 +157,9 @@ def give_photos(home: Path, checkout: Path) -> None:
     pictures, photos = home / "pictures", checkout / "photos"
     photos.mkdir()
     for k, name in enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")):
-        for i in range(6):
+        for i in range(9):
             photo, faces = draw_photo(np.random.default_rng([k, i]), [k])
-            for folder in [pictures / "more"] if i == 5 else [pictures / "lab", checkout / "PATH"]:
+            for folder in [pictures / "more"] if i == 8 else [pictures / "lab", checkout / "PATH"]:
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 (folder / name / f"{i}.jpg").write_bytes(jpeg(photo))
     top, left, right, bottom = faces[0].box
