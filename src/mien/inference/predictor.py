@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 PICTURES_A_BATCH: Final = 32
 MEASURED: Final = CutSpec(48, "grey")  # the pixels whose sharpness is measured
 INNER: Final = slice(8, 40)  # of them: hair and background do not count
-# From here on the models in the package are right less often (docs/PRETRAINED.md, benchmarks/face_quality.py).
-SMALL: Final = 24  # pixels
-BLURRED: Final = 0.15
-TURNED: Final = 0.25
+# Where the models in the package are right less often: docs/PRETRAINED.md, benchmarks/face_quality.py.
+SMALL: Final = 24  # pixels, and smaller faces
+BLURRED: Final = 0.15  # below it
+TURNED: Final = 0.25  # above it
 
 
 class Quality(NamedTuple):
@@ -40,7 +40,7 @@ class Quality(NamedTuple):
     def reasons(self) -> list[str]:
         """`too small`, `blurred`, `turned away`: why the answer is less often right; mostly none."""
         found = {
-            "too small": self.size < SMALL,
+            "too small": self.size <= SMALL,
             "blurred": self.sharpness is not None and self.sharpness < BLURRED,
             "turned away": self.turn is not None and self.turn > TURNED,
         }

@@ -91,7 +91,7 @@ def turn_of(landmarks: Sequence[float]) -> float | None:
     across = left - right
     if not np.isfinite(landmarks).all():
         return None
-    return float(min(abs(across @ (nose - (right + left) / 2)) / max(across @ across, 1e-9), 1.0))
+    return round(float(min(abs(across @ (nose - (right + left) / 2)) / max(across @ across, 1e-9), 1.0)), 4)
 
 
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
