@@ -19,6 +19,7 @@ import numpy as np
 
 from mien.inference.annotation import overlap
 from mien.inference.detectors import PredictConfig, build_detector
+from mien.inference.predictor import TURNED
 from mien.runtime.cut import Box
 from mien.runtime.decode import decode_photo
 from mien.sources.detect import Detection, Detector
@@ -26,7 +27,6 @@ from mien.sources.photos import is_photo_name
 
 SURE: Final = 0.8  # of YuNet's score
 FOUND: Final = 1 / 3
-TURNED: Final = 0.5  # of `Detection.turn`
 SIDES: Final = (40, 30, 24, 20)
 MARGIN: Final = 0.5  # of a face's box, around it in the tiles
 
