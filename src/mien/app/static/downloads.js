@@ -23,9 +23,9 @@ export const csv = (columns, rows) => [columns, ...rows].map((row) => row.map(ce
 // The columns of `mien predict --csv`, without those that a photo's file lacks here.
 export function facesCsv(name, answer) {
   const classes = Object.keys(answer.faces[0]?.probabilities ?? {});
-  const columns = ["file", "face", "top", "left", "right", "bottom", "score", "label", "unsure", ...classes, "model", "version"];
+  const columns = ["file", "face", "top", "left", "right", "bottom", "score", "label", "unsure", "quality", ...classes, "model", "version"];
   const rows = answer.faces.map((face) => [
-    ...[name, face.face, ...face.box, face.score, face.label, face.unsure],
+    ...[name, face.face, ...face.box, face.score, face.label, face.unsure, face.quality.reasons.join(", ")],
     ...[...classes.map((one) => face.probabilities[one]), answer.model, answer.version],
   ]);
   return csv(columns, rows);
