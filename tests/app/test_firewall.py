@@ -64,6 +64,7 @@ def test_a_browser_is_told_to_ask_no_other_host(address: str) -> None:
         assert "http" not in policy and "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
+        assert headers["cache-control"] == ("no-store" if path.startswith("/api/") else "no-cache")
 
 
 @pytest.fixture(scope="module")

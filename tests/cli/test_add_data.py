@@ -138,7 +138,11 @@ def test_photos_join_a_data_set_and_the_moved_faces_are_counted(mien: Command, l
 def test_an_addition_that_does_not_fit_adds_nothing(mien: Command, lab: Path, tmp_path: Path) -> None:
     before = content(lab)
     clash = album(tmp_path / "clash", "sad", "angry", whole=False, photos=1)
-    refused(mien("data", "add", clash, "--to", "lab"), "data/lab has another photo angry/0.jpg; rename yours.")
+    refused(
+        mien("data", "add", clash, "--to", "lab"), "two different photos would be data/lab/angry/0.jpg; rename yours."
+    )
+    for inside in (lab, lab / "sad", lab.parent):
+        refused(mien("data", "add", inside, "--to", "lab", "--move"), "lie in each other")
     parts = album(tmp_path / "parts", "angry", part="train", whole=False, first=9)
     refused(mien("data", "add", parts, "--to", "lab"), "does not fit data/lab, so nothing is added; --map FOLDER=CLASS")
     near = album(tmp_path / "near", "angry", "suprise", whole=False, first=9)

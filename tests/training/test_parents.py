@@ -17,6 +17,7 @@ from mien.models.description import TRAINING_FACES, ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.networks import build_model
 from mien.models.weights import Parent, Parents, load_initial, load_model, predict_logits, save_model
+from mien.runtime.cut import Box, cut_face
 from mien.runtime.session import Model, open_graph
 from mien.runtime.spec import CutSpec
 from mien.training.fit import Fitted, fit
@@ -25,6 +26,7 @@ from mien.training.rank import fit_on_ranks
 from mien.training.recipe import Recipe
 from mien.training.task import distillation_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
+from tools.sample.photo import draw_photo
 
 LEARNT = "models:/mien-bars/1"
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,15 +199,17 @@ def test_an_ensemble_is_saved_read_again_and_a_parent_itself(
     fit(SPEC, taught, TRAIN, VAL, tmp_path / "pupil", parents={"both": Parent("both", tmp_path)}, verbose=False)
 
 
-def test_the_model_in_the_package_is_a_parent_and_the_graph_beside_it_is_its_own() -> None:
+def test_the_network_in_the_package_is_a_parent_and_answers_like_the_graph_that_it_taught() -> None:
     parents = find_parents([("model.init", "packaged")])
     config: ModelConfig = read_settings(ROOT / "conf", "model", "packaged")
     shipped = load_model_of("packaged")
-    faces = np.random.default_rng(0).integers(0, 256, (8, *shipped.spec.cut.shape), np.uint8)
+    drawn = [draw_photo(np.random.default_rng([1, i]), [i % 7]) for i in range(21)]
+    faces = np.stack([cut_face(photo, Box(*found[0].box), shipped.spec.cut) for photo, found in drawn])
     for classes in (shipped.spec.classes, ("calm", "tense")):
         network = build_model(config, shipped.spec.cut, len(classes))
         load_initial(network, config, classes, parents)
         logits = predict_logits(network, faces)
-        assert np.allclose(logits, shipped.logits(faces), atol=1e-4) if len(classes) == 7 else logits.shape == (8, 2)
+        alike = (logits.argmax(axis=1) == shipped.logits(faces).argmax(axis=1)).mean()
+        assert alike > 0.5 if len(classes) == 7 else logits.shape == (21, 2)
     parts = pd.read_parquet(parents["packaged"].folder / TRAINING_FACES)["part"]
     assert parts.value_counts().to_dict() == {"train": 26_069, "val": 3_589}

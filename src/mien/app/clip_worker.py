@@ -14,6 +14,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -72,7 +73,8 @@ def restrict(limits: AppConfig) -> None:
         os.sched_setaffinity(0, random.sample(cores, limits.at_once))
     memory, disk = limits.video_memory_megabytes * 1e6, TIMES_LARGER * limits.video_megabytes * 1e6
     for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, disk), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (int(most), int(most)))
+        with suppress(ValueError, OSError):  # macOS does not limit the address space
+            resource.setrlimit(kind, (int(most), int(most)))
 
 
 def send(channel: BinaryIO, message: dict[str, Any], pixels: bytes | memoryview = b"") -> None:

@@ -47,7 +47,10 @@ class Firewall:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if scope["path"].startswith("/api/"):  # faces are not kept in a browser's cache
+                    headers["cache-control"] = "no-store"
             await send(message)
 
         if scope["type"] == "lifespan":

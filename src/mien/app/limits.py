@@ -10,7 +10,7 @@ from mien.base.settings import STRICT, AtLeastOne, Positive
 
 @dataclass(frozen=True)
 class AppConfig:
-    """Limits of the page and of its API; what a single photo may be stands in `conf/predict.yaml`."""
+    """Limits of the page and of its API; the limits of a single photo are in `conf/predict.yaml`."""
 
     __pydantic_config__ = STRICT
 

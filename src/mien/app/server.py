@@ -46,7 +46,7 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
     limits = answerer.limits
     videos = all(map(find_spec, ("av", "pandas", "scipy")))
     cameras = Cameras(limits.cameras, limits.camera_seconds)
-    # A few more than compute and wait, so that who is one too many hears it at once.
+    # A few more than compute and wait, so that a request beyond the limit is refused at once.
     threads = CapacityLimiter(limits.at_once + limits.queue + 8)
 
     async def answered(data: bytes, *, heat: bool = False, picture: bool = False) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
 
     @app.post("/api/frame")
     async def frame(request: Request, camera: Annotated[str, Query(min_length=8, max_length=64)]) -> dict[str, Any]:
-        """As `predict`, of a camera's picture; `camera` is a word that the page drew by lot."""
+        """As `predict`, of a camera's picture; `camera` is a random word that the page chose."""
         cameras.admit(camera)
         return await answered(await request.body())
 

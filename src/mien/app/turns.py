@@ -50,7 +50,7 @@ class Turns:
 
 
 class Cameras:
-    """At most `most` live cameras, each for at most `seconds`; a camera is a word that its page drew by lot."""
+    """At most `most` live cameras, each for at most `seconds`; a camera is a random word of its page."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most

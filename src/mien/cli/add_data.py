@@ -221,6 +221,9 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
     if config.source != "folder" or config.path != f"data/{name}":
         kind = f"is read as source {config.source} from {config.path}"
         raise UserError(f"--to adds to class folders in data/NAME, and {name} {kind}; add to its files by hand.")
+    target = (root / config.path).resolve()
+    if target == folder or target in folder.parents or folder in target.parents:
+        raise UserError(f"{folder} and data/{name} lie in each other; name a folder of photos outside of it.")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     photos: dict[Path, Path] = {}
     for file in files:
@@ -238,7 +241,7 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
             elif file.read_bytes() == (grows / place).read_bytes():
                 known += 1
             else:
-                raise UserError(f"data/{name} has another photo {place}; rename yours. Nothing is added.")
+                raise UserError(f"two different photos would be data/{name}/{place}; rename yours. Nothing is added.")
         how = f"{folder} does not fit data/{name}, so nothing is added; --map FOLDER=CLASS names the class of a folder"
         try:
             after = source.ingest(grows)

@@ -15,7 +15,6 @@ import typer
 
 from mien.base.errors import UserError, WrongSettings
 from mien.base.settings import read_yaml
-from mien.base.state import DVC_COPIES, locked
 from mien.cli.check import RULES_HERE, mistakes
 from mien.cli.choices import write_choices
 from mien.cli.measure import read_chosen
@@ -66,6 +65,8 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
     """
     from dvc.repo import Repo
 
+    from mien.base.state import DVC_COPIES, locked
+
     copies = root.joinpath(*DVC_COPIES)
     with locked(copies / "mien-folds.lock", "folds"):
         for left in copies.glob("mien-folds-*/"):  # of a run that was killed
@@ -86,7 +87,7 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
         with Repo(str(root)) as repo:
             cache = f'[cache]\n    dir = "{repo.cache.local_cache_dir}"\n'
         (copy / ".dvc/config.local").write_text(cache, encoding="utf-8")  # `dvc config` takes ASCII alone
-        shutil.copytree(root / data, copy / data, symlinks=True, copy_function=_link)
+        shutil.copytree(root / data, copy / data, symlinks=True, copy_function=_link, dirs_exist_ok=True)
         yield copy
         shutil.rmtree(copy)
 
@@ -153,6 +154,6 @@ def _show_folds(tested: "list[Predictions]", faces: int, config: "EvaluateConfig
     rows.add_section()
     rows.add_row("all", f"{len(whole.table):,}", *(pooled[name].text() for name in POOLED))
     console().print(rows)
-    typer.echo("Each face was tested once, by a model that did not learn from it. In brackets: 95 % intervals.")
+    typer.echo("Each was tested once, by a model that did not learn from it. In brackets: 95 % intervals.")
     if never:
-        typer.echo(f"{counted(never, 'face')} of the data set's own training part were learnt from in every fold.")
+        typer.echo(f"Never tested: {counted(never, 'face')} of the data set's own training part.")

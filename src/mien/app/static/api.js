@@ -27,7 +27,9 @@ export async function* messages(path, body, signal) {
   const reader = (await asked(path, body, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new Error("The connection to the server broke; please try again.");
+    });
     const lines = (rest + (value ?? "")).split("\n");
     rest = lines.pop();
     for (const line of lines) {

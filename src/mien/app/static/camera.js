@@ -38,6 +38,7 @@ async function startCamera() {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } } });
     video.srcObject = stream;
     await video.play();
+    if (way.hidden) return stopCamera(); // the visitor turned to another way while the browser asked
   } catch (error) {
     stopCamera();
     return say(WHY[error.name] ?? `The camera does not start (${error.name}).`, true);

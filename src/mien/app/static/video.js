@@ -72,6 +72,7 @@ async function watch(file, about, mine) {
       note = message.note;
     }
   }
+  if (!answer) throw new Error("The server ended the answer; please send the video again.");
   say(`${summary(answer)} ${note}`.trim());
 }
 
