@@ -17,6 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from mien.base.settings import build_settings
 from mien.inference.annotation import overlap
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import TURNED
@@ -128,7 +129,8 @@ def main(folder: Path, others: list[str]) -> None:
     """Print the table."""
     named = [("yunet", ""), ("haar", ""), *(other.split("=", 1) for other in others)]
     detectors: list[Detector] = [
-        build_detector(PredictConfig(detector=name, detector_file=file, min_face=20)) for name, file in named
+        build_detector(build_settings(PredictConfig, {"detector": name, "detector_file": file, "min_face": 20}, name))
+        for name, file in named
     ]
     scenes, turned = [], []
     for file in sorted(file for file in folder.iterdir() if is_photo_name(file)):

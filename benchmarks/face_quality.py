@@ -72,7 +72,7 @@ def chosen(faces: pd.DataFrame, measure: str) -> float | None:
     """The threshold of the grid whose sides lie the most standard errors apart; None where none separates."""
     best, farthest = None, 0.0
     for threshold in GRIDS[measure]:
-        both = sides(faces, measure, threshold)
+        both = sides(faces, measure, float(threshold))
         against, other = both["against"], both["other"]
         if not both["separates"] or against["n"] < FEWEST or against["n"] > MOST_FLAGGED * len(faces):
             continue
