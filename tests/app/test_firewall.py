@@ -95,7 +95,8 @@ def test_a_body_has_to_arrive_in_time(narrow: tuple[str, Answerer]) -> None:
 
 @pytest.mark.parametrize(("path", "most"), [("/api/frame?camera=12345678", "0.2"), ("/api/video", "0.3")])
 def test_a_body_that_does_not_say_its_size_is_counted(narrow: tuple[str, Answerer], path: str, most: str) -> None:
-    answer = send_slowly(narrow[0], path, [bytes(150_000), bytes(150_000)])
+    # One byte too many: a server that closes with bytes unread may reset the line before its answer is read.
+    answer = send_slowly(narrow[0], path, [bytes(150_000), bytes(int(float(most) * 1e6) - 149_999)])
     assert answer.startswith(b"HTTP/1.1 413")
     assert f"An upload may have at most {most} MB.".encode() in answer
 
