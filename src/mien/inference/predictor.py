@@ -161,20 +161,22 @@ class Predictor:
         everything = self.detector.detect(photo)
         largest = largest_of(everything, self.settings.max_faces)
         pixels = self.cut(photo, [face.box for face in largest])
-        return FoundFaces(_measured(photo, largest), pixels, len(everything) - len(largest))
+        return FoundFaces(self._measured(photo, largest, pixels), pixels, len(everything) - len(largest))
 
     def whole_face(self, photo: np.ndarray) -> FoundFaces:
         """As `find_faces`, for a photo that is one face already."""
         box = Box(0, 0, photo.shape[1], photo.shape[0])
-        return FoundFaces(_measured(photo, [Detection(box)]), cut_face(photo, box, self.model.spec.cut)[None])
+        pixels = cut_face(photo, box, self.model.spec.cut)[None]
+        return FoundFaces(self._measured(photo, [Detection(box)], pixels), pixels)
 
     def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
         """Faces in boxes (top, left, right, bottom), (N, size, size, C) uint8; BoxOutside for one beside the photo."""
-        cut = self.model.spec.cut
-        height, width = photo.shape[:2]
-        placed = [face_box(box, height, width, margin=cut.margin, square=cut.square) for box in boxes]
-        faces = [cut_face(photo, box, cut) for box in placed]
-        return np.array(faces, np.uint8).reshape(-1, *cut.shape)  # also of no faces
+        return _cut_faces(photo, boxes, self.model.spec.cut)
+
+    def _measured(self, photo: np.ndarray, faces: Sequence[Detection], pixels: np.ndarray) -> list[Detection]:
+        """The faces with their sharpness; `pixels` are theirs as the network takes them."""
+        seen = pixels if self.model.spec.cut == MEASURED else _cut_faces(photo, [face.box for face in faces], MEASURED)
+        return [face._replace(sharpness=sharpness_of(cut)) for face, cut in zip(faces, seen, strict=True)]
 
     def probabilities(self, photos: Sequence[FoundFaces]) -> list[np.ndarray]:
         """Calibrated probabilities (N, classes) float64 of the faces of each photo; all photos share a batch."""
@@ -188,11 +190,11 @@ class Predictor:
         return [FacePrediction.of(face, row, *about) for face, row in zip(detections, probabilities, strict=True)]
 
 
-def _measured(photo: np.ndarray, faces: Sequence[Detection]) -> list[Detection]:
-    """The faces with their sharpness."""
-    boxes = [face_box(face.box, *photo.shape[:2], margin=0.0, square=False) for face in faces]
-    sharpness = [sharpness_of(cut_face(photo, box, MEASURED)) for box in boxes]
-    return [face._replace(sharpness=value) for face, value in zip(faces, sharpness, strict=True)]
+def _cut_faces(photo: np.ndarray, boxes: Sequence[Sequence[int]], cut: CutSpec) -> np.ndarray:
+    height, width = photo.shape[:2]
+    placed = [face_box(box, height, width, margin=cut.margin, square=cut.square) for box in boxes]
+    faces = [cut_face(photo, box, cut) for box in placed]
+    return np.array(faces, np.uint8).reshape(-1, *cut.shape)  # also of no faces
 
 
 @dataclass
