@@ -22,6 +22,7 @@ from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
+from mien.cli.workspace import link_or_copy
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def show_more_than_faces(folder: Path, found: "Ingested") -> bool:
     for name, faces in zip(names, detect_faces(photos, names), strict=True):
         if not isinstance(faces, UnreadablePhoto):  # which `ingest` lists
             header = read_header(photos.read(name), max_megapixels=MAX_MEGAPIXELS)
-            areas = [(box.bottom - box.top) * (box.right - box.left) for box in (face.box for face in faces)]
+            areas = [(box.bottom - box.top) * (box.right - box.left) for box, *_ in faces]
             shares.append(max(areas, default=0) / (header.height * header.width))
     seen = [share for share in shares if share]
     return len(seen) > len(shares) / 2 and statistics.median(seen) < FILLS
@@ -270,7 +271,7 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
 def grown(target: Path) -> Iterator[Path]:
     """A copy of a folder to add to, which takes its place at the end; after an error or a kill nothing is added.
 
-    The copy holds the folder's own files, by hard links, so it costs neither time nor space.
+    The copy holds the folder's own files, by hard links where the disk has them: then it costs neither time nor space.
     """
     grows, former = (target.with_name(f"{target.name}.{state}.partial") for state in ("grows", "former"))
 
@@ -283,7 +284,7 @@ def grown(target: Path) -> Iterator[Path]:
     clear()
     try:
         if target.is_dir():  # else `ingest` says that it is missing
-            shutil.copytree(target, grows, symlinks=True, copy_function=os.link)
+            shutil.copytree(target, grows, symlinks=True, copy_function=link_or_copy)
         yield grows
         target.rename(former)
         grows.rename(target)

@@ -19,7 +19,7 @@ from mien.cli.check import RULES_HERE, mistakes
 from mien.cli.choices import write_choices
 from mien.cli.measure import read_chosen
 from mien.cli.output import console, counted, fail, say, table
-from mien.cli.workspace import JsonOption
+from mien.cli.workspace import JsonOption, link_or_copy
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
@@ -87,16 +87,9 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
         with Repo(str(root)) as repo:
             cache = f'[cache]\n    dir = "{repo.cache.local_cache_dir}"\n'
         (copy / ".dvc/config.local").write_text(cache, encoding="utf-8")  # `dvc config` takes ASCII alone
-        shutil.copytree(root / data, copy / data, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(root / data, copy / data, symlinks=True, copy_function=link_or_copy, dirs_exist_ok=True)
         yield copy
         shutil.rmtree(copy)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # the two are on different disks
-        shutil.copy2(source, target)
 
 
 def _call(*command: str, cwd: Path) -> str:

@@ -1,6 +1,8 @@
 """Shared options of the commands, and the checkout and the model that they use."""
 
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -67,3 +69,11 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
     if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
     return Predictor(loaded, detector, settings)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name; copy it where the disk of `target` is another one, or knows no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -191,8 +191,7 @@ class Predictor:
 
 
 def _cut_faces(photo: np.ndarray, boxes: Sequence[Sequence[int]], cut: CutSpec) -> np.ndarray:
-    height, width = photo.shape[:2]
-    placed = [face_box(box, height, width, margin=cut.margin, square=cut.square) for box in boxes]
+    placed = [face_box(box, *photo.shape[:2], margin=cut.margin, square=cut.square) for box in boxes]
     faces = [cut_face(photo, box, cut) for box in placed]
     return np.array(faces, np.uint8).reshape(-1, *cut.shape)  # also of no faces
 
