@@ -12,13 +12,12 @@ least that it may be; else defaults hold. Prints a table for docs/FACES.md.
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from mien.base.settings import build_settings
-from mien.inference.annotation import overlap
+from benchmarks.packaged import place_of
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import TURNED
 from mien.runtime.cut import Box
@@ -27,7 +26,6 @@ from mien.sources.detect import Detection, Detector
 from mien.sources.photos import is_photo_name
 
 SURE: Final = 0.8  # of YuNet's score
-FOUND: Final = 1 / 3
 SIDES: Final = (40, 30, 24, 20)
 MARGIN: Final = 0.5  # of a face's box, around it in the tiles
 
@@ -118,19 +116,17 @@ def hits(found: list[Detection], boxes: list[Box]) -> tuple[int, int]:
     """How many of the faces were found, and how many boxes are at no face."""
     free, n = [face.box for face in found], 0
     for box in boxes:
-        best = max(free, key=lambda other: overlap(other, box), default=None)
-        if best is not None and overlap(best, box) >= FOUND:
-            free.remove(best)
+        if (place := place_of(box, free)) is not None:
+            del free[place]
             n += 1
     return n, len(free)
 
 
 def main(folder: Path, others: list[str]) -> None:
     """Print the table."""
-    named = [("yunet", ""), ("haar", ""), *(other.split("=", 1) for other in others)]
+    named: list[Any] = [("yunet", ""), ("haar", ""), *(other.split("=", 1) for other in others)]
     detectors: list[Detector] = [
-        build_detector(build_settings(PredictConfig, {"detector": name, "detector_file": file, "min_face": 20}, name))
-        for name, file in named
+        build_detector(PredictConfig(detector=name, detector_file=file, min_face=20)) for name, file in named
     ]
     scenes, turned = [], []
     for file in sorted(file for file in folder.iterdir() if is_photo_name(file)):

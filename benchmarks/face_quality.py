@@ -13,7 +13,6 @@ benchmarks/results/face_quality.json and to standard output.
 import hashlib
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +20,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from benchmarks.packaged import FOUND, data_config
-from mien.crop.cropping import crop_faces
-from mien.crop.packed import open_faces
+from benchmarks.packaged import data_config, place_of
+from benchmarks.peers import part_of
 from mien.crop.selection import CropConfig
+from mien.evaluation.intervals import proportion
 from mien.inference.address import PACKAGED, load_model_of
-from mien.inference.annotation import overlap
 from mien.inference.classifier import LoadedModel
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import BLURRED, SMALL, TURNED, Predictor, sharpness_of
@@ -36,7 +34,6 @@ from mien.sources.source import get_source
 
 RESULTS: Final = Path(__file__).parent / "results" / "face_quality.json"
 PARTS: Final = {"val": "PublicTest", "test": "PrivateTest"}
-Z: Final = 1.96
 EVERY: Final = 3  # of the faces whose copies are measured
 BLURS: Final = (0.5, 0.75, 1.0, 1.5)  # sigma, in pixels of the face at 48
 SIDES: Final = (32, 24, 20, 16)  # pixels
@@ -51,13 +48,11 @@ GRIDS: Final = {
 
 def accuracy(right: np.ndarray) -> dict[str, float]:
     """Share of right answers with its Wilson interval."""
-    n = len(right)
-    if not n:
+    if not len(right):
         return {"n": 0}
-    share, about = right.mean(), 1 + Z**2 / n
-    centre = (share + Z**2 / (2 * n)) / about
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / about
-    return {"n": n, "accuracy": round(share, 3), "low": round(centre - half, 3), "high": round(centre + half, 3)}
+    share = proportion(right.astype(float), np.ones(len(right)))
+    ends = {"accuracy": share.value, "low": share.low, "high": share.high}
+    return {"n": len(right), **{name: round(value, 3) for name, value in ends.items()}}
 
 
 def sides(faces: pd.DataFrame, measure: str, threshold: float) -> dict[str, Any]:
@@ -95,28 +90,12 @@ def expw(folder: Path, model: LoadedModel) -> pd.DataFrame:
         half = hashlib.sha256(str(image).encode()).digest()[-1] % 2
         for row in labelled.itertuples():
             box = Box(**{edge: getattr(row, edge) for edge in Box._fields})
-            best = max(range(len(found.pixels)), key=lambda i: overlap(found.detections[i].box, box), default=None)
-            if best is not None and overlap(found.detections[best].box, box) >= FOUND:
-                face = found.detections[best]
+            if (place := place_of(box, [face.box for face in found.detections])) is not None:
+                face = found.detections[place]
                 rows.append((half, row.label, face.box.shorter_side, face.sharpness, face.turn))
-                pixels.append(found.pixels[best])
+                pixels.append(found.pixels[place])
     table = pd.DataFrame(rows, columns=["half", "label", "size", "sharpness", "turn"])
     return table.assign(right=model.logits(np.stack(pixels)).argmax(axis=1) == table["label"])
-
-
-def fer2013(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Pixels (N, 48, 48, 1) uint8 and labels of both test parts."""
-    config = data_config("fer2013")
-    source = get_source(config)
-    faces = source.ingest(folder / config.path).faces
-    faces = faces[faces["source_split"].isin(PARTS)]
-    photos = source.photos(folder / config.path, folder / ".mien" / "unpacked")
-    with tempfile.TemporaryDirectory() as scratch:
-        crop_faces(faces, photos, CropConfig(48, "grey"), Path(scratch), progress=False)
-        packed = open_faces(Path(scratch))
-        pixels, index = np.array(packed.pixels), packed.index
-    rows = {PARTS[part]: (index["source_split"] == part).to_numpy() for part in PARTS}
-    return {name: (pixels[part], index["label"].to_numpy()[part]) for name, part in rows.items()}
 
 
 def answered(model: LoadedModel, pixels: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
@@ -166,18 +145,19 @@ def main(folder: Path) -> None:
     """Measure, write the numbers, and print them."""
     model = load_model_of(PACKAGED[0])
     answers: dict[str, Any] = {"thresholds": {"size": SMALL + 1, "sharpness": BLURRED, "turn": TURNED}}
-    for name, (pixels, labels) in fer2013(folder).items():
-        answers[name] = copies(model, pixels, labels)
+    for part, name in PARTS.items():
+        faces = part_of(folder, "fer2013", part, 1)
+        answers[name] = copies(model, faces.faces[..., None], faces.labels)
         print(name, json.dumps(answers[name], indent=1), flush=True)
-    faces = expw(folder, model)
-    choosing, reporting = (faces[faces["half"] == half] for half in (0, 1))
+    found = expw(folder, model)
+    choosing, reporting = (found[found["half"] == half] for half in (0, 1))
     for measure in GRIDS:
         best = chosen(choosing, measure)
         answers[f"ExpW, {measure}"] = {
             "chosen": best,
             "choosing half": best and sides(choosing, measure, best),
             "reporting half": best and sides(reporting, measure, best),
-            "all, at the threshold of mien": sides(faces, measure, answers["thresholds"][measure]),
+            "all, at the threshold of mien": sides(found, measure, answers["thresholds"][measure]),
             "reporting half, at the threshold of mien": sides(reporting, measure, answers["thresholds"][measure]),
         }
         print(measure, json.dumps(answers[f"ExpW, {measure}"], indent=1), flush=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +54,12 @@ def measured(graph: LoadedModel, data: str, part: str, folder: Path) -> dict[str
     return {key: told[key] for key in ("n", "accuracy", "macro_f1", "unweighted_average_recall", "calibration_error")}
 
 
+def place_of(face: Box, boxes: Sequence[Box]) -> int | None:
+    """Which of the boxes is that of a face; None where none overlaps it enough."""
+    best = max(range(len(boxes)), key=lambda i: overlap(boxes[i], face), default=None)
+    return best if best is not None and overlap(boxes[best], face) >= FOUND else None
+
+
 def detected_faces(folder: Path, scratch: Path) -> PackedFaces:
     """ExpW's faces at the boxes in which YuNet finds them; those of low confidence are left out, as in `measured`."""
     config = data_config("expw")
@@ -65,9 +72,8 @@ def detected_faces(folder: Path, scratch: Path) -> PackedFaces:
         found = [face.box for face in detector.detect(photo)]
         for row in rows.itertuples():
             labelled = Box(**{edge: getattr(row, edge) for edge in Box._fields})
-            best = max(found, key=lambda box: overlap(box, labelled), default=None)
-            if best is not None and overlap(best, labelled) >= FOUND:
-                boxes.append(best)
+            if (place := place_of(labelled, found)) is not None:
+                boxes.append(found[place])
                 kept.append(row.Index)
     rows = faces.loc[kept].assign(**{edge: [getattr(box, edge) for box in boxes] for edge in Box._fields})
     crop_faces(rows, photos, CropConfig(48, "grey"), scratch)
