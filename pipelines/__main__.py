@@ -8,6 +8,7 @@ import errno
 import gc
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +54,10 @@ def main(argv: list[str]) -> None:
     with stage_command(stage):
         run_stage(stage, choices)
     print(f"{headline}: {time.time() - psutil.Process().create_time():.1f} s", file=sys.stderr)
+    if any(thread.name.startswith("mien-") for thread in threading.enumerate()):
+        # One that waited for a slow store and is in C++ code as the interpreter ends would abort the process.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def run_stage(stage: str, choices: list[str]) -> None:
     """
     if stage in CHECK_THE_WHOLE:
         refuse_mistakes(CONF.parent / "params.yaml", CONF, stage_choices(stage, choices, CONF))
-    config = compose(stage, choices)
+    config, listener = compose(stage, choices), Listener()
     if stage in TRACKED:  # a run by hand may compose what params.yaml does not
         settings = {"tune": group_class("tune")(), **config.groups, "root": CONF.parent}
         if found := contradictions(settings, config.choices, RULES_OF_TRAINING):
@@ -83,7 +88,10 @@ def run_stage(stage: str, choices: list[str]) -> None:
         if sentence := few_cores(config.trainer):
             print(f"mien: {sentence}", file=sys.stderr)
         config.parents = find_parents(Recipe(*(config.groups[group] for group in RECIPE)).parents)
-    import_module(f"pipelines.{stage}").run(config, _listener(stage))
+        from mien.tracking.live import LiveTracking  # stages that are not tracked do without it
+
+        listener = LiveTracking(Path.cwd())
+    import_module(f"pipelines.{stage}").run(config, listener)
 
 
 def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
@@ -96,14 +104,6 @@ def refuse_mistakes(params: Path, conf: Path, given: Mapping[str, str]) -> None:
         choices = dict(given)  # the mistake is in params.yaml itself
     if given.items() <= choices.items() and (found := mistakes(params, conf, RULES_OF_STAGES)):
         raise WrongSettings(found)
-
-
-def _listener(stage: str) -> Listener:
-    if stage not in TRACKED:
-        return Listener()
-    from mien.tracking.live import LiveTracking  # stages that are not tracked do without it
-
-    return LiveTracking(Path.cwd())
 
 
 def _sentence(error: OSError) -> str:

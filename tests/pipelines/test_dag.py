@@ -162,6 +162,19 @@ def cached(workspace: Workspace) -> dict[int, Path]:
     return {f.stat().st_ino: f for f in (workspace.folder / ".dvc/cache/files").rglob("*") if f.is_file()}
 
 
+def test_a_thread_that_waited_for_a_slow_store_does_not_abort_a_finished_stage(workspace: Workspace) -> None:
+    late = (
+        "import runpy, sys, threading, torch\n"
+        "def work():\n"
+        "    while True:\n"
+        "        torch.ones(100, 100) @ torch.ones(100, 100)\n"
+        "threading.Thread(target=work, name='mien-tracking', daemon=True).start()\n"
+        "sys.argv = ['pipelines', 'report', 'data=sample']\n"
+        "runpy.run_module('pipelines', run_name='__main__')\n"
+    )
+    assert "[7/8] report: " in workspace.run("python", "-c", late).stderr
+
+
 def test_data_and_outs_are_links_to_the_cache_that_cannot_be_written(workspace: Workspace) -> None:
     objects = cached(workspace)
     for name in (
