@@ -15,7 +15,7 @@ from tests.pipelines.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 FOLDS = ("mien", "folds", "--folds", "3", "--json")
-REFS = ("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps")
+REFS = ("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps/*/*/*-fold-?")
 
 
 def state_of(here: Workspace) -> dict[str, object]:
