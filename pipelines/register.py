@@ -7,14 +7,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
 from mien.base.state import main_checkout, state_folder
 from mien.registry.evidence import Evidence
-from mien.registry.registration import register, unregistered
+from mien.registry.registration import origin, register, unregistered
 from mien.registry.version import Candidate
+from mien.reporting.pages import write_index
 from mien.sources.source import get_source
 from mien.tracking.publish import publish
 from mien.tracking.store import Unreachable, use_store
@@ -24,7 +25,7 @@ EXPERIMENT: Final = "DVC_EXP_BASELINE_REV"  # DVC sets it for the stages of `dvc
 
 
 def run(config: Config, listener: Listener) -> None:
-    """Register what train left, let the gate decide, publish what is missing, and write reports/register.json.
+    """Register what train left, let the gate decide, publish what is missing; write register.json and index.html.
 
     When nothing changed, this costs the import of MLflow and a few queries. A registry server that gives no answer
     ends nothing: the report says so, and the next `dvc repro` comes here again.
@@ -43,16 +44,14 @@ def run(config: Config, listener: Listener) -> None:
     decides = main_checkout(root) == root.resolve() and EXPERIMENT not in os.environ
     try:
         report = register(candidate, evidence, config.register, decides=decides)
+        write_index(root / "reports", report, origin(report, root))
         publish(root)  # the store may be new, or have been away during the stages before
     except Unreachable as error:
         print(f"mien: {error}", file=sys.stderr)
         report = unregistered(candidate)
+        write_index(root / "reports", report, {})
     with Outs("register") as outs:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         outs.path("reports/register.json").write_text(text, encoding="utf-8")
-    print(_summary(report))
-
-
-def _summary(report: dict[str, Any]) -> str:
     version = "" if report["version"] is None else f" version {report['version']}"
-    return "\n  ".join([f"register: {report['model']}{version}: {report['outcome']}", *report["reasons"]])
+    print("\n  ".join([f"register: {report['model']}{version}: {report['outcome']}", *report["reasons"]]))

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,36 +11,19 @@ import av
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, expect
 
+from tests.browser import driver, launch
 from tests.inference.videos import scene, write_video
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream"),
-)
+__all__ = ["driver"]
 DESKTOP, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
-expect.set_options(timeout=30_000)  # milliseconds: a machine may have other work
 DROP = """([kind, name, type, bytes]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(bytes)], name, {type}));
   const given = {bubbles: true, dataTransfer: files, clipboardData: files};
   document.body.dispatchEvent(kind === "drop" ? new DragEvent("drop", given) : new ClipboardEvent("paste", given));
 }"""
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Playwright]:
-    with sync_playwright() as driver:
-        yield driver
-
-
-def launch(driver: Playwright, *args: str) -> Browser:
-    program = os.environ.get("MIEN_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed, and MIEN_BROWSER names none")
-    return driver.chromium.launch(executable_path=program, args=[*QUIET, *args])
 
 
 @pytest.fixture(scope="module")

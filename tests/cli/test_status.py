@@ -20,7 +20,7 @@ TUNE: dict[str, Any] = {
 def reports(two_champions: Path) -> Path:
     """The reports of a whole run in the checkout that was entered: of a real evaluation and a real promotion."""
     (two_champions / "reports/tune.json").write_text(json.dumps(TUNE))
-    (two_champions / "reports/report.html").write_text("<html>")
+    (two_champions / "reports/index.html").write_text("<html>")
     (two_champions / "conf/data").mkdir(parents=True)
     (two_champions / "conf/data/tiny.yaml").write_text("name: tiny\ndrawn: true\n")
     return two_champions / "reports"
@@ -39,7 +39,7 @@ def test_it_says_the_numbers_the_promotion_and_where_to_look(mien: Command, repo
         assert reason in said
     assert "optim.lr: 0.001 → 0.00346 With 1 further seed it overrules." in said
     assert "drawings" in said
-    for where in ("reports/report.html", "make ui", "mien predict PHOTO"):
+    for where in ("reports/index.html", "make ui", "mien predict PHOTO"):
         assert where in said
     assert max(map(len, done.out.splitlines())) <= 80
     assert "\x1b" not in done.out
@@ -93,7 +93,7 @@ def test_numbers_unlike_the_committed_ones_are_told_with_the_reason(mien: Comman
 
 
 def test_it_says_what_is_missing(mien: Command, reports: Path) -> None:
-    for name in ("register.json", "tune.json", "report.html"):
+    for name in ("register.json", "tune.json", "index.html"):
         (reports / name).unlink()
     metrics = json.loads((reports / "metrics.json").read_text())
     none = {"n": 0, "accuracy": {"value": None, "low": None, "high": None}}

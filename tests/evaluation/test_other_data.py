@@ -62,6 +62,7 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     assert cross.learnt_from is None
     write_cross_evaluation(cross, tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
+    assert 'href="faces.html"' in page and (tmp_path / "out/faces.html").read_text().count("</option>") > 21
     assert "The data set cannot name contempt, so it was taken out" in page
     assert "first answer on 21 faces; with these counted as wrong the accuracy is 0.000" in page
     assert "The model has no temperature" in page

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from markupsafe import escape
 
 from tests.pipelines.workspace import Workspace
 
@@ -42,8 +43,12 @@ def test_every_stage_leaves_its_outs(workspace: Workspace) -> None:
     left = (workspace.folder / "build/.partial").iterdir()
     assert {f.suffix for f in left} <= {".lock"}  # nothing half-written; a lock file stays when its holder is gone
     pictures = (f"figures/{name}.png" for name in ("train/curves", "tune/history", "crop/contact_happy"))
-    for name in ("report.html", *pictures):
+    for name in ("report.html", "faces.html", *pictures):
         assert (workspace.folder / "reports" / name).stat().st_size > 5000
+    index, decision = (workspace.folder / "reports/index.html").read_text(), workspace.report("register")
+    commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()  # the first `dvc repro` was of the one before
+    known = (f"version {decision['version']}", decision["outcome"], commit, "UTC")
+    assert all(word in index for word in (*known, *map(escape, decision["reasons"])))
 
 
 def test_the_numbers_hang_together(workspace: Workspace) -> None:
@@ -181,6 +186,7 @@ def test_data_and_outs_are_links_to_the_cache_that_cannot_be_written(workspace: 
         "data/sample/origin.7z.001",
         "build/crop/faces.npy",
         "build/train/model.safetensors",
+        "reports/faces.html",
         "reports/report.html",
     ):
         status = (workspace.folder / name).stat()

@@ -28,6 +28,7 @@ OUTS = (
 )
 DRAWN = (
     "reports/report.html",
+    "reports/faces.html",
     "reports/figures/train/augmented.png",
     "reports/figures/train/curves.png",
     *(f"reports/figures/crop/contact_{name}.png" for name in EXPRESSIONS),
@@ -115,6 +116,7 @@ def test_report_draws_from_the_outs_twice_the_same_and_a_further_slice_reaches_i
     assert not list((workspace / "reports/figures/tune").iterdir())  # there was no search
     report = (workspace / "reports/report.html").read_text(encoding="utf-8")
     assert "photo missing" in report and ">camera<" in report
+    assert "camera: side" in (workspace / "reports/faces.html").read_text(encoding="utf-8")
     assert str(workspace) not in report
 
 

@@ -73,7 +73,7 @@ def test_their_runs_lie_side_by_side_in_the_main_store_with_names_that_tell_them
     assert len({experiment for _, _, experiment, _ in runs}) == 1
     for *_, place in runs:
         assert place.startswith(after.folder.as_uri())
-        assert (after.folder / place.removeprefix(f"{after.folder.as_uri()}/") / "evaluation/report.html").is_file()
+        assert (after.folder / place.removeprefix(f"{after.folder.as_uri()}/") / "evaluation/index.html").is_file()
 
 
 def test_each_run_has_the_numbers_of_its_own_experiment(after: Workspace) -> None:

@@ -98,7 +98,7 @@ def read(stage: str) -> None:
     elif stage == "evaluate":
         run_stage("evaluate", ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "report":
-        read_background(Path("build"), "sample", drawn=True)
+        read_background(Path("build"), "sample", drawn=True, best_epoch=1)
     elif stage == "crop":
         run_stage("crop", ["data=sample", "crop=grey48"])
     else:

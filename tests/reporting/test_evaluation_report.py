@@ -1,8 +1,5 @@
 import re
-import shutil
-import subprocess
 from dataclasses import replace
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,15 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Playwright, expect
 
 from mien.base.classes import EXPRESSIONS
 from mien.evaluation.intervals import OVERALL
 from mien.evaluation.scoring import EvaluateConfig, Evaluation
-from mien.reporting.evaluation_report import Background, quarantine_counts, write_report
+from mien.reporting.evaluation_report import Background, quarantine_counts, write_report, write_viewer
 from mien.reporting.pages import between, number, page, percent
+from tests.browser import driver, launch
 from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+__all__ = ["driver"]
 FIGURES = 5  # beside the faces
 QUARANTINE = pd.DataFrame(
     {"reason": ["low_confidence"] * 1234 + ["photo_missing"], "label": ["sad"] * 1233 + ["", "happy"]}
@@ -79,7 +79,9 @@ def test_the_page_is_well_formed_whole_in_itself_and_says_what_every_image_shows
     page = Page(html)
     assert page.open == []
     assert page.addresses
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    elsewhere = [address for address in page.addresses if not address.startswith("data:image/png;base64,")]
+    assert elsewhere.pop() == "faces.html"
+    assert all(f'id="{address[1:]}"' in html for address in elsewhere) and len(elsewhere) > 5
     assert not re.search(r"url\(|@import|<script|<link|https?://", html)
     assert all(image["alt"] for image in page.images)
     assert len(page.images) == FIGURES + sum(len(pair.rows) for pair in evaluation.confused)
@@ -159,17 +161,39 @@ def test_quarantine_is_counted_by_reason_and_class():
     assert quarantine_counts(QUARANTINE.iloc[:0], EXPRESSIONS).empty
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_lays_the_page_out_within_a_phones_width(html, tmp_path: Path):
+def test_a_browser_lays_the_page_out_within_a_phones_width(html: str, driver: Playwright) -> None:
     """The page itself never scrolls sideways: wide tables and figures scroll within themselves."""
-    page = escape(html, quote=True)
-    loaded = "document.title = this.contentDocument.documentElement.scrollWidth"
-    frame = f'<iframe srcdoc="{page}" style="width: 390px; height: 800px; border: 0" onload="{loaded}"></iframe>'
-    (tmp_path / "phone.html").write_text(frame, encoding="utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'phone.html'}"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
-    title = re.search(r"<title>(\d+)</title>", shown)
-    assert title is not None, shown[:200]
-    assert 300 < int(title[1]) <= 390
+    browser = launch(driver)
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.set_content(html)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    browser.close()
+
+
+def test_the_viewer_shows_the_test_faces_that_its_filters_ask_for(
+    evaluation: Evaluation, pixels: np.ndarray, tmp_path: Path, driver: Playwright
+) -> None:
+    table, file = evaluation.predictions.table, tmp_path / "faces.html"
+    write_viewer(evaluation, "<b>Faces</b>", pixels, file)
+    browser = launch(driver)
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(file.as_uri())
+    where, shown = page.locator("#where"), page.locator("#grid figure")
+    expect(where).to_have_text(f"1 to 60 of {len(table)}")
+    own = [table[f"p_{label}"][row] for row, label in enumerate(table["label"])]
+    least = table["face_id"][int(np.argmin(own))]
+    expect(shown.first).to_contain_text(least)
+    page.get_by_role("button", name="later").click()
+    expect(where).to_have_text(f"61 to 120 of {len(table)}")
+    for answers, rows in (("right", table["correct"]), ("wrong", ~table["correct"])):
+        page.get_by_label("answers").select_option(answers)
+        page.get_by_label("labelled").select_option("sad")
+        expect(shown).to_have_count(int((rows & (table["label"] == "sad")).sum()))
+        expect(page.locator("#grid b")).to_have_count(0 if answers == "right" else shown.count())
+    page.get_by_label("labelled").select_option("any")
+    page.get_by_label("answers").select_option("label doubtful")
+    assert 0 < shown.count() < (~table["correct"]).sum()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('#grid img').naturalWidth") == pixels.shape[2]
+    assert not [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+    browser.close()

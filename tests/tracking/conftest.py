@@ -52,7 +52,7 @@ def trained(checkout: Path) -> Path:
     (checkout / "reports/train.json").write_text(json.dumps({"best_epoch": 1, "val_accuracy": 0.45, "val_loss": 1.25}))
     (checkout / "reports/metrics.json").write_text(json.dumps(METRICS))
     (checkout / "reports/tune.json").write_text(json.dumps(TUNE))
-    (checkout / "reports/report.html").write_text("<p>report</p>")
+    (checkout / "reports/index.html").write_text("<p>report</p>")
     (checkout / "reports/figures/evaluate/confusion.png").write_bytes(b"png")
     (checkout / "dvc.lock").write_text("stages: {}\n")
     return checkout

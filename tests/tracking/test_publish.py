@@ -64,7 +64,7 @@ def test_an_evaluation_is_published_with_intervals_and_figures(trained: Path) ->
         "test_leak_free/interval/accuracy_low": 0.4,
         "test_leak_free/interval/accuracy_high": 0.7,
     }
-    assert artifacts(run, "evaluation") == ["confusion.png", "metrics.json", "report.html"]
+    assert artifacts(run, "evaluation") == ["confusion.png", "index.html", "metrics.json"]
 
 
 def test_trials_are_children_of_the_training(trained: Path) -> None:
@@ -92,9 +92,9 @@ def test_sync_says_what_it_sent_and_sends_it_once_and_changed_files_again(traine
     run = run_of()
     assert len(connect().get_metric_history(run.info.run_id, "epoch/val_loss")) == 2
     assert len(run.inputs.dataset_inputs) == 1
-    (trained / "reports/report.html").write_text("<p>another</p>")
+    (trained / "reports/index.html").write_text("<p>another</p>")
     assert "evaluation: 0 parameters, 0 metrics, 3 files" in sync(trained)
-    local = connect().download_artifacts(run.info.run_id, "evaluation/report.html")
+    local = connect().download_artifacts(run.info.run_id, "evaluation/index.html")
     assert Path(local).read_text() == "<p>another</p>"
 
 

@@ -60,7 +60,7 @@ def _about(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) 
     chosen = choices(root).get("data")
     about = {
         "escape": escape,
-        "report": (root / "reports/report.html").exists(),
+        "report": (root / "reports/index.html").exists(),
         "next_data": chosen if chosen and data_file(root, chosen).get("name", chosen) != metrics["data"] else "",
     }
     if lineage:

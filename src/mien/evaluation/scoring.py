@@ -19,7 +19,7 @@ from mien.crop.packed import PackedFaces
 from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
 from mien.evaluation.intervals import DIGITS, NAN, OVERALL, Interval, Intervals, bootstrap
 from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, Ints, checked_logits, measure, top_confusions
-from mien.evaluation.slices import Slices, slice_accuracy
+from mien.evaluation.slices import BY, Slices, slice_accuracy
 from mien.runtime.session import Model, softmax
 
 
@@ -55,7 +55,7 @@ class Predictions:
     """A model's answers to N faces, one row each, as `predictions.csv` holds them.
 
     Columns: face_id, image, label, predicted, correct, leaked, group, face_size, confidence (the detector's), and
-    the calibrated probability `p_CLASS` of each class, rounded to six digits.
+    the calibrated probability `p_CLASS` of each class, rounded to six digits; `by COLUMN` of each configured slice.
     """
 
     table: pd.DataFrame
@@ -153,6 +153,7 @@ def _predictions(index: pd.DataFrame, labels: Ints, probabilities: Floats, class
         "correct": labels == predicted,
         **{name: index[name] for name in ("leaked", "group", "face_size", "confidence")},
         **{f"p_{name}": probabilities[:, k].round(DIGITS) for k, name in enumerate(classes)},
+        **{name: index[name] for name in map(str, index) if name.startswith(BY)},
     }
     return Predictions(pd.DataFrame(columns))
 

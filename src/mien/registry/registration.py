@@ -8,7 +8,10 @@ each run: photos or files may be back, or another version may be champion.
 import contextlib
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,6 +35,7 @@ from mien.registry.evidence import (
 from mien.registry.gate import RegisterConfig
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version, version_identities
+from mien.tracking.facts import git_facts
 from mien.tracking.publish import training_identity
 from mien.tracking.runs import obtain_run, set_note, set_tags
 
@@ -193,6 +197,22 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
         name, version.version, description=events.described("version", name, number, run, decision)
     )
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
+
+
+def origin(report: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Where the version of a report comes from, in words: its run, its commit, and when it was registered."""
+    with registry(report["model"]) as client, events.passing_over_deleted():
+        version = client.get_model_version(report["model"], str(report["version"]))
+        run = client.get_run(version.run_id or "")
+        facts = {**git_facts(root), **run.data.tags}  # a run that was tracked while it trained knows its own
+        changed = ", with changes that are not committed" if facts.get("mien.git_dirty") == "true" else ""
+        date = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+        return {
+            "run": run.info.run_name,
+            "commit": facts.get("mlflow.source.git.commit", "none: not a git checkout") + changed,
+            "registered": f"{date:%Y-%m-%d %H:%M} UTC",
+        }
+    return {}
 
 
 def unregistered(candidate: Candidate) -> dict[str, Any]:

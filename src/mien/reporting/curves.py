@@ -16,17 +16,17 @@ Epochs = Sequence[tuple[int, Mapping[str, float]]]  # rows of history.csv: (epoc
 COLUMNS: Final = 3  # of the searched values
 
 
-def training_figure(epochs: Epochs, best_epoch: int) -> bytes:
+def training_figure(epochs: Epochs, best_epoch: int, theme: Theme = LIGHT) -> bytes:
     """PNG: losses and validation scores by epoch, with the epoch whose weights were chosen marked."""
-    with drawing(LIGHT, 11, 4.8) as figure:
+    with drawing(theme, 11, 4.8) as figure:
         loss, score = figure.subplots(1, 2)
-        _line(loss, epochs, "train_loss", "--", LIGHT.second, "training")
-        _line(loss, epochs, "val_loss", "-", LIGHT.first, "validation")
-        _line(score, epochs, "val_accuracy", "-", LIGHT.first, "accuracy")
-        _line(score, epochs, "val_macro_f1", "--", LIGHT.second, "macro F1")
+        _line(loss, epochs, "train_loss", "--", theme.second, "training")
+        _line(loss, epochs, "val_loss", "-", theme.first, "validation")
+        _line(score, epochs, "val_accuracy", "-", theme.first, "accuracy")
+        _line(score, epochs, "val_macro_f1", "--", theme.second, "macro F1")
         score.set_ylim(0, 1)
         for axes in (loss, score):
-            axes.axvline(best_epoch + 1, color=LIGHT.muted, **DOTTED)
+            axes.axvline(best_epoch + 1, color=theme.muted, **DOTTED)
         _finish(loss, "Loss", "training loss: of augmented faces and smoothed labels")
         _finish(score, "Validation scores", f"dotted: epoch {best_epoch + 1}, whose weights were chosen")
         return png(figure)

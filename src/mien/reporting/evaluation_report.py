@@ -1,27 +1,37 @@
-"""Evaluation report: figures and one self-contained HTML page."""
+"""Evaluation report: figures, one self-contained HTML page, and a viewer of the test faces."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mien.base.classes import PARTS, count_labels
+from mien.base.classes import ALWAYS_SLICED, PARTS, count_labels
 from mien.base.records import read_out, rerun
 from mien.crop.packed import PackedFaces, open_faces
 from mien.evaluation.scoring import Evaluation
-from mien.models.description import hardware_words, read_lineage
+from mien.evaluation.slices import slice_rows
+from mien.models.description import hardware_words, read_history, read_lineage
+from mien.reporting.curves import training_figure
 from mien.reporting.figures import draw_evaluation, errors_figure
-from mien.reporting.images import augmentation_sheet, data_uri, face_png
+from mien.reporting.images import Pixels, augmentation_sheet, data_uri, face_jpeg, face_png, spread
 from mien.reporting.pages import page, picture
 from mien.reporting.style import DARK
 
 if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation  # the DAG makes none
+
+SAMPLES: Final = 12  # faces of each class on the report
+CURVES: Final = "Losses and validation scores by epoch"
+MOST: Final = 5000  # faces in a gallery; the csv beside it has all
+QUALITY: Final = 88  # of its JPEGs: a page of 5,000 faces stays at some 10 to 20 MB
+
+Filters = Mapping[str, Mapping[str, npt.NDArray[Any]]]  # by name, by option: which faces it shows, (N,) bool
 
 
 @dataclass(frozen=True)
@@ -34,24 +44,39 @@ class Background:
     parts: dict[str, dict[str, int]]  # faces of each class, by part
     quarantine: pd.DataFrame  # `reason` and `label` of each face that could not be used
     augmented: bytes = b""  # PNG: training faces and their random changes
-    persons_named: bool = False  # else the same person may stand in two parts
+    curves: tuple[bytes, ...] = ()  # PNG of the training, light and dark
+    samples: Mapping[str, list[str]] = field(default_factory=dict)  # faces of each class as data URIs
+    persons: Mapping[str, int] = field(default_factory=dict)  # by part; else the same person may stand in two
     other: "CrossEvaluation | None" = None  # None: the model is measured on its own data set
     sentences: Sequence[str] = ()  # how the model and the other data set were brought together
 
 
-def read_background(build: Path, title: str, drawn: bool) -> Background:
+def read_background(build: Path, title: str, drawn: bool, best_epoch: int) -> Background:
     """What the stages before evaluate left below `build/`; a UserError where a file is missing or damaged."""
-    classes = open_faces(build / "crop").classes
-    parts, persons_named = {}, False
+    packed, parts, persons = open_faces(build / "crop"), {}, {}
+    labels = packed.index["label"].to_numpy()
     for name in PARTS:
         part = read_out(build / f"split/{name}.parquet", pd.read_parquet, rerun("split"))
-        parts[name] = count_labels(part["label"], classes)
-        persons_named |= bool((part["person"] != "").any())
+        parts[name] = count_labels(part["label"], packed.classes)
+        persons[name] = part["person"].replace("", None).nunique()
     quarantine = read_out(
         build / "crop/quarantine.csv", lambda file: pd.read_csv(file, dtype="str", keep_default_na=False), rerun("crop")
     )
-    augmented = augmentation_sheet(read_out(build / "train/augmented.npy", np.load, rerun("train")))
-    return Background(title, drawn, read_lineage(build / "train"), parts, quarantine, augmented, persons_named)
+    epochs = read_history(build / "train/history.csv")
+    return Background(
+        title,
+        drawn,
+        read_lineage(build / "train"),
+        parts,
+        quarantine,
+        augmentation_sheet(read_out(build / "train/augmented.npy", np.load, rerun("train"))),
+        (training_figure(epochs, best_epoch), training_figure(epochs, best_epoch, DARK)),
+        {
+            name: [data_uri(face_png(packed.pixels[row])) for row in spread(np.flatnonzero(labels == k), SAMPLES)]
+            for k, name in enumerate(packed.classes)
+        },
+        persons if any(persons.values()) else {},
+    )
 
 
 def faces_of(evaluation: Evaluation, packed: PackedFaces) -> npt.NDArray[Any]:
@@ -75,10 +100,59 @@ def write_report(
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
+        curves=background.curves and picture(background.curves[0], background.curves[1], CURVES),
         augmented=background.augmented and data_uri(background.augmented),
         quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
     )
     report.write_text(html, encoding="utf-8")
+
+
+def write_viewer(evaluation: Evaluation, title: str, faces: Pixels, viewer: Path) -> None:
+    """Write the page of the test faces with filters, those whose label the model believes least first.
+
+    A label is doubtful, as in confident learning (Northcutt et al. 2021, equation 2), where the model is surer of
+    another class than it is on average of the faces that carry that class's name.
+    """
+    answers, table, classes = evaluation.predictions, evaluation.predictions.table, evaluation.predictions.classes
+    labels, predicted, probabilities = answers.labels, answers.predicted, answers.probabilities
+    own, answer = (np.take_along_axis(probabilities, of[:, None], axis=1)[:, 0] for of in (labels, predicted))
+    usual = np.array([own[labels == k].mean() if (labels == k).any() else np.inf for k in range(len(classes))])
+    slices, _ = slice_rows(table.assign(label=labels), classes)
+    wrong = labels != predicted
+    filters: Filters = {
+        "labelled": {name: labels == k for k, name in enumerate(classes)},
+        "predicted": {name: predicted == k for k, name in enumerate(classes)},
+        "answers": {"right": ~wrong, "wrong": wrong, "label doubtful": wrong & (answer >= usual[predicted])},
+        "confidence": {
+            "below 50 %": answer < 0.5,
+            "50 to 90 %": (answer >= 0.5) & (answer < 0.9),
+            "90 % and above": answer >= 0.9,
+        },
+        "slice": {f"{group}: {name}": rows for (group, name), rows in slices.items() if group != ALWAYS_SLICED[0]},
+    }
+    order = spread(np.argsort(own, kind="stable"), MOST)
+    words = table.assign(own=own, answer=answer)[["face_id", "image", "label", "own", "predicted", "answer"]]
+    shown = {name: {option: rows[order] for option, rows in of.items()} for name, of in filters.items() if of}
+    content = gallery(shown, words.iloc[order].itertuples(index=False), faces[order])
+    html = page("faces.html", title=title, all=len(table), **content)
+    viewer.write_text(html, encoding="utf-8")
+
+
+def gallery(filters: Filters, words: Iterable[Sequence[Any]], faces: Iterable[Pixels]) -> dict[str, Any]:
+    """What `gallery.html` needs: the filters, and of each face its words, the options it answers to, and its JPEG.
+
+    Words are its name, its photo, its label with the probability of that, and another class with its own.
+    """
+    options = np.column_stack([rows for of in filters.values() for rows in of.values()])
+    return {
+        "filters": {name: list(of) for name, of in filters.items()},
+        # Lists, as names in thousands of objects would double the page.
+        "faces": [
+            [name, "" if photo in name else photo, label, round(float(p), 3), other, round(float(q), 3),
+             np.flatnonzero(fits).tolist(), base64.b64encode(face_jpeg(face, QUALITY)).decode("ascii")]
+            for (name, photo, label, p, other, q), fits, face in zip(words, options, faces, strict=True)
+        ],
+    }  # fmt: skip
 
 
 def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from mien.evaluation.calibration import Reliability
 from mien.evaluation.intervals import Interval
@@ -18,6 +19,7 @@ from mien.reporting.style import DOTTED, LIGHT, Theme, drawing, headline, png
 FACE: Final = 1.0  # inches, of the errors
 FACE_STEP: Final = 1.08
 ROW_STEP: Final = 1.42
+STEADY: Final = 5  # faces of a bin that the line of the reliability diagram goes through
 LEFT: Final = 2.2
 TOP: Final = 1.0
 
@@ -77,7 +79,7 @@ def reliability_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
         # A model that is too sure of itself, the usual case, runs below the diagonal, so this corner stays free.
         top.legend(loc="upper left", handlelength=2.6)
         value = evaluation.temperature.value
-        headline(top, "Reliability", f"temperature {value:.3g}; the larger the mark, the more faces")
+        headline(top, "Reliability", f"temperature {value:.3g}; 95 % intervals; larger marks hold more faces")
         bottom.bar(after.low, after.faces, after.high - after.low, align="edge", color=theme.first, alpha=0.85)
         bottom.stairs(before.faces, np.append(before.low, 1), color=theme.second, linewidth=2, linestyle="--")
         bottom.set(xlabel="confidence: probability of the predicted class", ylabel="faces")
@@ -85,12 +87,15 @@ def reliability_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
 
 
 def _curve(axes: Axes, table: Reliability, colour: str, marker: str, label: str, style: str) -> None:
-    """A bin's marker is the larger the more faces it holds, so that the noise of small bins recedes."""
-    filled = table.faces > 0
-    x, y = table.confidence[filled], table.accuracy[filled]
-    areas = 14 + 140 * table.faces[filled] / table.faces.max()
-    axes.plot(x, y, linestyle=style, color=colour, linewidth=1.8, label=label, marker=marker, markersize=0)
-    axes.scatter(x, y, s=areas, color=colour, marker=marker, clip_on=False, zorder=3)
+    """Each bin with Wilson's 95 % interval, larger the more faces it holds; the line leaves out bins of few faces."""
+    filled, steady = table.faces > 0, table.faces >= STEADY
+    x, y, faces = table.confidence[filled], table.accuracy[filled], table.faces[filled]
+    shares = [binomtest(round(share * n), n) for share, n in zip(y, faces.tolist(), strict=True)]
+    ends = [share.proportion_ci(method="wilson") for share in shares]
+    axes.vlines(x, [end.low for end in ends], [end.high for end in ends], color=colour, linewidth=1.4, alpha=0.5)
+    axes.plot(table.confidence[steady], table.accuracy[steady], style, color=colour, linewidth=1.8)
+    axes.scatter(x, y, s=14 + 140 * faces / faces.max(), color=colour, marker=marker, clip_on=False, zorder=3)
+    axes.plot([], [], style, color=colour, linewidth=1.8, marker=marker, label=label)
 
 
 def per_class_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:

@@ -60,9 +60,14 @@ def augmentation_sheet(augmented: Pixels) -> bytes:
     return face_png(as_rgb(np.vstack([np.hstack(line) for line in framed])))
 
 
+def spread(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """At most so many of the rows, (N,), evenly spread."""
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)])
+
+
 def contact_sheet(pixels: Pixels, rows: npt.NDArray[np.intp], name: str) -> Image.Image:
     """Up to 60 faces of a class, evenly spread: those of `pixels` (N, H, W, C) uint8 whose positions are `rows`."""
-    shown = rows[np.linspace(0, len(rows) - 1, min(MOST, len(rows))).round().astype(int)]
+    shown = spread(rows, MOST)
     size = pixels.shape[1]
     step = size + GAP
     lines = max(-(-len(shown) // COLUMNS), 1)

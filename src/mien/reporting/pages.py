@@ -2,20 +2,33 @@
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mien.base.files import replacing
+from mien.base.records import read_out, rerun
 from mien.evaluation.intervals import Interval
 from mien.reporting.images import data_uri
+
+HEAD: Final = "<!-- head -->"  # where the registration's head goes; in text from the data "<" is escaped
 
 
 def page(template: str, **values: Any) -> str:
     """A page of `templates/`, filled in; a value that the template needs and lacks is an error."""
     return _environment().get_template(template).render(values)
+
+
+def write_index(reports: Path, decision: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    """Write index.html beside report.html: the same, headed by version and decision, run, commit and date."""
+    body = read_out(reports / "report.html", lambda file: file.read_text(encoding="utf-8"), rerun("report"))
+    with replacing(reports / "index.html") as partial:
+        head = page("head.html", decision=decision, origin=origin)
+        partial.write_text(body.replace(HEAD, head, 1), encoding="utf-8")
 
 
 def note(file: Path, macro: str, *values: Any) -> str:
@@ -39,9 +52,18 @@ def _environment() -> Environment:
         "interval": Interval.from_json,
         "number": number,
         "between": between,
-        "plain": lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        "plain": plain,
     }
     return templates
+
+
+def plain(value: Any) -> str:
+    """A setting as JSON, its numbers rounded to four digits; text as it is."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(
+        json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.4g}")), ensure_ascii=False
+    )
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -32,7 +32,8 @@ NOTES: Final = Path(__file__).with_name("notes.md.j2")
 PREDICTIONS: Final = "evaluation/predictions.csv"  # as an artifact
 EVALUATION_FILES: Final = {
     "evaluation": (
-        "reports/report.html",
+        "reports/index.html",
+        "reports/faces.html",
         "reports/metrics.json",
         "reports/predictions.csv",
         "reports/confusion.csv",
