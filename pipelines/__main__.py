@@ -1,7 +1,6 @@
 """Entry point of the stages: `python -m pipelines STAGE GROUP=CHOICE ...`, as in dvc.yaml.
 
-Everything around a stage is here: its lock, the check of the whole configuration before long work, live tracking,
-and the sentence in which a user's mistake ends. No stage depends on this file.
+Around a stage: its lock, the check of the whole configuration, live tracking, and how a user's mistake is told.
 """
 
 import errno
@@ -33,12 +32,10 @@ CHECK_THE_WHOLE: Final = ("ingest", "crop", "tune")
 TRACKED: Final = ("tune", "train")
 # What a disk may refuse, and what a person can do about it.
 REFUSED: Final = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there"),
     errno.EFBIG: "raise the limit of a file's size (`ulimit -f`)",
     errno.EROFS: "mount it writable",
-    errno.EACCES: "allow yourself to read and write there",
-    errno.EPERM: "allow yourself to read and write there",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "allow yourself to read and write there"),
     errno.EXDEV: "let build/ and reports/ lie on one disk",
 }
 
@@ -54,10 +51,15 @@ def main(argv: list[str]) -> None:
     with stage_command(stage):
         run_stage(stage, choices)
     print(f"{headline}: {time.time() - psutil.Process().create_time():.1f} s", file=sys.stderr)
+    leave(0)
+
+
+def leave(code: int, said: str = "") -> None:
+    """End at once if a thread waits for a slow store: in C++ code as the interpreter ends, it would abort it."""
     if any(thread.name.startswith("mien-") for thread in threading.enumerate()):
-        # One that waited for a slow store and is in C++ code as the interpreter ends would abort the process.
+        print(said, end="\n" if said else "", file=sys.stderr)
         sys.stdout.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 @contextmanager
@@ -66,10 +68,10 @@ def stage_command(stage: str) -> Iterator[None]:
     try:
         with stage_lock(stage):
             yield
-    except UserError as error:
-        sys.exit(f"mien: {error}")
-    except OSError as error:
-        sys.exit(f"mien: {_sentence(error)}")
+    except (UserError, OSError) as error:
+        said = f"mien: {error if isinstance(error, UserError) else _sentence(error)}"
+        leave(1, said)
+        sys.exit(said)
 
 
 def run_stage(stage: str, choices: list[str]) -> None:

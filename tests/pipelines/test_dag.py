@@ -174,10 +174,12 @@ def test_a_thread_that_waited_for_a_slow_store_does_not_abort_a_finished_stage(w
         "    while True:\n"
         "        torch.ones(100, 100) @ torch.ones(100, 100)\n"
         "threading.Thread(target=work, name='mien-tracking', daemon=True).start()\n"
-        "sys.argv = ['pipelines', 'report', 'data=sample']\n"
+        "sys.argv = ['pipelines', *sys.argv[1:]]\n"
         "runpy.run_module('pipelines', run_name='__main__')\n"
     )
-    assert "[7/8] report: " in workspace.run("python", "-c", late).stderr
+    assert "[3/8] split: " in workspace.run("python", "-c", late, "split", "split=grouped").stderr
+    wrong = workspace.run("python", "-c", late, "split", "split=groped", check=False)
+    assert wrong.returncode == 1 and "did you mean grouped?" in wrong.stderr
 
 
 def test_data_and_outs_are_links_to_the_cache_that_cannot_be_written(workspace: Workspace) -> None:
