@@ -70,6 +70,20 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     assert metrics["accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["packaged", "packaged-compact"])
+def test_the_model_in_the_package_is_measured_on_data_of_ones_own(name: str, tmp_path: Path) -> None:
+    (tmp_path / "conf/data").mkdir(parents=True)
+    write_folders(tmp_path, "own")
+    (scratch := tmp_path / "scratch").mkdir()
+    model, data = open_measured(name).known, DataConfig("own", "folder", "data/own")
+    cross = evaluate_elsewhere(
+        model, data, None, CropConfig(workers=1), EvaluateConfig(bootstrap=100), tmp_path, scratch
+    )
+    assert cross.evaluation.whole.faces == 21
+    assert cross.learnt_from == 0 and model.seen is not None and len(model.seen) > 26_000
+    assert model.lineage["parameters"] == 700_791 and model.lineage["config"]["train"]["teachers"] == ["packaged"]
+
+
 def test_classes_are_shared_by_name(contemptuous: Path, tmp_path: Path) -> None:
     (tmp_path / "conf/data").mkdir(parents=True)
     write_folders(tmp_path, "own", ("sad", "engaged", "fear"))

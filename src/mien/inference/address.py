@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, rerun
+from mien.base.records import read_out, read_record, rerun
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
 from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHTS, read_lineage
 
@@ -175,16 +175,16 @@ class MeasuredModel:
 
     loaded: LoadedModel
     lineage: dict[str, Any]
+    trained: Path | None = None  # folder with the table of those faces
 
     @cached_property
     def seen(self) -> "pd.DataFrame | None":
         """What `train` wrote of the faces; None where the model's files do not tell."""
         from mien.registry.version import read_training_faces
 
-        files = self.loaded.files
-        if files is None or not (files.folder / TRAINING_FACES).is_file():
+        if self.trained is None or not (self.trained / TRAINING_FACES).is_file():
             return None
-        return read_training_faces(files.folder)
+        return read_training_faces(self.trained)
 
     @property
     def name(self) -> str:
@@ -220,8 +220,11 @@ class MeasuredModel:
 def open_measured(text: str) -> MeasuredModel:
     """As `load_model_of`, of a model whose training is known: an ONNX file does not say enough of it."""
     address = ModelAddress.parse(text)
+    if text in PACKAGED:  # all of them learnt from the same faces
+        lineage = read_record(address.path.with_suffix(".json"), {}, "install mien again")
+        return MeasuredModel(load_model_of(text), lineage, PACKAGED_FILES / "fer2013")
     if address.is_onnx:
         raise UserError(f"{text} is an exported file; name the model that it comes from, in the registry or a folder.")
     loaded = load_files(address.files())
     assert loaded.files is not None
-    return MeasuredModel(loaded, read_lineage(loaded.files.folder))
+    return MeasuredModel(loaded, read_lineage(loaded.files.folder), loaded.files.folder)
