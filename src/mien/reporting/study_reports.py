@@ -52,7 +52,9 @@ def write_label_noise(found: "LabelNoise", about: dict[str, Any], folder: Path) 
         title: {name: (shown[column] == name).to_numpy() for name in classes}
         for title, column in (("labelled", "label"), ("perhaps", "suggested"))
     }
-    words = shown[["face_id", "image", "label", "p_label", "suggested", "p_suggested"]]
+    words = shown.assign(image=shown["image"] + " · " + shown["part"])[
+        ["face_id", "image", "label", "p_label", "suggested", "p_suggested"]
+    ]
     html = page(
         "labels.html",
         about={**about, "accuracy": found.accuracy, "faces": len(found.ranked)},
