@@ -41,9 +41,6 @@ LEVERS: Final[dict[str, dict[str, Any]]] = {
     "no label smoothing": {"train.label_smoothing": 0.0},
     "label smoothing 0.1": {"train.label_smoothing": 0.1},
     "erasing 0.3": {"augment.erase": 0.3},
-    "mixup 0.2": {"augment.mixup": 0.2},
-    "cutmix 1": {"augment.cutmix": 1.0},
-    "random crops of 44 pixels": {"augment.crop": 0.09},
     "weaker augmentation": {"augment.strength": 0.5},
 }
 TAUGHT: Final = ((0.5, 2.0), (0.7, 2.0), (0.9, 2.0), (0.7, 4.0))  # share of the loss, temperature

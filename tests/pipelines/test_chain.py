@@ -119,8 +119,6 @@ def configurations(draw: st.DrawFn) -> Settings:
     drawn = {stage: {key: generator.choice(of) for key, of in keys.items()} for stage, keys in VALUES.items()}
     shares = generator.choice(((0.7, 0.15, 0.15), (0.5, 0.2, 0.3), (0.4, 0.3, 0.3)))
     drawn["split"] |= {f"split.{part}": share for part, share in zip(PARTS, shares, strict=True)}
-    if drawn["train"]["augment"] == "batched":
-        drawn["train"] |= {"+augment.crop": 0.2, "+augment.cutmix": generator.choice((0.0, 1.0))}
     return drawn
 
 

@@ -155,7 +155,6 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"confirm": "{best: 2, seed: 1}"}, ("confirm: there is no key 'seed'",)),
     (TUNE, {"confirm": "3"}, ("confirm must be lines of `name: value`, not 3",)),
     (AUGMENT, {"batched": "true", "transforms": "[{name: Blur}]"}, ("transforms are albumentations', for which",)),
-    (AUGMENT, {"mixup": "0.2"}, ("mixup changes whole batches: set batched: true, or mixup: 0.0",)),
     (AUGMENT, {"transforms": "[{name: GausianBlur}]"}, ("transforms: albumentations has no transform 'GausianBlur'",)),
     (TRAIN, {"patience": "100"}, ("patience: 100 is never reached with epochs: 30", "0 for no early stopping")),
 ]

@@ -20,7 +20,7 @@ from torch.nn import functional
 from mien.base.errors import UserError
 from mien.training.recipe import AUGMENT, AugmentConfig, Recipe, stream
 
-DRAWS: Final = 16  # random numbers that a face of a batch needs
+DRAWS: Final = 16  # random numbers of a face of a batch; few are used, but another count would change every picture
 ERASED: Final = (0.02, 0.3)  # area of the erased rectangle, as a share of the face, and ...
 RATIO: Final = (0.3, 3.3)  # ... its width by its height, as albumentations has them
 
@@ -97,9 +97,8 @@ def augmented_examples(faces: np.ndarray, recipe: Recipe, epochs: int = 7) -> np
     """Faces `(n, H, W, C)` uint8, each with its changes in the first epochs after it, `(n, 1 + epochs, H, W, C)`."""
     n, config, seed = len(faces), recipe.augment, recipe.train.seed
     if config.batched:
-        batches, places = BatchAugmentation(config, seed, classes=1), np.arange(n + 1) % n
-        pixels, labels = torch.from_numpy(faces[places]).permute(0, 3, 1, 2), torch.zeros(n + 1, dtype=torch.int64)
-        seen = [batches(pixels, labels, epoch, 0, places, n)[0][:n] for epoch in range(epochs)]
+        batches, pixels = BatchAugmentation(config, seed), torch.from_numpy(faces).permute(0, 3, 1, 2)
+        seen = [batches(pixels, epoch, 0, slice(n), n) for epoch in range(epochs)]
         shown = [batch.permute(0, 2, 3, 1).round().to(torch.uint8).numpy() for batch in seen]
     else:
         singly = Augmentation(config, seed)
@@ -114,67 +113,36 @@ class BatchAugmentation:
     that one would see.
     """
 
-    def __init__(self, config: AugmentConfig, seed: int, classes: int) -> None:
+    def __init__(self, config: AugmentConfig, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._classes = classes
 
-    def mixes(self, epoch: int) -> bool:
-        """Whether each face of an epoch is mixed with the one after it in its batch."""
-        config = self._config
-        return bool((config.mixup or config.cutmix) and (not config.mix_epochs or epoch < config.mix_epochs))
-
-    def __call__(
-        self, faces: Tensor, labels: Tensor, epoch: int, step: int, places: np.ndarray, batch: int
-    ) -> tuple[Tensor, Tensor]:
-        """Changed faces `(n, C, S, S)` float32 from 0 to 255, and labels, soft where faces are mixed.
+    def __call__(self, faces: Tensor, epoch: int, step: int, places: slice, batch: int) -> Tensor:
+        """Changed faces `(n, C, S, S)` float32 from 0 to 255.
 
         Args:
-            faces: `(n, C, S, S)` uint8, with one more where the epoch `mixes`, with which the last is mixed.
-            labels: `(n,)` int64 or `(n, classes)` float32, with one more likewise.
+            faces: `(n, C, S, S)` uint8.
             epoch: counted from 0.
             step: of the epoch, counted from 0.
-            places: of the faces in the whole batch, as many.
+            places: of the faces in the whole batch.
             batch: how many faces the whole batch has.
         """
         generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, step))
         draws = torch.from_numpy(generator.random((batch, DRAWS), np.float32)[places]).to(faces.device)
-        changed = _change(faces.float(), draws, self._config)
-        return self._mix(changed, labels, generator) if self.mixes(epoch) else (changed, labels)
-
-    def _mix(self, faces: Tensor, labels: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Mixup (Zhang et al., 2018) or cutmix (Yun et al., 2019), one for all faces of a batch."""
-        config = self._config
-        cut = bool(config.cutmix) and (not config.mixup or generator.random() < 0.5)
-        alpha = config.cutmix if cut else config.mixup
-        share = generator.beta(alpha, alpha)
-        soft = labels if labels.ndim > 1 else functional.one_hot(labels, self._classes).float()
-        if not cut:
-            mixed = faces[1:] + share * (faces[:-1] - faces[1:])
-        else:
-            size = faces.shape[-1]
-            half = size * math.sqrt(1 - share) / 2
-            centres = generator.random(2) * size
-            top, left = (max(round(centre - half), 0) for centre in centres)
-            bottom, right = (min(round(centre + half), size) for centre in centres)
-            mixed = faces[:-1].clone()
-            mixed[..., top:bottom, left:right] = faces[1:, :, top:bottom, left:right]
-            share = 1 - (bottom - top) * (right - left) / size**2
-        return mixed, share * soft[:-1] + (1 - share) * soft[1:]
+        return _change(faces.float(), draws, self._config)
 
 
 def _change(faces: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
-    """Flip, affine, crop, light and erasing of `(n, C, S, S)` float faces, by uniform `draws` `(n, DRAWS)`."""
+    """Flip, affine, light and erasing of `(n, C, S, S)` float faces, by uniform `draws` `(n, DRAWS)`."""
     s, u, signed = config.strength, draws.unbind(1), (2 * draws - 1).unbind(1)
-    if s * (config.flip + config.rotate + config.shift + config.zoom + config.crop):
+    if s * (config.flip + config.rotate + config.shift + config.zoom):
         lowest = max(1 - config.zoom * s, 0.1)
         zoom = lowest + (1 + config.zoom * s - lowest) * u[1]
-        least = (1 - min(config.crop * s, 0.9)) ** 2
-        side = (1 - (1 - least) * u[2]).sqrt()  # of the crop, which is enlarged again
         angle = math.radians(config.rotate * s) * signed[3]
         mirror = 1 - 2 * (u[0] < config.flip * min(s, 1.0)).float()
-        cos, sin = side / zoom * angle.cos(), side / zoom * angle.sin()
-        right, down = (2 * config.shift * s * signed[i] + (1 - side) * signed[i + 2] for i in (4, 5))
+        shrink = 1 / zoom
+        cos, sin = shrink * angle.cos(), shrink * angle.sin()
+        right, down = (2 * config.shift * s * signed[i] for i in (4, 5))
         faces = _warp(faces, mirror * cos, -sin, right, mirror * sin, cos, down)
     if s * (config.brightness + config.contrast):
         contrast, brightness = (min(amount * s, 1.0) for amount in (config.contrast, config.brightness))

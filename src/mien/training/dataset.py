@@ -1,9 +1,9 @@
 """Data set and data loaders of labelled faces."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from mien.training.recipe import ORDER, Recipe, refuse_larger_batch, stream
 
 # (B, C, H, W) uint8 pixels and (B,) int64 labels, or (B, classes) float32 soft labels
 Batch = tuple[Tensor, Tensor]
-Share = Callable[[int], np.ndarray]  # by epoch: the places in each batch that a process trains on
+WHOLE: Final = slice(None)  # of a batch, where one process trains
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,10 @@ class FaceDataset(Dataset[Batch]):
 class EpochBatches(Sampler[list[int]]):
     """Each epoch's batches in an order of its own, which seed and epoch alone decide.
 
-    The last, smaller batch is left out (batch normalisation needs company). `share` is by default the whole batch.
+    The last, smaller batch is left out (batch normalisation needs company). `share` is the part of each that is taken.
     """
 
-    def __init__(
-        self, faces: int, batch_size: int, seed: int, share: Callable[[int], np.ndarray] | None = None
-    ) -> None:
+    def __init__(self, faces: int, batch_size: int, seed: int, share: slice = WHOLE) -> None:
         self._faces = faces
         self._batch_size = batch_size
         self._seed = seed
@@ -126,9 +124,8 @@ class EpochBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Batches of places from `epoch * faces` on, shuffled."""
         order = np.random.default_rng(stream(self._seed, ORDER, self._epoch)).permutation(self._faces)
-        places = slice(None) if self._share is None else self._share(self._epoch)
         for start in range(0, len(self) * self._batch_size, self._batch_size):
-            batch = order[start : start + self._batch_size][places]
+            batch = order[start : start + self._batch_size][self._share]
             yield (self._epoch * self._faces + batch).tolist()
 
 
@@ -140,7 +137,7 @@ def training_loader(
     faces: LabelledFaces,
     augmentation: Augmentation,
     recipe: Recipe,
-    share: Share | None = None,
+    share: slice = WHOLE,
     resident: Tensor | None = None,
 ) -> DataLoader[Batch]:
     """Shuffled batches, augmented face by face; `share` as in `EpochBatches`, `resident` as in `FaceDataset`."""

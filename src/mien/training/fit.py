@@ -92,7 +92,7 @@ def fit(
     freeze = [FreezeBackbone(cast(Network, task.model), settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
     augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
-    loader = training_loader(train, augmentation, recipe, task.places, resident)
+    loader = training_loader(train, augmentation, recipe, task.share, resident)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
@@ -125,8 +125,7 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, pare
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
     teachers = [_teacher(parents[address].load(spec, "train.teachers"), recipe) for address in recipe.train.teachers]
-    classes = len(spec.classes)
-    return ExpressionTask(model, recipe, classes=classes, class_weights=weights, rank=rank, teachers=teachers)
+    return ExpressionTask(model, recipe, class_weights=weights, rank=rank, teachers=teachers)
 
 
 def _teacher(network: Network, recipe: Recipe) -> nn.Module:

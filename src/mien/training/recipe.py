@@ -15,7 +15,7 @@ from mien.models.description import ModelConfig
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Random changes to training faces; `strength` scales all of them but mixing (0: none, 1: as written)."""
+    """Random changes to training faces; `strength` scales all of them (0: none, 1: as written)."""
 
     __pydantic_config__ = STRICT
 
@@ -29,12 +29,6 @@ class AugmentConfig:
     erase: Share = 0.0  # probability of one erased rectangle (Zhong et al., 2017)
     # whole batches with PyTorch, on the device that trains, or a face at a time with albumentations
     batched: bool = False
-    # Of batches: the share of a side that a random crop may leave out, alpha of mixup and of cutmix (one of the two a
-    # batch), and the number of epochs after which mixing stops (0: never).
-    crop: Share = field(default=0.0, metadata={"optional": True})
-    mixup: Annotated[float, Ge(0)] = field(default=0.0, metadata={"optional": True})
-    cutmix: Annotated[float, Ge(0)] = field(default=0.0, metadata={"optional": True})
-    mix_epochs: Count = field(default=0, metadata={"optional": True})
     # Of single faces: further transforms of albumentations, each by its name and arguments.
     transforms: list[dict[str, Any]] = field(default_factory=list, metadata={"optional": True})
 
@@ -45,16 +39,13 @@ class AugmentConfig:
 
     @property
     def amounts(self) -> dict[str, float]:
-        """How much of each kind of change there is, by its key; what `strength` scales, and mixing."""
-        names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase", "crop", "mixup", "cutmix")
+        """How much of each kind of change there is, by its key: what `strength` scales."""
+        names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase")
         return {name: getattr(self, name) for name in names}
 
     def __post_init__(self) -> None:
         if self.batched and self.transforms:
             raise ValueError("transforms are albumentations', for which batched must be false")
-        asked = [name for name in ("crop", "mixup", "cutmix") if getattr(self, name)]
-        if asked and not self.batched:
-            raise ValueError(f"{asked[0]} changes whole batches: set batched: true, or {asked[0]}: 0.0")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,6 @@ class ExpressionTask(pl.LightningModule):
         model: nn.Module,
         recipe: Recipe,
         *,
-        classes: int,
         class_weights: Tensor | None,
         rank: int = 0,
         teachers: Sequence[nn.Module] = (),
@@ -92,8 +91,10 @@ class ExpressionTask(pl.LightningModule):
         self.recipe = recipe
         self.teachers = tuple(teachers)  # no module list: they are not trained, averaged or saved
         self.rank, self.ranks = rank, recipe.trainer.ranks
+        batch = recipe.train.batch_size
+        self.share = slice(rank * batch // self.ranks, (rank + 1) * batch // self.ranks)  # of each batch, for this rank
         batched = recipe.augment.batched and recipe.augment.strength > 0
-        self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed, classes) if batched else None
+        self.augmentation = BatchAugmentation(recipe.augment, recipe.train.seed) if batched else None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._validated: list[Batch] = []  # logits and labels of an epoch
 
@@ -113,19 +114,12 @@ class ExpressionTask(pl.LightningModule):
     def _laid_out(self, pixels: Tensor) -> Tensor:
         return pixels.contiguous(memory_format=torch.channels_last) if self.recipe.trainer.channels_last else pixels
 
-    def places(self, epoch: int) -> np.ndarray:
-        """The places in a step's whole batch that are trained on here, and one more where each face is mixed with the
-        next: `(n,)` int64."""
-        batch = self.recipe.train.batch_size
-        more = 1 if self.augmentation is not None and self.augmentation.mixes(epoch) else 0
-        return np.arange(self.rank * batch // self.ranks, (self.rank + 1) * batch // self.ranks + more) % batch
-
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
         pixels, labels = batch
         if self.augmentation is not None:
-            places, size = self.places(self.current_epoch), self.recipe.train.batch_size
-            pixels, labels = self.augmentation(pixels, labels, self.current_epoch, step, places, size)
+            size = self.recipe.train.batch_size
+            pixels = self.augmentation(pixels, self.current_epoch, step, self.share, size)
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         settings, logits = self.recipe.train, self(pixels)
         loss = training_loss(logits, labels, weights, settings.label_smoothing)
