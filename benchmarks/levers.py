@@ -40,7 +40,6 @@ LEVERS: Final[dict[str, dict[str, Any]]] = {
     "no averaged weights": {"train.ema": 0.0},
     "no label smoothing": {"train.label_smoothing": 0.0},
     "label smoothing 0.1": {"train.label_smoothing": 0.1},
-    "erasing 0.3": {"augment.erase": 0.3},
     "weaker augmentation": {"augment.strength": 0.5},
 }
 TAUGHT: Final = ((0.5, 2.0), (0.7, 2.0), (0.9, 2.0), (0.7, 4.0))  # share of the loss, temperature

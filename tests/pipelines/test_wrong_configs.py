@@ -177,8 +177,8 @@ TOGETHER: list[tuple[dict[str, Change], str]] = [
         "learnt nothing yet; begin with a trained model, or of a backbone with imagenet or a file.",
     ),
     (
-        {PARAMS: {"augment": "none", "tune": "none"}, UNCHANGED: {"erase": "0.5"}},
-        f"{UNCHANGED}: strength: 0 switches off erase: 0.5; set a strength above 0, or 0.0 for each of them.",
+        {PARAMS: {"augment": "none", "tune": "none"}, UNCHANGED: {"flip": "0.5"}},
+        f"{UNCHANGED}: strength: 0 switches off flip: 0.5; set a strength above 0, or 0.0 for each of them.",
     ),
     (
         {PARAMS: {"augment": "none"}},

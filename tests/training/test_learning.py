@@ -184,7 +184,7 @@ def test_without_augmentation_pixels_stay() -> None:
 
 SQUARE = np.full((60, 60, 1), 50, np.uint8)
 SQUARE[20:40, 20:40] = 150
-STILL = dict.fromkeys(("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase"), 0.0)
+STILL = dict.fromkeys(("flip", "rotate", "shift", "zoom", "brightness", "contrast"), 0.0)
 
 
 def changed(face: np.ndarray, strength: float, n: int, *, batched: bool, **amounts: Any) -> np.ndarray:
@@ -226,8 +226,6 @@ def test_strength_scales_every_amount(strength: float, batched: bool) -> None:
     turned = (changed_squares(strength, rotate=15.0, batched=batched) > 100).any(axis=2).sum(axis=1)
     angle = np.radians(15 * strength)
     assert turned.max() == pytest.approx(20 * (np.sin(angle) + np.cos(angle)), abs=2)
-    erased = (changed_squares(strength, erase=0.3, batched=batched) != SQUARE[..., 0]).any(axis=(1, 2)).mean()
-    assert erased == pytest.approx(0.3 * strength, abs=0.08)
 
 
 @both_ways
@@ -240,7 +238,7 @@ def test_flips_become_as_rare_as_strength_says_and_never_the_rule(strength: floa
 
 
 def test_batches_and_single_faces_are_changed_alike() -> None:
-    amounts = {"flip": 0.5, "rotate": 15.0, "shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "erase": 0.3}
+    amounts = {"flip": 0.5, "rotate": 15.0, "shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2}
     soft = cv2.GaussianBlur(SQUARE, (0, 0), 4)[..., None]
     soft[:, 30:] //= 2
     singly, together = (changed(soft, 1.0, 4000, batched=batched, **amounts) for batched in (False, True))
@@ -250,7 +248,7 @@ def test_batches_and_single_faces_are_changed_alike() -> None:
 
 
 def test_a_share_of_a_batch_gets_the_pictures_of_the_whole_batch() -> None:
-    augment = BatchAugmentation(AugmentConfig(erase=0.5, batched=True), 5)
+    augment = BatchAugmentation(AugmentConfig(batched=True), 5)
     faces = torch.from_numpy(TRAIN.pixels[:16]).permute(0, 3, 1, 2)
     halves = [augment(faces[places], 1, 2, places, 16) for places in (slice(0, 8), slice(8, 16))]
     assert torch.equal(augment(faces, 1, 2, slice(None), 16), torch.cat(halves))

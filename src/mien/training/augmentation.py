@@ -21,8 +21,6 @@ from mien.base.errors import UserError
 from mien.training.recipe import AUGMENT, AugmentConfig, Recipe, stream
 
 DRAWS: Final = 16  # random numbers of a face of a batch; few are used, but another count would change every picture
-ERASED: Final = (0.02, 0.3)  # area of the erased rectangle, as a share of the face, and ...
-RATIO: Final = (0.3, 3.3)  # ... its width by its height, as albumentations has them
 
 
 class Augmentation:
@@ -70,7 +68,6 @@ def _pipeline(config: AugmentConfig) -> Any:
         albumentations.RandomBrightnessContrast(
             brightness_limit=min(config.brightness * s, 1.0), contrast_limit=min(config.contrast * s, 1.0), p=1.0
         ),
-        albumentations.Erasing(p=min(config.erase * s, 1.0)),
     ]
     return albumentations.Compose([*steps, *(_transform(albumentations, asked) for asked in config.transforms)])
 
@@ -133,7 +130,7 @@ class BatchAugmentation:
 
 
 def _change(faces: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
-    """Flip, affine, light and erasing of `(n, C, S, S)` float faces, by uniform `draws` `(n, DRAWS)`."""
+    """Flip, affine and light of `(n, C, S, S)` float faces, by uniform `draws` `(n, DRAWS)`."""
     s, u, signed = config.strength, draws.unbind(1), (2 * draws - 1).unbind(1)
     if s * (config.flip + config.rotate + config.shift + config.zoom):
         lowest = max(1 - config.zoom * s, 0.1)
@@ -148,11 +145,6 @@ def _change(faces: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
         contrast, brightness = (min(amount * s, 1.0) for amount in (config.contrast, config.brightness))
         light = (255 * brightness * signed[9])[:, None, None, None]
         faces = torch.addcmul(light, faces, (1 + contrast * signed[8])[:, None, None, None]).clamp_(0, 255)
-    if s * config.erase:
-        area = ERASED[0] + (ERASED[1] - ERASED[0]) * u[10]
-        ratio = RATIO[0] + (RATIO[1] - RATIO[0]) * u[11]
-        inside = _rectangle(u[12], u[13], (area * ratio).sqrt(), (area / ratio).sqrt(), faces.shape[-1])
-        faces = faces.masked_fill(inside & (u[14] < config.erase * s)[:, None, None, None], 0.0)
     return faces
 
 
@@ -165,13 +157,3 @@ def _warp(faces: Tensor, xx: Tensor, xy: Tensor, right: Tensor, yx: Tensor, yy: 
         columns, rows = along[:, None] * line + offset[:, None], across[:, None] * line
         torch.add(columns[:, None, :], rows[:, :, None], out=grid[..., axis])
     return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
-
-
-def _rectangle(x: Tensor, y: Tensor, width: Tensor, height: Tensor, size: int) -> Tensor:
-    """Rectangles inside the face, `(n, 1, size, size)` bool; sides are shares, and so are places of what is free."""
-    line = (torch.arange(size, device=x.device) + 0.5) / size
-    spans = []
-    for place, side in ((x, width), (y, height)):
-        start = place * (1 - side.clamp(max=1.0))
-        spans.append((line >= start[:, None]) & (line < (start + side)[:, None]))
-    return spans[0][:, None, None, :] & spans[1][:, None, :, None]

@@ -26,7 +26,6 @@ class AugmentConfig:
     zoom: Share = 0.1  # share of the face's size; width and height alike
     brightness: Share = 0.2
     contrast: Share = 0.2
-    erase: Share = 0.0  # probability of one erased rectangle (Zhong et al., 2017)
     # whole batches with PyTorch, on the device that trains, or a face at a time with albumentations
     batched: bool = False
     # Of single faces: further transforms of albumentations, each by its name and arguments.
@@ -40,7 +39,7 @@ class AugmentConfig:
     @property
     def amounts(self) -> dict[str, float]:
         """How much of each kind of change there is, by its key: what `strength` scales."""
-        names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast", "erase")
+        names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast")
         return {name: getattr(self, name) for name in names}
 
     def __post_init__(self) -> None:
