@@ -17,7 +17,7 @@ RECIPE = Recipe(
     AugmentConfig(strength=0.0, flip=0.0),
     OptimConfig(lr=0.02, schedule="constant", warmup_epochs=0),
     TrainConfig(epochs=14, batch_size=16),
-    TrainerConfig(precision="32", memory_format="contiguous", accelerator="cpu"),
+    TrainerConfig(precision="32", accelerator="cpu"),
 )
 
 

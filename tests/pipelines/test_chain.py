@@ -53,7 +53,6 @@ VALUES: dict[str, dict[str, tuple[object, ...]]] = {  # of which one each is dra
         "train.class_weights": (True, False),
         "train.label_smoothing": (0.0, 0.1),
         "train.ema": (0.0, 0.5),
-        "trainer.memory_format": ("contiguous", "channels_last"),
     },
 }
 

@@ -118,21 +118,19 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, pare
     load_initial(model, recipe.model, spec.classes, parents)
     if recipe.model.init_from != "model":
         model.normalise.measure(train.pixels, np.sort(train.rows))
-    if recipe.trainer.channels_last:
-        to_channels_last(model)
+    to_channels_last(model)
     weights = None
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    teachers = [_teacher(parents[address].load(spec, "train.teachers"), recipe) for address in recipe.train.teachers]
+    teachers = [_teacher(parents[address].load(spec, "train.teachers")) for address in recipe.train.teachers]
     return ExpressionTask(model, recipe, class_weights=weights, rank=rank, teachers=teachers)
 
 
-def _teacher(network: Network, recipe: Recipe) -> nn.Module:
+def _teacher(network: Network) -> nn.Module:
     """As it teaches: of each face alone, which augmentation mirrors often enough."""
     network.flip = False
-    if recipe.trainer.channels_last:
-        to_channels_last(network)
+    to_channels_last(network)
     return network.requires_grad_(False).eval()
 
 

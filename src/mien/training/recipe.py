@@ -100,7 +100,6 @@ class TrainerConfig:
     devices: AtLeastOne = 1  # processes on each machine that share a batch, one a GPU
     nodes: AtLeastOne = 1  # machines
     precision: Literal["auto", "32", "bf16"] = "auto"
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Count = 0  # of PyTorch in each process; 0: as many as there are cores. Another number rounds otherwise
     workers: Count = 0  # loader processes; 0: in the training process
     resident: Share = 0.5  # of a GPU's memory, up to which the training faces stay there
@@ -109,11 +108,6 @@ class TrainerConfig:
     def ranks(self) -> int:
         """How many processes share each batch."""
         return self.devices * self.nodes
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether weights and faces lie in memory as kernels read them faster, `(O, H, W, I)`."""
-        return self.memory_format != "contiguous"
 
 
 SCORES: Final = ("val_accuracy", "val_macro_f1")  # monitored, and better when higher; of losses the lower is better

@@ -108,11 +108,8 @@ class ExpressionTask(pl.LightningModule):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(B, classes)`."""
-        logits: Tensor = self.model(self._laid_out(pixels))
+        logits: Tensor = self.model(pixels.contiguous(memory_format=torch.channels_last))
         return logits
-
-    def _laid_out(self, pixels: Tensor) -> Tensor:
-        return pixels.contiguous(memory_format=torch.channels_last) if self.recipe.trainer.channels_last else pixels
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """The loss that is minimised: cross entropy against the label, or against the soft label where there is one."""
@@ -133,7 +130,8 @@ class ExpressionTask(pl.LightningModule):
     def _taught(self, pixels: Tensor) -> Tensor:
         """The mean of the teachers' softened probabilities."""
         temperature = self.recipe.train.distill_temperature
-        answers = [teacher.to(self.device)(self._laid_out(pixels)).float() for teacher in self.teachers]
+        laid_out = pixels.contiguous(memory_format=torch.channels_last)
+        answers = [teacher.to(self.device)(laid_out).float() for teacher in self.teachers]
         return torch.stack([functional.softmax(answer / temperature, dim=1) for answer in answers]).mean(dim=0)
 
     def validation_step(self, batch: Batch, _: int) -> None:
