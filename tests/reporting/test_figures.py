@@ -54,7 +54,7 @@ def test_the_better_model_is_named_and_the_difference_is_that_of_the_metrics(a: 
     assert 0 < difference.low < difference.value < difference.high
     assert (found.verdict("accuracy"), found.verdict("nll")) == ("B", "B")
     assert compare(b, a).verdict("nll") == "A"
-    assert found.sentence.startswith("B is more accurate, and not by chance")
+    assert found.sentence.startswith("B is more accurate than A by ")
 
 
 def test_the_order_of_the_rows_does_not_matter(a: ComparedRun, b: ComparedRun) -> None:

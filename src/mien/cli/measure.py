@@ -131,7 +131,8 @@ def _show_comparison(compared: "Comparison", page: Path) -> None:
         cells = [number(run.measure(name).value) for run in (compared.a, compared.b)]
         if compared.paired:
             change = compared.paired.differences.overall[name]
-            cells += [number(change.value, "+.3f"), change.ends("+.3f"), compared.verdict(name) or "not shown"]
+            better = compared.verdict(name) or ("unclear" if change.known else "–")
+            cells += [number(change.value, "+.3f"), change.ends("+.3f"), better]
         rows.add_row(f"{title} ↓" if name in LOWER_IS_BETTER else title, *cells)
     out.print(rows)
     out.print(escape(compared.sentence))

@@ -14,7 +14,7 @@ from mien.inference.address import FORM, ModelAddress, NoSuchModel
 from mien.models.description import made_on_words, read_history, read_lineage
 from mien.registry.promotion import registry
 from mien.reporting.comparison import ComparedRun
-from mien.tracking.publish import PREDICTIONS, evaluation_metrics, training_params, validation_metrics
+from mien.tracking import publish
 from mien.tracking.runs import EPOCH, PARENT
 from mien.tracking.store import URI, database_file
 
@@ -62,12 +62,12 @@ def read_folder(folder: Path) -> ComparedRun:
         raise UserError(f"{folder}: build/train and reports/ are of two trainings; `dvc repro evaluate` fixes this.")
     return ComparedRun(
         key=str(root),
-        name=lineage["run"],
+        name=publish.training_identity(lineage).name,
         source=str(root),
         data=lineage["data"],
         facts={f"mien.{key}": str(lineage[key]) for key in DIGESTS} | {"mien.trained_on": made_on_words(lineage)},
-        params={key: str(value) for key, value in training_params(lineage).items()},
-        metrics=validation_metrics(root) | evaluation_metrics(report),
+        params={key: str(value) for key, value in publish.training_params(lineage).items()},
+        metrics=publish.validation_metrics(root) | publish.evaluation_metrics(report),
         epochs=read_history(root / "build/train/history.csv"),
         predictions=read_predictions(root / "reports/predictions.csv", f"predictions.csv of {folder}"),
     )
@@ -83,10 +83,10 @@ def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
         raise UserError(f"{title} is a trial of a search, which is never tested; compare the trainings.")
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            file = client.download_artifacts(run.info.run_id, PREDICTIONS, scratch)
+            file = client.download_artifacts(run.info.run_id, publish.PREDICTIONS, scratch)
         except (MlflowException, OSError) as error:
             raise UserError(
-                f"{title} has no {PREDICTIONS}, so there is nothing to compare: "
+                f"{title} has no {publish.PREDICTIONS}, so there is nothing to compare: "
                 "it was not evaluated, or `mien sync` has not sent it yet."
             ) from error
         predictions = read_predictions(Path(file), f"predictions.csv of {title}")

@@ -126,11 +126,13 @@ class Comparison:
         difference = self.paired.differences.overall["accuracy"]
         if not difference.known:
             return "One photo does not show which of the two is more accurate."
-        ends = difference.ends("+.1f", 100)
-        span = f"{100 * difference.value:+.1f} points, 95\N{NO-BREAK SPACE}% interval {ends}"
-        if better := self.verdict("accuracy"):
-            return f"{better} is more accurate, and not by chance: B differs from A by {span}."
-        return f"Neither is shown to be more accurate: B differs from A by {span}, which includes no difference."
+        interval, points = "95\N{NO-BREAK SPACE}% interval", abs(100 * difference.value)
+        if not (better := self.verdict("accuracy")):
+            span = f"{100 * difference.value:+.1f} points, {interval} {difference.ends('+.1f', 100)}"
+            return f"There is no clear difference in accuracy: B - A is {span}."
+        low, high = sorted(abs(100 * end) for end in (difference.low, difference.high))
+        than = {"A": "B", "B": "A"}[better]
+        return f"{better} is more accurate than {than} by {points:.1f} points, {interval} {low:.1f} to {high:.1f}."
 
     @property
     def disagreements(self) -> list[tuple[str, list[dict[Hashable, Any]], int]]:

@@ -121,7 +121,7 @@ def obtain_run(client: "MlflowClient", identity: RunIdentity) -> "Run":
         parent = obtain_run(client, RunIdentity(identity.experiment, identity.experiment, identity.parent))
         tags[PARENT] = parent.info.run_id
     elif experiment := os.environ.get(DVC_EXPERIMENT):  # the configuration alone would not tell two of them apart
-        name = f"{name} · {experiment}"
+        name = f"{experiment} · {name}"
     made = client.create_run(find_experiment(client, identity.experiment).experiment_id, tags=tags, run_name=name)
     first = find_run(client, identity.experiment, identity.digest) or made
     if first.info.run_id != made.info.run_id:
