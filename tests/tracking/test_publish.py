@@ -5,7 +5,6 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import pytest
 from mlflow.entities import Run
@@ -13,7 +12,7 @@ from mlflow.entities import Run
 from mien.base.errors import UserError
 from mien.tracking.publish import publish, publish_evaluation, publish_search, publish_training, run_note, sync
 from mien.tracking.runs import RunIdentity, find_run, obtain_run, with_section
-from mien.tracking.store import NOTE, URI, connect, find_experiment, run_links, shown
+from mien.tracking.store import NOTE, URI, VIEW, connect, find_experiment, run_links, shown
 from tests.stores import with_store
 
 
@@ -32,8 +31,7 @@ def test_a_training_is_published_with_its_configuration_epochs_data_and_files(tr
     publish_training(connect(), trained)
     run = run_of()
     assert (run.info.run_name, run.info.status) == ("resnet4 · 24 px grey · d1", "FINISHED")
-    assert run.data.params["optim.lr"] == "0.01"
-    assert run.data.params["search.optim.lr"] == "0.003"
+    assert (run.data.params["optim.lr"], run.data.params["config.optim.lr"]) == ("0.003", "0.01")
     assert run.data.params["choice.optim"] == "adam"
     metrics = {"val/loss": 1.25, "val/accuracy": 0.45, "epoch/val_loss": 1.25, "epoch/val_accuracy": 0.4}
     assert run.data.metrics == metrics
@@ -108,15 +106,22 @@ def test_another_evaluation_of_a_training_takes_a_step_of_its_own(trained: Path)
     assert [(metric.step, metric.value) for metric in history] == [(0, 0.6), (1, 0.65), (2, 0.6)]
 
 
-def test_the_link_to_the_ui_shows_trainings_by_their_accuracy_on_validation_faces(trained: Path) -> None:
+def test_the_link_to_the_ui_shows_trainings_and_their_score_by_their_accuracy_on_validation_faces(
+    trained: Path,
+) -> None:
     sync(trained)
-    link = run_links(connect(), "http://127.0.0.1:5000")["tiny"]
-    place, _, query = link.partition("/runs?")
-    asked = {key: value[0] for key, value in parse_qs(query).items()}
-    experiment = place.removeprefix("http://127.0.0.1:5000/#/experiments/")
-    (run,) = connect().search_runs([experiment], asked["searchFilter"], order_by=[f"{asked['orderByKey']} DESC"])
+    client = connect()
+    experiment = client.get_experiment_by_name("tiny")
+    client.delete_experiment_tag(experiment.experiment_id, VIEW)  # made by an older mien
+    link = run_links(client, "http://127.0.0.1:5000")["tiny"]
+    assert link == f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=best"
+    view = json.loads(json.loads(client.get_experiment(experiment.experiment_id).tags[VIEW])["state"])
+    (run,) = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=[view["orderByKey"]])
     assert run.info.run_id == run_of().info.run_id
-    assert asked["orderByKey"] == "metrics.`val/accuracy`" and "val/accuracy" in run.data.metrics
+    assert run.data.tags["mien.score"] == "0.600 (0.500 to 0.700)"
+    for column in ("tags.`mien.score`", "tags.`mien.alias`", view["orderByKey"]):
+        assert column in view["selectedColumns"]
+    assert view["orderByKey"] == "metrics.`val/accuracy`" and "val/accuracy" in run.data.metrics
 
 
 def test_sync_without_a_training_says_so(checkout: Path) -> None:
@@ -211,14 +216,14 @@ def test_sections_have_one_order_whoever_writes_first() -> None:
     assert with_section(one, "Search", "s") == one
 
 
-def test_a_training_in_an_experiment_ends_with_its_name_and_a_trial_does_not(
+def test_a_training_in_an_experiment_begins_with_its_name_and_a_trial_does_not(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect()
     monkeypatch.setenv("DVC_EXP_NAME", "slower")
     training = obtain_run(client, RunIdentity("faces", "net · ab12", "ab12"))
     trial = obtain_run(client, RunIdentity("faces", "trial 0", "ab12-trial-0", parent="ab12"))
-    assert (training.info.run_name, trial.info.run_name) == ("net · ab12 · slower", "trial 0")
+    assert (training.info.run_name, trial.info.run_name) == ("slower · net · ab12", "trial 0")
     monkeypatch.delenv("DVC_EXP_NAME")
     again = obtain_run(client, RunIdentity("faces", "net · ab12", "ab12"))
     assert again.info.run_id == training.info.run_id

@@ -185,10 +185,10 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
         events.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
         if not written:
             events.append_event(client, name, event)
-    run = ""
+    run = None
     if version.run_id:
         with events.passing_over_deleted():
-            run = client.get_run(version.run_id).info.run_name
+            run = client.get_run(version.run_id).info
             set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
             # The page of a run shows six lines; the reasons stand beside the version.
             sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
+from mien.evaluation.intervals import Interval
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
 from mien.tracking.facts import git_facts, lock_facts
 from mien.tracking.runs import DIGEST, PARENT, MetricHistory, RunContent, RunIdentity, Sent, obtain_run, of_epoch, send
@@ -113,7 +114,7 @@ def publish_evaluation(client: "MlflowClient", root: Path) -> str:
     content = RunContent(
         training_identity(lineage),
         results=evaluation_metrics(report),
-        tags=lock_facts(root),
+        tags={**lock_facts(root), "mien.score": Interval.from_json(report["accuracy"]).text()},
         files=EVALUATION_FILES,
         note=("Test set", lambda: run_note("test_set", report, hardware_mismatch(lineage))),
     )
@@ -184,10 +185,12 @@ def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunConte
 
 
 def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved configuration with dotted keys, and the choices that led to it."""
-    overruled = {f"search.{key}": value["search"] for key, value in lineage["search"].get("overruled", {}).items()}
+    """The settings that were used, with dotted keys; as `config.KEY` those that the search overruled; the choices."""
+    overruled = lineage["search"].get("overruled", {})
+    searched = {key: value["search"] for key, value in overruled.items()}
+    before = {f"config.{key}": value["config"] for key, value in overruled.items()}
     choices = {f"choice.{group}": choice for group, choice in lineage["choices"].items()}
-    return {**_flatten(lineage["config"]), **choices, **overruled, "parameters": lineage["parameters"]}
+    return {**_flatten(lineage["config"]), **searched, **before, **choices, "parameters": lineage["parameters"]}
 
 
 def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:
