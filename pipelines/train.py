@@ -40,7 +40,7 @@ def run(config: Config, listener: Listener) -> None:
                 fitted = fit_on_ranks(*tuned.job, folder, parents=tuned.parents, listener=listener)
             else:
                 fitted = take_over(tuned.spec, adopted, listener)
-            _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
+            _write(tuned, lineage | {"stopped": fitted.stopped, "used": tuned.config}, fitted)
 
 
 def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
@@ -48,7 +48,7 @@ def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
         **{name: value for name, value in fitted.history[fitted.best_epoch].items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **{key: lineage[key] for key in ("parameters", "stopped", *MACHINE, CONTINUED_FROM) if key in lineage},
+        **{key: lineage[key] for key in ("parameters", "stopped", "used", *MACHINE, CONTINUED_FROM) if key in lineage},
     }
     with Outs("train") as outs:
         folder = outs.folder("build/train")
