@@ -1,5 +1,6 @@
 """`mien preset`, `mien data`, `mien models` and `mien detector` on the project's own configuration."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -77,7 +78,10 @@ def test_without_params_they_are_written(mien: Command, here: Path, monkeypatch:
 
 def test_what_is_wrong_is_named_and_nothing_is_written(mien: Command, here: Path) -> None:
     (here / "conf/preset/mine.yaml").write_text("# mine\nmodel: gone\n")
-    for name, reason in (("nope", "the presets are expw, expw-cnn48"), ("mine", "there is no conf/model/gone.yaml")):
+    for name, reason in (
+        ("fer2103", "no preset 'fer2103' (did you mean fer2013?); the presets are expw, expw-cnn48"),
+        ("mine", "there is no conf/model/gone.yaml"),
+    ):
         done = mien("preset", name)
         assert (done.code, done.out) == (1, "") and reason in done.err
     assert (here / "params.yaml").read_text() == PARAMS
@@ -150,3 +154,4 @@ def test_the_detectors_and_the_chosen_one(mien: Command, tmp_path: Path, monkeyp
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/predict.yaml").write_text("detector: yunet\n")
     assert "* yunet network, faster, finds more comes with mien" in " ".join(mien("detector").out.split())
+    assert [row["chosen"] for row in json.loads(mien("detector", "--json").out)] == [True, False]

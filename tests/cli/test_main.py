@@ -32,6 +32,17 @@ def test_help_names_every_command_and_the_version(mien: Command) -> None:
     assert mien("--version").out == f"mien {package.__version__}\n"
 
 
+@pytest.mark.parametrize("width", ["40", "60", "200"])
+def test_help_wraps_at_any_width(process: Command, width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    said = process("video", "--help").out
+    assert "…" not in said and "--min-score" in said and "bool" not in said
+    text = "Exit code 0: the whole video was read and has a face; 1: it was read in part, or has no face;"
+    assert text in " ".join(said.split())
+    lines = said[said.index("Exit code") :].partition("\n\n")[0].splitlines()
+    assert all(len(line.strip()) > int(width) - 20 for line in lines[:-1])
+
+
 def test_wrong_usage_is_code_2(mien: Command) -> None:
     for words in ("nonsense", "predict", "promote first", "promote 0", "predict a.jpg --what"):
         assert mien(*words.split()).code == 2

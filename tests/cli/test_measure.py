@@ -125,7 +125,10 @@ def test_an_own_part_that_is_not_there_and_other_mistakes_are_one_sentence(mien:
         (["--data", "tiny"], "learnt from tiny itself, and only `dvc repro evaluate` opens its test set"),
         (["--data", "other", "--model", "mien-none@champion"], "there is no models:/mien-none@champion"),
         (["--data", "other", "--model", "models:/mien-tiny/9"], "there is no models:/mien-tiny/9"),
-        (["--data", "other", "--model", "nothing/there"], "nothing/there: there is no such folder; a model is"),
+        (
+            ["--data", "other", "--model", "packagd"],
+            "packagd: there is no such folder (did you mean packaged?); a model is",
+        ),
     ):
         refused(mien("evaluate", *arguments), reason)
     assert not (bars / "reports/cross").exists()

@@ -1,6 +1,7 @@
 """`mien card`, `export`, `promote`, `rollback`, `history`, `sync` and `ui` on a real registry."""
 
 import getpass
+import json
 import os
 import shutil
 import signal
@@ -84,7 +85,31 @@ def test_promote_roll_back_and_read_it_all(mien: Command, two_champions: Path, m
     folded = " ".join(out.split())
     for said in ("rolled back", "promoted", "ada", getpass.getuser(), "A customer asked.", "Rolled back by hand."):
         assert said in folded
+    assert [event["version"] for event in json.loads(mien("history", "--json").out)][-2:] == [1, 2]
     assert folded.index("Rolled back by hand.") < folded.index("A customer asked.") < folded.index("was no champion;")
+
+
+def test_the_shell_completes_values_and_reads_models_and_runs_from_the_store(
+    two_champions: Path, process: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "conf", two_champions / "conf")
+    run = connect().get_model_version("mien-tiny", "2").run_id
+    monkeypatch.setenv("_MIEN_COMPLETE", "complete_bash")
+    for words, offered in (
+        ("preset fer2013-m", ["fer2013-mobilenetv2", "fer2013-mobilenetv2-5400"]),
+        ("predict --detector y", ["yunet"]),
+        ("evaluate --data fer2013-", ["fer2013-folders", "fer2013-numbered"]),
+        ("predict --model packaged-", ["packaged-compact"]),
+        ("card mien-tiny@c", ["mien-tiny@champion"]),
+        (f"compare . {run[:4]}", [run[:8]]),
+        ("export --model models:/", ["models:/mien-tiny/1", "models:/mien-tiny/2"]),
+    ):
+        monkeypatch.setenv("COMP_WORDS", f"mien {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+        assert process(cwd=two_champions).out.split() == offered
+    (two_champions / "mlruns/mlflow.db").write_bytes(b"damaged")
+    done = process(cwd=two_champions)
+    assert (done.out.strip(), done.err) == ("", "")
 
 
 def test_what_cannot_be_done_is_a_sentence(mien: Command, two_champions: Path) -> None:

@@ -123,10 +123,15 @@ def test_the_documented_command_line_shows_them_in_readable_columns(after: Works
     said = after.run("bash", "-c", f"{documented[0]} --no-pager", COLUMNS="120").stdout
     assert "…" not in said
     head = next(line for line in said.splitlines() if "Experiment" in line)
-    assert head.split() == ["Experiment", "val_accuracy", "val_loss", "val_macro_f1", "lr", "crop", "tune"]
-    for name, values in (("own-word", ["0.004", "grey48", "none"]), ("in-colour", ["20", "rgb64", "quick"])):
-        row = next(line for line in said.splitlines() if name in line)
-        assert row.split()[-3:] == values
+    assert head.split() == ["Experiment", "val_accuracy", "val_loss", "val_macro_f1", "used.optim.lr", "crop", "tune"]
+    for name, values in (("own-word", ["grey48", "none"]), ("in-colour", ["rgb64", "quick"])):
+        row = next(line for line in said.splitlines() if name in line).split()
+        assert row[-2:] == values
+        (used,) = asked(
+            after,
+            f"select value from runs join params using (run_uuid) where name like '{name} · %' and key = 'optim.lr'",
+        )
+        assert row[-3] == f"{float(used[0]):.5g}" != "20"
 
 
 def test_their_plots_are_laid_over_each_other(after: Workspace) -> None:

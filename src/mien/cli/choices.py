@@ -1,5 +1,6 @@
 """The commands `preset`, `data`, `models` and `detector`: the choices in conf/."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,40 +11,54 @@ import typer
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.settings import read_settings, read_usage, read_yaml
+from mien.base.settings import known_choices, near_name, read_settings, read_usage, read_yaml
 from mien.cli.check import mistakes
 from mien.cli.output import console, table
-from mien.cli.workspace import conf_files
+from mien.cli.workspace import DETECTORS, JsonOption, completing, conf_files
 from mien.inference.default_model import PARAMS, choices, find_root
 from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
-DETECTORS: Final = {
-    "yunet": ("network, faster, finds more", "mien"),
-    "haar": ("cascade, frontal faces only", "OpenCV"),
-}
 
 
-def preset(name: Annotated[str | None, typer.Argument(help="A preset; omit it to list all presets.")] = None) -> None:
+def preset(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A preset; omit it to list all presets.",
+            autocompletion=completing(lambda: known_choices(find_root() / "conf", "preset")),
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the presets, or write one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}
     if name in presets:
         _apply_preset(root, name, presets[name])
     elif name is not None:
-        raise UserError(f"there is no preset {name!r}; the presets are {', '.join(presets)}.")
+        raise UserError(f"there is no preset {name!r}{near_name(name, presets)}; the presets are {', '.join(presets)}.")
     else:
         rows, chosen = [], choices(root)
         for known, file in presets.items():
             comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
             rows.append((read_yaml(file).items() <= chosen.items(), known, next(comments, "").lstrip("# ").strip()))
-        _print_choices(("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};")
+        _print_choices(
+            ("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};", as_json
+        )
 
 
-def _print_choices(columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str) -> None:
-    """Print a table in which a star marks the rows that are chosen, and a note below."""
+def _print_choices(
+    columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str, as_json: bool
+) -> None:
+    """Print a table in which a star marks the rows that are chosen, and a note below; or the rows as JSON."""
     from rich.table import Column
+
+    if as_json:
+        names = ("chosen", *(column.strip() for column in columns))
+        typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        return
 
     name, *others = columns
     choices = table("", Column(name, style="bold", no_wrap=True), *others, padding=(0, 1, 0, 0))
@@ -79,7 +94,7 @@ def write_choices(file: Path, changed: dict[str, Any]) -> None:
         yaml.dump(content, part)
 
 
-def data(context: typer.Context) -> None:
+def data(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the data sets of conf/data, whether their files are present, and the sources that read them."""
     if context.invoked_subcommand:
         return
@@ -95,7 +110,9 @@ def data(context: typer.Context) -> None:
         rows.append((file.stem == chosen, file.stem, source, title, "yes" if present else "no"))
     new = "`mien data add PATH` adds one;"
     columns = ("data set", "source", "description", "in data/")
-    _print_choices(columns, rows, f"`data: NAME` in {PARAMS} chooses a data set. {new}")
+    _print_choices(columns, rows, f"`data: NAME` in {PARAMS} chooses a data set. {new}", as_json)
+    if as_json:
+        return
     sources = table("source", "expected files", "options")
     for name in source_names():
         kind = source_class(name)
@@ -103,7 +120,7 @@ def data(context: typer.Context) -> None:
     console().print(sources)
 
 
-def models() -> None:
+def models(as_json: JsonOption = False) -> None:
     """List the models of conf/model with their input, trainable parameters and cost per face."""
     root = find_root()
     chosen = choices(root).get("model")
@@ -120,7 +137,7 @@ def models() -> None:
         f"`model: NAME` in {PARAMS} chooses a model. Parameters are trainable ones, for seven classes. "
         f"Multiply-adds are per face, at {FACE_SIZE} px grey if the network takes any size;"
     )
-    _print_choices(("model", "network", "faces", "parameters", " mult-adds"), rows, note)
+    _print_choices(("model", "network", "faces", "parameters", " mult-adds"), rows, note, as_json)
 
 
 def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
@@ -141,7 +158,7 @@ def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
     return faces, f"{trainable_parameters(network):10,}", f"{cost:8.1f} M"
 
 
-def detector() -> None:
+def detector(as_json: JsonOption = False) -> None:
     """List the face detectors and mark the one that conf/predict.yaml chooses."""
     chosen = read_usage(find_root(), "predict")
     rows = []
@@ -149,4 +166,4 @@ def detector() -> None:
         own = chosen.detector_file if name == chosen.detector else ""
         rows.append((name == chosen.detector, name, kind, own or f"comes with {origin}"))
     note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` overrides it;"
-    _print_choices(("detector", "description", "file"), rows, note)
+    _print_choices(("detector", "description", "file"), rows, note, as_json)

@@ -5,14 +5,16 @@ The modules of this package import heavy libraries (PyTorch, MLflow, pandas, Ope
 """
 
 import gc
+import inspect
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from mien import __version__
 from mien.base.errors import UserError
@@ -39,6 +41,7 @@ TRAINING: Final = (
 PAGE: Final = ("anyio", "fastapi", "starlette", "uvicorn")
 EXTRAS: Final = dict.fromkeys(TRAINING, "train") | dict.fromkeys(PAGE, "app")
 EXTRAS.update(av="video", captum="explain", cleanlab="noise", timm="timm")
+NARROW: Final = 60  # columns; in fewer, a panel cuts the names of options
 NEEDS_MORE: Final = {"explain": "explain", "labels": "noise"}  # commands whose extra includes `train`
 
 
@@ -61,6 +64,20 @@ class Commands(TyperGroup):
             fail(f"`mien {ctx.invoked_subcommand}` needs {library}, which is not installed: {how}.", UNUSABLE)
 
 
+class Command(TyperCommand):
+    """A command whose help wraps at any width, and says no types that the names of values say already."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, and the text of the help, when it is shown."""
+        self.help = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(self.help or "").split("\n\n"))
+        if shutil.get_terminal_size().columns < NARROW:
+            self.rich_markup_mode = None
+        for parameter in (parameters := super().get_params(ctx)):
+            if isinstance(parameter, TyperArgument) or parameter.type_descriptor.annotation is bool:
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+        return parameters
+
+
 app = typer.Typer(
     name="mien",
     cls=Commands,
@@ -71,10 +88,10 @@ app = typer.Typer(
 )
 for group, commands in COMMANDS.items():
     for command in commands:
-        app.command(rich_help_panel=group)(command)
+        app.command(cls=Command, rich_help_panel=group)(command)
 data_sets = typer.Typer(invoke_without_command=True)
 data_sets.callback()(choices.data)
-data_sets.command()(add_data.add)
+data_sets.command(cls=Command)(add_data.add)
 app.add_typer(data_sets, name="data", rich_help_panel="Choose data and settings")
 
 
@@ -92,7 +109,7 @@ def options(
 ) -> None:
     """Facial-expression recognition: use the champion, inspect its evidence, configure the next training.
 
-    Run the DAG with [bold]make repro[/bold] or [bold]dvc repro[/bold].
+    Run the DAG with `make repro` or `dvc repro`.
     """
 
 

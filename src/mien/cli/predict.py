@@ -27,7 +27,7 @@ FEW: Final = 8  # pictures, which are answered before a progress bar can be read
 
 def predict(
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, globs, videos, or - for stdin.")
+        list[str], typer.Argument(metavar="PHOTO", help="Photos, folders of photos, globs, videos, or - for stdin.")
     ],
     cropped: workspace.CroppedOption = False,
     as_json: workspace.JsonOption = False,

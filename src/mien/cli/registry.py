@@ -1,6 +1,7 @@
 """Commands for registered models and the tracking store."""
 
 import getpass
+import json
 import os
 import socket
 import sys
@@ -13,20 +14,26 @@ from mien.base.errors import UserError
 from mien.base.settings import read_usage
 from mien.cli.output import console, quiet_libraries, say, table
 from mien.cli.predict import find_photos
-from mien.cli.workspace import DataOption, MeasuredOption
+from mien.cli.workspace import DataOption, JsonOption, MeasuredOption, complete_data, complete_model
 from mien.inference.default_model import find_root, model_address, registered_model
 
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel
     from mien.inference.export import ExportFaces
 
-Data = Annotated[str | None, typer.Option(metavar="NAME", help="Data set; default: that of params.yaml.")]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Data set; default: that of params.yaml.", autocompletion=complete_data),
+]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
 
 
 def card(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx, or a folder.")
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="NAME@ALIAS, models:/NAME/3, x.onnx or a folder.", autocompletion=complete_model
+        ),
     ] = None,
 ) -> None:
     """Print a model card: data, numbers, known failures, intended use and misuse.
@@ -121,7 +128,7 @@ def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None
     typer.echo(promotion.rollback(_model_in_store(data), by=_user(), reason=reason))
 
 
-def history(data: Data = None) -> None:
+def history(data: Data = None, as_json: JsonOption = False) -> None:
     """Show who was champion when, and why."""
     from rich.table import Column
 
@@ -129,6 +136,9 @@ def history(data: Data = None) -> None:
 
     name = _model_in_store(data)
     events = promotion.history(name)
+    if as_json:
+        typer.echo(json.dumps(events, indent=2, ensure_ascii=False))
+        return
     if not events:
         typer.echo(f"{name} has no history yet: nothing has been promoted or refused.")
         return

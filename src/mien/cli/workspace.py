@@ -3,13 +3,16 @@
 import dataclasses
 import os
 import shutil
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from mien.base.errors import UserError
-from mien.base.settings import check_settings, read_usage
+from mien.base.settings import check_settings, known_choices, read_usage
 from mien.cli.output import fail, say
 from mien.inference.default_model import find_root, load_default
 
@@ -20,17 +23,62 @@ if TYPE_CHECKING:
 PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
+DETECTORS: Final = {
+    "yunet": ("network, faster, finds more", "mien"),
+    "haar": ("cascade, frontal faces only", "OpenCV"),
+}
+# Queries of the tracking store, for completion.
+MODELS: Final = """
+    SELECT name || '@' || alias FROM registered_model_aliases UNION ALL
+    SELECT 'models:/' || name || '/' || version FROM model_versions WHERE current_stage != 'Deleted_Internal'"""
+RUNS: Final = """
+    SELECT substr(run_uuid, 1, 8) FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active'
+    AND key = 'mien.kind' AND value = 'training' ORDER BY start_time DESC"""
+
+
+def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What the shell completes a value by: the names that begin as it does."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def stored(query: str) -> list[str]:
+    """A column of the tracking store where that is an sqlite file; MLflow alone takes a second to import."""
+    from mien.tracking.store import database_file, use_store
+
+    file = database_file(use_store(find_root()))
+    with suppress(sqlite3.Error):  # no such file, no such table
+        if file:
+            with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as store:
+                return [name for (name,) in store.execute(query)]
+    return []
+
+
+complete_data: Final = completing(lambda: known_choices(find_root() / "conf", "data"))
+complete_model: Final = completing(lambda: ("packaged", "packaged-compact", "build/train", *stored(MODELS)))
+complete_run: Final = completing(lambda: (*stored(RUNS), *stored(MODELS)))
+
 ModelOption = Annotated[
-    str | None, typer.Option(metavar="URI|FILE", help="models:/NAME@ALIAS, models:/NAME/3, x.onnx or build/train.")
+    str | None,
+    typer.Option(
+        metavar="MODEL", help="NAME@ALIAS, models:/NAME/3, x.onnx or a folder.", autocompletion=complete_model
+    ),
 ]
 MeasuredOption = Annotated[
     str | None,
-    typer.Option(metavar="URI|FOLDER", help="NAME@ALIAS, models:/NAME/3 or build/train; default: the champion."),
+    typer.Option(metavar="MODEL", help="NAME@ALIAS, models:/NAME/3 or a folder.", autocompletion=complete_model),
 ]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Use this data set's champion instead of params.yaml's.")
+    str | None,
+    typer.Option(metavar="NAME", help="Use the champion of this data set.", autocompletion=complete_data),
 ]
-DetectorOption = Annotated[str | None, typer.Option(metavar="NAME", help="yunet or haar; see `mien detector`.")]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"{' or '.join(DETECTORS)}.", autocompletion=completing(lambda: DETECTORS)),
+]
 MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]
 MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest detection score to accept (yunet).")]
 CroppedOption = Annotated[bool, typer.Option("--cropped", help="Each photo is one cropped face: skip detection.")]

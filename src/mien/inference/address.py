@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
+from mien.base.settings import near_name
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
 from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHTS, read_lineage
 
@@ -77,7 +78,8 @@ class ModelAddress:
         if self.name:
             return _fetch(*self.look_up())
         if not self.folder.is_dir():
-            raise UserError(f"{self.path}: there is no such folder; a model is models:/NAME@champion or build/train.")
+            near = near_name(self.text, PACKAGED)
+            raise UserError(f"{self.path}: there is no such folder{near}; a model is NAME@champion or build/train.")
         within = self.folder / VERSION_FOLDER
         name = self.text if self.text in PACKAGED else str(self.path)
         return ModelFiles(within if within.is_dir() else self.folder, name)
