@@ -110,12 +110,12 @@ def test_other_test_sets_are_not_paired_and_the_rest_is_shown(a: ComparedRun, b:
 def test_only_what_differs_is_shown(a: ComparedRun, b: ComparedRun) -> None:
     other = dataclasses.replace(
         b,
-        params={**b.params, "optim.lr": "0.02", "search.optim.lr": "0.02"},
+        params={**b.params, "optim.lr": "0.02", "config.optim.lr": "0.02"},
         facts={**b.facts, "mien.trained_on": "the CPU, bf16"},
     )
     assert compare(a, b).config == []
     found = compare(a, other)
-    assert found.config == [("optim.lr", "0.01", "0.02"), ("search.optim.lr", "–", "0.02")]
+    assert found.config == [("config.optim.lr", "–", "0.02"), ("optim.lr", "0.01", "0.02")]
     assert found.facts == [("trained on", "the CPU, float32", "the CPU, bf16")]
 
 

@@ -22,7 +22,7 @@ from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
-from mien.cli.workspace import link_or_copy
+from mien.cli.workspace import completed, link_or_copy
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mien.sources.source import DataConfig
     from mien.split.parts import SplitConfig
 
+MAP: Final = "Names the class of a folder; FOLDER= leaves one out."
 LOOKED_AT: Final = 40  # photos in which faces are looked for, to tell photographs from cut faces
 FILLS: Final = 0.5  # share of a photo that a cut face's box fills at least
 TOLD: Final = 5  # problems
@@ -40,17 +41,10 @@ FEW: Final = 500  # ... fewer faces than these
 
 
 def add(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A folder of labelled photos, in a format of `mien data`.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder, in a format that `mien data` lists.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the folder's name.")] = None,
-    to: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Add the photos to this data set of class folders instead.")
-    ] = None,
-    maps: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="FOLDER=CLASS", help="Names the class of a folder; FOLDER= leaves one out."),
-    ] = None,
+    to: Annotated[str | None, completed(group="data", metavar="NAME", help="Add to this data set instead.")] = None,
+    maps: Annotated[list[str] | None, typer.Option("--map", metavar="FOLDER=CLASS", help=MAP)] = None,
     move: Annotated[bool, typer.Option("--move", help="Move the files instead of copying them.")] = False,
 ) -> None:
     """Add a folder of labelled photos: look at it, copy it into data/, describe it in conf/data/, choose and track it.

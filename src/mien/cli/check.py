@@ -36,9 +36,7 @@ RECIPE: Final = ("model", "augment", "optim", "train", "trainer")  # the groups 
 
 
 def check(
-    allow_other_versions: Annotated[
-        bool, typer.Option("--allow-other-versions", help="Only warn where a library differs from versions.yaml.")
-    ] = False,
+    allow_other_versions: Annotated[bool, typer.Option("--allow-other-versions", help="Only warn of those.")] = False,
 ) -> None:
     """Check params.yaml, the files of conf/ that it chooses, and the library versions."""
     root = find_root()

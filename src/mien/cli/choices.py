@@ -11,10 +11,10 @@ import typer
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.files import replacing
-from mien.base.settings import known_choices, near_name, read_settings, read_usage, read_yaml
+from mien.base.settings import near_name, read_settings, read_usage, read_yaml
 from mien.cli.check import mistakes
 from mien.cli.output import console, table
-from mien.cli.workspace import DETECTORS, JsonOption, completing, conf_files
+from mien.cli.workspace import DETECTORS, JsonOption, completed, conf_files
 from mien.inference.default_model import PARAMS, choices, find_root
 from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec
@@ -22,16 +22,10 @@ from mien.runtime.spec import CutSpec
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
 
 
-def preset(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="A preset; omit it to list all presets.",
-            autocompletion=completing(lambda: known_choices(find_root() / "conf", "preset")),
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
+PresetArgument = completed(typer.Argument, group="preset", help="A preset; omit it to list all presets.")
+
+
+def preset(name: Annotated[str | None, PresetArgument] = None, as_json: JsonOption = False) -> None:
     """List the presets, or write one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}

@@ -72,9 +72,10 @@ class Command(TyperCommand):
         self.help = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(self.help or "").split("\n\n"))
         if shutil.get_terminal_size().columns < NARROW:
             self.rich_markup_mode = None
-        for parameter in (parameters := super().get_params(ctx)):
+        parameters: list[Any] = super().get_params(ctx)
+        for parameter in parameters:
             if isinstance(parameter, TyperArgument) or parameter.type_descriptor.annotation is bool:
-                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+                parameter.display_type_rich = lambda ctx: None
         return parameters
 
 

@@ -11,7 +11,7 @@ from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.check import RECIPE
 from mien.cli.output import console, say, table
-from mien.cli.workspace import JsonOption, MeasuredOption, complete_data, complete_run
+from mien.cli.workspace import RUNS, JsonOption, MeasuredOption, completed
 from mien.inference.default_model import PARAMS, choices, find_root, model_address
 
 if TYPE_CHECKING:
@@ -19,21 +19,15 @@ if TYPE_CHECKING:
     from mien.reporting.comparison import Comparison
 
 COMPARISON: Final = "reports/compare.html"
+PART: Final = "Default: test of an official split, else all."
 RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Data set to measure on, a file of conf/data.", autocompletion=complete_data),
-    ],
+    data: Annotated[str, completed(group="data", metavar="NAME", help="Data set to measure on.")],
     model: MeasuredOption = None,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="PART", help="test, val, train or all; default: test of an official split, else all."),
-    ] = None,
+    part: Annotated[str | None, typer.Option(metavar="test|val|train|all", help=PART)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: reports/cross/MODEL-on-DATA.")] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure a model on a data set other than its own.
 
@@ -57,10 +51,7 @@ def evaluate(
         cross = evaluate_elsewhere(measured.known, *given, root, Path(scratch))
         write_cross_evaluation(cross, folder)
         problem = publish_cross(cross)
-    if as_json:
-        typer.echo((folder / "metrics.json").read_text(encoding="utf-8"), nl=False)
-    else:
-        _show_evaluation(cross, folder)
+    _show_evaluation(cross, folder)
     if problem:
         say(f"mien: {problem}")
 
@@ -92,8 +83,8 @@ def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=complete_run)],
-    b: Annotated[str, typer.Argument(metavar="RUN", help="The other, named alike.", autocompletion=complete_run)],
+    a: Annotated[str, completed(typer.Argument, query=RUNS, metavar="RUN", help=RUN)],
+    b: Annotated[str, completed(typer.Argument, query=RUNS, metavar="RUN", help="The other, named alike.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help=f"Default: {COMPARISON}.")] = None,
     as_json: JsonOption = False,
 ) -> None:

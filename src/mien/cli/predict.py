@@ -26,14 +26,10 @@ FEW: Final = 8  # pictures, which are answered before a progress bar can be read
 
 
 def predict(
-    photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO", help="Photos, folders of photos, globs, videos, or - for stdin.")
-    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="A photo, folder, glob, video, or - for stdin.")],
     cropped: workspace.CroppedOption = False,
     as_json: workspace.JsonOption = False,
-    csv: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write one row per face; - replaces the table on stdout.")
-    ] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write one row per face; - is stdout.")] = None,
     annotate: Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated pictures into DIR.")] = None,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="Interval between frames taken from a video.")] = 1.0,
     detector: workspace.DetectorOption = None,

@@ -14,28 +14,18 @@ from mien.base.errors import UserError
 from mien.base.settings import read_usage
 from mien.cli.output import console, quiet_libraries, say, table
 from mien.cli.predict import find_photos
-from mien.cli.workspace import DataOption, JsonOption, MeasuredOption, complete_data, complete_model
+from mien.cli.workspace import MODEL, DataOption, JsonOption, MeasuredOption, completed
 from mien.inference.default_model import find_root, model_address, registered_model
 
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel
     from mien.inference.export import ExportFaces
 
-Data = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Data set; default: that of params.yaml.", autocompletion=complete_data),
-]
+Data = Annotated[str | None, completed(group="data", metavar="NAME", help="Default: that of params.yaml.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
 
 
-def card(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="NAME@ALIAS, models:/NAME/3, x.onnx or a folder.", autocompletion=complete_model
-        ),
-    ] = None,
-) -> None:
+def card(model: Annotated[str | None, completed(typer.Argument, **MODEL)] = None) -> None:
     """Print a model card: data, numbers, known failures, intended use and misuse.
 
     The default model is the champion of params.yaml's data set. Output is formatted on a terminal and Markdown
@@ -61,8 +51,7 @@ def export(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: NAME-VERSION.onnx.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise weights and activations to int8.")] = False,
     photos: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PHOTO", help="Photos, folder or glob to check on instead of the model's faces."),
+        list[str] | None, typer.Option(metavar="PHOTO", help="Photos, folder or glob to check on.")
     ] = None,
 ) -> None:
     """Write a model as one ONNX file for other programs.

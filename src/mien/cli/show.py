@@ -19,9 +19,7 @@ MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
 def explain(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with faces.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Default: PHOTO-explained.png.")] = None,
-    name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Explain this class instead of the answer.")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Default: the answer's class.")] = None,
     cropped: workspace.CroppedOption = False,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,

@@ -27,58 +27,45 @@ DETECTORS: Final = {
     "yunet": ("network, faster, finds more", "mien"),
     "haar": ("cascade, frontal faces only", "OpenCV"),
 }
-# Queries of the tracking store, for completion.
-MODELS: Final = """
-    SELECT name || '@' || alias FROM registered_model_aliases UNION ALL
-    SELECT 'models:/' || name || '/' || version FROM model_versions WHERE current_stage != 'Deleted_Internal'"""
-RUNS: Final = """
-    SELECT substr(run_uuid, 1, 8) FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active'
-    AND key = 'mien.kind' AND value = 'training' ORDER BY start_time DESC"""
+# Queries of the tracking store.
+MODELS: Final = """SELECT name || '@' || alias FROM registered_model_aliases UNION ALL
+SELECT 'models:/' || name || '/' || version FROM model_versions WHERE current_stage != 'Deleted_Internal'"""
+RUNS: Final = f"""SELECT substr(run_uuid, 1, 8) FROM runs JOIN tags USING (run_uuid)
+WHERE lifecycle_stage = 'active' AND key = 'mien.kind' AND value = 'training' UNION ALL {MODELS}"""
 
 
-def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """What the shell completes a value by: the names that begin as it does."""
+def completed(
+    kind: Callable[..., Any] = typer.Option,
+    *,
+    names: Iterable[str] = (),
+    group: str = "",
+    query: str = "",
+    **about: Any,
+) -> Any:
+    """An option or an argument whose value the shell completes: by names, those of a group of conf/, a query's rows.
+
+    Only a store in an sqlite file is asked: MLflow alone takes a second to import.
+    """
 
     def complete(incomplete: str) -> list[str]:
-        return [name for name in names() if name.startswith(incomplete)]
+        from mien.tracking.store import database_file, use_store
 
-    return complete
+        found = [*names, *(known_choices(find_root() / "conf", group) if group else ())]
+        with suppress(sqlite3.Error):  # no such file, no such table
+            if query and (file := database_file(use_store(find_root()))):
+                with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as store:
+                    found += [name for (name,) in store.execute(query)]
+        return [name for name in found if name.startswith(incomplete)]
 
-
-def stored(query: str) -> list[str]:
-    """A column of the tracking store where that is an sqlite file; MLflow alone takes a second to import."""
-    from mien.tracking.store import database_file, use_store
-
-    file = database_file(use_store(find_root()))
-    with suppress(sqlite3.Error):  # no such file, no such table
-        if file:
-            with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as store:
-                return [name for (name,) in store.execute(query)]
-    return []
+    return kind(autocompletion=complete, **about)
 
 
-complete_data: Final = completing(lambda: known_choices(find_root() / "conf", "data"))
-complete_model: Final = completing(lambda: ("packaged", "packaged-compact", "build/train", *stored(MODELS)))
-complete_run: Final = completing(lambda: (*stored(RUNS), *stored(MODELS)))
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL", help="NAME@ALIAS, models:/NAME/3, x.onnx or a folder.", autocompletion=complete_model
-    ),
-]
-MeasuredOption = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="NAME@ALIAS, models:/NAME/3 or a folder.", autocompletion=complete_model),
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Use the champion of this data set.", autocompletion=complete_data),
-]
-DetectorOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help=f"{' or '.join(DETECTORS)}.", autocompletion=completing(lambda: DETECTORS)),
-]
+KNOWN: Final[dict[str, Any]] = {"names": ("packaged", "packaged-compact", "build/train"), "query": MODELS}
+MODEL: Final[dict[str, Any]] = {**KNOWN, "metavar": "MODEL", "help": "NAME@ALIAS, models:/NAME/3, x.onnx or a folder."}
+ModelOption = Annotated[str | None, completed(**MODEL)]
+MeasuredOption = Annotated[str | None, completed(**{**MODEL, "help": "NAME@ALIAS, models:/NAME/3 or a folder."})]
+DataOption = Annotated[str | None, completed(group="data", metavar="NAME", help="Use the champion of this data set.")]
+DetectorOption = Annotated[str | None, completed(names=DETECTORS, metavar="NAME", help="yunet or haar.")]
 MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]
 MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest detection score to accept (yunet).")]
 CroppedOption = Annotated[bool, typer.Option("--cropped", help="Each photo is one cropped face: skip detection.")]

@@ -53,7 +53,8 @@ EXPERIMENT_NOTE: Final = (
 # A saved view of the UI's table of runs, as MLflow 3.15 and newer keep it: trainings alone, their scores, the most
 # accurate on validation faces first. A name on an experiment's page, and the key of its link.
 VIEW: Final = "mlflow.sharedViewState.best"
-VIEW_STATE: Final = Path(__file__).with_name("view.json")
+VIEW_STATE: Final = Path(__file__).with_name("view.json").read_text(encoding="utf-8")
+SAVED_VIEW: Final = json.dumps({"name": "Best first", "createdAt": 0, "state": VIEW_STATE})
 
 NO_SPACE: Final = "no space left on device"
 MAKE_ROOM: Final = "make room there, then run the same command again"
@@ -191,7 +192,7 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
         if file:
             (folder := file.parent / ARTIFACTS / name).mkdir(parents=True, exist_ok=True)
             place = folder.as_uri()
-        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), VIEW: _view()}
+        tags = {NOTE: EXPERIMENT_NOTE.format(name=name), VIEW: SAVED_VIEW}
         try:
             return client.get_experiment(client.create_experiment(name, artifact_location=place, tags=tags))
         except MlflowException:
@@ -204,18 +205,12 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
 def run_links(client: "MlflowClient", address: str) -> dict[str, str]:
     """A link per data set to its trainings in the MLflow UI at `address`, in mien's view of them."""
-    links = {}
-    for experiment in client.search_experiments():
-        if NOTE in experiment.tags:
-            if VIEW not in experiment.tags:  # made by an older mien
-                client.set_experiment_tag(experiment.experiment_id, VIEW, _view())
-            page = f"{address}/#/experiments/{experiment.experiment_id}/runs"
-            links[experiment.name] = f"{page}?viewStateShareKey={VIEW.rpartition('.')[2]}"
-    return links
-
-
-def _view() -> str:
-    return json.dumps({"name": "Best first", "createdAt": 0, "state": VIEW_STATE.read_text(encoding="utf-8")})
+    experiments = [experiment for experiment in client.search_experiments() if NOTE in experiment.tags]
+    for experiment in experiments:
+        if VIEW not in experiment.tags:  # made by an older mien
+            client.set_experiment_tag(experiment.experiment_id, VIEW, SAVED_VIEW)
+    query = f"runs?viewStateShareKey={VIEW.rpartition('.')[2]}"
+    return {found.name: f"{address}/#/experiments/{found.experiment_id}/{query}" for found in experiments}
 
 
 class Unreachable(UserError):
