@@ -43,9 +43,7 @@ def preset(name: Annotated[str | None, PresetArgument] = None, as_json: JsonOpti
         )
 
 
-def _print_choices(
-    columns: Sequence[str], rows: Iterable[tuple[bool, *tuple[str, ...]]], note: str, as_json: bool
-) -> None:
+def _print_choices(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], note: str, as_json: bool) -> None:
     """Print a table in which a star marks the rows that are chosen, and a note below; or the rows as JSON."""
     from rich.table import Column
 

@@ -60,10 +60,10 @@ def completed(
     return kind(autocompletion=complete, **about)
 
 
-KNOWN: Final[dict[str, Any]] = {"names": ("packaged", "packaged-compact", "build/train"), "query": MODELS}
-MODEL: Final[dict[str, Any]] = {**KNOWN, "metavar": "MODEL", "help": "NAME@ALIAS, models:/NAME/3, x.onnx or a folder."}
+NAMED: Final[dict[str, Any]] = {"names": ("packaged", "packaged-compact", "build/train"), "query": MODELS}
+MODEL: Final = NAMED | {"metavar": "MODEL", "help": "NAME@ALIAS, models:/NAME/3, x.onnx or a folder."}
 ModelOption = Annotated[str | None, completed(**MODEL)]
-MeasuredOption = Annotated[str | None, completed(**{**MODEL, "help": "NAME@ALIAS, models:/NAME/3 or a folder."})]
+MeasuredOption = Annotated[str | None, completed(**MODEL | {"help": "NAME@ALIAS, models:/NAME/3 or a folder."})]
 DataOption = Annotated[str | None, completed(group="data", metavar="NAME", help="Use the champion of this data set.")]
 DetectorOption = Annotated[str | None, completed(names=DETECTORS, metavar="NAME", help="yunet or haar.")]
 MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]

@@ -188,9 +188,9 @@ def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that were used, with dotted keys; as `config.KEY` those that the search overruled; the choices."""
     overruled = lineage["search"].get("overruled", {})
     searched = {key: value["search"] for key, value in overruled.items()}
-    before = {f"config.{key}": value["config"] for key, value in overruled.items()}
+    configured = {f"config.{key}": value["config"] for key, value in overruled.items()}
     choices = {f"choice.{group}": choice for group, choice in lineage["choices"].items()}
-    return {**_flatten(lineage["config"]), **searched, **before, **choices, "parameters": lineage["parameters"]}
+    return {**_flatten(lineage["config"]), **searched, **configured, **choices, "parameters": lineage["parameters"]}
 
 
 def evaluation_metrics(report: Mapping[str, Any]) -> dict[str, float]:
