@@ -131,6 +131,7 @@ def test_model_version_and_run_say_what_was_decided(checkout: Path, weak: Path, 
     version = client.get_model_version(NAME, "2")
     accuracy = report["numbers"]["candidate"]["accuracy"]["value"]
     assert version.description and version.run_id
+    assert f"/runs/{version.run_id}/artifacts/evaluation/index.html)" in version.description
     assert version.description.splitlines()[0] == f"Accuracy {100 * accuracy:.1f} %: promoted by the gate"
     assert "(" not in "".join(report["reasons"])  # a bound, and never an interval beside the evaluation's
     note = client.get_run(version.run_id).data.tags[NOTE]

@@ -70,7 +70,7 @@ def test_a_training_is_in_the_store_with_all_its_epochs(checkout: Path, monkeypa
     listener.ended("failed")
     run = run_of("d1")
     assert (run.info.run_name, run.info.status) == ("resnet4 · 24 px grey · d1", "FAILED")
-    assert run.data.params["optim.lr"] == "0.01"
+    assert run.data.params["optim.lr"] == "0.003"
     assert steps(run, "epoch/val_loss") == [0, 1, 2, 3, 4]
     assert run.data.metrics["epoch/val_loss"] == 1.6
     assert run.data.tags["mien.kind"] == "training"

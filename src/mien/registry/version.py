@@ -23,6 +23,7 @@ from mien import runtime
 from mien.base.records import read_out, read_record, rerun
 from mien.models import description
 from mien.models.graph import model_identity
+from mien.registry.events import described
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
@@ -110,7 +111,7 @@ def register_version(
         f"models:/{logged.model_id}",
         run_id=run.info.run_id,
         tags={IDENTITY: candidate.identity, **{f"mien.{key}": value for key, value in digests.items()}},
-        description=run.info.run_name,
+        description=described("report", run.info),
         model_id=logged.model_id,
     )
 
