@@ -109,7 +109,7 @@ reproduce: install  ## run preset PRESET with the DVC remote's outs, push the re
 reference: install  ## run reference system SYSTEM (a preset) as an experiment of that name
 	@.ci/reference "$$SYSTEM"
 
-pretrained: install  ## train, export and measure the models in the package again (hours; docs/PRETRAINED.md)
+pretrained: install  ## train, export and measure the models in the package again (hours; docs/evidence/pretrained.md)
 	@.ci/pretrained
 
 clean:  ## remove the outs of the DAG (not data/, mlruns/ or .venv)

@@ -9,7 +9,7 @@ measured on a million faces. Every interval comes from `mien.evaluation.interval
 the same faces are resampled together.
 
 Counts are kept after every 20 runs, in a file for each number of faces: the same command goes on where it was stopped.
-At the end it writes the two tables of docs/COVERAGE.md.
+At the end it writes the two tables of docs/evidence/coverage.md.
 """
 
 import argparse
@@ -40,7 +40,7 @@ REQUIRED: Final = 92.0
 CALIBRATION: Final = ("ece", "ece_if_calibrated", "calibration_error")
 EVERY: Final = 20  # runs between two writes
 RESULTS: Final = Path(__file__).parent / "results" / "coverage"
-PAGE: Final = Path(__file__).parents[1] / "docs" / "COVERAGE.md"
+PAGE: Final = Path(__file__).parents[1] / "docs" / "evidence" / "coverage.md"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ FOLDER holds photos; NAME=FILE adds another file of a detector, such as haar=lbp
 photo is made worse in the ways of VARIANTS. Its faces are what YuNet finds in the photo as it is, with a score of 0.8
 or more and at least 40 pixels: the table says what is lost, and not what YuNet misses. A detector finds a face where it
 gives a box at its place (an overlap of a third or more); its other boxes are counted as extra. `min_face` is 20, the
-least that it may be; else defaults hold. Prints a table for docs/FACES.md.
+least that it may be; else defaults hold. Prints a table for docs/howto/detectors.md.
 """
 
 import sys

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _mend_dvc(folder: Path) -> None:
-    """What docs/TRUST.md tells a person to do: DVC writes these two in place, and a full disk breaks them off."""
+    """The advice of docs/concepts/failures.md: DVC writes these two in place, and a full disk breaks them off."""
     for name in ("dvc.lock", ".dvc/tmp/rwlock"):
         file = folder / name
         if file.exists() and not _whole(file):

@@ -2,9 +2,9 @@
 
     python -m benchmarks.face_quality FOLDER
 
-FOLDER has the data sets in data/fer2013 and data/expw, as docs/DATA.md describes them. The model is the one in the
-package. ExpW's faces are YuNet's, where that finds the labelled face. Half of its photos (by the digest of their names)
-and FER2013's PublicTest choose thresholds, the other half and PrivateTest report. Faces are split by each measure as
+FOLDER has data/fer2013 and data/expw, as in docs/howto/own-data.md. The model is the one in the package.
+ExpW's faces are YuNet's, where that finds the labelled face. Half of its photos (by the digest of their names) and
+FER2013's PublicTest choose thresholds, the other half and PrivateTest report. Faces are split by each measure as
 they are, and as copies of every third face of FER2013, blurred (by a Gaussian) or shrunk and enlarged again. A
 threshold separates where the 95 % intervals (Wilson) of the two accuracies do not overlap. The numbers go to
 benchmarks/results/face_quality.json and to standard output.

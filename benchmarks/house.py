@@ -1,7 +1,7 @@
 """Code structure metrics of several code bases: `python -m benchmarks.house [NAME=FOLDER ...]`.
 
 For mien's own rooms, and for any other Python code that is named: files, lines, the sizes of files and functions, and
-how many files have one public name or one user. docs/ARCHITECTURE.md holds the table.
+how many files have one public name or one user. docs/concepts/architecture.md holds the table.
 """
 
 import ast

@@ -2,10 +2,10 @@
 
     python -m benchmarks.packaged FOLDER
 
-FOLDER has the data sets in data/fer2013 and data/expw, as docs/DATA.md describes them. FER2013's PrivateTest is the
-models' own test part; ExpW they have never seen. Its faces are cut at the labelled boxes, and at YuNet's, where that
-finds the labelled face (an overlap of a third or more). The numbers go to benchmarks/results/packaged.json, and a table
-for docs/PRETRAINED.md to standard output. The time is that of the best call, without detection.
+FOLDER has data/fer2013 and data/expw, as in docs/howto/own-data.md. FER2013's PrivateTest is the models'
+own test part; ExpW they have never seen. Its faces are cut at the labelled boxes, and at YuNet's, where that finds
+the labelled face (an overlap of a third or more). The numbers go to benchmarks/results/packaged.json, and a table
+for docs/evidence/pretrained.md to standard output. The time is that of the best call, without detection.
 """
 
 import hashlib

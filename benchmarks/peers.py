@@ -2,15 +2,15 @@
 
     python -m benchmarks.peers FOLDER WORK
 
-FOLDER has the data sets in data/fer2013 and data/expw, as docs/DATA.md describes them. WORK gets a virtual environment
-for each library, with what it needs for a face (TensorFlow twice, PyTorch: 9 GB), then the faces as a file, and the
+FOLDER has data/fer2013 and data/expw, as in docs/howto/own-data.md. WORK gets a virtual environment for
+each library, with what it needs for a face (TensorFlow twice, PyTorch: 9 GB), then the faces as a file, and the
 answers of each. What is there is kept, and a run that was stopped goes on: after a change of mien, empty WORK.
 
 Every model sees the same pixels: faces of 48 pixels in grey, cut as mien cuts them, at the labelled boxes of ExpW.
 Classes are matched by name. Parts: FER2013's PrivateTest, ExpW with a confidence above 30, and each 28th face of
 FER2013's Training, which shows who has learnt from it. Times are of the processor, which other users of the machine
 change less: of a single face on one core, in rounds in which all take turns, and of the first answer of a fresh
-process. The numbers go to benchmarks/results/peers.json, and a table for docs/PRETRAINED.md to standard output.
+process. The numbers go to benchmarks/results/peers.json, and a table for docs/evidence/pretrained.md to stdout.
 """
 
 import hashlib

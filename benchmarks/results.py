@@ -1,6 +1,6 @@
-"""Generator of docs/RESULTS.md's tables from the tracked runs.
+"""Generator of docs/evidence/results.md's tables from the tracked runs.
 
-    python -m benchmarks.results [--page docs/RESULTS.md]
+    python -m benchmarks.results [--page docs/evidence/results.md]
 
 Reads the tracking store of the checkout, or the one that MLFLOW_TRACKING_URI names. The rows are those of
 benchmarks/reference_systems.yaml; a row's run is the newest finished and evaluated one of its choices. A system without
@@ -68,7 +68,7 @@ def _by_row(page: str) -> Iterator[tuple[tuple[str, str], str]]:
 def main(argv: list[str] | None = None) -> None:
     """Write the page and say which rows have a run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "RESULTS.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "evidence" / "results.md")
     page = parser.parse_args(argv).page
     uri = use_store(Path.cwd())
     file = database_file(uri)

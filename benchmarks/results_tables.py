@@ -1,4 +1,4 @@
-"""Tables of docs/RESULTS.md: results, training, and the claims of the reports."""
+"""Tables of docs/evidence/results.md: results, training, and the claims of the reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

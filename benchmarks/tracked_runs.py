@@ -1,4 +1,4 @@
-"""Lookup of the tracked run that belongs to a set of choices, for docs/RESULTS.md."""
+"""Lookup of the tracked run that belongs to a set of choices, for docs/evidence/results.md."""
 
 import tempfile
 from collections.abc import Mapping

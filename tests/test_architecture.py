@@ -1,4 +1,4 @@
-"""docs/ARCHITECTURE.md and the packages: sizes, names, and the files on the path of a photo."""
+"""docs/concepts/architecture.md and the packages: sizes, names, and the files on the path of a photo."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ def lines(*files: Path) -> int:
 
 
 def test_the_path_of_a_photo_names_files_that_exist_and_is_short() -> None:
-    section = (ROOT / "docs/ARCHITECTURE.md").read_text().split("## The path of a photo")[1].split("\n## ")[0]
+    section = (ROOT / "docs/concepts/architecture.md").read_text().split("## The path of a photo")[1].split("\n## ")[0]
     way = re.findall(r"`((?:pipelines|[a-z]+)/\w+\.py)`", section)
     assert len(way) == len(set(way)) <= 35
     assert [file for file in way if not ((PACKAGE / file).exists() or (ROOT / file).exists())] == []

@@ -10,8 +10,8 @@ import pytest
 from mien.base.settings import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGURATION = (ROOT / "docs/CONFIGURATION.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -1,4 +1,4 @@
-"""docs/RESULTS.md's tables, from runs of a real store."""
+"""docs/evidence/results.md's tables, from runs of a real store."""
 
 import dataclasses
 import json

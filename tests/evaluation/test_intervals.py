@@ -67,7 +67,7 @@ def test_the_block_size_does_not_change_the_resamples(monkeypatch):
 
 @pytest.mark.slow
 def test_every_printed_interval_holds_the_truth():
-    """The smallest cell of the table in docs/COVERAGE.md."""
+    """The smallest cell of the table in docs/evidence/coverage.md."""
     cells = simulate(181, 300, settings=(SETTINGS[0], SETTINGS[-1]))
     printed = cells[0].printed.keys()
     assert {"accuracy", "macro_f1", "nll", "calibration_error", "class recall, fewer than 60 faces"} <= printed

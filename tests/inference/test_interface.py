@@ -1,4 +1,4 @@
-"""`import mien`: photos of every kind, the model that answers, frames, and the code of docs/PYTHON.md."""
+"""`import mien`: photos of every kind, the model that answers, frames, and the code of docs/reference/python.md."""
 
 import contextlib
 import hashlib
@@ -220,7 +220,7 @@ def test_the_code_of_the_docs_runs(here: Path, capsys: pytest.CaptureFixture[str
     write_video(here / "clip.mp4", [scene(left, two=left > 4) for left in range(11)])
     write_model(here / "build")
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/PYTHON.md").read_text(), re.S):
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/reference/python.md").read_text(), re.S):
         exec(block, names)
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"\w+ \d+% Box\(top=.*\)", printed[0]) and "packaged-compact (FER2013)" in printed

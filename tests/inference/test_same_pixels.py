@@ -74,7 +74,7 @@ def assert_same(ways: dict[str, Answers]) -> None:
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 def test_a_cut_face_has_one_answer(colour: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In training, `mien predict --cropped`, by the exported file, by the program of docs/ONNX.md, and over REST."""
+    """In training, `mien predict --cropped`, by the exported file, the program of docs/howto/export.md, over REST."""
     photo, box = portrait()
     files = written(tmp_path / "faces", photo[box.top : box.bottom, box.left : box.right])
     names = [file.name for file in files]

@@ -1,4 +1,4 @@
-"""What mien does where only its core dependencies are installed, the program of docs/ONNX.md, every network."""
+"""What mien does where only its core dependencies are installed, the program of docs/howto/export.md, every network."""
 
 import ast
 import functools
@@ -166,7 +166,7 @@ def test_a_wheel_in_an_empty_environment_predicts_and_says_what_each_other_comma
     assert mien("detector").returncode == 0
 
 
-PAGE = (ROOT / "docs/ONNX.md").read_text()
+PAGE = (ROOT / "docs/howto/export.md").read_text()
 
 
 def test_the_program_in_the_page_answers_as_mien_does(exported: Export, tmp_path: Path) -> None:

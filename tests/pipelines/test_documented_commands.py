@@ -22,7 +22,7 @@ from tests.pipelines.workspace import ROOT, Workspace
 from tests.stores import once
 from tools.sample.photo import draw_photo
 
-PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 NO_COMMANDS = ("text", "yaml")  # what blocks of these languages hold
 SERVER, NETWORK, MACHINES = "a server", "downloads libraries", "several machines"
 HOURS, DATA, TESTED = "hours", "data that is not here", "another test runs it: "
@@ -31,42 +31,42 @@ EXCEPTED = [
     ("README.md", "make test", "it is these tests"),
     ("README.md", "mien app", SERVER),
     ("README.md", "make ui", SERVER),
-    ("docs/APP.md", "make extras", NETWORK),
-    ("docs/APP.md", "mien app", SERVER),
-    ("docs/APP.md", "curl", SERVER),
-    ("docs/CLI.md", "mien app", SERVER),
-    ("docs/CLI.md", "mien evaluate --data fer2013", DATA),
-    ("docs/COMPARE.md", "mien compare 2af24eb7 5ae36750", DATA),
-    ("docs/COVERAGE.md", "python -m benchmarks.coverage", HOURS),
-    ("docs/COVERAGE.md", "python -m benchmarks.gate_budget", HOURS),
-    ("docs/EXPW.md", "dvc repro", DATA),
-    ("docs/PYTHON.md", "python", TESTED + "tests/inference/test_interface.py"),
-    ("docs/REGISTRY.md", "export MLFLOW_TRACKING_URI=https", SERVER),
-    ("docs/ONNX.md", "python", TESTED + "tests/inference/test_without_torch.py"),
+    ("docs/howto/app.md", "make extras", NETWORK),
+    ("docs/howto/app.md", "mien app", SERVER),
+    ("docs/howto/app.md", "curl", SERVER),
+    ("docs/reference/cli.md", "mien app", SERVER),
+    ("docs/reference/cli.md", "mien evaluate --data fer2013", DATA),
+    ("docs/howto/compare.md", "mien compare 2af24eb7 5ae36750", DATA),
+    ("docs/evidence/coverage.md", "python -m benchmarks.coverage", HOURS),
+    ("docs/evidence/coverage.md", "python -m benchmarks.gate_budget", HOURS),
+    ("docs/evidence/expw.md", "dvc repro", DATA),
+    ("docs/reference/python.md", "python", TESTED + "tests/inference/test_interface.py"),
+    ("docs/howto/registry.md", "export MLFLOW_TRACKING_URI=https", SERVER),
+    ("docs/howto/export.md", "python", TESTED + "tests/inference/test_without_torch.py"),
     *(
-        ("docs/REST.md", command, TESTED + "tests/registry/test_register_server.py")
+        ("docs/reference/rest.md", command, TESTED + "tests/registry/test_register_server.py")
         for command in ("export MLFLOW_", "mlflow models serve -m", "curl", "printf", "python -c 'import json")
     ),
-    ("docs/REST.md", "SERVING_MODEL_CONFIG", SERVER),
+    ("docs/reference/rest.md", "SERVING_MODEL_CONFIG", SERVER),
     *(
-        ("docs/SERVER.md", command, SERVER)
+        ("docs/howto/server.md", command, SERVER)
         for command in ("apt", "runuser", "(umask", "export MLFLOW_", "mlflow server", "curl", "mien sync", "dvc repro")
     ),
-    ("docs/SHARING.md", "dvc remote", SERVER),
-    ("docs/SHARING.md", "git commit", SERVER),
-    ("docs/SHARING.md", "export AWS", SERVER),
-    ("docs/SHARING.md", "git clone", SERVER),
-    ("docs/SOURCES.md", "python", TESTED + "tests/sources/test_source.py"),
-    ("docs/TRAINING.md", "first$", MACHINES),
-    ("docs/TRAINING.md", "second$", MACHINES),
-    ("docs/TRAINING.md", "here$", MACHINES),
-    ("docs/TRAINING.md", "there$", MACHINES),
-    ("docs/VIDEO.md", "make extras", NETWORK),
+    ("docs/howto/sharing.md", "dvc remote", SERVER),
+    ("docs/howto/sharing.md", "git commit", SERVER),
+    ("docs/howto/sharing.md", "export AWS", SERVER),
+    ("docs/howto/sharing.md", "git clone", SERVER),
+    ("docs/howto/sources.md", "python", TESTED + "tests/sources/test_source.py"),
+    ("docs/howto/training.md", "first$", MACHINES),
+    ("docs/howto/training.md", "second$", MACHINES),
+    ("docs/howto/training.md", "here$", MACHINES),
+    ("docs/howto/training.md", "there$", MACHINES),
+    ("docs/howto/video.md", "make extras", NETWORK),
 ]
 # What comes before a page's commands, and what its text has told the reader to expect from them.
 BEFORE = {
-    "docs/CLI.md": "mien promote 2 --reason 'the next one steps back'",
-    "docs/SHARING.md": "dvc remote add -q -d local ~/remote",
+    "docs/reference/cli.md": "mien promote 2 --reason 'the next one steps back'",
+    "docs/howto/sharing.md": "dvc remote add -q -d local ~/remote",
 }
 FAILS = {
     "mien predict dogs.jpg notes.mp4 notes.jpg gone.jpg": 1,

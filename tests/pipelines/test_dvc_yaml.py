@@ -1,4 +1,4 @@
-"""What dvc.yaml says of compositions and imports, and what docs/ARCHITECTURE.md says goes stale."""
+"""What dvc.yaml says of compositions and imports, and what docs/concepts/architecture.md says goes stale."""
 
 import ast
 import csv
@@ -140,8 +140,8 @@ def test_the_test_part_stays_closed_until_evaluate(stage: str) -> None:
 
 
 def staleness_table() -> dict[str, set[str]]:
-    """The table of docs/ARCHITECTURE.md: a place, and the stages that an edit there makes stale by itself."""
-    section = (ROOT / "docs/ARCHITECTURE.md").read_text().split("## What goes stale")[1].split("\n## ")[0]
+    """The table of docs/concepts/architecture.md: a place, and the stages that an edit there makes stale by itself."""
+    section = (ROOT / "docs/concepts/architecture.md").read_text().split("## What goes stale")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)`[^|]*\| ([^|]+) \|", section, re.MULTILINE)
     return {place: set(re.findall(r"\w+", stages)) - {"none"} for place, stages in rows}
 
@@ -186,5 +186,5 @@ def test_experiments_are_shown_and_sorted_by_validation_scores(tmp_path: Path) -
     assert scores[:2] == ["val_accuracy", "val_macro_f1"] and "accuracy.value" in scores
     metrics = {str(entry) for stage in STAGES.values() for metric in stage.get("metrics", []) for entry in metric}
     assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["metrics"]) == metrics
-    (keys,) = re.findall(r"--sort-by (\S+)", (ROOT / "docs/EXPERIMENTS.md").read_text())
+    (keys,) = re.findall(r"--sort-by (\S+)", (ROOT / "docs/howto/experiments.md").read_text())
     assert keys == "val_accuracy"

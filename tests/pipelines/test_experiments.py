@@ -118,7 +118,8 @@ def test_where_a_search_overrules_a_value_the_summary_says_so(applied: Workspace
 
 
 def test_the_documented_command_line_shows_them_in_readable_columns(after: Workspace) -> None:
-    documented = re.search(r"dvc exp show --only-changed(.|\n)*?(?=\n```)", (ROOT / "docs/EXPERIMENTS.md").read_text())
+    page = (ROOT / "docs/howto/experiments.md").read_text()
+    documented = re.search(r"dvc exp show --only-changed(.|\n)*?(?=\n```)", page)
     assert documented
     said = after.run("bash", "-c", f"{documented[0]} --no-pager", COLUMNS="120").stdout
     assert "…" not in said

@@ -395,7 +395,7 @@ def test_what_was_spent_counts_by_its_level() -> None:
 
 @pytest.mark.slow
 def test_ten_candidates_are_seldom_promoted_by_chance_and_a_better_one_is_by_merit() -> None:
-    """The smallest cells of docs/COVERAGE.md."""
+    """The smallest cells of docs/evidence/coverage.md."""
     assert simulate(200, 0.2, "no gain", 100, RULES)[PROMOTED] <= 5
     assert simulate(3589, 0.2, "tenth", 40, dataclasses.replace(RULES, bootstrap=100))[PROMOTED] >= 80
 

@@ -1,4 +1,4 @@
-"""Registering over a real server, whole, through faults and with a person deciding; and docs/REST.md."""
+"""Registering over a real server, whole, through faults and with a person deciding; and docs/reference/rest.md."""
 
 import json
 import os
@@ -270,7 +270,7 @@ def test_a_candidate_waits_and_both_roads_end_in_one_history(
     assert history[3:] == ["moved by hand", "rolled back", "promoted", "rolled back"]
 
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/REST.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/rest.md").read_text()
 START, READY, ASK_FILE, ASK_PIXELS, ASK_WRONGLY = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
 
 

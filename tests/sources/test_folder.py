@@ -121,7 +121,7 @@ def test_formats_are_known_by_the_ends_of_their_names(tmp_path: Path) -> None:
     ends = ["jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "webp", "tif", "tiff", "gif", "ppm", "pgm", "pbm"]
     put(tmp_path, [f"happy/a.{end}" for end in (*ends, "JPG")])
     assert len(Folder().ingest(tmp_path).faces) == len(ends) + 1
-    documented = (Path(__file__).parents[2] / "docs/DATA.md").read_text()
+    documented = (Path(__file__).parents[2] / "docs/howto/own-data.md").read_text()
     assert all(f"`.{end}`" in documented for end in ends)
 
 

@@ -18,7 +18,7 @@ from mien.sources.source import DataConfig, get_source, source_class, source_nam
 from tests.photosets import photo
 
 ROOT = Path(__file__).resolve().parents[2]
-CONF, PAGE = ROOT / "conf/data", ROOT / "docs/SOURCES.md"
+CONF, PAGE = ROOT / "conf/data", ROOT / "docs/howto/sources.md"
 
 
 def data_set(source: str, **options: object) -> DataConfig:

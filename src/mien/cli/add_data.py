@@ -162,7 +162,7 @@ def described(config: "DataConfig", found: "Ingested", folder: Path) -> list[str
     lines.append("  classes: " + ", ".join(f"{printable(name)} {n:,}" for name, n in counts))
     others = (name for name, _ in counts if name not in EXPRESSIONS)
     if near := [name + hint for name in others if (hint := near_name(name, EXPRESSIONS))]:
-        lines.append(f"  no expressions: {', '.join(near)}; `class_names` in conf/data maps them (docs/DATA.md)")
+        lines.append(f"  no expressions: {', '.join(near)}; `class_names` maps them: docs/howto/own-data.md")
     parts = faces["source_split"].replace("", "no part").value_counts()
     own = set(parts.index) != {"no part"}
     told = ", ".join(f"{part} {n:,}" for part, n in parts.items())
@@ -199,7 +199,7 @@ def described_as_yaml(config: "DataConfig", folder: Path) -> str:
     """The data set's file in conf/data, with the keys that people fill in."""
     options = json.dumps(config.options)
     return (
-        f"# Added from a folder named {json.dumps(folder.name)}; docs/DATA.md describes the keys.\n"
+        f"# Added from a folder named {json.dumps(folder.name)}; docs/howto/own-data.md describes the keys.\n"
         f"name: {json.dumps(config.name)}\nsource: {config.source}\npath: {json.dumps(config.path)}\n"
         f'title: {json.dumps(config.title)}\ndrawn: false\nperson: ""\nslices: []\noptions: {options}\n'
     )

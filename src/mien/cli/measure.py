@@ -176,5 +176,5 @@ def labels(
     suspects, faces = int(found.ranked["suspect"].sum()), len(found.ranked)
     typer.echo(f"{suspects:,} of {faces:,} labels are suspect ({suspects / faces:.1%})")
     typer.echo(f"  the networks agree with the label of {found.accuracy:.1%} of the unseen faces")
-    typer.echo("  nothing was changed; review the page and decide (docs/LABELS.md)")
+    typer.echo("  nothing was changed; review the page and decide (docs/howto/labels.md)")
     typer.echo(f"page: {folder / LABELS_PAGE}\nall faces: {folder / LABELS_TABLE}")

@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Draw a heat map of where the network looked (Grad-CAM).
 
-    docs/EXPLAIN.md explains what the map shows and what it does not.
+    docs/howto/explain.md explains what the map shows and what it does not.
     """
     predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
     names = predictor.model.spec.classes
@@ -106,7 +106,7 @@ def video(
 def app(
     model: workspace.MeasuredOption = None,
     data: workspace.DataOption = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines; read docs/APP.md first.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines: see docs/howto/app.md.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 7860,
 ) -> None:
     """Serve a web page that recognises expressions in photos, videos and the camera's picture.

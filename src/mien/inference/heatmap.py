@@ -1,4 +1,4 @@
-"""Grad-CAM heat maps (Selvaraju et al., 2017, arXiv:1610.02391); docs/EXPLAIN.md says what they show."""
+"""Grad-CAM heat maps (Selvaraju et al., 2017, arXiv:1610.02391); docs/howto/explain.md says what they show."""
 
 import importlib.util
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PICTURES_A_BATCH: Final = 32
 MEASURED: Final = CutSpec(48, "grey")  # the pixels whose sharpness is measured
 INNER: Final = slice(8, 40)  # of them: hair and background do not count
-# Where the models in the package are right less often: docs/PRETRAINED.md, benchmarks/face_quality.py.
+# Where the models in the package are right less often: docs/evidence/pretrained.md, benchmarks/face_quality.py.
 SMALL: Final = 24  # pixels, and smaller faces
 BLURRED: Final = 0.15  # below it
 TURNED: Final = 0.25  # above it

@@ -97,7 +97,7 @@ def turn_of(landmarks: Sequence[float]) -> float | None:
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
     """A square around the face, as the field's data sets draw it, in place of YuNet's narrow and tall box.
 
-    The square is as high as YuNet's box and lies a little higher: the median of ExpW's own boxes (docs/FACES.md).
+    The square is as high as YuNet's box and lies a little higher: the median of ExpW's boxes (docs/howto/detectors.md).
     It also keeps a face in shape on its way into a square network.
     """
     return x + w / 2 - h / 2, y - RAISE * h, h, h
