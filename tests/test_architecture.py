@@ -40,5 +40,5 @@ def test_the_packages_keep_to_their_size() -> None:
     assert lines(*MODULES) <= 16_590
     assert lines(*(PACKAGE / "runtime").glob("*.py")) <= 450  # copied into every registered version
     assert lines(*(ROOT / "pipelines").glob("*.py")) <= 700
-    assert lines(*(ROOT / "tools").rglob("*.py")) <= 1_500
+    assert lines(*(ROOT / "tools").rglob("*.py")) <= 1_535
     assert lines(*(ROOT / "tests").rglob("*.py")) <= lines(*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js"))

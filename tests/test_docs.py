@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.base.settings import GROUPS
+from tools.reference import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
@@ -63,3 +64,10 @@ def test_the_configuration_page_names_the_optional_keys() -> None:
         "train",
         "tune",
     }
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_reference_is_that_of_the_code(page: str) -> None:
+    written = pages()[page]
+    assert (ROOT / "docs/reference" / page).read_text() == written, "out of date; run python -m tools.reference"
+    assert "|  |" not in written  # each key and each option has its meaning

@@ -25,8 +25,8 @@ class AppConfig:
     cameras: AtLeastOne = 4  # live at the same time
     camera_seconds: Positive = 300.0  # of one camera; then a person presses the button again
     frame_megabytes: Positive = 2.0  # of a camera's picture
-    video_megabytes: Positive = 100.0
-    video_seconds: Positive = 60.0
+    video_megabytes: Positive = 100.0  # of a video's file
+    video_seconds: Positive = 60.0  # after which the rest of a video is left out
     video_megapixels: Positive = 9.0  # of a picture; 4K has 8.3
     video_every: Annotated[float, Gt(0), Le(0.5)] = 0.4  # seconds between two analysed pictures; above 0.5 loses faces
     video_work_seconds: Positive = 60.0  # after which the rest of a video is left out

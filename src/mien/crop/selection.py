@@ -23,10 +23,10 @@ class CropConfig:
     __pydantic_config__ = STRICT
 
     size: Annotated[int, Ge(16), Le(512)] = 64  # pixels; faces are size x size
-    colour: Literal["rgb", "grey"] = "rgb"
+    colour: Literal["rgb", "grey"] = "rgb"  # grey is one channel
     min_confidence: float = 30.0  # keep faces above it; a face without a confidence is kept
     max_rows: Count = 0  # 0: all; else a random sample of so many rows after the filter
-    sample_seed: Seed = 42
+    sample_seed: Seed = 42  # of max_rows
     margin: Annotated[float, Ge(0), Le(2)] = 0.0  # added on each side, as a share of the box's size
     square: bool = False  # widen the shorter side, so that the face is not stretched
     max_megapixels: Positive = 100.0  # a larger photo is quarantined unread

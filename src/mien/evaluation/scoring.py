@@ -31,11 +31,11 @@ class EvaluateConfig:
 
     bootstrap: Annotated[int, Ge(100)] = 1000  # resamples of groups for 95 % intervals of all but shares
     bins: Annotated[int, Ge(2)] = 15  # of the expected calibration error
-    seed: Seed = 42
-    batch_size: AtLeastOne = 256
+    seed: Seed = 42  # of the resamples
+    batch_size: AtLeastOne = 256  # faces at a time
     threads: AtLeastOne = 2  # of onnxruntime, on the CPU
     confused_pairs: Count = 5  # pairs of classes shown with their faces
-    faces_per_pair: AtLeastOne = 8
+    faces_per_pair: AtLeastOne = 8  # faces shown for each pair
 
 
 @dataclass(frozen=True)

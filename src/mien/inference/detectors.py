@@ -35,12 +35,12 @@ class PredictConfig:
 
     __pydantic_config__ = STRICT
 
-    detector: Literal["yunet", "haar"] = "yunet"
+    detector: Literal["yunet", "haar"] = "yunet"  # `mien detector` lists them
     detector_file: str = ""  # another cascade for haar, another network for yunet; "": the one that is installed
     min_face: Annotated[int, Ge(20)] = 40  # pixels of the shorter side of a box
     min_score: Share = 0.7  # of detectors that give one, from 0 to 1
     max_faces: AtLeastOne = 200  # in a photo; the largest are kept
-    max_megapixels: Positive = 100.0
+    max_megapixels: Positive = 100.0  # of a photo; a larger one is refused unread
     max_megabytes: Positive = 50.0  # of a photo's file
     unsure_below: Share = 0.5  # an answer whose likeliest expression is below this is called unsure
 

@@ -49,7 +49,7 @@ class ModelConfig:
 
     __pydantic_config__ = STRICT
 
-    name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm", "ensemble"]
+    name: Literal["resnet", "vgg64", "cnn48", "lenet48", "cnn5x5", "mobilenetv2", "timm", "ensemble"]  # the network
     # Of the residual net: channels of its first stage, blocks in each stage, and the first convolution's stride.
     width: Annotated[int, Ge(4)] = field(default=32, metadata={"optional": True})
     blocks: AtLeastOne = field(default=1, metadata={"optional": True})

@@ -33,10 +33,10 @@ class RegisterConfig:
     alpha: Annotated[float, Gt(0), Le(0.5)] = 0.05  # one-sided: how often chance may promote anything on a test set
     decisions: AtLeastOne = 10  # comparisons with a champion on one test set, which share alpha
     bootstrap: Annotated[int, Ge(100)] = 2000  # resamples of groups
-    seed: Seed = 42
+    seed: Seed = 42  # of the resamples
     # debiased calibration error, with the temperature, that a first champion may have
     max_ece: Annotated[float, Gt(0), Le(1)] = 0.25
-    no_group_worse: NoGroupWorse | None = None
+    no_group_worse: NoGroupWorse | None = None  # slice and margin by which no group may lose accuracy
     threads: AtLeastOne = 2  # of onnxruntime, which scores the champion on the CPU; no part of the rules
 
     @property

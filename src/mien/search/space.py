@@ -29,13 +29,13 @@ class TuneConfig:
 
     __pydantic_config__ = STRICT
 
-    trials: Count = 0
+    trials: Count = 0  # 0: no search
     epochs: AtLeastOne = 8  # of each trial
-    seed: Seed = 42
+    seed: Seed = 42  # of the sampler
     workers: AtLeastOne = 1  # more are faster and not reproducible
     startup_trials: Count = 5  # random trials before the sampler learns
     prune_after: Count = 3  # epochs before a trial may be pruned
-    confirm: Confirm = Confirm()
+    confirm: Confirm = Confirm()  # further seeds before a trial overrules: best, seeds
     # "optim.lr": {low: 1e-4, high: 1e-2, log: true} or "train.batch_size": {choices: [32, 64]}
     space: dict[str, Any] = field(default_factory=dict)
     # of the trials' time in each worker, after which no further trial begins if one is complete; 0: never

@@ -24,7 +24,7 @@ class DataConfig:
     name: str  # names the registered model: mien-NAME
     source: str  # a module of mien.sources, as `mien data` lists them
     path: str  # folder, from the repository root
-    title: str = field(default="", metadata={"optional": True})
+    title: str = field(default="", metadata={"optional": True})  # the name shown in reports
     # Not photographs: a model trained on it warns when it is used on one.
     drawn: bool = field(default=False, metadata={"optional": True})
     # Whom a photo shows: a pattern whose one group is found in the file's name, such as "^(S[0-9]+)_", or in its path.

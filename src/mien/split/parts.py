@@ -38,11 +38,11 @@ class SplitConfig:
 
     __pydantic_config__ = STRICT
 
-    train: PartShare = 0.70
-    val: PartShare = 0.15
-    test: PartShare = 0.15
-    seed: Seed = 42
-    near_duplicates: bool = True
+    train: PartShare = 0.70  # share of the faces of each class
+    val: PartShare = 0.15  # share for validation
+    test: PartShare = 0.15  # share; the three add up to 1
+    seed: Seed = 42  # another one draws other parts
+    near_duplicates: bool = True  # group near and mirrored copies, too
     similarity: Correlation = 0.98  # of 16 x 16 grey thumbnails, from which two crops are one photo
     aligned_similarity: Correlation = 0.95  # the same of two crops laid over each other at the best shift and scale
     min_per_class: AtLeastOne = 2  # faces of each class that every part must hold

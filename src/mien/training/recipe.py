@@ -19,13 +19,13 @@ class AugmentConfig:
 
     __pydantic_config__ = STRICT
 
-    strength: Annotated[float, Ge(0), Le(3)] = 1.0
+    strength: Annotated[float, Ge(0), Le(3)] = 1.0  # factor on all amounts but mixing; 0: no change
     flip: Share = 0.5  # probability of a left-right flip; a strength above 1 leaves it
     rotate: Annotated[float, Ge(0), Le(180)] = 15.0  # degrees to each side
     shift: Share = 0.1  # share of the face's size
     zoom: Share = 0.1  # share of the face's size; width and height alike
-    brightness: Share = 0.2
-    contrast: Share = 0.2
+    brightness: Share = 0.2  # largest change, as a share of white
+    contrast: Share = 0.2  # largest change, as a share
     # whole batches with PyTorch, on the device that trains, or a face at a time with albumentations
     batched: bool = False
     # Of single faces: further transforms of albumentations, each by its name and arguments.
@@ -53,11 +53,11 @@ class OptimConfig:
 
     __pydantic_config__ = STRICT
 
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
-    lr: Positive = 1e-3
-    weight_decay: Annotated[float, Ge(0)] = 1e-2
+    name: Literal["adam", "adamw", "sgd"] = "adamw"  # the optimiser
+    lr: Positive = 1e-3  # highest learning rate
+    weight_decay: Annotated[float, Ge(0)] = 1e-2  # decoupled with adamw
     momentum: BelowOne = 0.9  # of sgd
-    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"  # of the learning rate
     warmup_epochs: Annotated[float, Ge(0)] = 1.0  # linear, before the cosine
     # The backbone's learning rate as a share of lr, where the network has one that learnt elsewhere.
     backbone_lr: Annotated[float, Ge(0.01), Le(1)] = field(default=1.0, metadata={"optional": True})
@@ -69,15 +69,15 @@ class TrainConfig:
 
     __pydantic_config__ = STRICT
 
-    epochs: AtLeastOne = 30
-    batch_size: Annotated[int, Ge(2)] = 64
+    epochs: AtLeastOne = 30  # at most
+    batch_size: Annotated[int, Ge(2)] = 64  # faces in a step, of all devices together
     # The validation score that chooses the epoch, stops early, steers the plateau and the search.
     monitor: Literal["val_loss", "val_calibrated_loss", "val_accuracy", "val_macro_f1"] = "val_loss"
     keep: Literal["best", "last"] = "best"  # the epoch whose weights are handed on
     patience: Count = 8  # epochs without a better `monitor` before stopping; 0: never stop early
-    seed: Seed = 42
+    seed: Seed = 42  # of weights, order, augmentation and dropout
     class_weights: bool = False  # weigh the loss by the inverse of a class's share
-    label_smoothing: BelowOne = 0.0
+    label_smoothing: BelowOne = 0.0  # share of the label given to all classes
     ema: BelowOne = 0.0  # decay of an exponential moving average of the weights; 0: none
     # Epochs at the start in which only the head of a network with a backbone learns.
     freeze_epochs: Count = field(default=0, metadata={"optional": True})
@@ -96,10 +96,10 @@ class TrainerConfig:
 
     __pydantic_config__ = STRICT
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # auto: a GPU where there is one
     devices: AtLeastOne = 1  # processes on each machine that share a batch, one a GPU
     nodes: AtLeastOne = 1  # machines
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where it is fast
     threads: Count = 0  # of PyTorch in each process; 0: as many as there are cores. Another number rounds otherwise
     workers: Count = 0  # loader processes; 0: in the training process
     resident: Share = 0.5  # of a GPU's memory, up to which the training faces stay there
