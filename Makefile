@@ -18,7 +18,7 @@ PORT ?= 5000
 export BASE PRESET SYSTEM EXTRAS
 
 .DEFAULT_GOAL := help
-.PHONY: help install extras sample repro test check lint types pytest test-timm test-slow ui bench dry diff reproduce reference pretrained clean
+.PHONY: help install extras sample repro test check lint types pytest test-timm test-slow ui docs bench dry diff reproduce reference pretrained clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,17 @@ test-slow: install  ## the slow tests
 
 ui: install  ## open the MLflow UI on the tracking store
 	@mien ui --port $(PORT)
+
+# The site's libraries are in an environment of their own too: nothing else needs them.
+SITE := $(VENV)/with-docs
+$(SITE)/.installed: constraints.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material
+	@touch $@
+
+docs: $(SITE)/.installed  ## build the site of docs/ in build/site; a broken link or anchor is an error
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 bench: install  ## the main benchmarks, one after the other
 	@for f in benchmarks/crop.py benchmarks/stage_start.py benchmarks/tracking.py; do echo "== $$f"; $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
