@@ -101,7 +101,7 @@ $(SITE)/.installed: constraints.txt | $(BIN)/python
 	@touch $@
 
 docs: $(SITE)/.installed  ## build the site of docs/ in build/site; a broken link or anchor is an error
-	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
 	@echo "build/site/index.html"
 
 bench: install  ## the main benchmarks, one after the other
