@@ -92,7 +92,7 @@ def mien_speed(
 
         def on_train_start(self, trainer: pl.Trainer, task: Any) -> None:
             if shares is not None:
-                task.augmentation = Timed(recipe.augment, 0, 7)
+                task.augmentation = Timed(recipe.augment, 7)
 
         def on_train_epoch_start(self, *_: object) -> None:
             self.start = time.perf_counter()
