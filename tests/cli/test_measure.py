@@ -67,7 +67,8 @@ def test_the_champion_is_measured_on_another_data_set_with_the_same_report(mien:
     assert (found["data"], found["part"], found["n"]) == ("other", "all", 21)
     assert (found["model"], found["model_version"], found["learnt_from"]["data"]) == ("mien-tiny", 2, "tiny")
     assert "mien-tiny version 2 on bars in folders" in report and "All usable faces of other" in report
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", report)
+    assert set(re.findall(r"(?:src|href)=\"(?!data:|#)([^\"]*)", report)) == {"faces.html"}
+    assert (folder / "faces.html").is_file()
     assert (folder / "figures/confusion.png").read_bytes()[:4] == b"\x89PNG"
     assert len(pd.read_csv(folder / "predictions.csv")) == 21
     assert not list(folder.glob(".partial*"))
