@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -95,8 +96,12 @@ def test_a_body_has_to_arrive_in_time(narrow: tuple[str, Answerer]) -> None:
 
 @pytest.mark.parametrize(("path", "most"), [("/api/frame?camera=12345678", "0.2"), ("/api/video", "0.3")])
 def test_a_body_that_does_not_say_its_size_is_counted(narrow: tuple[str, Answerer], path: str, most: str) -> None:
-    # One byte too many: a server that closes with bytes unread may reset the line before its answer is read.
-    answer = send_slowly(narrow[0], path, [bytes(150_000), bytes(int(float(most) * 1e6) - 149_999)])
+    # One byte too many: a server that closes with bytes unread may reset the line before its answer is read. On a busy
+    # machine the last bytes may be late even so.
+    answer = b""
+    for _ in range(3):
+        with suppress(ConnectionResetError):
+            answer = answer or send_slowly(narrow[0], path, [bytes(150_000), bytes(int(float(most) * 1e6) - 149_999)])
     assert answer.startswith(b"HTTP/1.1 413")
     assert f"An upload may have at most {most} MB.".encode() in answer
 

@@ -136,6 +136,7 @@ def _write(root: Path, evaluation: Any, data_digest: str, digest: str) -> None:
     (root / "build/evaluate/temperature.json").write_text(json.dumps(tables.temperature(evaluation)))
     about = {key: lineage[key] for key in ("data", "model", "data_digest", "split_digest")}
     (root / "reports/metrics.json").write_text(json.dumps(tables.metrics(evaluation, about)))
+    (root / "reports/report.html").write_text("<!-- head -->")
     evaluation.predictions.table.to_csv(root / "reports/predictions.csv", index=False)
 
 
