@@ -102,7 +102,7 @@ $(SITE)/.installed: constraints.txt | $(BIN)/python
 
 docs: $(SITE)/.installed  ## build the site of docs/ in build/site; a broken link or anchor is an error
 	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
-	@echo "build/site/index.html"
+	@echo "build/site is done; to read and search it: python3 -m http.server -d build/site"
 
 bench: install  ## the main benchmarks, one after the other
 	@for f in benchmarks/crop.py benchmarks/stage_start.py benchmarks/tracking.py; do echo "== $$f"; $(BIN)/python -m benchmarks.$$(basename $$f .py) || exit 1; done
