@@ -201,18 +201,17 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
 
 def origin(report: Mapping[str, Any], root: Path) -> dict[str, str]:
     """Where the version of a report comes from, in words: its run, its commit, and when it was registered."""
+    found: dict[str, str] = {}
     with registry(report["model"]) as client, events.passing_over_deleted():
         version = client.get_model_version(report["model"], str(report["version"]))
+        date = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+        found["registered"] = f"{date:%Y-%m-%d %H:%M} UTC"
         run = client.get_run(version.run_id or "")
         facts = {**git_facts(root), **run.data.tags}  # a run that was tracked while it trained knows its own
         changed = ", with changes that are not committed" if facts.get("mien.git_dirty") == "true" else ""
-        date = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-        return {
-            "run": run.info.run_name,
-            "commit": facts.get("mlflow.source.git.commit", "none: not a git checkout") + changed,
-            "registered": f"{date:%Y-%m-%d %H:%M} UTC",
-        }
-    return {}
+        commit = facts.get("mlflow.source.git.commit", "none: not a git checkout") + changed
+        found |= {"run": run.info.run_name, "commit": commit}
+    return found
 
 
 def unregistered(candidate: Candidate) -> dict[str, Any]:

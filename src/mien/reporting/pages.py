@@ -10,6 +10,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.records import read_out, rerun
 from mien.evaluation.intervals import Interval
@@ -26,9 +27,10 @@ def page(template: str, **values: Any) -> str:
 def write_index(reports: Path, decision: Mapping[str, Any], origin: Mapping[str, str]) -> None:
     """Write index.html beside report.html: the same, headed by version and decision, run, commit and date."""
     body = read_out(reports / "report.html", lambda file: file.read_text(encoding="utf-8"), rerun("report"))
+    if HEAD not in body:
+        raise UserError(f"{reports / 'report.html'} is not a whole report of this mien; {rerun('report')}.")
     with replacing(reports / "index.html") as partial:
-        head = page("head.html", decision=decision, origin=origin)
-        partial.write_text(body.replace(HEAD, head, 1), encoding="utf-8")
+        partial.write_text(body.replace(HEAD, page("head.html", decision=decision, origin=origin), 1), encoding="utf-8")
 
 
 def note(file: Path, macro: str, *values: Any) -> str:
