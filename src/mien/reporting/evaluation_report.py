@@ -110,19 +110,21 @@ def write_report(
 def write_viewer(evaluation: Evaluation, title: str, faces: Pixels, viewer: Path) -> None:
     """Write the page of the test faces with filters, those whose label the model believes least first.
 
-    A label is doubtful, as in confident learning (Northcutt et al. 2021, equation 2), where the model is surer of
-    another class than it is on average of the faces that carry that class's name.
+    A label is doubtful where the model answers otherwise and confident learning (Northcutt et al. 2021, equation 1)
+    counts the face to another class: the likeliest of those that it is as sure of as on average of their own faces.
     """
     answers, table, classes = evaluation.predictions, evaluation.predictions.table, evaluation.predictions.classes
     labels, predicted, probabilities = answers.labels, answers.predicted, answers.probabilities
     own, answer = (np.take_along_axis(probabilities, of[:, None], axis=1)[:, 0] for of in (labels, predicted))
     usual = np.array([own[labels == k].mean() if (labels == k).any() else np.inf for k in range(len(classes))])
+    believed = np.where(probabilities >= usual, probabilities, 0)
     slices, _ = slice_rows(table.assign(label=labels), classes)
     wrong = labels != predicted
+    doubtful = wrong & (believed.max(axis=1) > believed[np.arange(len(labels)), labels])
     filters: Filters = {
         "labelled": {name: labels == k for k, name in enumerate(classes)},
         "predicted": {name: predicted == k for k, name in enumerate(classes)},
-        "answers": {"right": ~wrong, "wrong": wrong, "label doubtful": wrong & (answer >= usual[predicted])},
+        "answers": {"right": ~wrong, "wrong": wrong, "label doubtful": doubtful},
         "confidence": {
             "below 50 %": answer < 0.5,
             "50 to 90 %": (answer >= 0.5) & (answer < 0.9),
