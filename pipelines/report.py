@@ -28,7 +28,7 @@ def run(config: Config, listener: Listener) -> None:
     search = read_record(Path("reports/tune.json"), {"trials": list, "space": dict}, rerun("tune"))
     training = read_record(Path("reports/train.json"), {"best_epoch": int}, rerun("train"))
     title = config.data.title or config.data.name
-    background = read_background(BUILD, title, config.data.drawn, training["best_epoch"])
+    background = read_background(BUILD, packed, title, config.data.drawn, training["best_epoch"])
     with Outs("report") as outs:
         figures = outs.folder("reports/figures")
         for name in ("crop", "tune", "train", "evaluate"):

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from mien.base.errors import UserError
+from mien.crop.packed import open_faces
 from mien.registry.evidence import read_test_set
 from mien.reporting.evaluation_report import read_background
 from mien.training.inputs import read_best, read_inputs
@@ -98,7 +99,7 @@ def read(stage: str) -> None:
     elif stage == "evaluate":
         run_stage("evaluate", ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"])
     elif stage == "report":
-        read_background(Path("build"), "sample", drawn=True, best_epoch=1)
+        read_background(Path("build"), open_faces(Path("build/crop")), "sample", drawn=True, best_epoch=1)
     elif stage == "crop":
         run_stage("crop", ["data=sample", "crop=grey48"])
     else:

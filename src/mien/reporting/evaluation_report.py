@@ -13,7 +13,7 @@ import pandas as pd
 
 from mien.base.classes import ALWAYS_SLICED, PARTS, count_labels
 from mien.base.records import read_out, rerun
-from mien.crop.packed import PackedFaces, open_faces
+from mien.crop.packed import PackedFaces
 from mien.evaluation.scoring import Evaluation
 from mien.evaluation.slices import slice_rows
 from mien.models.description import hardware_words, read_history, read_lineage
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mien.evaluation.other_data import CrossEvaluation  # the DAG makes none
 
 SAMPLES: Final = 12  # faces of each class on the report
-CURVES: Final = "Losses and validation scores by epoch"
 MOST: Final = 5000  # faces in a gallery; the csv beside it has all
 QUALITY: Final = 88  # of its JPEGs: a page of 5,000 faces stays at some 10 to 20 MB
 
@@ -51,10 +50,9 @@ class Background:
     sentences: Sequence[str] = ()  # how the model and the other data set were brought together
 
 
-def read_background(build: Path, title: str, drawn: bool, best_epoch: int) -> Background:
+def read_background(build: Path, packed: PackedFaces, title: str, drawn: bool, best_epoch: int) -> Background:
     """What the stages before evaluate left below `build/`; a UserError where a file is missing or damaged."""
-    packed, parts, persons = open_faces(build / "crop"), {}, {}
-    labels = packed.index["label"].to_numpy()
+    parts, persons, labels = {}, {}, packed.index["label"].to_numpy()
     for name in PARTS:
         part = read_out(build / f"split/{name}.parquet", pd.read_parquet, rerun("split"))
         parts[name] = count_labels(part["label"], packed.classes)
@@ -92,6 +90,8 @@ def write_report(
     light, dark = draw_evaluation(evaluation), draw_evaluation(evaluation, DARK)
     for name, png in {**light, "errors": errors_figure(evaluation, faces)}.items():
         (figures / f"{name}.png").write_bytes(png)
+    if background.curves:
+        light["curves"], dark["curves"] = background.curves
     html = page(
         "report.html",
         e=evaluation,
@@ -100,7 +100,6 @@ def write_report(
         slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
-        curves=background.curves and picture(background.curves[0], background.curves[1], CURVES),
         augmented=background.augmented and data_uri(background.augmented),
         quarantine=quarantine_counts(background.quarantine, evaluation.predictions.classes),
     )
@@ -136,8 +135,7 @@ def write_viewer(evaluation: Evaluation, title: str, faces: Pixels, viewer: Path
     words = table.assign(own=own, answer=answer)[["face_id", "image", "label", "own", "predicted", "answer"]]
     shown = {name: {option: rows[order] for option, rows in of.items()} for name, of in filters.items() if of}
     content = gallery(shown, words.iloc[order].itertuples(index=False), faces[order])
-    html = page("faces.html", title=title, all=len(table), **content)
-    viewer.write_text(html, encoding="utf-8")
+    viewer.write_text(page("faces.html", title=title, all=len(table), **content), encoding="utf-8")
 
 
 def gallery(filters: Filters, words: Iterable[Sequence[Any]], faces: Iterable[Pixels]) -> dict[str, Any]:
