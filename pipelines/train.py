@@ -4,7 +4,6 @@ python -m pipelines train data=sample model=resnet16 augment=standard optim=adam
 """
 
 import json
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,15 +39,16 @@ def run(config: Config, listener: Listener) -> None:
                 fitted = fit_on_ranks(*tuned.job, folder, parents=tuned.parents, listener=listener)
             else:
                 fitted = take_over(tuned.spec, adopted, listener)
-            _write(tuned, lineage | {"stopped": fitted.stopped, "used": tuned.config}, fitted)
+            _write(tuned, lineage | {"stopped": fitted.stopped}, fitted)
 
 
-def _write(inputs: Inputs, lineage: dict[str, Any], fitted: Fitted) -> None:
-    report: dict[str, Any] = {
+def _write(inputs: Inputs, lineage: dict[str, object], fitted: Fitted) -> None:
+    report: dict[str, object] = {
         **{name: value for name, value in fitted.history[fitted.best_epoch].items() if name.startswith("val_")},
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
-        **{key: lineage[key] for key in ("parameters", "stopped", "used", *MACHINE, CONTINUED_FROM) if key in lineage},
+        "used": inputs.config,
+        **{key: lineage[key] for key in ("parameters", "stopped", *MACHINE, CONTINUED_FROM) if key in lineage},
     }
     with Outs("train") as outs:
         folder = outs.folder("build/train")
