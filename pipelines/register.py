@@ -44,12 +44,13 @@ def run(config: Config, listener: Listener) -> None:
     decides = main_checkout(root) == root.resolve() and EXPERIMENT not in os.environ
     try:
         report = register(candidate, evidence, config.register, decides=decides)
-        write_index(root / "reports", report, origin(report, root))
-        publish(root)  # the store may be new, or have been away during the stages before
+        known = origin(report, root)
     except Unreachable as error:
         print(f"mien: {error}", file=sys.stderr)
-        report = unregistered(candidate)
-        write_index(root / "reports", report, {})
+        report, known = unregistered(candidate), {}
+    write_index(root / "reports", report, known)
+    if report["version"] is not None:
+        publish(root)  # the store may be new, or have been away during the stages before
     with Outs("register") as outs:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         outs.path("reports/register.json").write_text(text, encoding="utf-8")

@@ -38,6 +38,7 @@ from mien.registry.version import IDENTITY, Candidate, find_version, register_ve
 from mien.tracking.facts import git_facts
 from mien.tracking.publish import training_identity
 from mien.tracking.runs import obtain_run, set_note, set_tags
+from mien.tracking.store import connect, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -202,10 +203,10 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
 def origin(report: Mapping[str, Any], root: Path) -> dict[str, str]:
     """Where the version of a report comes from, in words: its run, its commit, and when it was registered."""
     found: dict[str, str] = {}
-    with registry(report["model"]) as client, events.passing_over_deleted():
+    with store_errors(f"the registry of {report['model']} at"), events.passing_over_deleted():
+        client = connect()
         version = client.get_model_version(report["model"], str(report["version"]))
-        date = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-        found["registered"] = f"{date:%Y-%m-%d %H:%M} UTC"
+        found["registered"] = f"{datetime.fromtimestamp(version.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M} UTC"
         run = client.get_run(version.run_id or "")
         facts = {**git_facts(root), **run.data.tags}  # a run that was tracked while it trained knows its own
         changed = ", with changes that are not committed" if facts.get("mien.git_dirty") == "true" else ""
