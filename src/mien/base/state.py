@@ -54,15 +54,20 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
         lock.acquire(blocking=wait)
     except Timeout as error:
         holder = file.read_text(encoding="utf-8").strip() or "unknown"
-        raise UserError(
-            f"{work}: process {holder} is still working on this (a killed `dvc` leaves its stage running); "
-            "wait for it or kill it, then run again."
-        ) from error
+        raise still_working(work, holder) from error
     try:
         file.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         lock.release()
+
+
+def still_working(work: str, process: object) -> UserError:
+    """The error where another process, by its PID, does this work."""
+    return UserError(
+        f"{work}: process {process} is still working on this (a killed `dvc` leaves its stage running); "
+        "wait for it or kill it, then run again."
+    )
 
 
 def stage_lock(stage: str) -> AbstractContextManager[None]:

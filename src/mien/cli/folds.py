@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from mien.evaluation.scoring import EvaluateConfig, Predictions
 
 FOLDS: Final = 5  # where neither the command nor conf/split says how many
-GOES_ON: Final = (
-    "folds: process {} of a run that was killed is still working on this; wait for it or kill it, then run again."
-)
 POOLED: Final = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
@@ -69,14 +66,14 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
     import psutil
     from dvc.repo import Repo
 
-    from mien.base.state import DVC_COPIES, locked
+    from mien.base.state import DVC_COPIES, locked, still_working
 
     copies = root.joinpath(*DVC_COPIES)
     with locked(copies / "mien-folds.lock", "folds"):
         for left in copies.glob("mien-folds-*/"):  # of a run that was killed
             for process in psutil.process_iter(["cwd"]):  # its `dvc` goes on
                 if Path(process.info["cwd"] or "/").is_relative_to(left.resolve()):
-                    raise UserError(GOES_ON.format(process.pid))
+                    raise still_working("folds", process.pid)
             shutil.rmtree(left)
         copy = Path(tempfile.mkdtemp(prefix="mien-folds-", dir=copies))  # not where a killed run's `dvc` may go on
         _call("git", "clone", "--quiet", "--shared", "--no-checkout", str(root), str(copy), cwd=root)
