@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mien.base.errors import UserError, WrongSettings
-from mien.base.settings import (
-    GROUPS,
-    build_settings,
-    group_class,
-    known_choices,
-    read_settings,
-    refuse_unknown_choice,
-)
+from mien.base.settings import GROUPS, build_settings, group_class, known_choices, read_settings, refuse_unknown_choice
 
 if TYPE_CHECKING:
     from mien.crop.selection import CropConfig
@@ -30,7 +23,6 @@ if TYPE_CHECKING:
     from mien.training.recipe import AugmentConfig, OptimConfig, TrainConfig, TrainerConfig
 
 CONF: Final = Path(__file__).resolve().parent.parent / "conf"
-
 
 STAGE_GROUPS: Final = {
     "ingest": ("data",),

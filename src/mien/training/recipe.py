@@ -19,7 +19,7 @@ class AugmentConfig:
 
     __pydantic_config__ = STRICT
 
-    strength: Annotated[float, Ge(0), Le(3)] = 1.0  # factor on all amounts but mixing; 0: no change
+    strength: Annotated[float, Ge(0), Le(3)] = 1.0  # factor on all amounts; 0: no change
     flip: Share = 0.5  # probability of a left-right flip; a strength above 1 leaves it
     rotate: Annotated[float, Ge(0), Le(180)] = 15.0  # degrees to each side
     shift: Share = 0.1  # share of the face's size
