@@ -1,6 +1,6 @@
-"""Reference pages from the code: every command and option, every configuration key, every Python function.
+"""Reference pages from the code: commands and options, configuration keys, Python functions, the API of the page.
 
-Run `python -m tools.reference`: it writes docs/reference/options.md, keys.md and functions.md.
+Run `python -m tools.reference`: it writes docs/reference/options.md, keys.md, functions.md and api.md.
 """
 
 import dataclasses
@@ -14,8 +14,14 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 import typer
 
 import mien
+from mien.app.answers import Answerer
+from mien.app.clips import Clips
+from mien.app.limits import AppConfig
+from mien.app.server import api_reference, build_app
 from mien.base.settings import GROUPS, USAGE, group_class
 from mien.cli.main import app
+from mien.inference.current import CurrentModel
+from mien.inference.detectors import PredictConfig, build_detector
 
 FOLDER: Final = Path(__file__).parents[1] / "docs/reference"
 KINDS: Final = {int: "integer", float: "number", str: "text", bool: "true or false"}
@@ -78,17 +84,23 @@ def functions(name: str) -> Iterator[str]:
 
 def pages() -> dict[str, str]:
     """Each page by its name."""
+    photos = PredictConfig()
+    answerer = Answerer(CurrentModel("packaged"), build_detector(photos), photos, AppConfig())
     groups = [line for group in GROUPS | USAGE for line in keys(group, group_class(group))]
     names = [line for name in sorted(mien._HOME) if name != "UserError" for line in functions(name)]
-    return {
-        "options.md": "\n".join(options("mien", typer.main.get_command(app))) + "\n",
-        "keys.md": HEAD.format("configuration keys", "[Configuration](configuration.md) has the rules")
-        + "\n".join(groups)
-        + "\n",
-        "functions.md": HEAD.format("Python functions", "[mien from Python](python.md) has examples")
-        + "\n".join(names)
-        + "\n",
+    written = {
+        "options.md": [*options("mien", typer.main.get_command(app))],
+        "keys.md": [
+            HEAD.format("configuration keys", "[Configuration](configuration.md) has the rules") + groups[0],
+            *groups[1:],
+        ],
+        "functions.md": [
+            HEAD.format("Python functions", "[mien from Python](python.md) has examples") + names[0],
+            *names[1:],
+        ],
+        "api.md": [api_reference(build_app(answerer, Clips(answerer, FOLDER)))],
     }
+    return {page: "\n".join(lines).rstrip() + "\n" for page, lines in written.items()}
 
 
 if __name__ == "__main__":

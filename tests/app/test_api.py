@@ -167,3 +167,13 @@ def test_a_new_champion_answers_without_a_restart(two_champions: Path, photo: by
         answerer.current.look()
         down = "The registry cannot be read now; mien-tiny version 1 stays in use."
         assert now() == ("mien-tiny version 1", 1, down)
+
+
+def test_the_server_describes_its_api(address: str) -> None:
+    """At /api for people, in the page's own colours, and as OpenAPI for programs; each with every address."""
+    described = requests.get(f"{address}/api/openapi.json", timeout=20).json()
+    names = "model", "predict", "frame", "video", "video/{name}"
+    assert set(described["paths"]) == {f"/api/{name}" for name in names}
+    page = requests.get(f"{address}/api", timeout=20)
+    assert page.headers["content-type"].startswith("text/html")
+    assert all(path in page.text for path in described["paths"]) and "static/card.css" in page.text

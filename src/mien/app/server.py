@@ -31,17 +31,23 @@ from mien.inference.annotation import class_colours
 from mien.inference.classifier import version_words
 
 STATIC: Final = Path(__file__).parent / "static"
-CARD: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Model card</title>
+CARD: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{}</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="static/theme.css">
-<link rel="stylesheet" href="static/card.css"><main>{}</main></html>"""
+<link rel="stylesheet" href="static/card.css"><link rel="icon" href="static/icon.svg"><main>{}</main></html>"""
+ERRORS: Final = (
+    'An error is `{"error": "a sentence"}` with status 400 (no data), 403 (the page of another site), 404 (no such '
+    "address, or a video that is gone), 405 (another method), 408 (too slow), 413 (too large), 415 (not a photo or "
+    "video), 421 (another server's name), 422 (a wrong parameter), 429 (a camera's time is over), 501 (cannot read "
+    "videos) or 503 (too many requests at once)."
+)
 FAILED: Final = "Something went wrong on this server."
 NOT_FOUND: Final = {404: "There is no such address.", 405: "This address takes no such request."}
 log = logging.getLogger(__name__)
 
 
 def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
-    """The routes."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    """The routes; what programs use is described at /api and in /api/openapi.json."""
+    app = FastAPI(title="mien", description=ERRORS, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.mount("/static", StaticFiles(directory=STATIC))
     limits = answerer.limits
     videos = all(map(find_spec, ("av", "pandas", "scipy")))
@@ -55,19 +61,25 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
 
         return await to_thread.run_sync(answer, limiter=threads)
 
-    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def page() -> Response:
         return FileResponse(STATIC / "index.html")
 
-    @app.get("/card")
+    @app.get("/card", include_in_schema=False)
     def card() -> Response:
-        """The model card; a registry is open to many, so that none of its HTML is passed on."""
-        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        return HTMLResponse(CARD.format(markdown.render(answerer.current.model.card or "This model has no card.")))
+        return _as_page("Model card", answerer.current.model.card or "This model has no card.")
+
+    @app.get("/api", include_in_schema=False)
+    def reference() -> Response:
+        return _as_page("API", api_reference(app))
 
     @app.get("/api/model")
     def model() -> dict[str, Any]:
-        """Which model answers, what to know of it, whether it may be out of date, and what the page may ask for."""
+        """Which model answers: `model`, its `warnings`, and in `problem` why it may be out of date.
+
+        Further `unsure_below`, the `colours` of the classes, whether `heat` and `video` can be asked for, and limits:
+        `photo_megabytes`, `video_megabytes`, `video_seconds`.
+        """
         now, photos = answerer.current.standing, answerer.photos
         said = about(now.model)
         name = version_words(said["model"], said["version"])
@@ -85,19 +97,35 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
         }
 
     @app.post("/api/predict")
-    async def predict(request: Request, heat: bool = False, picture: bool = False) -> dict[str, Any]:
-        """The faces of the photo in the body: the file's bytes, or a form with the file in `photo`."""
+    async def predict(
+        request: Request,
+        heat: Annotated[bool, Query(description="Adds a picture `heat` to each of the first faces.")] = False,
+        picture: Annotated[bool, Query(description="Adds `picture`, the photo as it was searched.")] = False,
+    ) -> dict[str, Any]:
+        """The faces of the photo in the body: the file's bytes, or a form with the file in `photo`.
+
+        The answer has `model`, `version`, `warnings`, a `note`, the photo's `height` and `width`, and `faces`. Each
+        face has its number `face`, its `box` (top, left, right, bottom in pixels of the photo as viewers show it), the
+        detector's `score`, `label`, `unsure`, `quality` and `probabilities`. Pictures are JPEG in `data:` addresses.
+        """
         return await answered(await _photo_of(request), heat=heat, picture=picture)
 
     @app.post("/api/frame")
-    async def frame(request: Request, camera: Annotated[str, Query(min_length=8, max_length=64)]) -> dict[str, Any]:
-        """As `predict`, of a camera's picture; `camera` is a random word that the page chose."""
+    async def frame(
+        request: Request,
+        camera: Annotated[str, Query(min_length=8, max_length=64, description="A random word that names the camera.")],
+    ) -> dict[str, Any]:
+        """As /api/predict, for a live camera's picture in the body."""
         cameras.admit(camera)
         return await answered(await request.body())
 
     @app.post("/api/video")
     async def video(request: Request) -> Response:
-        """The faces of the video in the body, as lines of JSON."""
+        """The faces of the video in the body, as lines of JSON (`application/x-ndjson`).
+
+        `{"share": 0.2}` says how much is done. One line has `faces` and the `timeline` with its `columns` and `data`;
+        the last one names the annotated `video` with a `note`, or has `error`.
+        """
         if not videos:
             raise Refused("This server cannot read videos; `pip install 'mien[video]'` enables it to.", 501)
         steps = clips.watch(await clips.save(request.stream()))
@@ -106,6 +134,7 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
 
     @app.get("/api/video/{name}")
     def annotated(name: str) -> Response:
+        """The annotated video as MP4, for `keep_seconds` after it was named."""
         file = clips.annotated(name)  # may be deleted meanwhile
         parts = iter(lambda: file.read(262_144), b"")
         return StreamingResponse(parts, media_type="video/mp4", background=BackgroundTask(file.close))
@@ -124,6 +153,25 @@ def build_app(answerer: Answerer, clips: Clips) -> FastAPI:
     for kind in (Refused, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, failed)
     return app
+
+
+def api_reference(app: FastAPI) -> str:
+    """What programs may ask of the page, in Markdown: each address, its parameters and its answer."""
+    api = app.openapi()
+    lines = ["# The API of the page", api["info"]["description"]]
+    for path, routes in api["paths"].items():
+        for method, route in routes.items():
+            lines += [f"## {method.upper()} {path}", route["description"]]
+            for parameter in route.get("parameters", []):
+                kind = parameter["schema"]["type"] + ", needed" * parameter["required"]
+                lines.append(f"- `{parameter['name']}` ({kind}): {parameter.get('description', 'part of the address')}")
+    return "\n\n".join(lines) + "\n"
+
+
+def _as_page(title: str, text: str) -> Response:
+    """Markdown as a page; a registry is open to many, so that none of its HTML is passed on."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return HTMLResponse(CARD.format(title, markdown.render(text)))
 
 
 async def _lines(first: dict[str, Any], steps: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
