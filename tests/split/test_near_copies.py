@@ -10,7 +10,15 @@ import pytest
 
 from benchmarks.duplicates import fer2013
 from mien.sources.faces import faces_table
-from mien.split.near_copies import Groups, alike_when_aligned, correlated_pairs, first_rows, group_faces, normalised
+from mien.split.near_copies import (
+    Groups,
+    alike_when_aligned,
+    correlated_pairs,
+    first_rows,
+    group_faces,
+    measured_recall,
+    normalised,
+)
 from tests.photosets import picture, thumbnails_of
 
 THRESHOLDS = (0.98, 0.95)
@@ -112,7 +120,7 @@ def twins(energy: np.ndarray, n: int, noise: float) -> np.ndarray:
 @pytest.mark.parametrize("energy", ["even", "first axes", "one axis"])
 @pytest.mark.parametrize("at_least", [0.5, 0.88, 0.9, 0.98])
 def test_every_pair_of_the_whole_matrix_is_found(energy: str, at_least: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.split.near_copies.BLOCK", 2800)  # 7 rows, so that edges of blocks are crossed
+    monkeypatch.setattr("mien.split.near_copies.TILE", 7)  # so that edges of tiles are crossed
     place = np.arange(256)
     vectors = twins({"even": 1.0 + 0 * place, "first axes": 1 / (1 + place), "one axis": 9.0**-place}[energy], 300, 0.3)
     pairs, correlation = correlated_pairs(vectors, vectors, at_least)
@@ -127,3 +135,15 @@ def test_no_pair_of_one_vector_or_none() -> None:
     for some in (vectors, vectors[:0]):
         pairs, correlation = correlated_pairs(some, some, 0.88)
         assert pairs.shape == (0, 2) and correlation.shape == (0,)
+
+
+def test_among_very_many_faces_near_ones_are_found_and_the_share_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond EXHAUSTIVE, faces of other regions are not compared: here as many regions as for 1.4 million faces."""
+    faces = twins((1 + np.arange(256)) ** -0.5, 3000, 0.3)
+    pairs, _ = correlated_pairs(faces, faces, 0.88)
+    monkeypatch.setattr("mien.split.near_copies.EXHAUSTIVE", 1000)
+    monkeypatch.setattr("mien.split.near_copies.math.isqrt", lambda n: 1200)
+    found, _ = correlated_pairs(faces, faces, 0.88)
+    assert set(map(tuple, found)) <= set(map(tuple, pairs)) and 0.9 * len(pairs) < len(found) < len(pairs)
+    assert measured_recall(found, faces, faces, 0.88) == pytest.approx(len(found) / len(pairs), abs=0.02)
+    assert measured_recall(found[::2], faces, faces, 0.88) == pytest.approx(len(found) / len(pairs) / 2, abs=0.05)

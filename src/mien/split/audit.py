@@ -46,6 +46,7 @@ def audit_split(
             "near_duplicates": len(groups.near),
             "near_duplicates_of_different_photos": int(near_images.sum()),
             "mirrored": len(groups.mirrored),
+            "recall_of_similar": round(groups.recall, 4),
         },
         "persons": int(table.loc[table["person"] != "", "person"].nunique()),
         "person_key": None if (table["person"] != "").any() else recurring_prefix(table),
