@@ -11,12 +11,10 @@ from typing import Final
 
 from mien.base.files import Outs
 from mien.base.listener import Listener
-from mien.base.state import main_checkout, state_folder
-from mien.registry.evidence import Evidence
+from mien.base.state import main_checkout
 from mien.registry.registration import origin, register, unregistered
 from mien.registry.version import Candidate
 from mien.reporting.pages import write_index
-from mien.sources.source import get_source
 from mien.tracking.publish import publish
 from mien.tracking.store import Unreachable, use_store
 from pipelines.compose import Config
@@ -30,20 +28,12 @@ def run(config: Config, listener: Listener) -> None:
     When nothing changed, this costs the import of MLflow and a few queries. A registry server that gives no answer
     ends nothing: the report says so, and the next `dvc repro` comes here again.
     """
-    root, data = Path.cwd(), config.data
+    root = Path.cwd()
     use_store(root)
-    candidate = Candidate(Path("build/train"), Path("build/evaluate"), Path("build/split"), data)
-    evidence = Evidence(
-        Path("reports/predictions.csv"),
-        packed=Path("build/crop"),
-        table=Path("build/ingest/faces.parquet"),
-        open_photos=lambda: get_source(data).photos(Path(data.path), state_folder() / "unpacked"),
-        state=state_folder(),
-        threads=config.register.threads,
-    )
+    candidate = Candidate(Path(), config.data)
     decides = main_checkout(root) == root.resolve() and EXPERIMENT not in os.environ
     try:
-        report = register(candidate, evidence, config.register, decides=decides)
+        report = register(candidate, config.register, decides=decides)
         known = origin(report, root)
     except Unreachable as error:
         print(f"mien: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from mien.registry.registration import register
 from mien.tracking.runs import of_epoch
 from mien.tracking.store import connect
 from tests.inference.two_runs import STRONG, WEAK, id_of, store
-from tests.registry.workspace import candidate_of, evidence_of
+from tests.registry.workspace import candidate_of
 
 __all__ = ["store"]
 
@@ -33,7 +33,7 @@ def test_a_run_is_found_by_id_beginning_name_and_folder(store: Path) -> None:
 
 
 def test_a_registered_version_leads_to_its_run(store: Path) -> None:
-    register(candidate_of(store), evidence_of(store), RegisterConfig(bootstrap=100), decides=True)
+    register(candidate_of(store), RegisterConfig(bootstrap=100), decides=True)
     for said in ("models:/mien-tiny/1", "mien-tiny@champion", "models:/mien-tiny@champion"):
         found = find_run(said)
         assert (found.key, found.source) == (id_of(STRONG), f"{said}, run {id_of(STRONG)[:8]}")

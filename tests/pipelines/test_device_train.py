@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.memory import generate
 from mien.models.description import made_on_words, read_lineage
-from mien.registry.card import write_card
+from mien.registry.version import write_card
 from mien.training.hardware import hardware_mismatch, instruction_set
 from mien.training.inputs import ADOPTED
 from pipelines import train
@@ -65,7 +65,7 @@ def lineage_and_pages() -> tuple[dict[str, Any], list[str]]:
     Path("build/crop/quarantine.csv").write_text("reason,label\n")
     run_stage("evaluate", ["data=sample", "evaluate=standard", "evaluate.bootstrap=100"])
     run_stage("report", ["data=sample"])
-    card = write_card(candidate_of(Path()), Path("reports/predictions.csv"))
+    card = write_card(candidate_of(Path()))
     return read_lineage(Path("build/train")), [Path("reports/report.html").read_text(), card]
 
 

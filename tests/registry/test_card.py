@@ -13,12 +13,9 @@ from mien.evaluation.tables import read_evaluation
 from mien.inference.address import load_model_of
 from mien.models.description import CARD
 from mien.registry import promotion
-from mien.registry.card import failures, render_card, write_card
-from mien.registry.version import Candidate
+from mien.registry.version import Candidate, failures, render_card, write_card
 from mien.tracking.store import NOTE, connect
 from tests.registry.workspace import NAME, candidate_of, registered
-
-PREDICTIONS = "reports/predictions.csv"
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +25,12 @@ def candidate(weak: Path) -> Candidate:
 
 @pytest.fixture(scope="module")
 def evaluation(weak: Path) -> Evaluation:
-    return read_evaluation(weak / "build/evaluate", weak / PREDICTIONS)
+    return read_evaluation(weak / "build/evaluate", weak / "reports/predictions.csv")
 
 
 @pytest.fixture(scope="module")
-def card(candidate: Candidate, weak: Path) -> str:
-    return write_card(candidate, weak / PREDICTIONS)
+def card(candidate: Candidate) -> str:
+    return write_card(candidate)
 
 
 def test_it_says_data_numbers_and_digests(card: str, candidate: Candidate, evaluation: Evaluation) -> None:

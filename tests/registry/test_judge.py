@@ -27,7 +27,6 @@ from tests.registry.workspace import (
     aliases,
     candidate_of,
     evaluate,
-    evidence_of,
     less_sure,
     prepare,
     registered,
@@ -292,7 +291,7 @@ def test_a_candidate_that_is_worse_on_a_group_of_a_slice_is_kept_out(
 
     def decided(slice: str, margin: float) -> dict[str, Any]:
         rules = RegisterConfig(bootstrap=300, alpha=0.3, no_group_worse=NoGroupWorse(slice, margin))
-        return register(candidate, evidence_of(root), rules, decides=True)
+        return register(candidate, rules, decides=True)
 
     with pytest.raises(UserError, match=r"'camra' is no slice \(did you mean camera\?\); there are class, face size"):
         decided("camra", 0.01)

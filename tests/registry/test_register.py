@@ -35,16 +35,13 @@ def test_registering_does_not_import_torch(checkout: Path, weak: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from mien.registry.evidence import Evidence\n"
         "from mien.registry.gate import RegisterConfig\n"
         "from mien.registry.registration import register\n"
         "from mien.registry.version import Candidate\n"
         "from mien.sources.source import DataConfig\n"
         "root = Path(sys.argv[1])\n"
-        "folders = root / 'build/train', root / 'build/evaluate', root / 'build/split'\n"
-        "candidate = Candidate(*folders, DataConfig('tiny', 'folder', 'data/tiny', 'bars', True))\n"
-        "evidence = Evidence(root / 'reports/predictions.csv', root / 'build/crop', root, None, root)\n"
-        "print(register(candidate, evidence, RegisterConfig(bootstrap=300), decides=True)['outcome'])\n"
+        "candidate = Candidate(root, DataConfig('tiny', 'folder', 'data/tiny', 'bars', True))\n"
+        "print(register(candidate, RegisterConfig(bootstrap=300), decides=True)['outcome'])\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(weak)], capture_output=True, text=True, check=True)

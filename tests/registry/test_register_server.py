@@ -30,7 +30,7 @@ from mien.tracking.publish import sync
 from mien.tracking.store import URI, connect
 from pipelines.__main__ import run_stage
 from tests.faults import FaultProxy, Mode, fault_proxy
-from tests.registry.workspace import aliases, candidate_of, copied, evidence_of, less_sure, photos_of, registered
+from tests.registry.workspace import aliases, candidate_of, copied, less_sure, photos_of, registered
 from tests.servers import free_port
 
 MANUAL = RegisterConfig(approve="manual", bootstrap=300)
@@ -136,7 +136,7 @@ def test_a_champion_that_cannot_be_fetched_now_is_no_ground_for_a_decision(
 ) -> None:
     assert run_register(root, data)["outcome"] == "promoted"
     named(copied(strong, root), data)
-    register(candidate_of(root), evidence_of(root), RegisterConfig(bootstrap=300), decides=False)
+    register(candidate_of(root), RegisterConfig(bootstrap=300), decides=False)
     proxy.set("500", only="mlflow-artifacts")
     assert run_register(root, data)["outcome"] == "not registered"
     proxy.set("work")

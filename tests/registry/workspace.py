@@ -18,7 +18,6 @@ from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.description import ModelConfig, ModelSpec, read_spec
 from mien.models.graph import export_graph
-from mien.registry.evidence import Evidence
 from mien.registry.gate import RegisterConfig
 from mien.registry.registration import register
 from mien.registry.version import Candidate
@@ -162,23 +161,12 @@ def copied(workspace: Path, root: Path) -> Path:
 def candidate_of(root: Path) -> Candidate:
     """What `register` takes from a workspace."""
     data = DataConfig("tiny", "folder", "data/tiny", title="bars", drawn=True)
-    return Candidate(root / "build/train", root / "build/evaluate", root / "build/split", data)
-
-
-def evidence_of(root: Path) -> Evidence:
-    """The evidence beside it."""
-    return Evidence(
-        root / "reports/predictions.csv",
-        packed=root / "build/crop",
-        table=root / "build/ingest/faces.parquet",
-        open_photos=lambda: FolderPhotos(root / "data/tiny"),
-        state=root / ".mien",
-    )
+    return Candidate(root, data)
 
 
 def registered(root: Path, rules: RegisterConfig = RULES, *, decides: bool = True) -> dict[str, Any]:
     """The report on the workspace's candidate once it is registered."""
-    return register(candidate_of(root), evidence_of(root), rules, decides=decides)
+    return register(candidate_of(root), rules, decides=decides)
 
 
 def aliases(name: str = NAME) -> dict[str, int]:

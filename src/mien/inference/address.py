@@ -114,16 +114,11 @@ class ModelAddress:
 
 def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
     """The version's files: where they lie on this machine, or copied from the server."""
-    from mlflow.artifacts import download_artifacts
+    from mien.registry.version import fetch_version
 
-    from mien.tracking.store import store_errors
-
-    scratch = tempfile.TemporaryDirectory(prefix="mien-model-")
-    what = f"reading {version.name} version {version.version} from"
-    with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
-        place = client.get_model_version_download_uri(version.name, version.version)
-        folder = Path(download_artifacts(place, dst_path=scratch.name, tracking_uri=client.tracking_uri))
-    return ModelFiles(folder / VERSION_FOLDER, version.name, int(version.version), version.run_id or None, scratch)
+    scratch, number = tempfile.TemporaryDirectory(prefix="mien-model-"), int(version.version)
+    folder = fetch_version(client, version.name, number, Path(scratch.name))
+    return ModelFiles(folder, version.name, number, version.run_id or None, scratch)
 
 
 def find_parents(named: Iterable[tuple[str, str]]) -> "Parents":

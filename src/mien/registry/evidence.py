@@ -1,7 +1,6 @@
 """Evidence for the gate: candidate and champion scored on the same test faces."""
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -11,6 +10,7 @@ import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, rerun
+from mien.base.state import state_folder
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import learnt_from, open_faces
 from mien.crop.selection import CropConfig
@@ -18,19 +18,19 @@ from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, change, clus
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.slices import slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
-from mien.models.description import VERSION_FOLDER
 from mien.registry.gate import RegisterConfig, Scores
-from mien.registry.version import Candidate, read_training_faces
+from mien.registry.version import PREDICTIONS, Candidate, fetch_version, read_training_faces
 from mien.runtime.session import GRAPH_FILE, Model, open_graph, open_model
 from mien.runtime.spec import CutSpec, UnusableModel
-from mien.sources.photos import Photos
-from mien.tracking.store import first_line, is_unreachable
+from mien.sources.source import get_source
+from mien.tracking.store import Unreachable
 
 # MLflow takes two seconds to import, so the function that needs it imports it.
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 COMPARED: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "nll")
+FACES: Final = "build/ingest/faces.parquet"
 CHECKED: Final = 16  # test faces on which the graph is asked again before it is registered
 FEWEST: Final = 50  # test faces on which a champion is compared, where it learnt from the others
 TOLERANCE: Final = 1e-4  # of a probability; predictions.csv keeps six digits
@@ -64,12 +64,13 @@ class TestSet:
         return self.faces["group"].to_numpy()
 
 
-def read_test_set(split: Path, predictions: Path) -> TestSet:
-    """A split's test set with the candidate's answers; a UserError where they do not fit, or every test face leaked."""
-    faces = read_out(split / "test.parquet", pd.read_parquet, rerun("split"))
+def read_test_set(candidate: Candidate) -> TestSet:
+    """The split's test set with the candidate's answers; a UserError where they do not fit, or every face leaked."""
+    split, predictions = candidate.root / "build/split/test.parquet", candidate.root / PREDICTIONS
+    faces = read_out(split, pd.read_parquet, rerun("split"))
     answers = read_predictions(predictions).table.set_index("face_id")
     if sorted(faces["face_id"].astype(str)) != sorted(answers.index):
-        raise UserError(f"{predictions} and {split / 'test.parquet'} list other faces; `dvc repro evaluate` fixes it.")
+        raise UserError(f"{predictions} and {split} list other faces; `dvc repro evaluate` fixes it.")
     # as evaluated too: a model that the candidate began with may have learnt from further faces
     evaluated = answers["leaked"].reindex(faces["face_id"].astype(str)).to_numpy(bool)
     faces = faces[~(faces["leaked"].to_numpy(bool) | evaluated)].reset_index(drop=True)
@@ -113,45 +114,35 @@ def _resampling(settings: RegisterConfig) -> dict[str, Any]:
     return {"n": settings.bootstrap, "seed": settings.seed, "level": 1 - 2 * settings.alpha}
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The files behind a comparison."""
-
-    predictions: Path  # the candidate's answers, reports/predictions.csv
-    packed: Path  # the folder that crop wrote
-    table: Path  # the faces table that ingest wrote
-    open_photos: Callable[[], Photos]  # opens the raw photos
-    state: Path  # the state folder, with the looks at test sets
-    threads: int = 1  # of onnxruntime
-
-    def faces(self, cut: CutSpec, test: pd.DataFrame) -> np.ndarray:
-        """The faces of a test index, (N, size, size, C) uint8, in its order; NoComparison where one cannot be cut."""
-        packed = open_faces(self.packed)
-        if cut == packed.cut:
-            return np.asarray(packed.pixels[test["row"].to_numpy()])
-        wanted = test["face_id"].astype(str)
-        # with the boxes as the data set gives them
-        table = read_out(self.table, pd.read_parquet, rerun("ingest"))
-        rows = table[table["face_id"].astype(str).isin(wanted)]
-        # The candidate's crop has selected the faces by their confidence.
-        config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                crop_faces(rows, self.open_photos(), config, Path(scratch), progress=False, classes=packed.classes)
-            except (UserError, OSError) as error:
-                raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
-            cropped = open_faces(Path(scratch))
-            at = pd.Index(cropped.index["face_id"].astype(str)).get_indexer(pd.Index(wanted))
-            if len(missing := wanted[at < 0]):
-                raise NoComparison(
-                    f"The champion needs faces cut from the raw photos, and {len(missing)} of {len(test)} cannot be "
-                    f"cut, {missing.iloc[0]} for one."
-                )
-            return np.asarray(cropped.pixels[at])
+def cut_faces(candidate: Candidate, cut: CutSpec, test: pd.DataFrame) -> np.ndarray:
+    """The faces of a test index, (N, size, size, C) uint8, in its order; NoComparison where one cannot be cut."""
+    packed = open_faces(candidate.root / "build/crop")
+    if cut == packed.cut:
+        return np.asarray(packed.pixels[test["row"].to_numpy()])
+    wanted, data = test["face_id"].astype(str), candidate.data
+    # with the boxes as the data set gives them
+    table = read_out(candidate.root / FACES, pd.read_parquet, rerun("ingest"))
+    rows = table[table["face_id"].astype(str).isin(wanted)]
+    # The candidate's crop has selected the faces by their confidence.
+    config = CropConfig(**asdict(cut), min_confidence=float("-inf"))
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            photos = get_source(data).photos(candidate.root / data.path, state_folder(candidate.root) / "unpacked")
+            crop_faces(rows, photos, config, Path(scratch), progress=False, classes=packed.classes)
+        except (UserError, OSError) as error:
+            raise NoComparison(f"The champion needs faces cut from the raw photos, and {error}") from error
+        cropped = open_faces(Path(scratch))
+        at = pd.Index(cropped.index["face_id"].astype(str)).get_indexer(pd.Index(wanted))
+        if len(missing := wanted[at < 0]):
+            raise NoComparison(
+                f"The champion needs faces cut from the raw photos, and {len(missing)} of {len(test)} cannot be "
+                f"cut, {missing.iloc[0]} for one."
+            )
+        return np.asarray(cropped.pixels[at])
 
 
 def group_changes(
-    test: TestSet, champion: np.ndarray, candidate: Candidate, evidence: Evidence, settings: RegisterConfig
+    test: TestSet, champion: np.ndarray, candidate: Candidate, settings: RegisterConfig
 ) -> dict[str, Interval]:
     """The change of accuracy in each group of the slice of `no_group_worse`; a group of under 20 faces has no interval.
 
@@ -159,7 +150,7 @@ def group_changes(
     """
     if settings.no_group_worse is None:
         return {}
-    faces = add_slices(test.faces, evidence.table, candidate.data.slices)
+    faces = add_slices(test.faces, candidate.root / FACES, candidate.data.slices)
     slices, _ = slice_rows(faces, candidate.spec.classes)
     groups = {name: rows for (slice, name), rows in slices.items() if slice == settings.no_group_worse.slice}
     alpha = settings.alpha / max(1, sum(rows.sum() >= TOO_FEW for rows in groups.values()))
@@ -170,23 +161,26 @@ def group_changes(
 
 
 def champion_answers(
-    client: "MlflowClient", candidate: Candidate, version: int, test: TestSet, evidence: Evidence
+    client: "MlflowClient", candidate: Candidate, version: int, test: TestSet, threads: int
 ) -> tuple[TestSet, np.ndarray]:
     """The test faces that the champion did not learn from, and its calibrated probabilities (N, classes) of them.
 
     The faces are cut as it needs them. Its graph runs here; no code that its version stores is run. NoComparison where
     its files are gone, damaged or of another version of mien, it knows other classes, it learnt from all but a few
-    faces of this test set, or the faces cannot be cut for it; MlflowException where the server gives no answer, which
-    is no ground for a decision.
+    faces of this test set, or the faces cannot be cut for it; Unreachable where the server gives no answer, which is
+    no ground for a decision.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        files = _fetch(client, candidate.name, version, Path(scratch)) / VERSION_FOLDER
+        files = Path()
         try:
-            model, seen = open_model(files, evidence.threads), read_training_faces(files)
+            files = fetch_version(client, candidate.name, version, Path(scratch))
+            model, seen = open_model(files, threads), read_training_faces(files)
+        except Unreachable:
+            raise
         except (UnusableModel, UserError) as error:
             reason = str(error).partition(";")[0].replace(f"{files}/", "")  # no path of this machine in a decision
             raise NoComparison(
-                f"The champion, version {version}, cannot be compared ({reason}): its files are damaged, or of "
+                f"The champion, version {version}, cannot be compared ({reason}): its files are gone, damaged, or of "
                 "another version of mien, whose model `dvc repro` would train and register again."
             ) from error
         if model.spec.classes != candidate.spec.classes:
@@ -201,32 +195,17 @@ def champion_answers(
                 f"The champion, version {version}, learnt from {known.sum()} of the {len(known)} faces of this test "
                 f"set, and {len(unseen.faces)} others are too few to compare on: it takes {FEWEST}."
             )
-        return unseen, model.probabilities(evidence.faces(model.spec.cut, unseen.faces))
+        return unseen, model.probabilities(cut_faces(candidate, model.spec.cut, unseen.faces))
 
 
-def _fetch(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
-    """The files of a version: where they lie, or copied from the server into `to`."""
-    import mlflow.artifacts
-    from mlflow.exceptions import MlflowException
-
-    try:
-        address = client.get_model_version_download_uri(name, str(version))
-        return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(to), tracking_uri=client.tracking_uri))
-    except (MlflowException, OSError) as error:
-        if is_unreachable(client.tracking_uri, error):
-            raise
-        reason = f"The files of the champion, version {version}, cannot be read: {first_line(error)}."
-        raise NoComparison(reason) from error
-
-
-def refuse_other_answers(candidate: Candidate, test: TestSet, evidence: Evidence) -> None:
+def refuse_other_answers(candidate: Candidate, test: TestSet, threads: int) -> None:
     """Raise a UserError where the graph cannot be used, or answers on some test faces otherwise than evaluated."""
     faces = test.faces.head(CHECKED)
     try:
-        session = open_graph(candidate.model / GRAPH_FILE, candidate.spec, evidence.threads)
+        session = open_graph(candidate.model / GRAPH_FILE, candidate.spec, threads)
     except UnusableModel as error:
         raise UserError(f"{error}; {rerun('train')}.") from error
-    answers = Model(session, candidate.spec).probabilities(evidence.faces(candidate.spec.cut, faces))
+    answers = Model(session, candidate.spec).probabilities(cut_faces(candidate, candidate.spec.cut, faces))
     apart = np.abs(answers - test.probabilities[: len(faces)]).max(axis=1)
     worst = int(apart.argmax())
     if apart[worst] > TOLERANCE:

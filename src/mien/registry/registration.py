@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mien.base.state import digest
+from mien.base.state import digest, state_folder
 from mien.evaluation.tables import looks_at, plain
 from mien.registry import events, gate
-from mien.registry.card import write_card
 from mien.registry.events import DECISION, DONE, events_of, read_model
 from mien.registry.evidence import (
-    Evidence,
     NoComparison,
     TestSet,
     champion_answers,
@@ -49,29 +47,29 @@ COMPARED: Final = (gate.PROMOTED, gate.CHALLENGER)  # outcomes that stand
 SAME: Final = 1e-5  # of a probability: what rounding in a file can move
 
 
-def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig, *, decides: bool) -> dict[str, Any]:
+def register(candidate: Candidate, settings: RegisterConfig, *, decides: bool) -> dict[str, Any]:
     """Register the candidate and, where `decides`, let the gate decide; returns what `reports/register.json` holds.
 
     Errors as of `registry`; a UserError also where a file is missing, or `no_group_worse` names no slice.
     """
     gate.check_slice(settings, candidate.data.slices)
     # Before the registered model exists, which would stay behind without a version.
-    refuse_other_answers(candidate, read_test_set(candidate.split, evidence.predictions), evidence)
+    refuse_other_answers(candidate, read_test_set(candidate), settings.threads)
     with registry(candidate.name, events.described("model", candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
             run = obtain_run(client, training_identity(candidate.lineage))
-            version = register_version(client, candidate, run, card=lambda: write_card(candidate, evidence.predictions))
+            version = register_version(client, candidate, run)
         settle(client, candidate.name)
         known = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
-        for identity in {*looks_at(evidence.state, candidate.test_faces), candidate.identity} - {*known}:
+        for identity in {*looks_at(state_folder(candidate.root), candidate.test_faces), candidate.identity} - {*known}:
             events.add_look(client, candidate.name, candidate.test_faces, identity)
         if decides:
             # What a decision depends on: the model, the test set and the rules.
             rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
             key = digest(candidate.identity, candidate.lineage["split_digest"], rules)[:12]
             stored = version.tags.get(DECISION + key)
-            text = stored or json.dumps(asdict(_decide(client, candidate, int(version.version), evidence, settings)))
+            text = stored or json.dumps(asdict(_decide(client, candidate, int(version.version), settings)))
             decision = gate.Decision(**json.loads(text))
             if not stored and decision.outcome in COMPARED:
                 client.set_model_version_tag(candidate.name, version.version, DECISION + key, text)
@@ -86,16 +84,14 @@ def register(candidate: Candidate, evidence: Evidence, settings: RegisterConfig,
         return _report(candidate, int(version.version), decision, champion)
 
 
-def _decide(
-    client: "MlflowClient", candidate: Candidate, version: int, evidence: Evidence, settings: RegisterConfig
-) -> gate.Decision:
+def _decide(client: "MlflowClient", candidate: Candidate, version: int, settings: RegisterConfig) -> gate.Decision:
     """The decision on a registered candidate, with its reasons, its numbers, and the use of its test set."""
     model = read_model(client, candidate.name)
     champion = alias_of(model, CHAMPION)
-    test = read_test_set(candidate.split, evidence.predictions)
-    decision = _compare(client, candidate, version, champion, test, evidence, settings)
+    test = read_test_set(candidate)
+    decision = _compare(client, candidate, version, champion, test, settings)
     outcome, reasons = decision.outcome, list(decision.reasons)
-    if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, evidence)):
+    if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, settings.threads)):
         outcome = gate.CHALLENGER
         reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
     looks = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
@@ -113,7 +109,7 @@ def _decide(
 
 
 def _taken_down(
-    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: TestSet, evidence: Evidence
+    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: TestSet, threads: int
 ) -> str:
     """The model that a person took down and that the candidate is, or answers as, in words; empty where there is none.
 
@@ -125,7 +121,7 @@ def _taken_down(
     for number, identity in version_identities(client, candidate.name).items():
         if identity in down:
             with contextlib.suppress(NoComparison):
-                unseen, answers = champion_answers(client, candidate, number, test, evidence)
+                unseen, answers = champion_answers(client, candidate, number, test, threads)
                 if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
                     return f"version {number}, which gives the same answers,"
     return ""
@@ -137,7 +133,6 @@ def _compare(
     version: int,
     champion: int | None,
     test: TestSet,
-    evidence: Evidence,
     settings: RegisterConfig,
 ) -> gate.Decision:
     if champion == version:
@@ -150,7 +145,7 @@ def _compare(
         reason = f"It is the same model as the champion, version {champion}, whose files are gone."
         return gate.Decision(gate.PROMOTED, [reason])
     try:
-        unseen, answers = champion_answers(client, candidate, champion, test, evidence)
+        unseen, answers = champion_answers(client, candidate, champion, test, settings.threads)
     except NoComparison as error:
         return gate.Decision(gate.REFUSED, [str(error), "`mien promote` lets a person decide."], numbers)
     if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
@@ -162,7 +157,7 @@ def _compare(
     place = events.spend(client, candidate.name, candidate.test_faces, candidate.identity, settings)
     change = difference(unseen, answers, settings)
     numbers |= {"candidate": scores, "champion": score(unseen, answers, settings), "difference": change}
-    groups = group_changes(unseen, answers, candidate, evidence, settings)
+    groups = group_changes(unseen, answers, candidate, settings)
     numbers |= {"test_level": settings.level, "decision": place[0], "decisions_allowed": place[1], "groups": groups}
     decision = gate.decide(scores, change, settings, place, groups)
     if left_out:

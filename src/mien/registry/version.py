@@ -1,4 +1,4 @@
-"""Registered versions: their files, their identity, and logging them once.
+"""Registered versions: their files, their identity, their model card, and logging them once.
 
 A version is an MLflow model with two readers. mien reads the files in `artifacts/model` with its own code. Whoever
 serves the version without mien runs `served.py` on the copy of the runtime that lies beside it, and needs no PyTorch.
@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version as installed
@@ -21,14 +21,18 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.records import read_out, read_record, rerun
+from mien.evaluation.scoring import Evaluation
+from mien.evaluation.slices import Slices
+from mien.evaluation.tables import read_evaluation
 from mien.models import description
 from mien.models.graph import model_identity
 from mien.registry.events import described
+from mien.reporting.pages import note
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.source import DataConfig
-from mien.tracking.store import database_file, local_folder
+from mien.tracking.store import database_file, local_folder, store_errors
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -40,17 +44,21 @@ if TYPE_CHECKING:
 MODEL: Final = description.VERSION_FOLDER.name  # the artifact that mien reads
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
+PREDICTIONS: Final = "reports/predictions.csv"
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained and evaluated model that may become a version."""
+    """A model that was trained and evaluated in a checkout and may become a version."""
 
-    model: Path  # the folder that train wrote: graph, weights, description, lineage
-    evaluated: Path  # the folder that evaluate wrote: temperature, numbers
-    split: Path  # train.parquet, val.parquet, test.parquet
+    root: Path  # the checkout, with the outs of the stages up to `evaluate`
     data: DataConfig  # the data set
+
+    @property
+    def model(self) -> Path:
+        """The folder that train wrote: graph, weights, description, lineage."""
+        return self.root / "build/train"
 
     @cached_property
     def lineage(self) -> dict[str, Any]:
@@ -61,7 +69,7 @@ class Candidate:
     @cached_property
     def spec(self) -> Spec:
         """Classes, cut and temperature."""
-        record = read_record(self.evaluated / "temperature.json", {"temperature": float}, rerun("evaluate"))
+        record = read_record(self.root / "build/evaluate/temperature.json", {"temperature": float}, rerun("evaluate"))
         return description.read_spec(self.model).serving(float(record["temperature"]))
 
     @property
@@ -72,7 +80,7 @@ class Candidate:
     @cached_property
     def test_faces(self) -> str:
         """The digest of the faces that it was measured on, whatever their crop."""
-        return str(read_record(self.split / "split.json", {"test_faces": str}, rerun("split"))["test_faces"])
+        return str(read_record(self.root / "build/split/split.json", {"test_faces": str}, rerun("split"))["test_faces"])
 
     @cached_property
     def identity(self) -> str:
@@ -91,6 +99,17 @@ def version_identities(client: "MlflowClient", name: str) -> dict[int, str]:
     return dict(sorted((int(version.version), version.tags.get(IDENTITY, "")) for version in found))
 
 
+def fetch_version(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
+    """The folder of a version's files, where it lies or copied from the server into `to`; errors of `store_errors`."""
+    from mlflow.artifacts import download_artifacts
+
+    what = f"reading {name} version {version} from"
+    with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
+        place = client.get_model_version_download_uri(name, str(version))
+        folder = download_artifacts(place, dst_path=str(to), tracking_uri=client.tracking_uri)
+    return Path(folder) / description.VERSION_FOLDER
+
+
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":
     """The newest version of this identity whose files are still there, or None."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
@@ -100,11 +119,42 @@ def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVers
     return None
 
 
-def register_version(
-    client: "MlflowClient", candidate: Candidate, run: "Run", card: Callable[[], str]
-) -> "ModelVersion":
-    """Log the candidate under its run with the card of `card`, and register it; after a kill the next call goes on."""
-    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, card())
+def write_card(candidate: Candidate) -> str:
+    """The model card of a candidate (Mitchell et al., 2019), as Markdown; a UserError for a damaged file.
+
+    It depends on the training's files and reports alone: no times, machines or version numbers, so that the same model
+    has the same card wherever it is registered. The words are in `card.md.j2`.
+    """
+    file = candidate.root / "reports/split.json"
+    audit = read_record(file, {"parts": dict}, rerun("split")) if file.exists() else None
+    return render_card(
+        candidate, read_evaluation(candidate.root / "build/evaluate", candidate.root / PREDICTIONS), audit
+    )
+
+
+def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, Any] | None) -> str:
+    """The card of an evaluation; `audit` is what `reports/split.json` holds."""
+    failed, trained_on = failures(evaluation.slices), description.hardware_words(candidate.lineage)
+    return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
+
+
+def failures(slices: Slices) -> list[str]:
+    """The worst class, face size and detector confidence, each as a sentence, and what the faces are too few for."""
+    sentences = []
+    for group in dict.fromkeys(part.group for part in slices.slices):
+        parts = [part for part in slices.slices if part.group == group and not part.too_few]
+        if len(parts) > 1:  # one alone is the worst of nothing
+            worst = min(parts, key=lambda part: part.accuracy.value)
+            right = f"{worst.accuracy.percent()} right of {worst.faces:,} faces"
+            sentences.append(f"Worst {group}: {worst.name}, {right}.")
+    if few := [f"{part.group} {part.name}" for part in slices.slices if part.too_few]:
+        sentences.append(f"Under 20 test faces, too few for a result: {'; '.join(few)}.")
+    return [*sentences, *(f"No results by {group}: {why}." for group, why in slices.skipped.items())]
+
+
+def register_version(client: "MlflowClient", candidate: Candidate, run: "Run") -> "ModelVersion":
+    """Log the candidate under its run with its card, and register it; after a kill the next call goes on."""
+    logged = _find_logged(client, run, candidate.identity) or _log(client, candidate, run, write_card(candidate))
     digests = {key: str(candidate.lineage[key]) for key in ("digest", "data_digest", "split_digest")}
     return client.create_model_version(
         candidate.name,
