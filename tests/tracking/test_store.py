@@ -24,7 +24,7 @@ from mien.tracking.store import (
     find_experiment,
     shown,
     store_errors,
-    unusable_database,
+    unusable_store,
     use_store,
 )
 
@@ -32,20 +32,16 @@ OLDER = "75868b020152"  # the last but one
 LONG_AGO = "bda7b8c39065"  # of June 2025: 42 tables fewer
 
 
-def set_revision(file: Path, revision: str | None) -> None:
+def set_revision(file: Path, revision: str) -> None:
     """Write another schema version into a database."""
     with sqlite3.connect(file) as database:
-        if revision:
-            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-        else:
-            database.execute("DROP TABLE alembic_version")
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     database.close()
 
 
 CASES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
     ("older", lambda f: set_revision(f, OLDER), ("has MLflow's schema 75868b020152", "`mlflow db upgrade sqlite:///")),
     ("newer", lambda f: set_revision(f, "ffffffffffff"), ("schema ffffffffffff", "installed")),
-    ("without", lambda f: set_revision(f, None), ("not an MLflow database", "no schema version", "move it away")),
     ("garbage", lambda f: f.write_bytes(b"garbage " * 999), ("is damaged (file is not a database)", "move it away")),
     ("truncated", lambda f: f.write_bytes(f.read_bytes()[:99_999]), ("is damaged (", "`dvc repro` and `mien sync`")),
 ]
@@ -82,7 +78,7 @@ def test_a_store_of_long_ago_is_migrated_and_keeps_what_it_holds(checkout: Path)
 
 def test_no_password_is_shown() -> None:
     error = MlflowException("Detected out-of-date database schema (found version 75868b020152, but expected x).")
-    sentence = unusable_database("postgresql://mien:secret@db.example/mlflow", error)
+    sentence = unusable_store("postgresql://mien:secret@db.example/mlflow", error)
     assert sentence is not None and "db.example" in sentence and "secret" not in sentence
     assert '`mlflow db upgrade "$MLFLOW_TRACKING_URI"`' in sentence
 
@@ -90,9 +86,9 @@ def test_no_password_is_shown() -> None:
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("./mlruns", "MLflow no longer tracks into a folder"),
-        ("file:///mlruns", "MLflow no longer tracks into a folder"),
-        ("htp://mien:secret@server", "MLflow knows no htp"),
+        ("./mlruns", "MLflow tracks into servers and databases"),
+        ("file:///mlruns", "MLflow tracks into servers and databases"),
+        ("htp://mien:secret@server", "MLflow tracks into servers and databases"),
         ("postgresql://mien:secret@server/mlflow", "No module named 'psycopg'"),
     ],
 )
@@ -105,7 +101,7 @@ def test_an_address_of_no_store_is_one_sentence_that_shows_what_would_be_right(a
 
 def test_passing_trouble_is_no_damage() -> None:
     busy = DBAPIError("", {}, sqlite3.OperationalError("database is locked"))
-    assert unusable_database("sqlite:///x", busy) is None
+    assert unusable_store("sqlite:///x", busy) is None
 
 
 def test_the_default_store_lies_in_the_checkout_and_an_address_that_a_person_set_wins(

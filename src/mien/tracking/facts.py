@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -61,29 +60,13 @@ def lock_facts(root: Path) -> dict[str, str]:
     return {"mien.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:16]} if lock.exists() else {}
 
 
-class PeakMemory:
-    """The most memory that this process and its children had at once, of the moments at which it was sampled."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    def sample(self) -> None:
-        """Look at it now; what several processes share counts for each."""
-        process, total = psutil.Process(), 0
-        with suppress(psutil.Error):  # a child may end meanwhile
-            total = process.memory_info().rss
-            for child in process.children(recursive=True):
-                total += child.memory_info().rss
-        self._bytes = max(self._bytes, total)
-
-    def metrics(self) -> dict[str, float]:
-        """In MB, and what PyTorch took of a GPU at most."""
-        self.sample()
-        peaks = {"machine/peak_memory_megabytes": self._bytes / 1e6}
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            peaks["machine/peak_gpu_memory_megabytes"] = torch.cuda.max_memory_reserved() / 1e6
-        return peaks
+def memory_megabytes() -> float:
+    """The memory that this process and its children have now; what several of them share counts for each."""
+    total = 0
+    with suppress(psutil.Error):  # a child may end meanwhile
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            total += process.memory_info().rss
+    return total / 1e6
 
 
 def _cpu_name() -> str:

@@ -7,6 +7,7 @@ does not take is missing in the store alone: `history.csv` and `tune.json` hold 
 
 import logging
 import queue
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mien.base.listener import Listener
 from mien.base.state import publish_lock
 from mien.tracking import publish
-from mien.tracking.facts import PeakMemory, run_facts
+from mien.tracking.facts import memory_megabytes, run_facts
 from mien.tracking.runs import MetricHistory, obtain_run, of_epoch, send, send_params, set_tags
 from mien.tracking.store import connect, first_line, shown, use_store
 
@@ -88,9 +89,9 @@ class LiveTracking(Listener):
         waiting: list[tuple[str, Any]] = []
         run: _LiveRun | None = None
         ended, retry_at = False, 0.0
-        memory = PeakMemory()
+        peak = 0.0
         while not ended:
-            memory.sample()
+            peak = max(peak, memory_megabytes())
             try:
                 waiting.append(self._events.get(timeout=SAMPLED_EVERY))
             except queue.Empty:
@@ -100,8 +101,8 @@ class LiveTracking(Listener):
                 continue
             try:
                 with publish_lock(self._root):
-                    run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1], memory)
-                    run.send(waiting)
+                    run = run or _LiveRun(connect(self._uri), self._root, waiting[0][1])
+                    run.send(waiting, peak)
                 self._failing = False
             # Whatever goes wrong in the store is a warning, and the work goes on.
             except Exception as error:
@@ -112,11 +113,10 @@ class LiveTracking(Listener):
 class _LiveRun:
     """The run of a training, or of a search and its trials."""
 
-    def __init__(self, client: "MlflowClient", root: Path, lineage: Mapping[str, Any], memory: PeakMemory) -> None:
+    def __init__(self, client: "MlflowClient", root: Path, lineage: Mapping[str, Any]) -> None:
         self._client = client
         self._root = root
         self._lineage = lineage
-        self._memory = memory
         self._speeds: dict[int, float] = {}  # images a second, by epoch or trial
         self._searches = "objective" in lineage
         identity = publish.search_identity(lineage) if self._searches else publish.training_identity(lineage)
@@ -137,8 +137,8 @@ class _LiveRun:
             )
             self._monitor.start()
 
-    def send(self, events: list[tuple[str, Any]]) -> None:
-        """Send events in their order, and remove each that the store has taken."""
+    def send(self, events: list[tuple[str, Any]], megabytes: float) -> None:
+        """Send events in their order, and remove each that the store has taken; the last with the peak of memory."""
         rows = [content for kind, content in events if kind == "epoch"]
         self._history.send((int(row["epoch"]), of_epoch({k: row[k] for k in row if k != "epoch"})) for row in rows)
         while events:
@@ -148,13 +148,16 @@ class _LiveRun:
             if kind == "trial":
                 send(self._client, self._root, publish.trial_content(self._lineage, content))
             elif kind == "ended":
-                self._end(content)
+                self._end(content, megabytes)
             del events[0]
 
-    def _end(self, outcome: str) -> None:
+    def _end(self, outcome: str, megabytes: float) -> None:
         if self._monitor:
             self._monitor.finish()
-        costs = self._memory.metrics()
+        costs = {"machine/peak_memory_megabytes": megabytes}
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            costs["machine/peak_gpu_memory_megabytes"] = torch.cuda.max_memory_reserved() / 1e6
         if self._speeds:
             costs[publish.SPEED] = harmonic_mean(list(self._speeds.values()))
         self._history.send([(self._history.step_of(costs), costs)])

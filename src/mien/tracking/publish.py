@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pandas as pd
+
 from mien.base.errors import UserError
 from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
@@ -217,12 +219,9 @@ def validation_metrics(root: Path) -> dict[str, float]:
     return {key.replace("_", "/", 1): float(value) for key, value in report.items() if key.startswith("val_")}
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """A nested mapping with dotted keys: {"optim": {"lr": 1}} gives {"optim.lr": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    flat: dict[str, Any] = pd.json_normalize(dict(config)).to_dict("records")[0]
     return flat
 
 

@@ -121,7 +121,7 @@ def connect(uri: str | None = None) -> "MlflowClient":
             _take_along(file)
         return client
     except Exception as error:
-        if sentence := unusable_database(address, error) or _unusable_address(address, error):
+        if sentence := unusable_store(address, error):
             raise UserError(sentence) from error
         raise
 
@@ -205,10 +205,7 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
 def run_links(client: "MlflowClient", address: str) -> dict[str, str]:
     """A link per data set to its trainings in the MLflow UI at `address`, in mien's view of them."""
-    experiments = [experiment for experiment in client.search_experiments() if NOTE in experiment.tags]
-    for experiment in experiments:
-        if VIEW not in experiment.tags:  # made by an older mien
-            client.set_experiment_tag(experiment.experiment_id, VIEW, SAVED_VIEW)
+    experiments = [experiment for experiment in client.search_experiments() if VIEW in experiment.tags]
     query = f"runs?viewStateShareKey={VIEW.rpartition('.')[2]}"
     return {found.name: f"{address}/#/experiments/{found.experiment_id}/{query}" for found in experiments}
 
@@ -257,43 +254,31 @@ def shown(uri: str) -> str:
     return unquote(uri) if uri.startswith("sqlite:///%2F") else re.sub(r"//[^/@]*@", "//", uri)
 
 
-def _unusable_address(uri: str, error: Exception) -> str | None:
-    """The sentence for an address of which MLflow makes no store, or None where something else was raised."""
-    from mlflow.exceptions import MlflowException
-
-    scheme, colon, _ = uri.partition(":")
-    if isinstance(error, ModuleNotFoundError):
-        reason = f"{error}, and {scheme} needs it"
-    elif not isinstance(error, MlflowException) or scheme.split("+")[0] in DATABASES:
-        return None
-    else:
-        reason = f"MLflow knows no {scheme}" if colon and scheme != "file" else "MLflow no longer tracks into a folder"
-    return (
-        f"{URI} is {shown(uri)!r}, which is not a store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db or "
-        "postgresql+psycopg2://HOST/NAME, or unset it for mlruns/mlflow.db."
-    )
-
-
-def unusable_database(uri: str, error: Exception) -> str | None:
-    """The sentence for what MLflow raised when it opened a database, or None where that was something else.
+def unusable_store(uri: str, error: Exception) -> str | None:
+    """The sentence for what MLflow raised when it opened a store, or None where that was passing trouble.
 
     An sqlite store that lacks some of MLflow's tables never comes here: MLflow migrates it when it opens it.
     """
-    found = OTHER_SCHEMA.search(str(error))
-    if found and found[1] != "None":
-        argument = uri if shown(uri) == uri or database_file(uri) else f'"${URI}"'
+    from mlflow.exceptions import MlflowException
+
+    known = uri.startswith(DATABASES)
+    if isinstance(error, ModuleNotFoundError) or (isinstance(error, MlflowException) and not known):
+        reason = str(error) if known else "MLflow tracks into servers and databases"
+        return (
+            f"{URI} is {shown(uri)!r}, which is not a store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db "
+            "or postgresql+psycopg2://HOST/NAME, or unset it for mlruns/mlflow.db."
+        )
+    if found := OTHER_SCHEMA.search(str(error)):
+        argument = uri if database_file(uri) else f'"${URI}"'
         return (
             f"the tracking store {shown(uri)} has MLflow's schema {found[1]}, and this MLflow needs {found[2]}: make a "
             f"copy, then `mlflow db upgrade {argument}` upgrades a store of an older MLflow; one that a newer "
             "MLflow has upgraded needs that one installed, or the copy from before."
         )
-    reason = "it has tables and no schema version" if found else ""
     # What derives from DatabaseError reports passing trouble, such as a locked or a full database.
     if type(original := getattr(error, "orig", error)) is sqlite3.DatabaseError:
-        reason = str(original)
-    if not reason:
-        return None
-    return (
-        f"the tracking store {shown(uri)} is not an MLflow database, or is damaged ({reason}); restore a copy, "
-        "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
-    )
+        return (
+            f"the tracking store {shown(uri)} is not an MLflow database, or is damaged ({original}); restore a copy, "
+            "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
+        )
+    return None
