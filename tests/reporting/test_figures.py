@@ -60,7 +60,6 @@ def test_the_better_model_is_named_and_the_difference_is_that_of_the_metrics(a: 
 def test_the_order_of_the_rows_does_not_matter(a: ComparedRun, b: ComparedRun) -> None:
     turned = with_faces(b, b.faces.iloc[::-1].reset_index(drop=True))
     one, other = compare_paired(a, b, n=100), compare_paired(a, turned, n=100)
-    assert one is not None and other is not None
     assert (one.differences, one.mcnemar) == (other.differences, other.mcnemar)
     pd.testing.assert_frame_equal(one.disagreements, other.disagreements)
 
@@ -75,7 +74,6 @@ def test_mcnemar_counts_every_face_once() -> None:
 
 def test_disagreements_are_the_faces_with_another_answer_the_surest_first(a: ComparedRun, b: ComparedRun) -> None:
     paired = compare_paired(a, b, n=100)
-    assert paired is not None
     table = paired.disagreements
     assert len(table) == int((a.faces["predicted"].to_numpy() != b.faces["predicted"].to_numpy()).sum())
     assert (table["a"] != table["b"]).all()

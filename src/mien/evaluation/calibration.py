@@ -53,8 +53,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
 
     Where there is no such minimum, the note says so: with every face right the NLL falls forever as T falls, and
     sharpening on that evidence would be reckless, so T stays 1; with logits that point away from the labels it falls
-    forever as T rises, so T is the upper limit, 1000; equal logits leave T at 1. Logits that are not finite are a
-    UserError.
+    forever as T rises, so T is the upper limit, 1000. Logits that are not finite are a UserError.
     """
     from scipy.optimize import brentq
 
@@ -62,10 +61,8 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature
     given = given - given.mean(axis=1, keepdims=True)
     flattest, sharpest = (_slope(1 / t, given, truth) for t in reversed(LIMITS))
     note = ""
-    if np.ptp(given, axis=1).max() == 0:
-        value, note = 1.0, "every face has the same logits for all classes: there is nothing to scale"
-    elif sharpest <= 0:
-        value, note = 1.0, "every validation face is predicted right: there is no error to calibrate on"
+    if sharpest <= 0:
+        value, note = 1.0, "no validation face is predicted wrong: there is nothing to calibrate on"
     elif flattest >= 0:
         value, note = LIMITS[1], "the logits say nothing about the labels: flattened as far as the limit"
     else:

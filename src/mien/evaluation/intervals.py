@@ -59,9 +59,9 @@ class Interval:
         """The interval, or where it rests on fewer than 20 faces its value alone."""
         return self if faces >= TOO_FEW else type(self)(self.value)
 
-    def ends(self, form: str = ".3f", scale: float = 1) -> str:
+    def ends(self, form: str = ".3f", scale: float = 1, unit: str = "") -> str:
         """Both ends, such as `0.758 to 0.874`, or `no interval`."""
-        return f"{scale * self.low:{form}} to {scale * self.high:{form}}" if self.known else "no interval"
+        return f"{scale * self.low:{form}} to {scale * self.high:{form}}{unit}" if self.known else "no interval"
 
     def text(self, form: str = ".3f", scale: float = 1, unit: str = "") -> str:
         """`0.818 (0.758 to 0.874)`; without ends where there are none."""

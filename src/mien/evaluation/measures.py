@@ -44,9 +44,9 @@ def face_sums(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int) ->
     """Each face's share in the sums, (N, classes**2 + 2 + 3 * bins).
 
     They are the cells of the confusion matrix, NLL, Brier score, then faces, confidence and hits in each bin. A
-    ValueError for another shape, a label that is no class, NaN, or rows of probabilities that do not sum to 1.
+    ValueError for NaN, or rows of probabilities that do not sum to 1.
     """
-    truth, given = _checked(labels, probabilities, "probabilities")
+    truth, given = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     total = given.sum(axis=1, keepdims=True)
     if not np.isfinite(given).all() or given.min() < 0 or np.abs(total - 1).max() > 1e-3:
         raise ValueError("every row of probabilities must be 0 or above and sum to 1")
@@ -129,23 +129,11 @@ def top_confusions(
 
 
 def checked_logits(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Ints, Floats]:
-    """Labels (N,) int64 and logits (N, classes) float64; a ValueError where they are not, a UserError for NaN."""
-    truth, given = _checked(labels, logits, "logits")
+    """Labels (N,) int64 and logits (N, classes) float64; a UserError for a logit that is not finite."""
+    given = np.asarray(logits, dtype=np.float64)
     if bad := int((~np.isfinite(given).all(axis=1)).sum()):
         raise UserError(
             f"the model gives no finite logits for {bad} of {len(given)} faces: its training has diverged; "
             "train again with a lower learning rate"
         )
-    return truth, given
-
-
-def _checked(labels: npt.ArrayLike, answers: npt.ArrayLike, what: str) -> tuple[Ints, Floats]:
-    truth, given = np.asarray(labels), np.asarray(answers, dtype=np.float64)
-    if truth.ndim != 1 or truth.size == 0:
-        raise ValueError(f"labels must be one row of at least one face, not of shape {truth.shape}")
-    if given.ndim != 2 or len(given) != len(truth) or given.shape[1] < 2:
-        raise ValueError(f"{what} must have {len(truth)} rows of two or more classes, not shape {given.shape}")
-    whole = truth.astype(np.int64)
-    if (whole != truth).any() or whole.min() < 0 or whole.max() >= given.shape[1]:
-        raise ValueError(f"labels must be whole numbers from 0 to {given.shape[1] - 1}")
-    return whole, given
+    return np.asarray(labels, dtype=np.int64), given

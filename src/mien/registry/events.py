@@ -162,10 +162,8 @@ def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) 
                 continue
             aliases = ", ".join(sorted(version.aliases))
             before = client.get_run(version.run_id).data.tags.get(ALIAS, "")
-            if aliases and aliases != before:
+            if aliases != before:
                 client.set_tag(version.run_id, ALIAS, aliases)
-            elif before and not aliases:
-                client.delete_tag(version.run_id, ALIAS)
 
 
 @contextmanager

@@ -47,10 +47,8 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
         model = settle(client, name)
         chosen = version if version is not None else alias_of(model, CHALLENGER)
         if chosen not in (there := version_identities(client, name)):
-            known = ", ".join(map(str, there)) or "none"
-            if chosen is None:
-                raise UserError(f"{name} has no challenger; name a version to promote, of {known}.")
-            raise UserError(f"{name} has no version {chosen}; its versions are {known}.")
+            what, known = f"version {chosen}" if chosen else "challenger", ", ".join(map(str, there)) or "none"
+            raise UserError(f"{name} has no {what} to promote; its versions are {known}.")
         before = alias_of(model, CHAMPION)
         if before == chosen:
             return f"{name} version {chosen} is already champion."

@@ -6,7 +6,7 @@ model has to know them.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,12 @@ class ServedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Open the graph and its spec, and read how large an image may be."""
         self._model = open_model(Path(context.artifacts["model"]), THREADS)
-        self._limits = _limits_from(context.model_config)
+        self._limits = {**LIMITS, **(context.model_config or {})}
+        for name, value in self._limits.items():
+            if not isinstance(value, int | float) or not value > 0:
+                raise MlflowException.invalid_parameter_value(
+                    f"the model's configuration {name} must be a number above 0, not {value!r}."
+                )
 
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -86,17 +91,6 @@ class ServedModel(PythonModel):
 
     def _of_pixels(self, value: Any) -> np.ndarray:
         return np.asarray(as_photo(value, max_megapixels=self._limits["max_megapixels"]))
-
-
-def _limits_from(config: Mapping[str, Any] | None) -> dict[str, float]:
-    """The limits of a model's configuration in MLflow; those that it does not name are LIMITS."""
-    limits = {name: (config or {}).get(name, default) for name, default in LIMITS.items()}
-    for name, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise MlflowException.invalid_parameter_value(
-                f"the model's configuration {name} must be a number above 0, not {value!r}."
-            )
-    return {name: float(value) for name, value in limits.items()}
 
 
 mlflow.models.set_model(ServedModel())

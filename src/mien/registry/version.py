@@ -215,15 +215,21 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
     import mlflow.pyfunc
 
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / RUNTIME
+        copy, model = Path(scratch) / RUNTIME, Path(scratch) / MODEL
         shutil.copytree(Path(runtime.__path__[0]), copy, ignore=shutil.ignore_patterns("__pycache__"))
+        model.mkdir()
+        for name in (GRAPH_FILE, description.WEIGHTS, description.SPEC, description.TRAINING_FACES):
+            shutil.copyfile(candidate.model / name, model / name)
+        candidate.spec.save(model / SPEC_FILE)
+        (model / description.LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
+        (model / description.CARD).write_text(card, encoding="utf-8")
         sys.path.insert(0, scratch)  # MLflow runs served.py once when it saves it
         try:
             mlflow.pyfunc.save_model(
                 path=str(folder),
                 mlflow_model=mlflow_model,
                 python_model=str(Path(__file__).with_name("served.py")),
-                artifacts={MODEL: str(_write_model(candidate, Path(scratch) / MODEL, card))},
+                artifacts={MODEL: str(model)},
                 code_paths=[str(copy)],
                 signature=served_signature(candidate.spec.classes),
                 input_example=example_images(),
@@ -233,16 +239,6 @@ def save_version(candidate: Candidate, folder: Path, card: str, mlflow_model: An
             )
         finally:
             sys.path.remove(scratch)
-
-
-def _write_model(candidate: Candidate, folder: Path, card: str) -> Path:
-    folder.mkdir()
-    for name in (GRAPH_FILE, description.WEIGHTS, description.SPEC, description.TRAINING_FACES):
-        shutil.copyfile(candidate.model / name, folder / name)
-    candidate.spec.save(folder / SPEC_FILE)
-    (folder / description.LINEAGE).write_text(json.dumps(candidate.lineage, indent=2) + "\n", encoding="utf-8")
-    (folder / description.CARD).write_text(card, encoding="utf-8")
-    return folder
 
 
 def served_signature(classes: Sequence[str]) -> "ModelSignature":

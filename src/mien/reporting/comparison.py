@@ -190,8 +190,6 @@ def compare(a: ComparedRun, b: ComparedRun) -> Comparison:
         raise UserError(f"A and B are both {a.source} ({a.name}); name two runs.")
     unpaired = _why_not_paired(a, b)
     paired = None if unpaired else compare_paired(a, b)
-    if not unpaired and paired is None:
-        unpaired = "Every test face has a copy among the faces that A or B learnt from."
     keys = {key: key for key in sorted({*a.params, *b.params})}
     facts = {key: name for key, name in FACTS.items() if key in a.facts and key in b.facts}  # a folder knows fewer
     config = _differences(a.params, b.params, keys)
@@ -209,17 +207,17 @@ def _why_not_paired(a: ComparedRun, b: ComparedRun) -> str:
     if ids_a != ids_b:
         common = len(ids_a & ids_b)
         return f"A was tested on {len(ids_a):,} faces and B on {len(ids_b):,}, of which {common:,} are the same."
-    ours, theirs = (run.faces.set_index("face_id")[["image", "label"]].sort_index() for run in (a, b))
-    other = int((ours != theirs).any(axis=1).sum())
-    return f"{other:,} of the {len(ours):,} test faces have another label or photo in B than in A." if other else ""
+    ours, theirs = (run.faces.set_index("face_id").sort_index() for run in (a, b))
+    if other := int((ours[["image", "label"]] != theirs[["image", "label"]]).any(axis=1).sum()):
+        return f"{other:,} of the {len(ours):,} test faces have another label or photo in B than in A."
+    everywhere = (ours["leaked"] | theirs["leaked"]).all()
+    return "Every test face has a copy among the faces that A or B learnt from." if everywhere else ""
 
 
-def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = 2000) -> Paired | None:
-    """The paired comparison of two runs on the same test faces, by `n` resamples of A's groups; None if all leaked."""
+def compare_paired(a: ComparedRun, b: ComparedRun, *, n: int = 2000) -> Paired:
+    """The paired comparison of two runs on the same test faces, by `n` resamples of A's groups."""
     order = pd.Index(b.faces["face_id"]).get_indexer(a.faces["face_id"])
     clean = ~(a.faces["leaked"].to_numpy(bool) | b.faces["leaked"].to_numpy(bool)[order])
-    if not clean.any():
-        return None
     labels, clusters = a.predictions.labels[clean], a.faces["group"].to_numpy()[clean]
     ours, theirs = a.predictions.probabilities[clean], b.predictions.probabilities[order][clean]
     return Paired(

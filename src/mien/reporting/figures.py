@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from mien.evaluation.calibration import Reliability
 from mien.evaluation.intervals import Interval
-from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, confusion_counts
+from mien.evaluation.measures import CLASS_MEASURES, Floats, confusion_counts
 from mien.evaluation.scoring import Evaluation
 from mien.reporting.images import Pixels, as_rgb
 from mien.reporting.style import DOTTED, LIGHT, Theme, drawing, headline, png
@@ -174,21 +173,16 @@ def errors_figure(evaluation: Evaluation, faces: Pixels) -> bytes:
         if not pairs:
             figure.text(0.2 / width, 0.4, "No test face is predicted wrong.", fontsize=14)
         for k, pair in enumerate(pairs):
-            _errors_of_pair(figure, left, height - TOP - ROW_STEP * k - FACE, pair, faces)
+            y = height - TOP - ROW_STEP * k - FACE  # inches, of the lower edge of the faces
+            share = f"{pair.faces} of {round(pair.faces / pair.share)} ({100 * pair.share:.0f} %)"
+            figure.text(0.2 / width, (y + 0.66) / height, pair.true, fontsize=14, fontweight="bold")
+            figure.text(0.2 / width, (y + 0.38) / height, f"→ {pair.predicted}", fontsize=14, color=LIGHT.second)
+            figure.text(0.2 / width, (y + 0.1) / height, share, fontsize=12, color=LIGHT.muted)
+            for column, (row, probability) in enumerate(zip(pair.rows, pair.probabilities, strict=True)):
+                x = left + FACE_STEP * column
+                axes = figure.add_axes((x / width, y / height, FACE / width, FACE / height))
+                axes.imshow(as_rgb(faces[row]), interpolation="bilinear", vmin=0, vmax=255)
+                axes.set_axis_off()
+                caption = ((x + FACE / 2) / width, (y - 0.19) / height)
+                figure.text(*caption, f"{probability:.2f}", ha="center", fontsize=12, color=LIGHT.ink)
         return png(figure)
-
-
-def _errors_of_pair(figure: Figure, left: float, y: float, pair: ConfusedPair, faces: Pixels) -> None:
-    """A row of faces from `left` inches, whose lower edge is `y` inches above the figure's."""
-    width, height = figure.get_size_inches()
-    share = f"{pair.faces} of {round(pair.faces / pair.share)} ({100 * pair.share:.0f} %)"
-    figure.text(0.2 / width, (y + 0.66) / height, pair.true, fontsize=14, fontweight="bold")
-    figure.text(0.2 / width, (y + 0.38) / height, f"→ {pair.predicted}", fontsize=14, color=LIGHT.second)
-    figure.text(0.2 / width, (y + 0.1) / height, share, fontsize=12, color=LIGHT.muted)
-    for column, (row, probability) in enumerate(zip(pair.rows, pair.probabilities, strict=True)):
-        x = left + FACE_STEP * column
-        axes = figure.add_axes((x / width, y / height, FACE / width, FACE / height))
-        axes.imshow(as_rgb(faces[row]), interpolation="bilinear", vmin=0, vmax=255)
-        axes.set_axis_off()
-        caption = ((x + FACE / 2) / width, (y - 0.19) / height)
-        figure.text(*caption, f"{probability:.2f}", ha="center", fontsize=12, color=LIGHT.ink)

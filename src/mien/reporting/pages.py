@@ -53,7 +53,6 @@ def _environment() -> Environment:
         "percent": percent,
         "interval": Interval.from_json,
         "number": number,
-        "between": between,
         "plain": plain,
     }
     return templates
@@ -76,13 +75,6 @@ def percent(value: float, digits: int = 1) -> str:
 def number(value: float, form: str = ".3f") -> str:
     """Rounded; a dash where there is no value."""
     return f"{value:{form}}" if math.isfinite(value) else "–"
-
-
-def between(interval: Interval, style: str = "number") -> str:
-    """The ends of an interval as numbers, or as percentages with style "percent"."""
-    if style == "percent":
-        return interval.ends(".1f", 100) + ("\N{NO-BREAK SPACE}%" if interval.known else "")
-    return interval.ends()
 
 
 def picture(light: bytes, dark: bytes, alt: str) -> Markup:

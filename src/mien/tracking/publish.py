@@ -221,7 +221,7 @@ def validation_metrics(root: Path) -> dict[str, float]:
 
 def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """A nested mapping with dotted keys: {"optim": {"lr": 1}} gives {"optim.lr": 1}."""
-    flat: dict[str, Any] = pd.json_normalize(dict(config)).to_dict("records")[0]
+    flat: dict[Any, Any] = pd.json_normalize(dict(config)).to_dict("records")[0]
     return flat
 
 
