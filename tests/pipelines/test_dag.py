@@ -102,7 +102,7 @@ def test_a_terminal_shows_stages_trials_and_epochs_and_none_of_dvcs_own_lines(wo
         ("src/mien/evaluation/measures.py", None, {"evaluate", "report"}),
         ("src/mien/search/space.py", None, {"tune"}),
         ("src/mien/reporting/style.py", None, {"report"}),
-        ("src/mien/tracking/facts.py", None, set()),
+        ("src/mien/tracking/runs.py", None, set()),
         ("pipelines/split.py", None, {"split"}),
         ("src/mien/sources/folder.py", None, {"ingest", "crop", "split"}),
     ],

@@ -10,8 +10,9 @@ import pytest
 from mlflow.entities import Run
 
 from mien.base.errors import UserError
-from mien.tracking.publish import publish, publish_evaluation, publish_search, publish_training, run_note, sync
-from mien.tracking.runs import RunIdentity, find_run, obtain_run, with_section
+from mien.reporting import pages
+from mien.tracking.publish import publish, publish_evaluation, publish_search, publish_training, sync
+from mien.tracking.runs import NOTES, RunIdentity, find_run, obtain_run, with_section
 from mien.tracking.store import NOTE, URI, VIEW, connect, find_experiment, run_links, shown
 from tests.stores import with_store
 
@@ -204,7 +205,7 @@ def test_a_later_sync_renews_its_sections_and_keeps_what_a_person_wrote(trained:
 def test_a_search_may_overrule_words() -> None:
     overruled = {"optim.name": {"config": "adam", "search": "sgd"}, "model.width": {"config": 16, "search": 32}}
     lineage = {"model": "m", "parameters": 1, "data": "d", "search": {"overruled": overruled}}
-    text = run_note("training", lineage, "a CPU")
+    text = pages.note(NOTES, "training", lineage, "a CPU")
     assert "`optim.name`: sgd from the search, in place of adam" in text
     assert "`model.width`: 32 from the search, in place of 16" in text
 

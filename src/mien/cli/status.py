@@ -73,7 +73,7 @@ def _about(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) 
 
 def unlike_committed(root: Path) -> str:
     """A sentence where the numbers differ from those of the last commit, with the reason where it is known."""
-    from mien.tracking.facts import changed_files, git  # with psutil, which a machine that only predicts may lack
+    from mien.tracking.runs import changed_files, git
 
     files = ("reports/metrics.json", "reports/train.json")
     try:

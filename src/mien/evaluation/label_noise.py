@@ -86,33 +86,29 @@ def _out_of_fold(
     groups = table["group"].nunique()
     if groups < max(folds, 2 * CHOOSING):
         raise UserError(f"{groups} groups of photos are too few to judge labels in {folds} folds.")
+    spec = ModelSpec(dataclasses.asdict(recipe.model), packed.cut, packed.classes)
     answers = np.full((len(table), len(packed.classes)), np.nan)
-    for number, (rest, held) in enumerate(_splitter(folds).split(table, table["label"], table["group"])):
-        file = state / f"fold-{number}.npy"
+    for number, (rest, held) in enumerate(_parts(table, folds)):
+        file, folder = state / f"fold-{number}.npy", state / f"fold-{number}"
         done_before = file.is_file()
         if not done_before:
+            learnt = table.iloc[rest]
+            learn, choose = (labelled_faces(learnt.iloc[rows], packed) for rows in next(_parts(learnt, CHOOSING)))
+            folder.mkdir(exist_ok=True)
+            fitted = fit(spec, recipe, learn, choose, folder, verbose=False)
+            shutil.rmtree(folder)
             with replacing(file) as partial:
-                np.save(partial, _train_fold(packed, table.iloc[rest], table.iloc[held], recipe, file.with_suffix("")))
+                rows = table["row"].to_numpy()[held]
+                np.save(partial, softmax(predict_logits(fitted.model, packed.pixels[rows])))
         answers[held] = np.load(file)
         fold_done(number, done_before)
     return answers
 
 
-def _train_fold(
-    packed: PackedFaces, rest: pd.DataFrame, held: pd.DataFrame, recipe: Recipe, folder: Path
-) -> np.ndarray:
-    """Probabilities of the faces `held`, from a network that learnt from the `rest`."""
-    learn, choose = next(_splitter(CHOOSING).split(rest, rest["label"], rest["group"]))
-    train, val = labelled_faces(rest.iloc[learn], packed), labelled_faces(rest.iloc[choose], packed)
-    spec = ModelSpec(dataclasses.asdict(recipe.model), packed.cut, packed.classes)
-    folder.mkdir(exist_ok=True)
-    fitted = fit(spec, recipe, train, val, folder, verbose=False)
-    shutil.rmtree(folder)
-    return softmax(predict_logits(fitted.model, packed.pixels[held["row"].to_numpy()]))
-
-
-def _splitter(folds: int) -> StratifiedGroupKFold:
-    return StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+def _parts(table: pd.DataFrame, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions of the rest and of each fold, whole groups in one."""
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    yield from splitter.split(table, table["label"], table["group"])
 
 
 def rank_labels(table: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -33,9 +33,8 @@ from mien.registry.evidence import (
 from mien.registry.gate import RegisterConfig
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version, version_identities
-from mien.tracking.facts import git_facts
 from mien.tracking.publish import training_identity
-from mien.tracking.runs import obtain_run, set_note, set_tags
+from mien.tracking.runs import git_facts, obtain_run, set_note, set_tags
 from mien.tracking.store import connect, store_errors
 
 if TYPE_CHECKING:

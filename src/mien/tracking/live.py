@@ -11,15 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import harmonic_mean
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 from mien.base.listener import Listener
 from mien.base.state import publish_lock
 from mien.tracking import publish
-from mien.tracking.facts import memory_megabytes, run_facts
-from mien.tracking.runs import MetricHistory, obtain_run, of_epoch, send, send_params, set_tags
+from mien.tracking.runs import MetricHistory, obtain_run, of_epoch, run_facts, send, send_params, set_tags
 from mien.tracking.store import connect, first_line, shown, use_store
 
 if TYPE_CHECKING:
@@ -108,6 +110,15 @@ class LiveTracking(Listener):
             except Exception as error:
                 retry_at = time.monotonic() + RETRY_AFTER
                 self._warn(first_line(error))
+
+
+def memory_megabytes() -> float:
+    """The memory that this process and its children have now; what several of them share counts for each."""
+    total = 0
+    with suppress(psutil.Error):  # a child may end meanwhile
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            total += process.memory_info().rss
+    return total / 1e6
 
 
 class _LiveRun:

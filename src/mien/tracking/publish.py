@@ -15,8 +15,7 @@ from mien.base.records import read_record, rerun
 from mien.base.state import publish_lock
 from mien.evaluation.intervals import Interval
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage
-from mien.tracking.facts import git_facts, lock_facts
-from mien.tracking.runs import DIGEST, PARENT, MetricHistory, RunContent, RunIdentity, Sent, obtain_run, of_epoch, send
+from mien.tracking import runs
 from mien.tracking.store import connect, first_line, shown, store_errors, use_store
 from mien.training.hardware import hardware_mismatch
 
@@ -31,7 +30,6 @@ TRAINING_FILES: Final = {
     "training": ("build/train/history.csv", "build/train/lineage.json", TRAIN_REPORT),
     "data": ("reports/ingest.json", "reports/crop.json", "reports/split.json"),
 }
-NOTES: Final = Path(__file__).with_name("notes.md.j2")
 PREDICTIONS: Final = "evaluation/predictions.csv"  # as an artifact
 EVALUATION_FILES: Final = {
     "evaluation": (
@@ -95,32 +93,32 @@ def _send_works(client: "MlflowClient", root: Path) -> list[str]:
 def publish_training(client: "MlflowClient", root: Path) -> str:
     """Parameters, epochs, data set and files of `build/train`; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
-    content = RunContent(
+    content = runs.RunContent(
         training_identity(lineage),
         params=training_params(lineage),
-        rows=[(epoch, of_epoch(values)) for epoch, values in read_history(root / TRAINED / "history.csv")],
+        rows=[(epoch, runs.of_epoch(values)) for epoch, values in read_history(root / TRAINED / "history.csv")],
         results=validation_metrics(root),
-        tags=lock_facts(root),
-        facts=git_facts(root),  # a run that was tracked while it trained knows its commit better
+        tags=runs.lock_facts(root),
+        facts=runs.git_facts(root),  # a run that was tracked while it trained knows its commit better
         dataset=(lineage["data"], lineage["data_digest"], {"split": lineage["split_digest"]}),
         files=TRAINING_FILES,
-        note=("Training", lambda: run_note("training", lineage, hardware_words(lineage))),
+        note=("Training", "training", lambda: (lineage, hardware_words(lineage))),
     )
-    return _words(send(client, root, content))
+    return _words(runs.send(client, root, content))
 
 
 def publish_evaluation(client: "MlflowClient", root: Path) -> str:
     """The test set's numbers with their intervals, figures and report; returns what was sent."""
     lineage = read_lineage(root / TRAINED)
     report = read_record(root / "reports/metrics.json", MEASURED, rerun("evaluate"))
-    content = RunContent(
+    content = runs.RunContent(
         training_identity(lineage),
         results=evaluation_metrics(report),
-        tags={**lock_facts(root), "mien.score": Interval.from_json(report["accuracy"]).text()},
+        tags={**runs.lock_facts(root), "mien.score": Interval.from_json(report["accuracy"]).text()},
         files=EVALUATION_FILES,
-        note=("Test set", lambda: run_note("test_set", report, hardware_mismatch(lineage))),
+        note=("Test set", "test_set", lambda: (report, hardware_mismatch(lineage))),
     )
-    return _words(send(client, root, content))
+    return _words(runs.send(client, root, content))
 
 
 def publish_search(client: "MlflowClient", root: Path) -> str:
@@ -129,21 +127,21 @@ def publish_search(client: "MlflowClient", root: Path) -> str:
     if not report.get("trials"):
         return "no trials"
     identity = search_identity(report)
-    parent = obtain_run(client, identity)
-    below = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    parent = runs.obtain_run(client, identity)
+    below = f"tags.`{runs.PARENT}` = '{parent.info.run_id}'"
     children = client.search_runs([parent.info.experiment_id], below, max_results=5000)
-    status = {run.data.tags.get(DIGEST, ""): run.info.status for run in children}
-    sent, trials = Sent(), 0
+    status = {run.data.tags.get(runs.DIGEST, ""): run.info.status for run in children}
+    sent, trials = runs.Sent(), 0
     for row in report["trials"]:
         content = trial_content(report, row)
         if status.get(content.identity.digest) != content.status:  # a trial is ended last
-            sent, trials = sent + send(client, root, content), trials + 1
-    content = RunContent(identity, files=SEARCH_FILES, note=("Search", lambda: run_note("search", report)), status="")
-    sent += send(client, root, content)
+            sent, trials = sent + runs.send(client, root, content), trials + 1
+    content = runs.RunContent(identity, files=SEARCH_FILES, note=("Search", "search", lambda: (report,)), status="")
+    sent += runs.send(client, root, content)
     return f"{trials} trials, {_words(sent)}"
 
 
-def _words(sent: Sent) -> str:
+def _words(sent: runs.Sent) -> str:
     return ", ".join(f"{sent[what]} {what}" for what in ("parameters", "metrics", "files"))
 
 
@@ -155,7 +153,7 @@ WORKS: Final[dict[str, tuple[str, Callable[["MlflowClient", Path], str]]]] = {
 }
 
 
-def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
+def training_identity(lineage: Mapping[str, Any]) -> runs.RunIdentity:
     """The run of a training, from its lineage."""
     tags = {
         "mien.kind": "training",
@@ -166,24 +164,24 @@ def training_identity(lineage: Mapping[str, Any]) -> RunIdentity:
     return replace(search_identity(lineage), tags=tags)
 
 
-def search_identity(report: Mapping[str, Any]) -> RunIdentity:
+def search_identity(report: Mapping[str, Any]) -> runs.RunIdentity:
     """The run that a search's trials are children of, which the training goes on in: `resnet16 · 48 px grey · 3f2a`."""
     network = report["run"].removeprefix(f"{report['data']} · ")  # the digest behind it tells equal networks apart
-    return RunIdentity(report["data"], f"{network} · {report['digest'][:4]}", report["digest"])
+    return runs.RunIdentity(report["data"], f"{network} · {report['digest'][:4]}", report["digest"])
 
 
-def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> RunContent:
+def trial_content(report: Mapping[str, Any], row: Mapping[str, Any]) -> runs.RunContent:
     """A trial of a search as a run of its own, below the search's."""
     objective = report.get("objective", "objective")
-    rows = [(epoch, of_epoch({objective: value})) for epoch, value in enumerate(row["history"])]
+    rows = [(epoch, runs.of_epoch({objective: value})) for epoch, value in enumerate(row["history"])]
     if row["value"] is not None:
         rows.append((0, {f"trial/best_{objective}": row["value"]}))
     if speed := row.get("images_per_second"):
         rows.append((0, {SPEED: speed}))
     search, number = report["digest"], row["number"]
     tags = {"mien.kind": "trial", "mien.trial_state": row["state"]}
-    identity = RunIdentity(report["data"], f"trial {number}", f"{search}-trial-{number}", tags, parent=search)
-    return RunContent(identity, params=row["params"], rows=rows, status=TRIAL_STATUS[row["state"]])
+    identity = runs.RunIdentity(report["data"], f"trial {number}", f"{search}-trial-{number}", tags, parent=search)
+    return runs.RunContent(identity, params=row["params"], rows=rows, status=TRIAL_STATUS[row["state"]])
 
 
 def training_params(lineage: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +223,6 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def run_note(macro: str, *values: Any) -> str:
-    """A section of a run's description, in the words of `notes.md.j2`."""
-    from mien.reporting.pages import note  # jinja2, for a run that was not described yet
-
-    return note(NOTES, macro, *values)
-
-
 def publish_cross(cross: "CrossEvaluation") -> str:
     """Log `cross/DATA/accuracy` and others to the run of a registered model; returns what went wrong, or nothing.
 
@@ -244,7 +235,7 @@ def publish_cross(cross: "CrossEvaluation") -> str:
     values = {"faces": float(whole.faces), **{name: found.value for name, found in whole.intervals.overall.items()}}
     row = {f"cross/{cross.data.name}/{name}": value for name, value in values.items()}
     try:
-        MetricHistory(connect(), cross.model.run_id).send([(0, row)])
+        runs.MetricHistory(connect(), cross.model.run_id).send([(0, row)])
     # Whatever goes wrong in the store is no reason to lose a report that is written.
     except Exception as error:
         return f"the tracking store failed ({first_line(error)}), so the result is not among the run's metrics."

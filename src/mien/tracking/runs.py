@@ -1,13 +1,16 @@
-"""MLflow runs: lookup by digest, and updates without duplicates."""
+"""MLflow runs: lookup by digest, updates without duplicates, and facts on code and machine."""
 
 import hashlib
 import json
 import os
+import platform
 import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -22,11 +25,15 @@ if TYPE_CHECKING:
 
 DIGEST: Final = "mien.digest"
 PARENT: Final = "mlflow.parentRunId"
+NOTES: Final = Path(__file__).with_name("notes.md.j2")  # the words of descriptions
 DVC_EXPERIMENT: Final = "DVC_EXP_NAME"  # DVC sets it for the stages of `dvc exp run`
 EPOCH: Final = "epoch/"  # before the names of history.csv: MLflow makes a group of charts of it, the first one
 METRICS_A_BATCH: Final = 1000  # MLflow's limits
 PARAMS_A_BATCH: Final = 100
 LONGEST_PARAM: Final = 6000
+PACKAGES: Final = ("torch", "pytorch-lightning", "numpy", "opencv-python-headless", "mlflow")
+# DVC writes these while the pipeline runs: they say nothing about the code.
+WRITTEN: Final = (":!reports", ":!dvc.lock", ":!data.dvc")
 
 Row = tuple[int, Mapping[str, float]]  # step and values
 # Sections of a description in their order: a reader wants the verdict first, and stages write in another order.
@@ -56,7 +63,7 @@ class RunContent:
     facts: Mapping[str, str] = field(default_factory=dict)  # tags that are set only where the run lacks them
     dataset: tuple[str, str, Mapping[str, str]] | None = None  # name, digest, source
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # globs by artifact folder
-    note: tuple[Section, Callable[[], str]] | None = None  # a section of the description, and its text
+    note: tuple[Section, str, Callable[[], Sequence[Any]]] | None = None  # of the description; its macro, its values
     status: str = "FINISHED"  # "" ends a run that is still running, and leaves the end of another as it is
 
 
@@ -92,8 +99,10 @@ def send(client: "MlflowClient", root: Path, content: RunContent) -> Sent:
     for folder, file in unsent:
         client.log_artifact(run_id, str(file), folder)
     if content.note:
-        section, text = content.note
-        set_note(client, run_id, section, text())
+        from mien.reporting.pages import note  # jinja2, for a run that was not described yet
+
+        section, macro, values = content.note
+        set_note(client, run_id, section, note(NOTES, macro, *values()))
     if run.info.status != status:
         client.set_terminated(run_id, status)
     set_tags(client, run_id, complete)
@@ -213,3 +222,49 @@ class MetricHistory:
     def _has(self, key: str, step: int, value: float) -> bool:
         known = self._of(key).get(step)
         return known is not None and bool(np.isclose(known, value, rtol=1e-6, atol=1e-9, equal_nan=True))
+
+
+def run_facts(root: Path) -> dict[str, str]:
+    """Tags on the code, the machine and the versions of a run; some milliseconds for git."""
+    cpu = Path("/proc/cpuinfo")  # names the processor on Linux
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    # One line, since a run's page shows each tag as a box of its own.
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    return {
+        **git_facts(root),
+        **lock_facts(root),
+        "mien.cpu": names[0] if names else platform.processor() or platform.machine(),
+        "mien.cores": str(os.cpu_count()),
+        "mien.versions": ", ".join(versions),
+        "mlflow.source.name": "pipelines/train.py",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def git_facts(root: Path) -> dict[str, str]:
+    """The commit, and whether tracked files differ from it; empty outside a git checkout."""
+    commit = git(root, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {"mlflow.source.git.commit": commit, "mien.git_dirty": "true" if changed_files(root) else "false"}
+
+
+def changed_files(root: Path) -> list[str]:
+    """Tracked files that differ from the commit, without what a run of the pipeline writes."""
+    return git(root, "diff", "--name-only", "--relative", "HEAD", "--", ".", *WRITTEN).splitlines()
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a git command prints in a folder; empty where it fails."""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10).strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def lock_facts(root: Path) -> dict[str, str]:
+    """The digest of dvc.lock, which names every input and output of the pipeline; empty where there is none."""
+    lock = root / "dvc.lock"
+    return {"mien.dvc_lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:16]} if lock.exists() else {}
