@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
-from mien.registry import promotion
+from mien.registry import events, promotion
 from mien.registry.events import champions, taken_down
 from mien.tracking.store import connect
 
@@ -127,7 +127,7 @@ def test_a_killed_promotion_of_a_version_that_was_deleted_since_is_given_up(
 ) -> None:
     promote(1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(promotion, "append_event", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(events, "append_event", Mock(side_effect=KeyboardInterrupt))
         promote(2)
     client.delete_model_version(NAME, "2")
     assert actions() == [("promoted", 1)]

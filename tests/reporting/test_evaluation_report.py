@@ -15,7 +15,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.evaluation.intervals import OVERALL
 from mien.evaluation.scoring import EvaluateConfig, Evaluation
 from mien.reporting.evaluation_report import Background, quarantine_counts, write_report, write_viewer
-from mien.reporting.pages import between, number, page, percent
+from mien.reporting.pages import number, page, percent
 from tests.browser import driver, launch
 from tests.evaluation.drawing import LINEAGE, evaluate_logits, index_of
 
@@ -98,7 +98,7 @@ def test_all_numbers_stand_on_the_page(html, evaluation):
     assert f"{100 * evaluation.whole.majority_share:.1f} %" in text
     for name in set(OVERALL) - {"accuracy"}:
         assert f"{overall[name].value:.3f}" in text, name
-        assert not overall[name].known or between(overall[name]) in text, name
+        assert not overall[name].known or overall[name].ends() in text, name
     for name, value in evaluation.before.items():
         assert f"{value:.3f}" in text, name
     for name in EXPRESSIONS:

@@ -52,7 +52,7 @@ def read_model(client: "MlflowClient", name: str) -> "RegisteredModel":
         ) from error
 
 
-def events_of(model: "RegisteredModel") -> list[Event]:
+def recorded(model: "RegisteredModel") -> list[Event]:
     """The events in their order."""
     tags = sorted((key, value) for key, value in model.tags.items() if key.startswith(PREFIX))
     return [json.loads(value) for _, value in tags]
@@ -84,7 +84,7 @@ def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) ->
         client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
         model = read_model(client, name)
     before = model.description or ""
-    after = with_section(before, HISTORY, described("history", events_of(model)[::-1], ROWS))
+    after = with_section(before, HISTORY, described("history", recorded(model)[::-1], ROWS))
     if after != before:
         client.update_registered_model(name, description=after)
 

@@ -13,18 +13,7 @@ import psutil
 
 from mien.base.errors import UserError
 from mien.base.state import locked
-from mien.registry.events import (
-    BY_HAND,
-    PENDING,
-    ROLLED_BACK,
-    Event,
-    append_event,
-    champions,
-    events_of,
-    new_event,
-    read_model,
-    tag_runs,
-)
+from mien.registry import events
 from mien.registry.gate import PROMOTED
 from mien.registry.version import version_identities
 from mien.tracking.store import connect, database_file, store_errors
@@ -52,7 +41,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
         before = alias_of(model, CHAMPION)
         if before == chosen:
             return f"{name} version {chosen} is already champion."
-        move(client, name, new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
+        move(client, name, events.new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
         return f"{name} version {chosen} is champion now" + (f", in place of version {before}." if before else ".")
 
 
@@ -61,12 +50,12 @@ def rollback(name: str, *, by: str, reason: str) -> str:
     with registry(name) as client:
         model = settle(client, name)
         there = version_identities(client, name)
-        before, events = alias_of(model, CHAMPION), events_of(model)
-        earlier = champion_below(events, there)
+        before, past = alias_of(model, CHAMPION), events.recorded(model)
+        earlier = champion_below(past, there)
         if earlier is None:
             raise UserError(f"{name} has no earlier champion that still exists: there is nothing to roll back to.")
-        event = new_event(ROLLED_BACK, earlier, before, there, by=by, reasons=[reason])
-        skipped = [v for v in champions(events) if v is not None and v not in champions([*events, event])]
+        event = events.new_event(events.ROLLED_BACK, earlier, before, there, by=by, reasons=[reason])
+        skipped = [v for v in events.champions(past) if v is not None and v not in events.champions([*past, event])]
         move(client, name, event)
         said = f"{name} is back at version {earlier}" + (f"; version {before} stepped down." if before else ".")
         gone = (f" Version {v} was passed over: it has been deleted." for v in skipped if v not in there)
@@ -76,7 +65,7 @@ def rollback(name: str, *, by: str, reason: str) -> str:
 def history(name: str) -> list[dict[str, Any]]:
     """The model's events, oldest first, as `new_event` makes them; a UserError without such a model or a store."""
     with registry(name) as client:
-        return events_of(settle(client, name))
+        return events.recorded(settle(client, name))
 
 
 @contextmanager
@@ -145,36 +134,36 @@ def _writers(client: "MlflowClient", name: str) -> dict[str, int]:
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     """Finish a move that was killed, and record in the history what a person moved or deleted in the MLflow UI."""
-    model, there = read_model(client, name), version_identities(client, name)
-    if pending := model.tags.get(PENDING):
+    model, there = events.read_model(client, name), version_identities(client, name)
+    if pending := model.tags.get(events.PENDING):
         event = json.loads(pending)
         if event["version"] in there:
             _carry_out(client, name, event)
         else:
-            client.delete_registered_model_tag(name, PENDING)
-        model = read_model(client, name)
-    known, actual = champions(events_of(model))[-1], alias_of(model, CHAMPION)
+            client.delete_registered_model_tag(name, events.PENDING)
+        model = events.read_model(client, name)
+    known, actual = events.champions(events.recorded(model))[-1], alias_of(model, CHAMPION)
     if known != actual:
         reason = "The alias champion was moved outside of mien, for example in the MLflow UI."
         if known is not None and known not in there:
             reason = f"Version {known}, which was champion, has been deleted outside of mien."
-        event = new_event(BY_HAND, actual, known, there, by="unknown", reasons=[reason])
+        event = events.new_event(events.BY_HAND, actual, known, there, by="unknown", reasons=[reason])
         # The event comes last: after a kill before it, all of this is done again.
-        _set_other_aliases(client, name, [*events_of(model), event])
-        append_event(client, name, event)
-        model = read_model(client, name)
+        _set_other_aliases(client, name, [*events.recorded(model), event])
+        events.append_event(client, name, event)
+        model = events.read_model(client, name)
     return model
 
 
-def champion_below(events: list[Event], there: Container[int | None]) -> int | None:
+def champion_below(past: list[events.Event], there: Container[int | None]) -> int | None:
     """The champion that a rollback brings back: the last one before this one whose version is still `there`."""
-    *earlier, champion = champions(events)
+    *earlier, champion = events.champions(past)
     return next((version for version in reversed(earlier) if version in there and version != champion), None)
 
 
-def move(client: "MlflowClient", name: str, event: Event) -> None:
+def move(client: "MlflowClient", name: str, event: events.Event) -> None:
     """Change the champion: the intention is written first, so that a killed move is finished by the next call."""
-    client.set_registered_model_tag(name, PENDING, json.dumps(event))
+    client.set_registered_model_tag(name, events.PENDING, json.dumps(event))
     _carry_out(client, name, event)
 
 
@@ -184,23 +173,23 @@ def alias_of(model: "RegisteredModel", alias: str) -> int | None:
     return None if version is None else int(version)
 
 
-def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
+def _carry_out(client: "MlflowClient", name: str, event: events.Event) -> None:
     """Make the event true; every step may be repeated."""
-    append_event(client, name, event)
+    events.append_event(client, name, event)
     client.set_registered_model_alias(name, CHAMPION, str(event["version"]))
-    _set_other_aliases(client, name, events_of(read_model(client, name)))
-    client.delete_registered_model_tag(name, PENDING)
+    _set_other_aliases(client, name, events.recorded(events.read_model(client, name)))
+    client.delete_registered_model_tag(name, events.PENDING)
 
 
-def _set_other_aliases(client: "MlflowClient", name: str, events: list[Event]) -> None:
+def _set_other_aliases(client: "MlflowClient", name: str, past: list[events.Event]) -> None:
     """Set `previous` to the champion before this one, and take `challenger` from a version that became champion."""
-    model, champion = read_model(client, name), champions(events)[-1]
-    below = champion_below(events, version_identities(client, name))
+    model, champion = events.read_model(client, name), events.champions(past)[-1]
+    below = champion_below(past, version_identities(client, name))
     if below is not None:
         client.set_registered_model_alias(name, PREVIOUS, str(below))
     elif PREVIOUS in model.aliases:
         client.delete_registered_model_alias(name, PREVIOUS)
     if champion is not None and alias_of(model, CHALLENGER) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
-    touched = {*map(int, model.aliases.values()), champion, below, events[-1]["from_version"]}
-    tag_runs(client, name, touched)
+    touched = {*map(int, model.aliases.values()), champion, below, past[-1]["from_version"]}
+    events.tag_runs(client, name, touched)

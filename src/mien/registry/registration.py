@@ -18,18 +18,8 @@ import numpy as np
 
 from mien.base.state import digest, state_folder
 from mien.evaluation.tables import looks_at, plain
-from mien.registry import events, gate
-from mien.registry.events import DECISION, DONE, events_of, read_model
-from mien.registry.evidence import (
-    NoComparison,
-    TestSet,
-    champion_answers,
-    difference,
-    group_changes,
-    read_test_set,
-    refuse_other_answers,
-    score,
-)
+from mien.registry import events, evidence, gate
+from mien.registry.events import DECISION, DONE, read_model
 from mien.registry.gate import RegisterConfig
 from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
 from mien.registry.version import IDENTITY, Candidate, find_version, register_version, version_identities
@@ -53,7 +43,7 @@ def register(candidate: Candidate, settings: RegisterConfig, *, decides: bool) -
     """
     gate.check_slice(settings, candidate.data.slices)
     # Before the registered model exists, which would stay behind without a version.
-    refuse_other_answers(candidate, read_test_set(candidate), settings.threads)
+    evidence.refuse_other_answers(candidate, evidence.read_test_set(candidate), settings.threads)
     with registry(candidate.name, events.described("model", candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
@@ -87,10 +77,12 @@ def _decide(client: "MlflowClient", candidate: Candidate, version: int, settings
     """The decision on a registered candidate, with its reasons, its numbers, and the use of its test set."""
     model = read_model(client, candidate.name)
     champion = alias_of(model, CHAMPION)
-    test = read_test_set(candidate)
+    test = evidence.read_test_set(candidate)
     decision = _compare(client, candidate, version, champion, test, settings)
     outcome, reasons = decision.outcome, list(decision.reasons)
-    if outcome == gate.PROMOTED and (who := _taken_down(client, candidate, events_of(model), test, settings.threads)):
+    if outcome == gate.PROMOTED and (
+        who := _taken_down(client, candidate, events.recorded(model), test, settings.threads)
+    ):
         outcome = gate.CHALLENGER
         reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
     looks = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
@@ -108,7 +100,7 @@ def _decide(client: "MlflowClient", candidate: Candidate, version: int, settings
 
 
 def _taken_down(
-    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: TestSet, threads: int
+    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: evidence.TestSet, threads: int
 ) -> str:
     """The model that a person took down and that the candidate is, or answers as, in words; empty where there is none.
 
@@ -119,8 +111,8 @@ def _taken_down(
         return "this model"
     for number, identity in version_identities(client, candidate.name).items():
         if identity in down:
-            with contextlib.suppress(NoComparison):
-                unseen, answers = champion_answers(client, candidate, number, test, threads)
+            with contextlib.suppress(evidence.NoComparison):
+                unseen, answers = evidence.champion_answers(client, candidate, number, test, threads)
                 if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
                     return f"version {number}, which gives the same answers,"
     return ""
@@ -131,12 +123,12 @@ def _compare(
     candidate: Candidate,
     version: int,
     champion: int | None,
-    test: TestSet,
+    test: evidence.TestSet,
     settings: RegisterConfig,
 ) -> gate.Decision:
     if champion == version:
         return gate.Decision(gate.UNCHANGED, [f"Version {version} is champion already."])
-    scores = score(test, test.probabilities, settings)
+    scores = evidence.score(test, test.probabilities, settings)
     numbers = {"level": 1 - 2 * settings.alpha, "candidate": scores, "champion": None, "difference": None}
     if champion is None:
         return dataclasses.replace(gate.decide(scores, None, settings), numbers=numbers)
@@ -144,19 +136,19 @@ def _compare(
         reason = f"It is the same model as the champion, version {champion}, whose files are gone."
         return gate.Decision(gate.PROMOTED, [reason])
     try:
-        unseen, answers = champion_answers(client, candidate, champion, test, settings.threads)
-    except NoComparison as error:
+        unseen, answers = evidence.champion_answers(client, candidate, champion, test, settings.threads)
+    except evidence.NoComparison as error:
         return gate.Decision(gate.REFUSED, [str(error), "`mien promote` lets a person decide."], numbers)
     if np.allclose(answers, unseen.probabilities, rtol=0, atol=SAME):
         reason = f"It answers as the champion does, version {champion}, on every face."
         return gate.Decision(gate.UNCHANGED, [reason])
     left_out = len(test.faces) - len(unseen.faces)
     if left_out:
-        scores = score(unseen, unseen.probabilities, settings)
+        scores = evidence.score(unseen, unseen.probabilities, settings)
     place = events.spend(client, candidate.name, candidate.test_faces, candidate.identity, settings)
-    change = difference(unseen, answers, settings)
-    numbers |= {"candidate": scores, "champion": score(unseen, answers, settings), "difference": change}
-    groups = group_changes(unseen, answers, candidate, settings)
+    change = evidence.difference(unseen, answers, settings)
+    numbers |= {"candidate": scores, "champion": evidence.score(unseen, answers, settings), "difference": change}
+    groups = evidence.group_changes(unseen, answers, candidate, settings)
     numbers |= {"test_level": settings.level, "decision": place[0], "decisions_allowed": place[1], "groups": groups}
     decision = gate.decide(scores, change, settings, place, groups)
     if left_out:
@@ -172,7 +164,7 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     identities, why = version_identities(client, name), decision.reasons
     event = events.new_event(decision.outcome, number, champion, identities, by=BY_GATE, reasons=why, decision=key)
     same = ("decision", "version", "action")
-    written = any(all(old[part] == event[part] for part in same) for old in events_of(model))
+    written = any(all(old[part] == event[part] for part in same) for old in events.recorded(model))
     if decision.outcome == gate.PROMOTED and not written:
         move(client, name, event)
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
