@@ -138,14 +138,12 @@ class _LiveRun:
         set_tags(client, self._id, {**identity.tags, **run_facts(root)})
         self._monitor: Any = None
         if not self._searches:
-            from mlflow.system_metrics import system_metrics_monitor
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
             send_params(client, run, publish.training_params(lineage))
             # MLflow's own sampling of processor, memory, disk and network, every ten seconds
-            untyped: Any = system_metrics_monitor
-            self._monitor = untyped.SystemMetricsMonitor(
-                self._id, resume_logging=True, tracking_uri=client.tracking_uri
-            )
+            options: dict[str, Any] = {"resume_logging": True, "tracking_uri": client.tracking_uri}
+            self._monitor = SystemMetricsMonitor(self._id, **options)  # type: ignore[no-untyped-call]
             self._monitor.start()
 
     def send(self, events: list[tuple[str, Any]], megabytes: float) -> None:

@@ -187,9 +187,8 @@ def find_experiment(client: "MlflowClient", name: str) -> "Experiment":
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        file = database_file(client.tracking_uri)
         place = None
-        if file:
+        if file := database_file(client.tracking_uri):
             (folder := file.parent / ARTIFACTS / name).mkdir(parents=True, exist_ok=True)
             place = folder.as_uri()
         tags = {NOTE: EXPERIMENT_NOTE.format(name=name), VIEW: SAVED_VIEW}
