@@ -113,7 +113,6 @@ def test_the_link_to_the_ui_shows_trainings_and_their_score_by_their_accuracy_on
     sync(trained)
     client = connect()
     experiment = client.get_experiment_by_name("tiny")
-    client.delete_experiment_tag(experiment.experiment_id, VIEW)  # made by an older mien
     link = run_links(client, "http://127.0.0.1:5000")["tiny"]
     assert link == f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=best"
     view = json.loads(json.loads(client.get_experiment(experiment.experiment_id).tags[VIEW])["state"])

@@ -114,7 +114,7 @@ class ModelAddress:
 
 def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
     """The version's files: where they lie on this machine, or copied from the server."""
-    from mien.registry.version import fetch_version
+    from mien.tracking.store import fetch_version
 
     scratch, number = tempfile.TemporaryDirectory(prefix="mien-model-"), int(version.version)
     folder = fetch_version(client, version.name, number, Path(scratch.name))

@@ -19,11 +19,11 @@ from mien.evaluation.scoring import Predictions
 from mien.evaluation.slices import slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
 from mien.registry.gate import RegisterConfig, Scores
-from mien.registry.version import PREDICTIONS, Candidate, fetch_version, read_training_faces
+from mien.registry.version import PREDICTIONS, Candidate, read_training_faces
 from mien.runtime.session import GRAPH_FILE, Model, open_graph, open_model
 from mien.runtime.spec import CutSpec, UnusableModel
 from mien.sources.source import get_source
-from mien.tracking.store import Unreachable
+from mien.tracking.store import Unreachable, fetch_version
 
 # MLflow takes two seconds to import, so the function that needs it imports it.
 if TYPE_CHECKING:

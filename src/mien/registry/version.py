@@ -32,7 +32,7 @@ from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.source import DataConfig
-from mien.tracking.store import database_file, local_folder, store_errors
+from mien.tracking.store import database_file, local_folder
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -97,17 +97,6 @@ def version_identities(client: "MlflowClient", name: str) -> dict[int, str]:
     """The versions of a registered model that have not been deleted, in order, and the identity of each."""
     found = client.search_model_versions(f"name = '{name}'")
     return dict(sorted((int(version.version), version.tags.get(IDENTITY, "")) for version in found))
-
-
-def fetch_version(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
-    """The folder of a version's files, where it lies or copied from the server into `to`; errors of `store_errors`."""
-    from mlflow.artifacts import download_artifacts
-
-    what = f"reading {name} version {version} from"
-    with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
-        place = client.get_model_version_download_uri(name, str(version))
-        folder = download_artifacts(place, dst_path=str(to), tracking_uri=client.tracking_uri)
-    return Path(folder) / description.VERSION_FOLDER
 
 
 def find_version(client: "MlflowClient", name: str, identity: str) -> "ModelVersion | None":

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlparse
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.state import locked, main_checkout
+from mien.models.description import VERSION_FOLDER
 
 # MLflow takes a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -231,6 +232,17 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
         reason = first_line(error)
         todo = MAKE_ROOM if reason == NO_SPACE else remedy
         raise kind(f"{what} {shown(address)} failed ({reason}); {todo}.") from error
+
+
+def fetch_version(client: "MlflowClient", name: str, version: int, to: Path) -> Path:
+    """The folder of a version's files, where it lies or copied from the server into `to`; errors of `store_errors`."""
+    from mlflow.artifacts import download_artifacts
+
+    what = f"reading {name} version {version} from"
+    with store_errors(what, client.tracking_uri, "see that it runs, or let `dvc repro` register the model again"):
+        place = client.get_model_version_download_uri(name, str(version))
+        folder = download_artifacts(place, dst_path=str(to), tracking_uri=client.tracking_uri)
+    return Path(folder) / VERSION_FOLDER
 
 
 def is_unreachable(uri: str, error: BaseException) -> bool:
