@@ -12,13 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 
 from mien.base.errors import WrongSettings
 from mien.cli.check import RULES_HERE, RULES_OF_STAGES, mistakes
-from mien.sources.faces import faces_table
 from pipelines.__main__ import refuse_mistakes, run_stage
 from pipelines.compose import CONF, compose
 
@@ -43,7 +41,7 @@ LR = "{low: 0.001, high: 0.01}"
 WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     # what params.yaml chooses
     (PARAMS, {"modle": "resnet16"}, ("there is no group 'modle'", "data, crop, split")),
-    (PARAMS, {"model": None}, ("lacks model", "`model: cnn48`")),
+    (PARAMS, {"model": None}, ("model must be the name of a choice, not nothing", "cnn48")),
     (PARAMS, {"model": "resnet99"}, ("model: there is no conf/model/resnet99.yaml (did you mean resnet", "resnet16,")),
     (PARAMS, {"model": "Resnet16"}, ("no conf/model/Resnet16.yaml (did you mean resnet16?)",)),
     (PARAMS, {"crop": "48"}, ("crop must be the name of a choice, not 48", "grey48")),
@@ -283,24 +281,6 @@ def test_what_is_not_there_is_told_before_any_work(root: Path, monkeypatch: pyte
     assert own.startswith(f"{TRAIN}: teachers: `train` empties ./build/train before it begins; name a registered")
 
 
-def test_an_average_or_a_batch_beyond_the_training_part_of_this_data_is_told(root: Path) -> None:
-    for folder in ("data/sample/photos", "reports"):
-        (root / folder).mkdir(parents=True)
-    (root / "reports/split.json").write_text('{"parts": {"train": {"faces": 832}}}')
-    largest = f"{TRAIN}: batch_size: 1,000 is more than the 832 faces of the training part; use at most 832."
-    longest = f"{TRAIN}: ema: 0.9999 averages the weights of about 10,000 steps, and 9 epochs of 832 faces in batches "
-    longest += "of 128 have 54; set less, or 0.0 for no average."
-    for last, ema, batch, says in (
-        ("sample", "0.9999", "128", [longest]),
-        ("sample", "0.0", "1000", [largest]),
-        ("sample", "0.9", "128", []),
-        ("expw", "0.9999", "1000", []),
-    ):
-        (root / "reports/ingest.json").write_text(f'{{"data": "{last}"}}')
-        change(root / TRAIN, {"ema": ema, "batch_size": batch})
-        assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == says
-
-
 @pytest.mark.parametrize("stage", ["tune", "train"])
 def test_a_training_by_hand_is_refused_before_it_reads_anything(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -345,28 +325,3 @@ def test_all_mistakes_are_found_at_once(root: Path) -> None:
     with pytest.raises(WrongSettings) as stage:
         compose("train", choices, root / "conf")
     assert len(stage.value.mistakes) == 4
-
-
-def test_more_folds_than_photos_of_a_class_are_told_once_the_data_set_was_ingested(root: Path) -> None:
-    for folder in ("build/ingest", "reports", "data/sample/photos"):
-        (root / folder).mkdir(parents=True)
-    (root / "reports/ingest.json").write_text('{"data": "sample", "classes": {"angry": 9, "disgust": 5}}')
-    names = [f"{i}.jpg" for i in range(14)]
-    columns = {"face_id": names, "image": names, "label": [0] * 9 + [1] * 5, "person": ["S1"] * 2 + [""] * 12}
-    faces_table({**columns, "photo_digest": names}).to_parquet(root / "build/ingest/faces.parquet")
-    says = f"{SPLIT}: folds: 6 needs as many photos or persons of each class, copies counted once, and class disgust "
-    for folds, told in (("5", []), ("6", [f"{says}has 5; set less, or add faces of it."])):
-        change(root / SPLIT, {"folds": folds})
-        assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == told
-
-
-def test_a_slice_that_the_ingested_table_lacks_is_told(root: Path) -> None:
-    (root / "build/ingest").mkdir(parents=True)
-    (root / "reports").mkdir()
-    pd.DataFrame({"face_id": ["a"], "camera": ["front"]}).to_parquet(root / "build/ingest/faces.parquet")
-    (root / "reports/ingest.json").write_text('{"data": "sample"}')
-    change(root / DATA, {"slices": "[camra]"})
-    says = f"slices in {DATA}: there is no column 'camra' (did you mean camera?); there are camera."
-    assert says in mistakes(root / "params.yaml", root / "conf", RULES_HERE)
-    (root / "reports/ingest.json").write_text('{"data": "another"}')
-    assert says not in mistakes(root / "params.yaml", root / "conf", RULES_HERE)

@@ -3,7 +3,6 @@
 The first stages run the same check: a mistake in the settings of `evaluate` is found before a day of training.
 """
 
-import dataclasses
 import json
 import re
 import shlex
@@ -16,13 +15,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError, WrongSettings
-from mien.base.records import read_record, rerun
 from mien.base.settings import (
     GROUPS,
     USAGE,
     build_settings,
     group_class,
-    known_choices,
     read_usage,
     read_yaml,
     refuse_unknown_choice,
@@ -44,7 +41,8 @@ def check(
     own, running = root / "src" / "mien", Path(__file__).parents[1]
     if own.is_dir() and not own.samefile(running):
         mended = "`make install` makes .venv here; use the programs in .venv/bin"
-        if _copied_from(root):
+        origins = (found.read_text("direct_url.json") for found in distributions(name="mien"))
+        if {"dir_info": {}, "url": root.resolve().as_uri()} in [json.loads(text) for text in origins if text]:
             command = f"{shlex.quote(sys.executable)} -m pip install --no-deps -e {shlex.quote(str(root))}"
             mended = f"it is a copy, and `{command}` replaces it by a link"
         found.append(
@@ -61,18 +59,10 @@ def check(
     typer.echo(f"{PARAMS} and the files that it chooses are valid.")
 
 
-def _copied_from(root: Path) -> bool:
-    """Whether mien was installed from this checkout without `-e`."""
-    origins = (found.read_text("direct_url.json") for found in distributions(name="mien"))
-    return {"dir_info": {}, "url": root.resolve().as_uri()} in [json.loads(text) for text in origins if text]
-
-
 def other_versions(root: Path) -> list[str]:
     """A sentence for each library whose version is not that of versions.yaml, builds such as +cpu aside."""
-    if not (root / VERSIONS).is_file():
-        return []
-    sentences = []
-    for library, wanted in read_yaml(root / VERSIONS, VERSIONS).items():
+    sentences, file = [], root / VERSIONS
+    for library, wanted in (read_yaml(file, VERSIONS) if file.is_file() else {}).items():
         try:
             installed = version(library)
         except PackageNotFoundError:
@@ -108,7 +98,7 @@ def mistakes(params: Path, conf: Path, rules: Sequence[Rule] = ()) -> list[str]:
             else:
                 read_usage(conf.parent, name)
         except UserError as error:
-            found += _sentences(error)
+            found += getattr(error, "mistakes", [str(error)])
     return found or contradictions(settings, choices, rules or RULES)
 
 
@@ -139,10 +129,7 @@ def _space_can_be_searched(settings: dict[str, Any], files: Files) -> None:
 
 
 def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: str) -> Any:
-    if group not in choices:
-        example = next(iter(known_choices(conf, group)), "CHOICE")
-        raise UserError(f"{shown} lacks {group}; it needs a line such as `{group}: {example}`.")
-    refuse_unknown_choice(conf, group, choices[group], shown)
+    refuse_unknown_choice(conf, group, choices.get(group), shown)
     name = f"conf/{group}/{choices[group]}.yaml"
     file = conf.parent / name
     content = read_yaml(file, name)
@@ -163,17 +150,12 @@ def _chosen_settings(conf: Path, group: str, choices: Mapping[str, Any], shown: 
     return settings
 
 
-def _sentences(error: UserError) -> list[str]:
-    return error.mistakes if isinstance(error, WrongSettings) else [str(error)]
-
-
 def _values(settings: Settings, key: str) -> Sequence[Any]:
     """The configuration's value of a dotted key, or what a search may make of it."""
     group, _, name = key.partition(".")
-    own, searched = getattr(settings[group], name), settings["space"].get(key)
-    if searched is None:
-        return (own,)
-    return getattr(searched, "choices", None) or (searched.low, searched.high)
+    if searched := settings["space"].get(key):
+        return getattr(searched, "choices", None) or (searched.low, searched.high)
+    return (getattr(settings[group], name),)
 
 
 def _stands(settings: Settings, files: Files, key: str, value: Any) -> str:
@@ -195,7 +177,8 @@ def _refusals(files: Files, group: str, stages_check: Callable[..., object], *va
     try:
         stages_check(*values)
     except UserError as error:
-        yield from (f"{files[group]}: {sentence.removeprefix(f'{group}.')}" for sentence in _sentences(error))
+        sentences = getattr(error, "mistakes", [str(error)])
+        yield from (f"{files[group]}: {sentence.removeprefix(f'{group}.')}" for sentence in sentences)
 
 
 def _data_set_can_be_read(settings: Settings, files: Files) -> Iterator[str]:
@@ -357,60 +340,6 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
-def _ingested(settings: Settings) -> tuple[Path, Sequence[str]] | None:
-    """The table that was ingested last and its classes, if it was of this data set; another is asked at `ingest`."""
-    table, report = (settings["root"] / file for file in ("build/ingest/faces.parquet", "reports/ingest.json"))
-    if not (table.is_file() and report.is_file()):
-        return None
-    last = read_record(report, {"data": str}, rerun("ingest"))
-    return (table, list(last.get("classes", ()))) if last["data"] == settings["data"].name else None
-
-
-def _slices_are_columns(settings: Settings, files: Files) -> None:
-    if settings["data"].slices and (ingested := _ingested(settings)):
-        from pyarrow.parquet import read_schema
-
-        from mien.sources.faces import check_slices
-
-        check_slices(settings["data"].slices, read_schema(ingested[0]).names)
-
-
-def _folds_have_groups(settings: Settings, files: Files) -> None:
-    """By photos and persons alone; `split` knows the copies too."""
-    split = settings["split"]
-    if split.folds and (ingested := _ingested(settings)):
-        import pandas as pd
-
-        from mien.sources.fingerprints import photo_keys
-        from mien.split.parts import refuse_few_groups
-
-        faces = pd.read_parquet(ingested[0])
-        groups = faces["person"].where(faces["person"] != "", photo_keys(faces))
-        refuse_few_groups(faces, groups.to_numpy(), ingested[1], split)
-
-
-def _training_has_faces_enough(settings: Settings, files: Files) -> Iterator[str]:
-    """By the counts of the last split, if that was of this data set; the stages count anew."""
-    reports = settings["root"] / "reports"
-    try:
-        last, split = (json.loads((reports / name).read_text("utf-8")) for name in ("ingest.json", "split.json"))
-        faces = split["parts"]["train"]["faces"]
-    except (OSError, ValueError, KeyError):
-        return
-    if last.get("data") != settings["data"].name:
-        return
-    from mien.training.recipe import refuse_larger_batch, refuse_longer_average
-
-    batch, ema = (max(_values(settings, key)) for key in ("train.batch_size", "train.ema"))
-    try:
-        refuse_larger_batch(batch, faces)
-        longest = {"ema": ema, "epochs": min(_lengths(settings).values()), "batch_size": batch}
-        refuse_longer_average(dataclasses.replace(settings["train"], **longest), faces)
-    except UserError as error:
-        own = settings["train"].batch_size, settings["train"].ema
-        yield f"{files['train' if own == (batch, ema) else 'tune']}: {str(error).removeprefix('train.')}"
-
-
 # What another setting must be for a key to have an effect.
 NEEDED: Final = {
     **dict.fromkeys(("model.width", "model.blocks", "model.stem_stride"), ("model.name", ("resnet",))),
@@ -442,5 +371,4 @@ RULES: Final = (
 )
 # What the configuration needs on this machine; a preset may be applied before it is there.
 RULES_OF_STAGES: Final = (*RULES, _weights_are_there)
-OF_THE_DATA: Final = (_data_set_is_there, _slices_are_columns, _folds_have_groups, _training_has_faces_enough)
-RULES_HERE: Final = (*RULES_OF_STAGES, *OF_THE_DATA)
+RULES_HERE: Final = (*RULES_OF_STAGES, _data_set_is_there)
