@@ -80,7 +80,7 @@ def test_without_pyav_it_says_what_to_install(
 ) -> None:
     source = write_video(tmp_path / "in.mp4", [scene()])
     monkeypatch.setitem(__import__("sys").modules, "av", None)
-    needed = "videos need PyAV, which is not installed: `pip install 'mien[video]'` installs it.\n"
+    needed = "mien: `mien video` needs av, which is not installed: `pip install 'mien[video]'` installs it.\n"
     refused(mien("video", source, tmp_path / "out.mp4", "--model", model), needed, 2)
 
 

@@ -130,5 +130,6 @@ def exported(strong: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
     (root / "conf/data/tiny.yaml").write_text("title: bars\ndrawn: true\n")
     measured = open_measured(str(root / "build/train"))
     faces = own_faces(measured, root / "build/crop")
+    assert faces is not None
     both = [export_onnx(measured, faces, root / f"{kind}.onnx", int8=kind == "int8") for kind in ("float32", "int8")]
     return Export(root, measured, faces, *both)

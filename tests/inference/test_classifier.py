@@ -92,8 +92,8 @@ def test_a_file_for_a_newer_runtime(changed: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        ({"card": None}, r"lacks card, as another version of mien wrote it; `mien export` writes one that fits"),
-        ({"title": "wide"}, r"title is damaged \('wide'\)"),
+        ({"card": None}, r"lacks card as this version of mien writes it; `mien export` writes one that fits"),
+        ({"title": "wide"}, r"lacks title as this version of mien writes it"),
         ({"spec": spec(format=0)}, r"is of format 0, and this mien reads format 2; `mien export` writes one that fits"),
         ({"spec": spec(cut={**CUT, "size": "24"})}, r"cut\.size is '24'"),
         ({"drawn": "1"}, r"drawn must be true or false, not 1"),

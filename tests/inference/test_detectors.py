@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -138,16 +137,9 @@ def test_a_cascade_of_ones_own_takes_the_place_of_haars() -> None:
     assert detector.detect(portrait()[0])
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"detector_file": "gone.xml"}, r"gone\.xml: there is no such file; detector_file must be a file of"),
-        ({"detector": "retina"}, r"there is no detector 'retina'; the detectors are yunet, haar\."),
-    ],
-)
-def test_an_unknown_file_or_detector_is_refused(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
-        build_detector(PredictConfig(**settings))
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises(UserError, match=r"gone\.xml: there is no such file; detector_file must be a file of"):
+        build_detector(PredictConfig(detector_file="gone.xml"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("haar", "cascade"), ("yunet", "YuNet network")])

@@ -1,7 +1,6 @@
 """Where a network looked: maps lie on the evidence, for every network, and leave no trace in it."""
 
 import dataclasses
-import importlib.util
 import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -109,14 +108,6 @@ def test_a_graph_alone_is_refused_in_one_sentence() -> None:
     model = dataclasses.replace(trained_on_stripes(), files=None, name="mien.onnx")
     with pytest.raises(UserError, match=r"mien\.onnx has only a graph.*name the registered model"):
         model.network()
-
-
-def test_without_captum_the_sentence_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "captum" else real(name))
-    network, spec = born("lenet48")
-    with pytest.raises(UserError, match=r"heat maps need captum.*\[explain\]"):
-        heat_maps(network, noise(spec.cut, 1), np.array([0]))
 
 
 def test_each_face_is_explained_by_its_own_answer_or_by_the_class_asked_for() -> None:

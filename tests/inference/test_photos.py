@@ -69,7 +69,7 @@ def test_a_file_above_the_limit_is_not_read(photo_file: Path, tmp_path: Path) ->
     limits = ((size - 1) / 1e6, size / 1e6)
     small, fits = (Predictor(model, settings=PredictConfig(max_megabytes=limit)) for limit in limits)
     (refused,) = predict_pictures(small, [Picture(photo_file)])
-    assert "cannot be used: its file has more than" in refused.problem
+    assert "cannot be used: it has more than" in refused.problem
     (piped,) = predict_pictures(small, [Picture(Path("-"), data=photo_file.read_bytes())])
     assert "-: cannot be used: it has more than" in piped.problem
     (taken,) = predict_pictures(fits, [Picture(photo_file)])
@@ -79,22 +79,21 @@ def test_a_file_above_the_limit_is_not_read(photo_file: Path, tmp_path: Path) ->
 def test_a_file_comes_whole_and_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     file = tmp_path / "photo\nwith\x1b[31m a name.jpg"
     file.write_bytes(b"x" * 1000)
-    assert read_photo(file, 0.001) == b"x" * 1000
+    assert read_photo(file, 1001) == b"x" * 1000
     os.truncate(file, 10**12)  # a terabyte, of which the disk holds a kilobyte
-    with pytest.raises(UnreadablePhoto, match=r"its file has more than 0\.001 megabytes") as caught:
-        read_photo(file, 0.001)
+    with pytest.raises(UnreadablePhoto, match=r"it has more than 0\.001 megabytes") as caught:
+        Picture(file).pixels(PredictConfig(max_megabytes=0.001))
     assert caught.value.reason == "too_large"
     endless = Path("/proc/self/maps")
     if endless.exists() and not endless.stat().st_size:  # it says that it is empty
-        with pytest.raises(UnreadablePhoto, match="more than 1e-05 megabytes"):
-            read_photo(endless, 1e-5)
+        assert len(read_photo(endless, 11)) == 11
 
 
 def test_folders_pipes_and_devices_are_named_and_nothing_waits(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    for file, kind in {tmp_path / "folder": "a folder", tmp_path / "pipe": "a pipe", "/dev/zero": "a device"}.items():
-        with pytest.raises(UnreadablePhoto, match=f"it is {kind}, not a file") as caught:
+    for file in (tmp_path / "folder", tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UnreadablePhoto, match="it is a folder, a pipe or a device, not a file") as caught:
             read_photo(Path(file), 50)
         assert caught.value.reason == "not_a_file"
     with pytest.raises(UnreadablePhoto, match="no file can have this name"):

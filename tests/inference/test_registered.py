@@ -47,7 +47,7 @@ def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champion
 
 def test_a_champion_that_a_person_took_away_is_brought_back_as_the_sentence_says(two_champions: Path) -> None:
     connect().delete_registered_model_alias("mien-tiny", "champion")
-    with pytest.raises(NoSuchModel, match=r"its versions are 1, 2, and `mien rollback` brings back the last champion"):
+    with pytest.raises(NoSuchModel, match=r"its versions are 1, 2; `mien rollback` brings back the last champion"):
         Predictor.load(CHAMPION)
     promotion.rollback("mien-tiny", by="ada", reason="a mistake")
     assert Predictor.load(CHAMPION).model.version == 2

@@ -94,8 +94,8 @@ def test_an_explanation_says_that_it_needs_torch(exported: Export, photo_file: P
     )
     assert (absent.returncode, absent.stdout) == (2, "") and absent.stderr.endswith(needed)
     done = predict(*explain, absent="top == 'torch'")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "mien: heat maps need torch, which is not installed: `pip install" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "mien: `mien explain` needs torch, which is not installed: `pip install 'mien[explain]'`" in done.stderr
     assert "Traceback" not in done.stderr
 
 

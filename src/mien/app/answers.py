@@ -42,7 +42,7 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """The answer as programs and the page read it."""
-        faces = [face.as_json(number) for number, face in enumerate(self.faces, start=1)]
+        faces = [{"face": number, **face.to_dict()} for number, face in enumerate(self.faces, start=1)]
         for face, heat in zip(faces, self.heat, strict=False):
             face["heat"] = data_uri(heat)
         said = {**about(self.model), "note": self.note, "height": self.height, "width": self.width, "faces": faces}
@@ -99,7 +99,7 @@ class Answerer:
             from mien.inference.heatmap import heat_maps
 
             maps = heat_maps(network, shown, classes)
-        except UserError:  # a model in a form that cannot be looked into
+        except (UserError, ModuleNotFoundError):  # a graph alone, or nothing to look into it with
             return [], "This model cannot show where it looked."
         return [heat_thumbnail(*pair) for pair in zip(shown, maps, strict=True)], ""
 

@@ -90,7 +90,8 @@ def face_records(predictions: list[PhotoPrediction], model: Model) -> list[dict[
             # Neither JSON nor csv can hold a byte that is no UTF-8: it stands there as `\xff`.
             "file": os.fsencode(prediction.picture.file).decode("utf-8", errors="backslashreplace"),
             "time": prediction.picture.time,
-            **face.as_json(number),
+            "face": number,
+            **face.to_dict(),
             "model": name,
             "version": version,
         }

@@ -81,7 +81,7 @@ def export(
 
 def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) -> "ExportFaces":
     """The faces of the photos that were given, else the model's own, else generated pictures with a remark."""
-    from mien.inference.export import NoOwnFaces, generated_faces, own_faces, photo_faces
+    from mien.inference.export import generated_faces, own_faces, photo_faces
     from mien.inference.predictor import Predictor
 
     root = find_root()
@@ -90,13 +90,13 @@ def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) ->
         if problems:
             raise UserError(problems[0])
         return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), files)
-    try:
-        return own_faces(measured, root / "build/crop")
-    except NoOwnFaces as error:
-        if int8:
-            raise UserError(f"int8 needs faces for its calibration: {error} Pass --photos FOLDER.") from error
-        say(f"mien: {error} The file is checked on generated pictures instead; --photos FOLDER uses yours.")
-        return generated_faces(measured.loaded.spec.cut)
+    if own := own_faces(measured, root / "build/crop"):
+        return own
+    lacking = f"build/crop has no training and validation faces of {measured.name}, cut as it takes them"
+    if int8:
+        raise UserError(f"int8 needs faces for its calibration: {lacking}; pass --photos FOLDER.")
+    say(f"mien: {lacking}: the file is checked on generated pictures; --photos FOLDER uses yours.")
+    return generated_faces(measured.loaded.spec.cut)
 
 
 def promote(

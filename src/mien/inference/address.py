@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
 from mien.base.settings import near_name
-from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx
+from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx, version_words
 from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHTS, read_lineage
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that do import them.
@@ -103,12 +103,9 @@ class ModelAddress:
                     raise
                 from mien.registry.version import version_identities
 
-                advice = ""
-                if versions := version_identities(client, self.name):
-                    one = "`mien rollback` brings back the last champion, and `mien promote VERSION` makes another"
-                    if self.alias != "champion":
-                        one = f"models:/{self.name}/{max(versions)} is one"
-                    advice = f"its versions are {', '.join(map(str, versions))}, and {one}"
+                versions = version_identities(client, self.name)
+                how = "`mien rollback` brings back the last champion, and `mien promote VERSION` makes one"
+                advice = f"its versions are {', '.join(map(str, versions))}; {how}" if versions else ""
                 raise NoSuchModel(self.text, first_line(error), advice, versions) from error
 
 
@@ -151,7 +148,7 @@ def _find_parent(text: str) -> "Parent":
         if not (files.folder / file).is_file():
             raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
     read_out(files.folder / TRAINING_FACES, read_schema, rerun("train"))  # else the training would end with it
-    return Parent(files.says, files.folder, files.scratch)
+    return Parent(version_words(files.name, files.version), files.folder, files.scratch)
 
 
 def load_model_of(text: str) -> LoadedModel:
@@ -201,17 +198,10 @@ class MeasuredModel:
         from mien.evaluation.other_data import KnownModel  # pandas and more, for that command alone
 
         loaded = self.loaded
-        return KnownModel(
-            graph=loaded,
-            seen=self.seen,
-            lineage=self.lineage,
-            name=self.name,
-            identity=self.slug if loaded.version is None else loaded.name,
-            version=loaded.version,
-            title=loaded.title,
-            drawn=loaded.drawn,
-            run_id=loaded.files.run_id if loaded.files else None,
-        )
+        identity = self.slug if loaded.version is None else loaded.name
+        about = {key: getattr(loaded, key) for key in ("version", "title", "drawn")}
+        run_id = loaded.files.run_id if loaded.files else None
+        return KnownModel(loaded, self.seen, self.lineage, self.name, identity, **about, run_id=run_id)
 
 
 def open_measured(text: str) -> MeasuredModel:

@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from mien import __version__
 from mien.base.errors import UserError
 from mien.base.records import KINDS, read_record, rerun
 from mien.models.description import CARD, LINEAGE, read_spec
-from mien.runtime.session import BATCH, GRAPH_FILE, Model, check_graph, open_graph, open_session
+from mien.runtime.session import GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of
 
 if TYPE_CHECKING:
@@ -39,11 +37,6 @@ class ModelFiles:
     run_id: str | None = None
     scratch: Any = None  # the temporary folder of files that were fetched: it goes with this object
 
-    @property
-    def says(self) -> str:
-        """`mien-expw version 3`, or the folder."""
-        return version_words(self.name, self.version)
-
 
 @dataclass(frozen=True)
 class LoadedModel(Model):
@@ -56,24 +49,13 @@ class LoadedModel(Model):
     card: str = ""  # Markdown: data, numbers, where it fails, what it is for; "" where the model brings none
     files: ModelFiles | None = None  # None: an ONNX file alone
 
-    def probabilities(self, faces: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-        """As of any Model; faces of another form are a ValueError."""
-        if faces.shape[1:] != self.spec.cut.shape or faces.dtype != np.uint8:
-            raise ValueError(f"faces must be N x {self.spec.cut.shape} uint8, not {faces.shape} {faces.dtype}")
-        return super().probabilities(faces, batch_size)
-
     def network(self) -> "Network":
-        """The network in PyTorch, read again on each call, for heat maps; a UserError where it cannot be had."""
+        """The network in PyTorch, read again on each call, for heat maps; a UserError where there is only a graph."""
         if self.files is None:
-            raise UserError(
-                f"{self.says} has only a graph, and a heat map needs the network in PyTorch; "
-                "name the registered model that it was exported from."
-            )
-        try:
-            from mien.models.weights import load_model  # PyTorch, which nothing else here needs
-        except ModuleNotFoundError as error:
-            how = "`pip install 'mien[explain]'` installs it"
-            raise UserError(f"heat maps need {error.name}, which is not installed: {how}.") from error
+            wanted = "name the registered model that it was exported from"
+            raise UserError(f"{self.says} has only a graph, and a heat map needs the network in PyTorch; {wanted}.")
+        from mien.models.weights import load_model  # PyTorch, which nothing else here needs
+
         return load_model(self.files.folder)[0]
 
     @property
@@ -184,10 +166,8 @@ def read_metadata(text: Mapping[str, str], file: Path) -> tuple[Spec, dict[str, 
     for key, kind in {"spec": object, **METADATA}.items():
         try:
             values[key] = json.loads(text[key])
-        except KeyError as error:
-            raise UnusableModel(f"{file} lacks {key}, as another version of mien wrote it") from error
-        except ValueError as error:
-            raise UnusableModel(f"{file}: {key} is damaged ({text[key][:40]!r})") from error
+        except (KeyError, ValueError) as error:
+            raise UnusableModel(f"{file} lacks {key} as this version of mien writes it") from error
         if not isinstance(values[key], kind):
             raise UnusableModel(f"{file}: {key} must be {KINDS[kind]}, not {text[key][:40]}")
     return spec_of(values.pop("spec"), str(file)), values

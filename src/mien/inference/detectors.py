@@ -56,7 +56,11 @@ class CascadeDetector(Detector):
     def __init__(self, file: Path = HAAR, *, smallest: int = 40, longest: int = SEARCHED) -> None:
         super().__init__(smallest, max(longest, smallest), smallest)
         self.name = "Haar cascade" if file == HAAR else f"cascade {file.name}"
-        self._cascade = _read(file)
+        self._cascade = cv2.CascadeClassifier()
+        with suppress(cv2.error, SystemError):
+            self._cascade.load(str(file))
+        if self._cascade.empty():
+            raise UserError(f"{file}: is not a cascade that OpenCV can read.")
 
     def detect(self, photo: np.ndarray) -> list[Detection]:
         """The faces in a photo (H, W, C) uint8, RGB or grey, from left to right; without scores."""
@@ -69,24 +73,13 @@ class CascadeDetector(Detector):
         return left_to_right(Detection(box_in_photo(x, y, w, h, by, photo)) for x, y, w, h in found)
 
 
-def _read(file: Path) -> cv2.CascadeClassifier:
-    if file == HAAR and not file.exists():
-        raise UserError(f"{file} is missing: install opencv-python-headless below version 5, which has none.")
-    with suppress(cv2.error, SystemError):
-        cascade = cv2.CascadeClassifier(str(file))
-        if not cascade.empty():
-            return cascade
-    raise UserError(f"{file}: is not a cascade that OpenCV can read.")
-
-
 def build_detector(config: PredictConfig) -> Detector:
-    """The detector that `conf/predict.yaml` or an option chose; a UserError for a name or file without one."""
-    name = config.detector
-    if name not in INSTALLED:
-        raise UserError(f"there is no detector {name!r}; the detectors are {', '.join(INSTALLED)}.")
-    file = Path(config.detector_file).expanduser() if config.detector_file else INSTALLED[name]
-    if config.detector_file and not file.is_file():
-        raise UserError(f"{file}: there is no such file; detector_file must be a file of the detector {name}.")
-    if name == "haar":
+    """The detector that `conf/predict.yaml` or an option chose; a UserError for a file without one."""
+    file = Path(config.detector_file).expanduser() if config.detector_file else INSTALLED[config.detector]
+    if not file.is_file():
+        raise UserError(
+            f"{file}: there is no such file; detector_file must be a file of the detector {config.detector}."
+        )
+    if config.detector == "haar":
         return CascadeDetector(file, smallest=config.min_face)
     return YuNetDetector(file, min_score=config.min_score, smallest=config.min_face)

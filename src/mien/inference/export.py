@@ -19,8 +19,7 @@ from mien.base.files import replacing
 from mien.crop.packed import open_faces
 from mien.evaluation.intervals import NAN, Interval, bootstrap
 from mien.inference.classifier import as_metadata
-from mien.inference.picture import Picture
-from mien.runtime.decode import UnreadablePhoto
+from mien.inference.picture import Picture, read_pixels
 from mien.runtime.session import BATCH, GRAPH_FILE, INPUT, LOGITS, open_session
 from mien.runtime.spec import CutSpec
 
@@ -45,25 +44,15 @@ class ExportFaces:
     calibration: np.ndarray | None = None  # others, never of a test set; None: too few to fit an int8 file to
 
 
-class NoOwnFaces(UserError):
-    """No face that the model was trained or chosen with is at hand."""
-
-
-def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
+def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces | None:
     """The model's own validation faces to compare, and its training faces to calibrate, out of what crop packed.
 
     They are known by the digests that travel with the model, so that it does not matter how the checkout is split now;
-    no test face is among them. Raises NoOwnFaces where crop has not run here, or holds none that are cut for the model.
+    no test face is among them. None where crop has not run here, or holds none that are cut for the model.
     """
-    name = measured.loaded.says
-    if not crop.is_dir():
-        raise NoOwnFaces(f"the faces that {name} learnt from are not here: {crop} is missing (`dvc repro crop`).")
-    packed = open_faces(crop)
-    if packed.cut != measured.loaded.spec.cut:
-        raise NoOwnFaces(f"{crop} holds faces with other crop settings than {name} needs.")
-    strangers = NoOwnFaces(f"{crop} holds no training and validation faces of {name}.")
-    if measured.seen is None:
-        raise strangers
+    packed = open_faces(crop) if crop.is_dir() else None
+    if packed is None or packed.cut != measured.loaded.spec.cut or measured.seen is None:
+        return None
     keys = ["photo_digest", "face_digest"]
     own = packed.index.merge(measured.seen.drop_duplicates(keys), on=keys)
     chosen = {}
@@ -72,7 +61,7 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
         chosen[part] = rows.sample(min(most, len(rows)), random_state=0).sort_values("row")
     checked, calibration = chosen["val"], chosen["train"]
     if checked.empty or len(calibration) < LEAST_CALIBRATED:
-        raise strangers
+        return None
     return ExportFaces(
         checked=packed.pixels[checked["row"].to_numpy()],
         says=f"{len(checked):,} of its own validation faces",
@@ -84,13 +73,8 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces:
 
 def photo_faces(predictor: "Predictor", files: Iterable[Path]) -> ExportFaces:
     """The faces found in photos, of which every second one calibrates; a UserError where there are none."""
-    found = []
-    for file in files:
-        try:
-            photo = Picture(file).pixels(predictor.settings)
-            found.append(predictor.find_faces(photo).pixels)
-        except UnreadablePhoto as error:
-            raise UserError(f"{file} cannot be used: {error.detail}.") from error
+    photos = (read_pixels(Picture(file), predictor.settings) for file in files)
+    found = [predictor.find_faces(photo).pixels for photo in photos]
     faces = np.concatenate(found) if found else np.empty(0)
     if not len(faces):
         raise UserError("no face was found in these photos; give photos of faces.")

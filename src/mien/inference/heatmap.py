@@ -1,6 +1,5 @@
 """Grad-CAM heat maps (Selvaraju et al., 2017, arXiv:1610.02391); docs/howto/explain.md says what they show."""
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -49,10 +48,8 @@ def heat_maps(network: "Network", faces: np.ndarray, classes: np.ndarray) -> np.
 
     A map is 0 where nothing that the network found speaks for the class. `faces` are (N, size, size, C) uint8, as the
     predictor cuts them; `classes` (N,) places among the network's. Nobody else may ask the network meanwhile, which
-    `LoadedModel.network` gives for this call alone. A UserError without captum or a convolutional stage.
+    `LoadedModel.network` gives for this call alone. A UserError without a convolutional stage.
     """
-    if importlib.util.find_spec("captum") is None:
-        raise UserError("heat maps need captum: `pip install 'mien[explain]'` installs it.")
     import torch
     from captum.attr import LayerGradCam
     from torch.nn import functional

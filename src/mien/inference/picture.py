@@ -4,7 +4,6 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,13 +13,6 @@ from mien.inference.detectors import PredictConfig
 from mien.runtime.decode import PILLOW_ERRORS, UnreadablePhoto, decode_photo
 
 Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
-FILE_KINDS: Final = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True)
@@ -41,32 +33,27 @@ class Picture:
         """(H, W, 3) uint8 RGB, as viewers show the picture; errors as of `read_photo` and `decode_photo`."""
         if self.frame is not None:
             return self.frame
-        data = read_photo(self.file, limits.max_megabytes) if self.data is None else self.data
-        if len(data) > limits.max_megabytes * 1e6:
+        limit = int(limits.max_megabytes * 1e6)
+        data = read_photo(self.file, limit + 1) if self.data is None else self.data
+        if len(data) > limit:
             raise UnreadablePhoto("too_large", f"it has more than {limits.max_megabytes:g} megabytes")
         return decode_photo(data, max_megapixels=limits.max_megapixels)
 
 
-def read_photo(file: Path, max_megabytes: float) -> bytes:
-    """The bytes of a photo's file, of which no more than `max_megabytes` are read.
+def read_photo(file: Path, most: int) -> bytes:
+    """The bytes of a photo's file, of which no more than `most` are read, whatever size it says that it has.
 
-    Raises UnreadablePhoto for a larger file (`too_large`) and for a folder, pipe or device, or a name that no file can
-    have (`not_a_file`), and an OSError where the file does not exist, or may not be read.
+    UnreadablePhoto (`not_a_file`) for a folder, pipe or device, or a name that no file can have; an OSError where the
+    file does not exist, or may not be read.
     """
     try:
-        about = file.stat()  # opening a pipe that nobody writes to would wait for ever
+        mode = file.stat().st_mode  # opening a pipe that nobody writes to would wait for ever
     except ValueError as error:  # a NUL in its name
         raise UnreadablePhoto("not_a_file", "no file can have this name") from error
-    if not stat.S_ISREG(about.st_mode):
-        kind = FILE_KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-        raise UnreadablePhoto("not_a_file", f"it is {kind}, not a file")
-    limit = int(max_megabytes * 1e6)
-    if about.st_size <= limit:
-        with file.open("rb") as opened:
-            data = opened.read(limit + 1)  # a file may grow, or not know its size
-        if len(data) <= limit:
-            return data
-    raise UnreadablePhoto("too_large", f"its file has more than {max_megabytes:g} megabytes")
+    if not stat.S_ISREG(mode):
+        raise UnreadablePhoto("not_a_file", "it is a folder, a pipe or a device, not a file")
+    with file.open("rb") as opened:
+        return opened.read(most)
 
 
 def picture_of(photo: Photo) -> Picture:
@@ -82,16 +69,11 @@ def picture_of(photo: Photo) -> Picture:
     if isinstance(photo, bytes | bytearray | memoryview):
         return Picture(Path("photo"), data=bytes(photo))
     if isinstance(photo, np.ndarray):
-        grey = photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 1)
-        if photo.dtype != np.uint8 or not photo.size or not (grey or (photo.ndim == 3 and photo.shape[2] in (3, 4))):
-            raise ValueError(
-                "a photo's array is (H, W), (H, W, 1), (H, W, 3) in RGB order or (H, W, 4), of uint8; "
-                f"this is {photo.shape} {photo.dtype}."
-            )
-        if not grey and photo.shape[2] == 4:
-            return picture_of(Image.fromarray(photo))
-        pixels = photo.reshape(*photo.shape[:2], 1).repeat(3, axis=2) if grey else photo
-        return Picture(Path("photo"), frame=np.array(pixels, order="C"))  # theirs may change after the answer
+        plain = photo[..., 0] if photo.ndim == 3 and photo.shape[2] == 1 else photo
+        if photo.dtype != np.uint8 or not photo.size or (plain.ndim != 2 and photo.shape[2:] not in ((3,), (4,))):
+            forms = "(H, W), (H, W, 1), (H, W, 3) in RGB order or (H, W, 4), of uint8"
+            raise ValueError(f"a photo's array is {forms}; this is {photo.shape} {photo.dtype}.")
+        photo = Image.fromarray(plain)
     if isinstance(photo, Image.Image):
         picture = Picture(Path(os.fsdecode(getattr(photo, "filename", "") or "photo")))
         try:

@@ -46,10 +46,6 @@ class Quality(NamedTuple):
         }
         return [reason for reason, holds in found.items() if holds]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The measures and the reasons, as JSON can hold them."""
-        return {**self._asdict(), "reasons": self.reasons}
-
 
 def sharpness_of(face: np.ndarray) -> float:
     """Variance of the Laplacian (Pech-Pacheco et al., 2000) of a face's inner part, divided by its grey values' own.
@@ -95,11 +91,8 @@ class FacePrediction:
     def to_dict(self) -> dict[str, Any]:
         """The face as programs read it; the box is top, left, right, bottom in pixels of the photo as it is shown."""
         said = {"box": list(self.box), "score": self.score, "label": self.label, "unsure": self.unsure}
-        return {**said, "quality": self.quality.to_dict(), "probabilities": dict(self.probabilities)}
-
-    def as_json(self, number: int) -> dict[str, Any]:
-        """As `to_dict`, with the face's number in its photo."""
-        return {"face": number, **self.to_dict()}
+        quality = {**self.quality._asdict(), "reasons": self.quality.reasons}
+        return {**said, "quality": quality, "probabilities": dict(self.probabilities)}
 
     def plot(self) -> "Image.Image":
         """The photo with this face alone drawn in; a UserError for a face that came without its photo."""

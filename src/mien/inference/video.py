@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 # PyAV is imported in functions: it is an optional dependency.
-MISSING: Final = "videos need PyAV, which is not installed: `pip install 'mien[video]'` installs it."
 # Containers of pictures and sound; playlists and the like, which name other files to read, are not among them.
 FORMATS: Final = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,gif,h264,hevc,m4v"
 WIDEST: Final = 8192  # pixels of a frame's longer side, which is checked before a frame is decoded
@@ -134,10 +133,8 @@ class Video:
 @contextmanager
 def open_video(file: Path) -> Iterator[Video]:
     """An open video file, closed when the block ends; a UserError for what is no video that PyAV can show."""
-    try:
-        import av
-    except ImportError as error:
-        raise UserError(MISSING) from error
+    import av
+
     if not file.is_file():
         raise UserError(f"{file}: there is no such file.")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
