@@ -19,7 +19,7 @@ from mien.base.records import read_record
 from mien.base.settings import read_yaml
 from mien.cli.check import VERSIONS, other_versions
 from mien.cli.main import app
-from mien.cli.predictions import face_records
+from mien.cli.predict import face_records
 from mien.inference.annotation import COLUMNS
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, PhotoPrediction, Quality

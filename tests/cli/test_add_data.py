@@ -159,8 +159,8 @@ def test_an_addition_that_does_not_fit_adds_nothing(mien: Command, lab: Path, tm
     assert sorted(file.name for file in lab.parent.iterdir()) == [".gitignore", "lab", "lab.dvc"]
 
 
-def test_a_killed_addition_is_whole_or_not_there(mien: Command, lab: Path, tmp_path: Path) -> None:
-    calls = ("shutil.copy2", 2), ("pathlib.Path.rename", 1), ("pathlib.Path.rename", 2), ("shutil.rmtree", 3)
+def test_after_a_kill_the_same_command_ends_an_addition(mien: Command, lab: Path, tmp_path: Path) -> None:
+    calls = ("shutil.copy2", 2), ("pathlib.Path.rename", 1), ("pathlib.Path.rename", 2), ("shutil.rmtree", 2)
     for k, (name, number) in enumerate(calls):
         before, more = content(lab), album(tmp_path / str(k), "angry", "sad", whole=False, first=6 + k, photos=1)
         kill = f"""
@@ -177,7 +177,7 @@ main()"""
         command = [sys.executable, "-c", kill, "data", "add", str(more), "--to", "lab"]
         around = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         assert subprocess.run(command, env=around, check=False).returncode == -signal.SIGKILL, name
-        assert not lab.exists() or content(lab) in (before, before | content(more)), name
+        assert before.items() <= content(lab).items() <= (before | content(more)).items(), name
         assert mien("data", "add", more, "--to", "lab").code == 0
         assert content(lab) == before | content(more), name
         assert sorted(file.name for file in lab.parent.iterdir()) == [".gitignore", "lab", "lab.dvc"]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from mien.base.classes import EXPRESSIONS
-from mien.cli.predictions import print_table
+from mien.cli.predict import print_table
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, PhotoPrediction, Quality
 from mien.runtime.cut import Box
@@ -120,7 +120,7 @@ def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_pat
     assert done.code == 1
     assert f"{tmp_path / 'nothing'}: no photo in this folder" in done.err
     assert "*.none: no file matches." in done.err
-    assert f"{tmp_path / 'album'}: skipped 1 file other than photos.\n" in done.err
+    assert f"{tmp_path / 'album'}: skipped 1 file other than photos; name a video to use it.\n" in done.err
 
 
 def test_cropped(mien: Command, model: Path, tmp_path: Path) -> None:

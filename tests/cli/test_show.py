@@ -9,7 +9,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mien.cli.main import app
-from mien.cli.show import say_ready
 from tests.cli.conftest import Command, refused
 from tests.inference.conftest import jpeg, write_model
 from tests.inference.videos import scene, write_video
@@ -69,7 +68,7 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(mien: Command, model: Pa
         ((source, source), "in.mp4 is the input video; choose another name for the annotated one."),
         ((tmp_path / "gone.mp4", tmp_path / "out.mp4"), "gone.mp4: there is no such file."),
         ((tmp_path / "no.mp4", tmp_path / "out.mp4"), "no.mp4: is not a readable video"),
-        ((source, tmp_path / "out.mp4", "--smoothing", "-1"), "--smoothing must be a number of seconds, 0 or more"),
+        ((source, tmp_path / "out.mp4", "--smoothing", "-1"), "Invalid value for '--smoothing'"),
     ]:
         refused(mien("video", *arguments, "--model", model), sentence, 2)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["build", "in.mp4", "no.mp4"]
@@ -112,11 +111,3 @@ def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "conf/app.yaml").write_text("queue: 0\n")
     monkeypatch.chdir(tmp_path)
     assert run("--model", "x") == (1, "mien: conf/app.yaml: queue must be at least 1, not 0.\n")
-
-
-def test_the_slow_detector_is_told_with_the_address(capsys: pytest.CaptureFixture[str]) -> None:
-    say_ready("mien-tiny version 1", "http://127.0.0.1:7860", "haar")
-    say_ready("mien-tiny version 1", "http://127.0.0.1:7860", "yunet")
-    first, advice, second = capsys.readouterr().err.splitlines()
-    assert first == second == "mien: mien-tiny version 1 answers at http://127.0.0.1:7860"
-    assert "`detector: yunet` in conf/predict.yaml" in advice

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
 from mien.cli.output import counted, quiet_libraries
-from mien.cli.workspace import completed, link_or_copy
+from mien.cli.workspace import call, completed, link_or_copy
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ def add(
         typer.echo(line)
     if target != folder:
         bring(folder, target, move=move)
+    told = f"# Added from a folder named {json.dumps(folder.name)}; docs/howto/own-data.md describes the keys.\n"
+    keys = "".join(f"{key}: {json.dumps(value)}\n" for key, value in asdict(config).items())
     with replacing(file) as part:
-        part.write_text(described_as_yaml(config, folder), encoding="utf-8")
+        part.write_text(told + keys, encoding="utf-8")
     small = root / "conf" / "preset" / f"{SMALL}.yaml"
     few = len(found.faces) < FEW and small.is_file()
     write_choices(root / PARAMS, {**(read_yaml(small) if few else {}), "data": chosen})
@@ -91,11 +93,10 @@ def add(
 
 def mapped(maps: list[str]) -> dict[str, str | None]:
     """The classes of folders in `FOLDER=CLASS`, None for `FOLDER=`; a UserError for another text."""
-    pairs = [text.partition("=") for text in maps]
-    for text, (folder, sign, _) in zip(maps, pairs, strict=True):
-        if not (folder and sign):
+    for text in maps:
+        if text.find("=") < 1:
             raise UserError(f"--map takes FOLDER=CLASS, such as joy=happy, or FOLDER= to leave it out, not {text!r}.")
-    return {folder: name or None for folder, _, name in pairs}
+    return {folder: name or None for folder, _, name in (text.partition("=") for text in maps)}
 
 
 def understand(folder: Path, name: str, class_names: dict[str, str | None]) -> "tuple[DataConfig, Ingested]":
@@ -195,16 +196,6 @@ def bring(folder: Path, target: Path, *, move: bool) -> None:
         shutil.rmtree(folder)
 
 
-def described_as_yaml(config: "DataConfig", folder: Path) -> str:
-    """The data set's file in conf/data, with the keys that people fill in."""
-    options = json.dumps(config.options)
-    return (
-        f"# Added from a folder named {json.dumps(folder.name)}; docs/howto/own-data.md describes the keys.\n"
-        f"name: {json.dumps(config.name)}\nsource: {config.source}\npath: {json.dumps(config.path)}\n"
-        f'title: {json.dumps(config.title)}\ndrawn: false\nperson: ""\nslices: []\noptions: {options}\n'
-    )
-
-
 def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str | None], *, move: bool) -> None:
     """Add photos to a data set whose class folders are named alike, or by `class_names`; say what came of it."""
     from mien.base.state import locked, state_folder
@@ -225,14 +216,15 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
         folders = [class_names.get(part, part) for part in file.relative_to(folder).parts[:-1]]
         if folders and all(part and part[0] != "." for part in (*folders, file.name)) and is_photo_name(file):
             photos[file] = Path(*map(str, folders), file.name)
-    source, known = get_source(config), 0
+    source, known, added = get_source(config), 0, list[Path]()
     work = locked(state_folder(root) / f"data-{name}.lock", f"data/{name}")
-    with quiet_libraries(), chdir(root), work, grown(Path(config.path)) as grows:
+    with quiet_libraries(), chdir(root), work, copied(Path(config.path)) as grows:
         before = source.ingest(Path(config.path))
         for file, place in photos.items():
             if not os.path.lexists(grows / place):
                 (grows / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, grows / place)
+                added.append(place)
             elif file.read_bytes() == (grows / place).read_bytes():
                 known += 1
             else:
@@ -251,6 +243,9 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
         wrong = after.problems[~after.problems["where"].isin(before.problems["where"])]
         lines = described(config, replace(after, faces=after.faces[new], problems=wrong, notes=()), folder)
         moved = count_moved(root, config, after.faces, ~new, grows)
+        for place in added:  # each appears whole; after a kill the same command adds those that lack
+            (target / place).parent.mkdir(parents=True, exist_ok=True)
+            (grows / place).rename(target / place)
     typer.echo("\n".join(lines if new.any() else [f"No face of {folder} is new in data/{name}."]))
     if known or len(photos) < len(files):
         others = counted(len(files) - len(photos), "other file")
@@ -262,28 +257,15 @@ def add_photos(root: Path, folder: Path, name: str, class_names: dict[str, str |
 
 
 @contextmanager
-def grown(target: Path) -> Iterator[Path]:
-    """A copy of a folder to add to, which takes its place at the end; after an error or a kill nothing is added.
-
-    The copy holds the folder's own files, by hard links where the disk has them: then it costs neither time nor space.
-    """
-    grows, former = (target.with_name(f"{target.name}.{state}.partial") for state in ("grows", "former"))
-
-    def clear() -> None:
-        if former.exists() and not target.exists():  # killed between the two renames
-            former.rename(target)
-        for left in (grows, former):
-            shutil.rmtree(left, ignore_errors=True)
-
-    clear()
+def copied(folder: Path) -> Iterator[Path]:
+    """A copy of a folder to try an addition on, by hard links where the disk has them: without time and space."""
+    copy = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(copy, ignore_errors=True)  # of a run that was killed
     try:
-        if target.is_dir():  # else `ingest` says that it is missing
-            shutil.copytree(target, grows, symlinks=True, copy_function=link_or_copy)
-        yield grows
-        target.rename(former)
-        grows.rename(target)
+        shutil.copytree(folder, copy, symlinks=True, copy_function=link_or_copy)
+        yield copy
     finally:
-        clear()
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def count_moved(root: Path, config: "DataConfig", faces: "DataFrame", before: "Series[bool]", folder: Path) -> int:
@@ -314,14 +296,10 @@ def count_moved(root: Path, config: "DataConfig", faces: "DataFrame", before: "S
 
 def track(root: Path, name: str) -> str:
     """Track the files with DVC where the checkout has it; a sentence on what came of it."""
-    by_hand = f"`dvc add data/{name}` tracks the files."
-    if not (root / ".dvc").is_dir():
-        return f"This is no DVC repository: {by_hand}"
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", f"data/{name}"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it is not installed"])[-1]
-        return f"DVC does not track the files yet ({printable(reason)}): {by_hand}"
+    try:
+        call(sys.executable, "-m", "dvc", "add", "--quiet", f"data/{name}", cwd=root)
+    except UserError as error:
+        return f"DVC does not track the files yet; `dvc add data/{name}` does it: {printable(error)}"
     return f"data/{name}.dvc tracks the files; commit it with conf/data/{name}.yaml."
 
 

@@ -19,7 +19,7 @@ from mien.cli.check import RULES_HERE, mistakes
 from mien.cli.choices import write_choices
 from mien.cli.measure import read_chosen
 from mien.cli.output import console, counted, fail, say, table
-from mien.cli.workspace import JsonOption, link_or_copy
+from mien.cli.workspace import JsonOption, call, link_or_copy
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
                     raise still_working("folds", process.pid)
             shutil.rmtree(left)
         copy = Path(tempfile.mkdtemp(prefix="mien-folds-", dir=copies))  # not where a killed run's `dvc` may go on
-        _call("git", "clone", "--quiet", "--shared", "--no-checkout", str(root), str(copy), cwd=root)
-        listed = _call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
+        call("git", "clone", "--quiet", "--shared", "--no-checkout", str(root), str(copy), cwd=root)
+        listed = call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=root)
         for name in filter(None, listed.split("\0")):
             if (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,16 +93,6 @@ def _copied_checkout(root: Path, data: str) -> Iterator[Path]:
         shutil.rmtree(copy)
 
 
-def _call(*command: str, cwd: Path) -> str:
-    """What a command prints; where it fails, a UserError with its error."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False)
-    if done.returncode:
-        lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
-        said = next((line for line in lines if line.startswith("ERROR")), lines[-1])
-        raise UserError(f"`{' '.join(command[:4])}` failed in {cwd}: {said}")
-    return done.stdout
-
-
 def _run_fold(root: Path, copy: Path, name: str) -> None:
     """Run the stages up to `evaluate` in the copy, and bring them as a DVC experiment into the checkout."""
     stages = [sys.executable, "-m", "pipelines.repro", "evaluate"]
@@ -114,11 +104,11 @@ def _run_fold(root: Path, copy: Path, name: str) -> None:
     if code:
         fail("the fold did not end; the same command goes on with it, and trains no fold that is done again.", 1)
     try:
-        _call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged
-        head = _call("git", "rev-parse", "HEAD", cwd=copy).strip()
-        _call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
+        call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged
+        head = call("git", "rev-parse", "HEAD", cwd=copy).strip()
+        call(sys.executable, "-m", "dvc", "exp", "save", "--force", "--name", name, "evaluate", cwd=copy)
         ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-        _call("git", "fetch", "--quiet", "--no-tags", str(copy), f"+{ref}:{ref}", cwd=root)
+        call("git", "fetch", "--quiet", "--no-tags", str(copy), f"+{ref}:{ref}", cwd=root)
     except UserError as error:
         say(f"mien: the fold counts, but is no DVC experiment: {error}")
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NA
 def evaluate(
     data: Annotated[str, completed(group="data", metavar="NAME", help="Data set to measure on.")],
     model: MeasuredOption = None,
-    part: Annotated[str | None, typer.Option(metavar="test|val|train|all", help=PART)] = None,
+    part: Annotated[Literal["test", "val", "train", "all"] | None, typer.Option(help=PART)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: reports/cross/MODEL-on-DATA.")] = None,
 ) -> None:
     """Measure a model on a data set other than its own.
@@ -35,13 +35,11 @@ def evaluate(
     Of the crop in params.yaml, only the confidence filter is used.
     Faces that the model learnt from are left out. The temperature is the model's own.
     """
-    from mien.evaluation.other_data import PART_OPTIONS, evaluate_elsewhere
+    from mien.evaluation.other_data import evaluate_elsewhere
     from mien.inference.address import open_measured
     from mien.reporting.study_reports import write_cross_evaluation
     from mien.tracking.publish import publish_cross
 
-    if part is not None and part not in PART_OPTIONS:
-        raise typer.BadParameter(f"{part!r} is not one of {', '.join(PART_OPTIONS)}", param_hint="--part")
     root = find_root()
     settings = read_chosen(root, ("data", "crop", "evaluate"), data=data)
     measured = open_measured(model_address(model))

@@ -177,12 +177,10 @@ def ui(
         return
     with store_errors("the tracking store", uri):
         links = run_links(connect(uri), f"http://{host}:{port}")  # makes a file where it is missing
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(f"port {port} on {host} cannot be used ({error.strerror}); pass another --port.") from error
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise UserError(f"port {port} on {host} cannot be used ({error.strerror}); pass another --port.") from error
     typer.echo(f"MLflow UI on {shown(uri)}: open http://{host}:{port} in a browser; Ctrl-C stops it.")
     # In MLflow 3 nothing that a store or an address says chooses this for the whole UI.
     typer.echo("Choose `Model training` at the top left; the UI opens on language models, without the registry.")

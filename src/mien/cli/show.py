@@ -63,7 +63,7 @@ def video(
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
-    smoothing: Annotated[float, typer.Option(metavar="SECONDS", help="Time constant of smoothing; 0 for none.")] = 0.5,
+    smoothing: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Of smoothing, a time constant.")] = 0.5,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,
 ) -> None:
@@ -78,8 +78,6 @@ def video(
         fail(f"{out}: mien writes mp4; choose a name that ends in .mp4.", UNUSABLE)
     if out.exists() and source.exists() and out.samefile(source):
         fail(f"{out} is the input video; choose another name for the annotated one.", UNUSABLE)
-    if not 0 <= smoothing < float("inf"):
-        fail(f"--smoothing must be a number of seconds, 0 or more, not {smoothing:g}.", UNUSABLE)
     predictor = predictor_for(model, data, detector=detector, min_face=min_face, min_score=min_score)
     from mien.inference.annotation import annotate_video, timeline_file
 
@@ -127,12 +125,4 @@ def app(
         fail(str(error), UNUSABLE)
     with CurrentModel(default_address(model, data), first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
-        serve(answerer, host, port, lambda address: say_ready(current.model.says, address, photos.detector))
-
-
-def say_ready(model: str, address: str, detector: str) -> None:
-    """Report on stderr that the page is ready, and warn of the slow detector."""
-    say(f"mien: {model} answers at {address}")
-    if detector == "haar":
-        slow = "mien: the Haar cascade is twenty times slower than YuNet; for many visitors,"
-        say(f"{slow} set `detector: yunet` in conf/predict.yaml.")
+        serve(answerer, host, port, lambda address: say(f"mien: {current.model.says} answers at {address}"))

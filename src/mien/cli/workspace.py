@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -104,6 +105,16 @@ def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predi
     if loaded.spec.temperature is None:
         say("mien: this model has no temperature (`dvc repro evaluate` fits it): its probabilities are not calibrated.")
     return Predictor(loaded, detector, settings)
+
+
+def call(*command: str, cwd: Path) -> str:
+    """What a command prints; where it fails, a UserError with its error."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False)
+    if done.returncode:
+        lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
+        said = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+        raise UserError(f"`{' '.join(command[:4])}` failed in {cwd}: {said}")
+    return done.stdout
 
 
 def link_or_copy(source: str, target: str) -> None:
