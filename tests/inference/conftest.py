@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.inference.address import MeasuredModel, open_measured
+from mien.inference.address import MeasuredModel, load_model_of, open_measured
 from mien.inference.detectors import CascadeDetector
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from mien.inference.picture import Picture
@@ -108,7 +108,7 @@ def photo_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.load(str(write_model(tmp_path / "build")))
+    return Predictor(load_model_of(str(write_model(tmp_path / "build"))))
 
 
 @pytest.fixture

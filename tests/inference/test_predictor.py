@@ -58,7 +58,7 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
     crop_faces(faces_table(rows), FolderPhotos(tmp_path / "photos"), config, tmp_path / "crop", progress=False)
     packed = open_faces(tmp_path / "crop")
     model = write_model(tmp_path / "build", colour=colour, **cut)
-    predictor = Predictor.load(str(model), detector=GivenBoxes(BOXES))
+    predictor = Predictor(load_model_of(str(model)), detector=GivenBoxes(BOXES))
     cut_now = {}
     for number in range(4):
         photo = pixels_of(predictor, (tmp_path / f"photos/{number}.jpg").read_bytes())
@@ -71,7 +71,7 @@ def test_the_same_pixels_as_the_training_packs(tmp_path: Path, colour: str, cut:
 
 
 def test_probabilities_are_calibrated_and_in_the_order_of_the_expressions(tmp_path: Path) -> None:
-    predictor = Predictor.load(str(write_model(tmp_path, temperature=0.25)), detector=GivenBoxes(BOXES[:2]))
+    predictor = Predictor(load_model_of(str(write_model(tmp_path, temperature=0.25))), detector=GivenBoxes(BOXES[:2]))
     photo = portraits(1)[0][0]
     first, second = predictor.predict(photo)
     faces = predictor.cut(photo, BOXES[:2])
@@ -92,7 +92,7 @@ def test_of_too_many_faces_the_largest_are_kept_and_the_others_counted(tmp_path:
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) -> None:
-    predictor = Predictor.load(str(write_model(tmp_path, colour=colour)), detector=GivenBoxes(BOXES[:1]))
+    predictor = Predictor(load_model_of(str(write_model(tmp_path, colour=colour))), detector=GivenBoxes(BOXES[:1]))
     photo = portraits(1)[0][0]
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None]
     from_grey, from_colour = predictor.cut(grey, BOXES[:1]), predictor.cut(photo, BOXES[:1])
@@ -108,23 +108,23 @@ def test_no_face_is_an_empty_list(predictor: Predictor) -> None:
 
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:
     model = write_model(tmp_path, temperature=1.7)
-    assert Predictor.load(str(model)).model.spec.temperature == 1.7
+    assert Predictor(load_model_of(str(model))).model.spec.temperature == 1.7
     (tmp_path / "evaluate/temperature.json").unlink()
-    assert Predictor.load(str(model)).model.spec.temperature is None
+    assert Predictor(load_model_of(str(model))).model.spec.temperature is None
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is no such folder"):
-        Predictor.load(str(tmp_path / "nowhere"))
+        Predictor(load_model_of(str(tmp_path / "nowhere")))
     with pytest.raises(UserError, match=r"holds no model"):
-        Predictor.load(str(tmp_path))
+        Predictor(load_model_of(str(tmp_path)))
     model = write_model(tmp_path)
     (model / "lineage.json").write_text("{")
     with pytest.raises(UserError, match=r"lineage\.json is damaged"):
-        Predictor.load(str(model))
+        Predictor(load_model_of(str(model)))
 
 
 def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
-    model = Predictor.load(str(write_model(tmp_path, drawn=True))).model
+    model = Predictor(load_model_of(str(write_model(tmp_path, drawn=True)))).model
     assert (model.drawn, model.title, model.version) == (True, "drawn sample", None)
     assert json.loads((tmp_path / "train/model.json").read_text())["cut"]["size"] == model.spec.cut.size

@@ -28,7 +28,7 @@ CHAMPION = "models:/mien-tiny@champion"
 
 
 def test_it_answers_as_the_served_model_and_as_the_evaluation(two_champions: Path) -> None:
-    predictor = Predictor.load(CHAMPION)
+    predictor = Predictor(load_model_of(CHAMPION))
     photos, predicted = photos_of(two_champions, 20)
     rows = pd.read_parquet(two_champions / "build/split/test.parquet").head(20)["row"].to_numpy()
     answers = predictor.model.probabilities(open_faces(two_champions / "build/crop").pixels[rows])
@@ -40,7 +40,7 @@ def test_it_answers_as_the_served_model_and_as_the_evaluation(two_champions: Pat
 
 
 def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champions: Path) -> None:
-    model = Predictor.load("models:/mien-tiny/1").model
+    model = Predictor(load_model_of("models:/mien-tiny/1")).model
     assert (model.name, model.version, model.drawn, model.title) == ("mien-tiny", 1, True, "bars")
     assert model.spec.temperature is not None
 
@@ -48,9 +48,9 @@ def test_it_knows_its_name_version_and_that_it_learnt_from_drawings(two_champion
 def test_a_champion_that_a_person_took_away_is_brought_back_as_the_sentence_says(two_champions: Path) -> None:
     connect().delete_registered_model_alias("mien-tiny", "champion")
     with pytest.raises(NoSuchModel, match=r"its versions are 1, 2; `mien rollback` brings back the last champion"):
-        Predictor.load(CHAMPION)
+        Predictor(load_model_of(CHAMPION))
     promotion.rollback("mien-tiny", by="ada", reason="a mistake")
-    assert Predictor.load(CHAMPION).model.version == 2
+    assert Predictor(load_model_of(CHAMPION)).model.version == 2
 
 
 def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, weak: Path) -> None:
@@ -58,13 +58,13 @@ def test_files_that_are_gone_are_an_error_that_says_what_to_do(checkout: Path, w
     (graph,) = checkout.rglob("artifacts/model/model.onnx")
     graph.unlink()
     with pytest.raises(UserError, match="holds no model"):
-        Predictor.load(CHAMPION)
+        Predictor(load_model_of(CHAMPION))
 
 
 @pytest.mark.parametrize("uri", ["models:/", "models:/mien-tiny", "models:/mien-tiny@", "runs:/abc/model"])
 def test_another_form_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match="is not a model address"):
-        Predictor.load(uri)
+        Predictor(load_model_of(uri))
 
 
 def promote(version: int) -> None:

@@ -20,7 +20,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.crop.cropping import crop_faces
 from mien.crop.packed import open_faces
 from mien.crop.selection import CropConfig
-from mien.inference.address import MeasuredModel
+from mien.inference.address import MeasuredModel, load_model_of
 from mien.inference.current import CurrentModel
 from mien.inference.export import export_onnx, generated_faces
 from mien.inference.picture import Picture
@@ -79,7 +79,7 @@ def test_a_cut_face_has_one_answer(colour: str, saved: Path, tmp_path: Path, mon
     files = written(tmp_path / "faces", photo[box.top : box.bottom, box.left : box.right])
     names = [file.name for file in files]
     train = write_model(tmp_path / "build", colour=colour, temperature=SHARP)
-    predictor = Predictor.load(str(train))
+    predictor = Predictor(load_model_of(str(train)))
     measured, cut = MeasuredModel(predictor.model, {"digest": "of no training"}), predictor.model.spec.cut
     exported = export_onnx(measured, generated_faces(cut), tmp_path / "model.onnx").file
     version = tmp_path / "version"
@@ -114,7 +114,7 @@ def test_a_cut_face_has_one_answer(colour: str, saved: Path, tmp_path: Path, mon
     assert_same(
         {
             "mien predict": cropped(predictor),
-            "the exported file": cropped(Predictor.load(str(exported))),
+            "the exported file": cropped(Predictor(load_model_of(str(exported)))),
             "REST": {file.name: over_rest(file) for file in files},
             "training": {name: [] for name in names} | {name: [row] for name, row in learnt},
             "the program": {f.name: by_the_program(f) for f in files if f.name not in REFUSED | BEYOND_IMREAD},
@@ -127,7 +127,7 @@ def test_a_whole_photo_has_one_answer(colour: str, tmp_path: Path) -> None:
     """On the command line, on the page, from Python with OpenCV's pixels, and as a still of a video."""
     files = written(tmp_path / "photos", portrait()[0])
     train = str(write_model(tmp_path / "build", colour=colour, temperature=SHARP))
-    predictor = Predictor.load(train)
+    predictor = Predictor(load_model_of(train))
     answerer = Answerer(CurrentModel(train), predictor.detector, predictor.settings, AppConfig())
 
     def on_the_page(file: Path) -> list[FacePrediction]:

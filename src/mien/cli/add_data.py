@@ -21,8 +21,7 @@ from mien.base.errors import UserError, printable
 from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.choices import write_choices
-from mien.cli.output import counted, quiet_libraries
-from mien.cli.workspace import call, completed, link_or_copy
+from mien.cli.workspace import call, completed, counted, link_or_copy, quiet_libraries
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mien.base.settings import (
     read_yaml,
     refuse_unknown_choice,
 )
-from mien.cli.output import say
+from mien.cli.workspace import say
 from mien.inference.default_model import PARAMS, find_root
 from mien.models.description import ENSEMBLE, FACES
 

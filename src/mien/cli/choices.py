@@ -13,8 +13,7 @@ from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_usage, read_yaml
 from mien.cli.check import mistakes
-from mien.cli.output import console, table
-from mien.cli.workspace import DETECTORS, JsonOption, completed, conf_files
+from mien.cli.workspace import DETECTORS, JsonOption, completed, conf_files, console, table
 from mien.inference.default_model import PARAMS, choices, find_root
 from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec

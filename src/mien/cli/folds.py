@@ -18,8 +18,7 @@ from mien.base.settings import read_yaml
 from mien.cli.check import RULES_HERE, mistakes
 from mien.cli.choices import write_choices
 from mien.cli.measure import read_chosen
-from mien.cli.output import console, counted, fail, say, table
-from mien.cli.workspace import JsonOption, call, link_or_copy
+from mien.cli.workspace import JsonOption, call, console, counted, fail, link_or_copy, say, table
 from mien.inference.default_model import PARAMS, choices, find_root
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from mien import __version__
 from mien.base.errors import UserError
 from mien.cli import add_data, check, choices, folds, measure, predict, registry, show, status
-from mien.cli.output import fail
-from mien.cli.workspace import UNUSABLE
+from mien.cli.workspace import UNUSABLE, fail
 
 COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --help` lists them
     "Use a model": (predict.predict, show.video, show.app, show.explain, registry.export),

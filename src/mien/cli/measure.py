@@ -10,8 +10,7 @@ import typer
 from mien.base.files import replacing
 from mien.base.settings import read_settings, read_yaml, refuse_unknown_choice
 from mien.cli.check import RECIPE
-from mien.cli.output import console, say, table
-from mien.cli.workspace import RUNS, JsonOption, MeasuredOption, completed
+from mien.cli.workspace import RUNS, JsonOption, MeasuredOption, completed, console, say, table
 from mien.inference.default_model import PARAMS, choices, find_root, model_address
 
 if TYPE_CHECKING:

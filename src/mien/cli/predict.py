@@ -14,8 +14,7 @@ import typer
 from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.cli import workspace
-from mien.cli.output import console, counted, fail, progress, say
-from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
+from mien.cli.workspace import PARTLY, UNUSABLE, console, counted, fail, predictor_for, progress, say
 from mien.sources.photos import PHOTO_SUFFIXES, is_photo_name
 
 if TYPE_CHECKING:

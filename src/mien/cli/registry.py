@@ -12,9 +12,18 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.settings import read_usage
-from mien.cli.output import console, quiet_libraries, say, table
 from mien.cli.predict import find_photos
-from mien.cli.workspace import MODEL, DataOption, JsonOption, MeasuredOption, completed
+from mien.cli.workspace import (
+    MODEL,
+    DataOption,
+    JsonOption,
+    MeasuredOption,
+    completed,
+    console,
+    quiet_libraries,
+    say,
+    table,
+)
 from mien.inference.default_model import find_root, model_address, registered_model
 
 if TYPE_CHECKING:

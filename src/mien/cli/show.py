@@ -9,8 +9,7 @@ from mien.base.errors import UserError
 from mien.base.files import replacing
 from mien.base.settings import read_usage
 from mien.cli import workspace
-from mien.cli.output import counted, fail, progress, quiet_libraries, say
-from mien.cli.workspace import PARTLY, UNUSABLE, predictor_for
+from mien.cli.workspace import PARTLY, UNUSABLE, counted, fail, predictor_for, progress, quiet_libraries, say
 from mien.inference.default_model import default_address, find_root, load_default
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
@@ -40,9 +39,9 @@ def explain(
     from mien.inference.predictor import find_faces
 
     with quiet_libraries():
-        answer, found = find_faces(predictor, Picture(photo), cropped=cropped)
-    if answer.problem:
-        raise UserError(answer.problem)
+        found = find_faces(predictor, Picture(photo), cropped=cropped)
+    if found.problem:
+        raise UserError(found.problem)
     explained = explain_faces(predictor, found, name)
     if len(explained) > MOST_EXPLAINED:
         say(f"mien: {photo} shows {len(explained)} faces; the first {MOST_EXPLAINED} from the left are drawn.")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from mien.base.errors import UserError
@@ -106,7 +105,7 @@ def _steps(body: "nn.Module") -> "Iterator[nn.Module]":
 
 
 def explanation_figure(explanations: list[Explanation], title: str, subtitle: str) -> bytes:
-    """PNG, a row for each face: what the network saw, where it looked, and its probabilities."""
+    """PNG, a row for each face: what the network saw, where it looked, and all its probabilities."""
     hue = to_rgb(LIGHT.second)  # one hue, so that light and dark of the face stay
     glow = LinearSegmentedColormap.from_list("glow", [(*hue, 0.0), (*hue, 0.85)])
     n = len(explanations)
@@ -123,22 +122,16 @@ def explanation_figure(explanations: list[Explanation], title: str, subtitle: st
             heat = looked.imshow(explanation.heat, cmap=glow, vmin=0, vmax=1, interpolation="bilinear")
             speaks = "for" if explanation.heat.any() else "nothing speaks for"
             looked.set_title(f"{speaks} {explanation.asked}", **CAPTION)
-            _draw_bars(bars, explanation)
+            prediction, shares = explanation.prediction, explanation.prediction.probabilities
+            colours = [LIGHT.second if name == explanation.asked else LIGHT.muted for name in shares]
+            lengths = bars.barh(list(shares), list(shares.values()), color=colours, height=0.62)
+            bars.bar_label(lengths, fmt="{:.0%}", padding=4, fontsize=12)
+            answer = f"{prediction.label} {shares[prediction.label]:.0%}{', unsure' * prediction.unsure}"
+            bars.set_title(answer, fontsize=14, pad=8)
+            bars.set(xlim=(0, 1.2), xticks=[])
+            bars.tick_params(length=0)
+            bars.invert_yaxis()
+            bars.spines[:].set_visible(False)
         legend = "from nothing to most of this face"
         figure.colorbar(heat, ax=looked, location="bottom", aspect=16, ticks=[], label=legend)
         return png(figure)
-
-
-def _draw_bars(axes: Axes, explanation: Explanation) -> None:
-    """Every probability; the class that the map is about in the map's colour."""
-    prediction = explanation.prediction
-    shares = prediction.probabilities
-    colours = [LIGHT.second if name == explanation.asked else LIGHT.muted for name in shares]
-    bars = axes.barh(list(shares), list(shares.values()), color=colours, height=0.62)
-    axes.bar_label(bars, fmt="{:.0%}", padding=4, fontsize=12)
-    answer = f"{prediction.label} {shares[prediction.label]:.0%}{', unsure' * prediction.unsure}"
-    axes.set_title(answer, fontsize=14, pad=8)
-    axes.set(xlim=(0, 1.2), xticks=[])
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
-    axes.spines[:].set_visible(False)

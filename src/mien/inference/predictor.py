@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from mien.base.errors import UserError
-from mien.inference.address import load_model_of
 from mien.inference.classifier import LoadedModel
 from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.picture import Photo, Picture, picture_of, read_pixels
@@ -63,6 +62,7 @@ class FoundFaces:
     detections: list[Detection]  # from left to right
     pixels: np.ndarray  # (N, size, size, C) uint8, as the network takes them
     left_out: int = 0  # faces beyond `max_faces`, the smallest ones
+    problem: str = ""  # a sentence, where there is none
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,6 @@ class Predictor:
         self.settings = settings or PredictConfig()
         self.detector = detector or build_detector(self.settings)
 
-    @classmethod
-    def load(cls, model: str, detector: Detector | None = None, settings: PredictConfig | None = None) -> Self:
-        """A predictor of the model that `load_model_of` opens: a registered one, a file `x.onnx` or a folder."""
-        return cls(load_model_of(model), detector, settings)
-
     def predict(self, photo: Photo) -> Faces:
         """The faces of a photo that `picture_of` understands, whose errors it raises, and those of `read_pixels`."""
         pixels = read_pixels(picture_of(photo), self.settings)
@@ -162,13 +157,19 @@ class Predictor:
         pixels = cut_face(photo, box, self.model.spec.cut)[None]
         return FoundFaces(self._measured(photo, [Detection(box)], pixels), pixels)
 
-    def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]]) -> np.ndarray:
-        """Faces in boxes (top, left, right, bottom), (N, size, size, C) uint8; BoxOutside for one beside the photo."""
-        return _cut_faces(photo, boxes, self.model.spec.cut)
+    def cut(self, photo: np.ndarray, boxes: Sequence[Sequence[int]], spec: CutSpec | None = None) -> np.ndarray:
+        """Faces in boxes (top, left, right, bottom), (N, size, size, C) uint8, by default as the network takes them.
+
+        BoxOutside for a box beside the photo.
+        """
+        spec = spec or self.model.spec.cut
+        placed = (face_box(box, *photo.shape[:2], margin=spec.margin, square=spec.square) for box in boxes)
+        faces = [cut_face(photo, box, spec) for box in placed]
+        return np.array(faces, np.uint8).reshape(-1, *spec.shape)  # also of no faces
 
     def _measured(self, photo: np.ndarray, faces: Sequence[Detection], pixels: np.ndarray) -> list[Detection]:
         """The faces with their sharpness; `pixels` are theirs as the network takes them."""
-        seen = pixels if self.model.spec.cut == MEASURED else _cut_faces(photo, [face.box for face in faces], MEASURED)
+        seen = pixels if self.model.spec.cut == MEASURED else self.cut(photo, [face.box for face in faces], MEASURED)
         return [face._replace(sharpness=sharpness_of(cut)) for face, cut in zip(faces, seen, strict=True)]
 
     def probabilities(self, photos: Sequence[FoundFaces]) -> list[np.ndarray]:
@@ -183,18 +184,12 @@ class Predictor:
         return [FacePrediction.of(face, row, *about) for face, row in zip(detections, probabilities, strict=True)]
 
 
-def _cut_faces(photo: np.ndarray, boxes: Sequence[Sequence[int]], cut: CutSpec) -> np.ndarray:
-    placed = [face_box(box, *photo.shape[:2], margin=cut.margin, square=cut.square) for box in boxes]
-    faces = [cut_face(photo, box, cut) for box in placed]
-    return np.array(faces, np.uint8).reshape(-1, *cut.shape)  # also of no faces
-
-
-@dataclass
+@dataclass(frozen=True)
 class PhotoPrediction:
     """The answer to a picture: at least one face, or a sentence that says why there is none."""
 
     picture: Picture
-    faces: list[FacePrediction] = field(default_factory=list)
+    faces: list[FacePrediction]
     problem: str = ""
     left_out: int = 0  # faces beyond `max_faces`, the smallest ones
 
@@ -210,25 +205,21 @@ def predict_pictures(
     remaining = iter(pictures)
     while batch := list(islice(remaining, PICTURES_A_BATCH)):
         found = [find_faces(predictor, picture, cropped=cropped) for picture in batch]
-        each = predictor.probabilities([faces for _, faces in found])
-        for (prediction, faces), probabilities in zip(found, each, strict=True):
-            prediction.faces = predictor.describe(faces.detections, probabilities)
-            yield prediction
+        for picture, faces, probabilities in zip(batch, found, predictor.probabilities(found), strict=True):
+            answers = predictor.describe(faces.detections, probabilities)
+            yield PhotoPrediction(picture, answers, faces.problem, faces.left_out)
 
 
-def find_faces(predictor: Predictor, picture: Picture, *, cropped: bool) -> tuple[PhotoPrediction, FoundFaces]:
-    """A picture's faces, with the prediction that they will be added to; without faces it says the problem."""
-    spec = predictor.model.spec
-    none = FoundFaces([], np.empty((0, *spec.cut.shape), np.uint8))
+def find_faces(predictor: Predictor, picture: Picture, *, cropped: bool) -> FoundFaces:
+    """A picture's faces, or none of them and the problem."""
     try:
         photo = read_pixels(picture, predictor.settings)
     except UserError as error:
-        return PhotoPrediction(picture, problem=str(error)), none
+        return FoundFaces([], np.empty((0, *predictor.model.spec.cut.shape), np.uint8), problem=str(error))
     found = predictor.whole_face(photo) if cropped else predictor.find_faces(photo)
-    prediction = PhotoPrediction(picture, left_out=found.left_out)
-    if not found.detections:
-        side = predictor.detector.smallest(*photo.shape[:2])
-        searched = f"{predictor.detector.name}, at least {side} x {side} pixels"
-        says = f"{picture.says}: no face found ({searched}); try --cropped if the photo is a face already."
-        prediction.problem = says
-    return prediction, found
+    if found.detections:
+        return found
+    side = predictor.detector.smallest(*photo.shape[:2])
+    searched = f"{predictor.detector.name}, at least {side} x {side} pixels"
+    hint = "try --cropped if the photo is a face already"
+    return replace(found, problem=f"{picture.says}: no face found ({searched}); {hint}.")

@@ -67,17 +67,13 @@ class Video:
         self.read = 0  # frames so far
         self._damaged = 0  # packets that could not be decoded
         self.last = 0.0  # seconds, the time of the frame read last
+        sounds = container.streams.audio
+        self.sound = sounds[0].codec_context.name.removesuffix("float") if sounds else ""  # its codec
 
     @property
     def expected(self) -> int:
         """Frames that the file announces, 0 where it does not say."""
         return int(self.stream.frames) or round(self._seconds * self.rate)
-
-    @property
-    def sound(self) -> str:
-        """The codec of the sound; "" if there is none."""
-        streams = self.container.streams.audio
-        return streams[0].codec_context.name.removesuffix("float") if streams else ""
 
     @property
     def _seconds(self) -> float:
