@@ -116,8 +116,7 @@ def test_faces_that_are_missing_or_cut_otherwise_are_none(exported: Export, tmp_
     measured = exported.measured
     assert own_faces(measured, tmp_path / "crop") is None
     assert measured.seen is not None
-    strangers = dataclasses.replace(measured)
-    strangers.__dict__["seen"] = measured.seen.assign(face_digest="0")
+    strangers = dataclasses.replace(measured, seen=measured.seen.assign(face_digest="0"))
     assert own_faces(strangers, exported.root / "build/crop") is None
     spec = measured.loaded.spec
     wider = dataclasses.replace(spec, cut=dataclasses.replace(spec.cut, margin=0.2))

@@ -166,12 +166,6 @@ def _stands(settings: Settings, files: Files, key: str, value: Any) -> str:
     return f"{files[group]}: {name}: {value:.10g}"
 
 
-def _lengths(settings: Settings) -> dict[str, int]:
-    """Epochs of the training, and of a search's trials."""
-    tune = settings["tune"]
-    return {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
-
-
 def _refusals(files: Files, group: str, stages_check: Callable[..., object], *values: Any) -> Iterator[str]:
     """What a stage would say of these values, as mistakes of the group's file."""
     try:
@@ -229,7 +223,8 @@ def _an_ensemble_has_nothing_to_learn(settings: Settings, files: Files) -> Itera
 
 
 def _warm_up_and_freezing_end_before_the_training(settings: Settings, files: Files) -> Iterator[str]:
-    optim, lengths = settings["optim"], _lengths(settings)
+    optim, tune = settings["optim"], settings["tune"]
+    lengths = {"train": settings["train"].epochs} | ({"tune": tune.epochs} if tune.trials else {})
     shortest = min(lengths, key=lengths.__getitem__)
     for key in ("optim.warmup_epochs", "train.freeze_epochs"):
         longest = max(_values(settings, key))
@@ -243,17 +238,14 @@ def _warm_up_and_freezing_end_before_the_training(settings: Settings, files: Fil
 
 def _patience_and_pruning_can_take_effect(settings: Settings, files: Files) -> Iterator[str]:
     train, tune = settings["train"], settings["tune"]
-    if train.patience >= train.epochs:
-        patience = f"{files['train']}: patience: {train.patience}"
-        yield f"{patience} is never reached with epochs: {train.epochs}; set less, or 0 for no early stopping."
-    if not tune.trials:
-        return
-    if tune.prune_after > tune.epochs:
-        prune = f"{files['tune']}: prune_after: {tune.prune_after}"
-        yield f"{prune} is never reached with epochs: {tune.epochs}; set less, or {tune.epochs} for no pruning."
-    if tune.startup_trials > tune.trials:
-        startup = f"{files['tune']}: startup_trials: {tune.startup_trials}"
-        yield f"{startup} is more than trials: {tune.trials}; set less, or {tune.trials} for random trials alone."
+    limits = [("train", "patience", "epochs", train.epochs - 1, "0 for no early stopping")]
+    if tune.trials:
+        limits.append(("tune", "prune_after", "epochs", tune.epochs, f"{tune.epochs} for no pruning"))
+        limits.append(("tune", "startup_trials", "trials", tune.trials, f"{tune.trials} for random trials alone"))
+    for group, key, until, most, instead in limits:
+        if (value := getattr(settings[group], key)) > most:
+            never = f"is never reached with {until}: {getattr(settings[group], until)}"
+            yield f"{files[group]}: {key}: {value} {never}; set less, or {instead}."
 
 
 def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[str]:

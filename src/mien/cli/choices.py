@@ -28,28 +28,27 @@ def preset(name: Annotated[str | None, PresetArgument] = None, as_json: JsonOpti
     """List the presets, or write one into params.yaml."""
     root = find_root()
     presets = {file.stem: file for file in conf_files(root, "preset")}
-    if name in presets:
+    if name is not None:
+        if name not in presets:
+            near = near_name(name, presets)
+            raise UserError(f"there is no preset {name!r}{near}; the presets are {', '.join(presets)}.")
         _apply_preset(root, name, presets[name])
-    elif name is not None:
-        raise UserError(f"there is no preset {name!r}{near_name(name, presets)}; the presets are {', '.join(presets)}.")
-    else:
-        rows, chosen = [], choices(root)
-        for known, file in presets.items():
-            comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-            rows.append((read_yaml(file).items() <= chosen.items(), known, next(comments, "").lstrip("# ").strip()))
-        _print_choices(
-            ("preset", "description"), rows, f"`mien preset NAME` writes its choices into {PARAMS};", as_json
-        )
+        return
+    rows, chosen = [], choices(root)
+    for known, file in presets.items():
+        comments = (line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+        rows.append((read_yaml(file).items() <= chosen.items(), known, next(comments, "").lstrip("# ").strip()))
+    note = f"`mien preset NAME` writes its choices into {PARAMS};"
+    _print_choices(("preset", "description"), rows, note, as_json)
 
 
 def _print_choices(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], note: str, as_json: bool) -> None:
     """Print a table in which a star marks the rows that are chosen, and a note below; or the rows as JSON."""
-    from rich.table import Column
-
     if as_json:
         names = ("chosen", *(column.strip() for column in columns))
         typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
         return
+    from rich.table import Column
 
     name, *others = columns
     choices = table("", Column(name, style="bold", no_wrap=True), *others, padding=(0, 1, 0, 0))
@@ -137,10 +136,9 @@ def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
 
     wanted = FACES[config.name]
     cut = CutSpec(wanted.size or FACE_SIZE, wanted.colour or "grey")
+    faces = f"any, at {config.input_size} px" if config.input_size else "any"
     if wanted.size:
         faces = f"{wanted.size} px, {wanted.colour}"
-    else:
-        faces = f"any, at {config.input_size} px" if config.input_size else "any"
     try:
         network = build_model(config, cut, N_EXPRESSIONS)
     except UserError as error:  # timm is not installed, or has no such backbone

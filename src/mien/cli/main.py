@@ -95,22 +95,17 @@ data_sets.command(cls=Command)(add_data.add)
 app.add_typer(data_sets, name="data", rich_help_panel="Choose data and settings")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"mien {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print mien's version and exit.", callback=_print_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print mien's version and exit.")] = False,
 ) -> None:
     """Facial-expression recognition: use the champion, inspect its evidence, configure the next training.
 
     Run the DAG with `make repro` or `dvc repro`.
     """
+    if version:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
 
 
 def main() -> None:

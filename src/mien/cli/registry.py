@@ -12,29 +12,19 @@ import typer
 
 from mien.base.errors import UserError
 from mien.base.settings import read_usage
+from mien.cli import workspace
 from mien.cli.predict import find_photos
-from mien.cli.workspace import (
-    MODEL,
-    DataOption,
-    JsonOption,
-    MeasuredOption,
-    completed,
-    console,
-    quiet_libraries,
-    say,
-    table,
-)
+from mien.cli.workspace import completed, console, quiet_libraries, say, table
 from mien.inference.default_model import find_root, model_address, registered_model
 
 if TYPE_CHECKING:
     from mien.inference.address import MeasuredModel
     from mien.inference.export import ExportFaces
 
-Data = Annotated[str | None, completed(group="data", metavar="NAME", help="Default: that of params.yaml.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
 
 
-def card(model: Annotated[str | None, completed(typer.Argument, **MODEL)] = None) -> None:
+def card(model: Annotated[str | None, completed(typer.Argument, **workspace.MODEL)] = None) -> None:
     """Print a model card: data, numbers, known failures, intended use and misuse.
 
     The default model is the champion of params.yaml's data set. Output is formatted on a terminal and Markdown
@@ -55,8 +45,8 @@ def card(model: Annotated[str | None, completed(typer.Argument, **MODEL)] = None
 
 
 def export(
-    model: MeasuredOption = None,
-    data: DataOption = None,
+    model: workspace.MeasuredOption = None,
+    data: workspace.DataOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: NAME-VERSION.onnx.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise weights and activations to int8.")] = False,
     photos: Annotated[
@@ -110,7 +100,7 @@ def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) ->
 
 def promote(
     version: Annotated[int | None, typer.Argument(help="Version; default: the challenger.", min=1)] = None,
-    data: Data = None,
+    data: workspace.DataOption = None,
     reason: Reason = "Promoted by hand.",
 ) -> None:
     """Make a registered version champion, regardless of the gate's decision."""
@@ -119,14 +109,14 @@ def promote(
     typer.echo(promotion.promote(_model_in_store(data), version, by=_user(), reason=reason))
 
 
-def rollback(data: Data = None, reason: Reason = "Rolled back by hand.") -> None:
+def rollback(data: workspace.DataOption = None, reason: Reason = "Rolled back by hand.") -> None:
     """Restore the previous champion."""
     from mien.registry import promotion
 
     typer.echo(promotion.rollback(_model_in_store(data), by=_user(), reason=reason))
 
 
-def history(data: Data = None, as_json: JsonOption = False) -> None:
+def history(data: workspace.DataOption = None, as_json: workspace.JsonOption = False) -> None:
     """Show who was champion when, and why."""
     from rich.table import Column
 

@@ -89,8 +89,8 @@ def unlike_committed(root: Path) -> str:
     said = f"Test accuracy is {here} here and {there} committed"
     if here == there:
         said = f"Test accuracy is {here} as committed, and other numbers in {files[0]} differ"
-    deciding = [file for file in changed_files(root) if file.startswith(DECIDING)]
-    if changed := sorted(deciding, key=lambda file: [not file.startswith(prefix) for prefix in DECIDING]):
+    edited = changed_files(root)
+    if changed := [file for prefix in DECIDING for file in edited if file.startswith(prefix)]:
         return f"{said}: {changed[0]} differs from the commit{f', and {len(changed) - 1} more' * (len(changed) > 1)}."
     return f"{said}: trained on another kind of {kind} ({ours} here, {theirs} there)." if ours + theirs else f"{said}."
 

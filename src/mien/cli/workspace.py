@@ -70,7 +70,7 @@ NAMED: Final[dict[str, Any]] = {"names": ("packaged", "packaged-compact", "build
 MODEL: Final = NAMED | {"metavar": "MODEL", "help": "NAME@ALIAS, models:/NAME/3, x.onnx or a folder."}
 ModelOption = Annotated[str | None, completed(**MODEL)]
 MeasuredOption = Annotated[str | None, completed(**MODEL | {"help": "NAME@ALIAS, models:/NAME/3 or a folder."})]
-DataOption = Annotated[str | None, completed(group="data", metavar="NAME", help="Use the champion of this data set.")]
+DataOption = Annotated[str | None, completed(group="data", metavar="NAME", help="Default: that of params.yaml.")]
 DetectorOption = Annotated[str | None, completed(names=DETECTORS, metavar="NAME", help="yunet or haar.")]
 MinFaceOption = Annotated[int | None, typer.Option(metavar="PIXELS", help="Shorter side of the smallest face.")]
 MinScoreOption = Annotated[float | None, typer.Option(metavar="0-1", help="Lowest detection score to accept (yunet).")]

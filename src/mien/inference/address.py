@@ -5,7 +5,6 @@ import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -141,8 +140,6 @@ def _find_parent(text: str) -> "Parent":
     from mien.models.weights import Parent  # PyTorch, which no answer needs
 
     address = ModelAddress.parse(text)
-    if address.is_onnx and not address.folder.is_dir():
-        raise UserError(f"{text} is an exported file, from which no training can begin; name the model's folder.")
     files = address.files()
     for file in (WEIGHTS, SPEC, TRAINING_FACES):
         if not (files.folder / file).is_file():
@@ -169,16 +166,7 @@ class MeasuredModel:
 
     loaded: LoadedModel
     lineage: dict[str, Any]
-    trained: Path | None = None  # folder with the table of those faces
-
-    @cached_property
-    def seen(self) -> "pd.DataFrame | None":
-        """What `train` wrote of the faces; None where the model's files do not tell."""
-        from mien.registry.version import read_training_faces
-
-        if self.trained is None or not (self.trained / TRAINING_FACES).is_file():
-            return None
-        return read_training_faces(self.trained)
+    seen: "pd.DataFrame | None" = None  # what `train` wrote of those faces; None where the model's files do not tell
 
     @property
     def name(self) -> str:
@@ -206,12 +194,16 @@ class MeasuredModel:
 
 def open_measured(text: str) -> MeasuredModel:
     """As `load_model_of`, of a model whose training is known: an ONNX file does not say enough of it."""
+    from mien.registry.version import read_training_faces
+
     address = ModelAddress.parse(text)
-    if text in PACKAGED:  # all of them learnt from the same faces
-        lineage = read_record(address.path.with_suffix(".json"), {}, "install mien again")
-        return MeasuredModel(load_model_of(text), lineage, PACKAGED_FILES / "fer2013")
-    if address.is_onnx:
+    if address.is_onnx and text not in PACKAGED:
         raise UserError(f"{text} is an exported file; name the model that it comes from, in the registry or a folder.")
-    loaded = load_files(address.files())
-    assert loaded.files is not None
-    return MeasuredModel(loaded, read_lineage(loaded.files.folder), loaded.files.folder)
+    loaded = load_model_of(text)
+    if loaded.files:
+        folder, lineage = loaded.files.folder, read_lineage(loaded.files.folder)
+    else:  # in the package, where all learnt from the same faces
+        folder = PACKAGED_FILES / "fer2013"
+        lineage = read_record(address.path.with_suffix(".json"), {}, "install mien again")
+    told = (folder / TRAINING_FACES).is_file()
+    return MeasuredModel(loaded, lineage, read_training_faces(folder) if told else None)

@@ -82,20 +82,15 @@ def load_files(files: ModelFiles) -> LoadedModel:
         if (folder / SPEC_FILE).is_file():
             spec = read_spec_file(folder / SPEC_FILE)
         else:
-            spec = read_spec(folder).serving(_temperature(folder))
+            file = folder.parent / "evaluate" / "temperature.json"
+            kept = read_record(file, {"temperature": float}, rerun("evaluate")) if file.exists() else {}
+            spec = read_spec(folder).serving(kept.get("temperature"))
         session = open_graph(folder / GRAPH_FILE, spec, usable_threads())
     except UnusableModel as error:
         raise UserError(f"{error}; `dvc repro` trains and registers a model that this version can read.") from error
     about = _about_data(folder)
     title, drawn = str(about.get("title") or ""), bool(about.get("drawn", False))
     return LoadedModel(session, spec, files.name, files.version, title, drawn, read_card(folder), files)
-
-
-def _temperature(folder: Path) -> float | None:
-    file = folder.parent / "evaluate" / "temperature.json"
-    if not file.exists():
-        return None
-    return float(read_record(file, {"temperature": float}, rerun("evaluate"))["temperature"])
 
 
 def _about_data(folder: Path) -> Mapping[str, Any]:

@@ -34,13 +34,11 @@ def data_file(root: Path, choice: str) -> dict[str, Any]:
 
 def registered_model(root: Path, data: str | None) -> str:
     """The name of the registered model of a data set, by default of the one that params.yaml chooses."""
-    if not data and not (root / PARAMS).is_file():
-        raise UserError(f"there is no {PARAMS} here or above; change to a checkout of mien, or pass --data NAME.")
     if data and (root / "conf" / "data").is_dir():
         refuse_unknown_choice(root / "conf", "data", data, "--data")
     data = data or choices(root).get("data")
     if not isinstance(data, str):
-        raise UserError(f"{root / PARAMS} chooses no data set; it needs a line such as `data: sample`.")
+        raise UserError(f"no {PARAMS} here or above chooses a data set; change to a checkout of mien, or pass --data.")
     return f"mien-{data_file(root, data).get('name', data)}"
 
 
