@@ -121,8 +121,6 @@ def _show_folds(tested: "list[Predictions]", faces: int, config: "EvaluateConfig
     from mien.evaluation.scoring import Predictions
 
     whole = Predictions(pd.concat([one.table for one in tested], ignore_index=True))
-    if whole.table["face_id"].duplicated().any():
-        raise RuntimeError("a face was tested in two folds; please report this")
     how: dict[str, Any] = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
     pooled = bootstrap(whole.labels, whole.probabilities, whole.table["group"].to_numpy(), **how).overall
     never, of_folds, rows = faces - len(whole.table), [], table("fold", "faces", *POOLED.values())

@@ -261,15 +261,8 @@ def annotate_video(
             table.to_csv(csv, index=False)
         with replacing(timeline_file(out, ".png")) as png:
             png.write_bytes(timeline_figure(table, timeline.classes, source.name, seconds))
-        return VideoReport(
-            frames=video.read,
-            seconds=seconds,
-            tracks=table["track"].nunique(),
-            with_a_face=table["frame"].nunique(),
-            left_out=timeline.left_out,
-            problem=video.problem,
-            sound_lost=bool(video.sound) and video.sound not in SOUNDS,
-        )
+        faces = table["track"].nunique(), table["frame"].nunique(), timeline.left_out
+        return VideoReport(video.read, seconds, *faces, video.problem, bool(video.sound) and video.sound not in SOUNDS)
 
 
 def timeline_file(out: Path, suffix: str) -> Path:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mien.models.networks import Network
 
 MOST_THREADS: Final = 8  # more only wait for one another in networks of this size
-LONGEST_CARD: Final = 200_000  # bytes; mien's own are some thousand
 EXPORT_AGAIN: Final = "`mien export` writes one that fits"
 
 
@@ -107,12 +106,9 @@ def _about_data(folder: Path) -> Mapping[str, Any]:
 
 
 def read_card(folder: Path) -> str:
-    """The model card in a folder, as Markdown that a person may have edited or made too long; "" without one."""
-    try:
-        with (folder / CARD).open("rb") as file:
-            return file.read(LONGEST_CARD).decode("utf-8", errors="replace")
-    except OSError:
-        return ""
+    """The model card in a folder, as Markdown that a person may have edited; "" without one."""
+    file = folder / CARD
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def usable_threads() -> int:

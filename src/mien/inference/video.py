@@ -118,12 +118,11 @@ class Video:
     @property
     def problem(self) -> str:
         """A sentence on what was missing, once all frames have been read; "" if nothing was."""
-        if self._damaged or self.read < self.stream.frames:
-            of = f" of {self.expected:,}" if self.expected else ""
-            return f"{self.file}: is damaged or breaks off: {self.read:,}{of} frames could be read."
-        if self._seconds > self.last + 1 + 2 / float(self.rate):
-            return f"{self.file}: breaks off after {self.last:.1f} of {self._seconds:.1f} s."
-        return ""
+        short = self._seconds > self.last + 1 + 2 / float(self.rate)
+        if not (self._damaged or short or self.read < self.stream.frames):
+            return ""
+        of = f" of {self.expected:,}" if self.expected else ""
+        return f"{self.file}: is damaged or breaks off: {self.read:,}{of} frames could be read."
 
 
 @contextmanager
