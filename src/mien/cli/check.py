@@ -15,15 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien.base.errors import UserError, WrongSettings
-from mien.base.settings import (
-    GROUPS,
-    USAGE,
-    build_settings,
-    group_class,
-    read_usage,
-    read_yaml,
-    refuse_unknown_choice,
-)
+from mien.base.settings import GROUPS, USAGE, build_settings, group_class, read_usage, read_yaml, refuse_unknown_choice
 from mien.cli.workspace import say
 from mien.inference.default_model import PARAMS, find_root
 from mien.models.description import ENSEMBLE, FACES

@@ -96,9 +96,7 @@ app.add_typer(data_sets, name="data", rich_help_panel="Choose data and settings"
 
 
 @app.callback(invoke_without_command=True)
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print mien's version and exit.")] = False,
-) -> None:
+def options(version: Annotated[bool, typer.Option("--version", help="Print mien's version and exit.")] = False) -> None:
     """Facial-expression recognition: use the champion, inspect its evidence, configure the next training.
 
     Run the DAG with `make repro` or `dvc repro`.

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
 
-DETECTORS: Final = {
-    "yunet": ("network, faster, finds more", "mien"),
-    "haar": ("cascade, frontal faces only", "OpenCV"),
-}
+DETECTORS: Final = {"yunet": ("network, faster, finds more", "mien"), "haar": ("cascade, frontal faces only", "OpenCV")}
 # Queries of the tracking store.
 MODELS: Final = """SELECT name || '@' || alias FROM registered_model_aliases UNION ALL
 SELECT 'models:/' || name || '/' || version FROM model_versions WHERE current_stage != 'Deleted_Internal'"""
