@@ -18,14 +18,14 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.cli import add_data, check, choices, folds, measure, predict, registry, show, status
+from mien.cli import add_data, check, choices, measure, predict, registry, show, status
 from mien.cli.workspace import UNUSABLE, fail
 
 COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --help` lists them
     "Use a model": (predict.predict, show.video, show.app, show.explain, registry.export),
     "Choose data and settings": (choices.preset, choices.models, choices.detector, check.check),
     "Train and look at results": (
-        *(add_data.train, status.status, folds.folds, measure.compare, measure.evaluate, measure.labels),
+        *(add_data.train, status.status, measure.folds, measure.compare, measure.evaluate, measure.labels),
     ),
     "Promote models": (
         *(registry.card, registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),

@@ -14,15 +14,14 @@ from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machi
 WORDS: Final = Path(__file__).with_name("status.j2")
 # The tracked files on which numbers depend, those that people change most first.
 DECIDING: Final = ("params.yaml", "conf/", "data", "src/", "pipelines/", "dvc.yaml", "constraints.txt")
+DIGESTS: Final[dict[str, type]] = {"data_digest": str, "split_digest": str}
 # The keys that are read of each report.
-Keys = dict[str, type]
-DIGESTS: Final[Keys] = {"data_digest": str, "split_digest": str}
 SCORES: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "ece", "ece_if_calibrated")
-COUNTS: Final[Keys] = {"n": int, "photos": int, "majority_share": float}
-METRICS: Final[Keys] = {"data": str, "model": str, **COUNTS, **dict.fromkeys(SCORES, dict), **DIGESTS}
-DECISION: Final[Keys] = {"outcome": str, "reasons": list, "champion": object}
-REGISTER: Final[Keys] = {"model": str, "version": object, **DECISION, **DIGESTS}
-TUNE: Final[Keys] = {"trials": list, "overruled": dict}
+COUNTS: Final[dict[str, type]] = {"n": int, "photos": int, "majority_share": float}
+METRICS: Final = {"data": str, "model": str, **COUNTS, **dict.fromkeys(SCORES, dict), **DIGESTS}
+DECISION: Final[dict[str, type]] = {"outcome": str, "reasons": list, "champion": object}
+REGISTER: Final = {"model": str, "version": object, **DECISION, **DIGESTS}
+TUNE: Final = {"trials": list, "overruled": dict}
 
 
 def status() -> None:

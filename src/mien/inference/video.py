@@ -152,13 +152,11 @@ def write_video(
 ) -> None:
     """Write frames as H.264 in mp4, at their own times, with the sound of `video` if that can be copied.
 
-    Of an odd side a pixel is cut off. `progress` is called after each frame. A PyAV without an encoder for H.264, or
-    a file that cannot be written, is a UserError.
+    Of an odd side a pixel is cut off. `progress` is called after each frame. A file that cannot be written is a
+    UserError.
     """
     import av
 
-    if CODEC not in av.codecs_available:
-        raise UserError("this PyAV has no H.264 encoder (libx264); its wheel from PyPI has one.")
     try:
         with ExitStack() as open_files:
             options = {"movflags": "+faststart"}
