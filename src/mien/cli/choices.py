@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mien.base.classes import N_EXPRESSIONS
-from mien.base.errors import UserError
+from mien.base.errors import UserError, WrongSettings
 from mien.base.files import replacing
 from mien.base.settings import near_name, read_settings, read_usage, read_yaml
 from mien.cli.check import mistakes
@@ -19,8 +19,6 @@ from mien.models.description import FACES, ModelConfig
 from mien.runtime.spec import CutSpec
 
 FACE_SIZE: Final = 48  # pixels, of the faces for which a network that takes any size is counted
-
-
 PresetArgument = completed(typer.Argument, group="preset", help="A preset; omit it to list all presets.")
 
 
@@ -32,7 +30,15 @@ def preset(name: Annotated[str | None, PresetArgument] = None, as_json: JsonOpti
         if name not in presets:
             near = near_name(name, presets)
             raise UserError(f"there is no preset {name!r}{near}; the presets are {', '.join(presets)}.")
-        _apply_preset(root, name, presets[name])
+        if found := mistakes(presets[name], root / "conf"):
+            raise WrongSettings(found)
+        before = choices(root)
+        changed = {group: choice for group, choice in read_yaml(presets[name]).items() if before.get(group) != choice}
+        write_choices(root / PARAMS, changed)
+        typer.echo(f"{PARAMS} now holds the choices of {name}:")
+        for group, choice in changed.items():
+            typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
+        typer.echo("Run `dvc repro` next.")
         return
     rows, chosen = [], choices(root)
     for known, file in presets.items():
@@ -56,21 +62,6 @@ def _print_choices(columns: Sequence[str], rows: Iterable[tuple[Any, ...]], note
         choices.add_row("*" if chosen else "", *cells)
     console().print(choices)
     console().print(f"{note} [bold]*[/bold] marks the current choice.")
-
-
-def _apply_preset(root: Path, name: str, file: Path) -> None:
-    if found := mistakes(file, root / "conf"):
-        raise UserError("\nmien: ".join(found))
-    before = choices(root)
-    changed = {group: choice for group, choice in read_yaml(file).items() if before.get(group) != choice}
-    if not changed:
-        typer.echo(f"{PARAMS} already holds the choices of {name}; `dvc repro` runs them.")
-        return
-    write_choices(root / PARAMS, changed)
-    typer.echo(f"{PARAMS} now holds the choices of {name}:")
-    for group, choice in changed.items():
-        typer.echo(f"  {group:<10}{before.get(group, '(none)')} → {choice}")
-    typer.echo("Run `dvc repro` next.")
 
 
 def write_choices(file: Path, changed: dict[str, Any]) -> None:

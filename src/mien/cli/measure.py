@@ -23,7 +23,6 @@ from mien.cli.workspace import RUNS, JsonOption, call, completed, console, count
 from mien.inference.default_model import PARAMS, choices, find_root, model_address
 
 if TYPE_CHECKING:
-    from mien.evaluation.other_data import CrossEvaluation
     from mien.evaluation.scoring import EvaluateConfig, Predictions
     from mien.reporting.comparison import Comparison
 
@@ -48,7 +47,8 @@ def evaluate(
     """
     from mien.evaluation.other_data import evaluate_elsewhere
     from mien.inference.address import open_measured
-    from mien.reporting.study_reports import write_cross_evaluation
+    from mien.reporting.comparison import MEASURES
+    from mien.reporting.study_reports import sentences, write_cross_evaluation
     from mien.tracking.publish import publish_cross
 
     root = find_root()
@@ -60,7 +60,15 @@ def evaluate(
         cross = evaluate_elsewhere(measured.known, *given, root, Path(scratch))
         write_cross_evaluation(cross, folder)
         problem = publish_cross(cross)
-    _show_evaluation(cross, folder)
+    whole, title = cross.evaluation.whole, cross.data.title or cross.data.name
+    typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
+    for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "calibration_error"):
+        typer.echo(f"  {MEASURES[measure]:<23} {whole.intervals.overall[measure].text()}")
+    for sentence in sentences(cross):
+        typer.echo(f"  {sentence}")
+    typer.echo(f"report: {folder / 'report.html'}")
+    if bool(cross.model.drawn) != cross.data.drawn:
+        say("mien: WARNING: model and data set mix drawings and photographs; the result says nothing about people.")
     if problem:
         say(f"mien: {problem}")
 
@@ -73,22 +81,6 @@ def read_chosen(root: Path, groups: tuple[str, ...], data: str | None = None) ->
         refuse_unknown_choice(root / "conf", group, chosen.get(group), "--data" if data and group == "data" else PARAMS)
         settings[group] = read_settings(root / "conf", group, chosen[group])
     return settings
-
-
-def _show_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
-    from mien.reporting.comparison import MEASURES
-    from mien.reporting.study_reports import sentences
-
-    whole = cross.evaluation.whole
-    title = cross.data.title or cross.data.name
-    typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")
-    for measure in ("accuracy", "unweighted_average_recall", "macro_f1", "calibration_error"):
-        typer.echo(f"  {MEASURES[measure]:<23} {whole.intervals.overall[measure].text()}")
-    for sentence in sentences(cross):
-        typer.echo(f"  {sentence}")
-    typer.echo(f"report: {folder / 'report.html'}")
-    if bool(cross.model.drawn) != cross.data.drawn:
-        say("mien: WARNING: model and data set mix drawings and photographs; the result says nothing about people.")
 
 
 def compare(

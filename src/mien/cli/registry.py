@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +16,6 @@ from mien.cli import workspace
 from mien.cli.predict import find_photos
 from mien.cli.workspace import completed, console, quiet_libraries, say, table
 from mien.inference.default_model import find_root, model_address, registered_model
-
-if TYPE_CHECKING:
-    from mien.inference.address import MeasuredModel
-    from mien.inference.export import ExportFaces
 
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason to record in the history.")]
 
@@ -59,10 +55,23 @@ def export(
     has them. Test faces are never used.
     """
     from mien.inference.address import open_measured
-    from mien.inference.export import export_onnx
+    from mien.inference.export import export_onnx, generated_faces, own_faces, photo_faces
+    from mien.inference.predictor import Predictor
 
-    measured = open_measured(model_address(model, data))
-    faces = _faces_to_check(measured, photos or [], int8)
+    root, measured = find_root(), open_measured(model_address(model, data))
+    if photos:
+        files, problems, _ = find_photos(photos)
+        if problems:
+            raise UserError(problems[0])
+        faces = photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), files)
+    elif own := own_faces(measured, root / "build/crop"):
+        faces = own
+    else:
+        lacking = f"build/crop has no training and validation faces of {measured.name}, cut as it takes them"
+        if int8:
+            raise UserError(f"int8 needs faces for its calibration: {lacking}; pass --photos FOLDER.")
+        say(f"mien: {lacking}: the file is checked on generated pictures; --photos FOLDER uses yours.")
+        faces = generated_faces(measured.loaded.spec.cut)
     file = out or Path(f"{measured.slug}{'-int8' if int8 else ''}.onnx")
     with quiet_libraries():
         done = export_onnx(measured, faces, file, int8=int8)
@@ -76,26 +85,6 @@ def export(
             accuracies = f"accuracy in float32 {done.int8.before:.3f}, in int8 {done.int8.after:.3f}"
             typer.echo(f"{accuracies}: {change.text('+.3f')}, 95 % interval")
     typer.echo(f"Use it with `mien predict PHOTO --model {done.file}`.")
-
-
-def _faces_to_check(measured: "MeasuredModel", photos: list[str], int8: bool) -> "ExportFaces":
-    """The faces of the photos that were given, else the model's own, else generated pictures with a remark."""
-    from mien.inference.export import generated_faces, own_faces, photo_faces
-    from mien.inference.predictor import Predictor
-
-    root = find_root()
-    if photos:
-        files, problems, _ = find_photos(photos)
-        if problems:
-            raise UserError(problems[0])
-        return photo_faces(Predictor(measured.loaded, settings=read_usage(root, "predict")), files)
-    if own := own_faces(measured, root / "build/crop"):
-        return own
-    lacking = f"build/crop has no training and validation faces of {measured.name}, cut as it takes them"
-    if int8:
-        raise UserError(f"int8 needs faces for its calibration: {lacking}; pass --photos FOLDER.")
-    say(f"mien: {lacking}: the file is checked on generated pictures; --photos FOLDER uses yours.")
-    return generated_faces(measured.loaded.spec.cut)
 
 
 def promote(

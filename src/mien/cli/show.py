@@ -114,14 +114,10 @@ def app(
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     from mien.app.answers import Answerer
     from mien.app.server import serve
-    from mien.inference.address import NoSuchModel
     from mien.inference.current import CurrentModel
     from mien.inference.detectors import build_detector
 
-    try:
-        first = load_default(model, data, say)
-    except NoSuchModel as error:
-        fail(str(error), UNUSABLE)
+    first = load_default(model, data, say)
     with CurrentModel(default_address(model, data), first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say(f"mien: {current.model.says} answers at {address}"))

@@ -41,7 +41,10 @@ def find_run(text: str) -> ComparedRun:
             return read_run(client, client.get_run(str(version.run_id)), text)
         if run := _search_run(client, text):
             return read_run(client, run, text)
-        raise UserError(f"there is no run {text!r}{_near(client, text)}; name {FORMS}.")
+        names = [_called(run) for run in _search(client, "tags.`mien.kind` = 'training'")]
+        near = difflib.get_close_matches(text, names, n=SHOWN, cutoff=0.3)
+        known = f"{'the nearest' if near else 'the newest'}: {', '.join(near or names[:SHOWN]) or 'none'}"
+        raise UserError(f"there is no run {text!r}; {known}; name {FORMS}.")
 
 
 def read_folder(folder: Path) -> ComparedRun:
@@ -124,12 +127,3 @@ def _search_run(client: "MlflowClient", text: str) -> "Run | None":
 def _search(client: "MlflowClient", text: str) -> "list[Run]":
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, text, max_results=MOST_RUNS))
-
-
-def _near(client: "MlflowClient", text: str) -> str:
-    """The trainings whose ids or names resemble the text, as half a sentence."""
-    names = [_called(run) for run in _search(client, "tags.`mien.kind` = 'training'")]
-    if not names:
-        return ", and no training in the store"
-    near = difflib.get_close_matches(text, names, n=SHOWN, cutoff=0.3)
-    return f"; {'the nearest' if near else 'the newest'}: {', '.join(near or names[:SHOWN])}"
