@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from mien.evaluation.other_data import KnownModel
-    from mien.models.weights import Parent, Parents
+    from mien.models.weights import Parents
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -122,30 +122,26 @@ def find_parents(named: Iterable[tuple[str, str]]) -> "Parents":
 
     A UserError names the key where there is no such model, or its files are not all that a training needs.
     """
+    from pyarrow.parquet import read_schema
+
+    from mien.models.weights import Parent  # PyTorch, which no answer needs
     from mien.tracking.store import use_store
 
     use_store(Path.cwd())
     found: dict[str, Parent] = {}
     for key, text in named:
+        if text in found:
+            continue
         try:
-            found[text] = found.get(text) or _find_parent(text)
+            files = ModelAddress.parse(text).files()
+            for file in (WEIGHTS, SPEC, TRAINING_FACES):
+                if not (files.folder / file).is_file():
+                    raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
+            read_out(files.folder / TRAINING_FACES, read_schema, rerun("train"))  # else the training would end with it
         except UserError as error:
             raise UserError(f"{key}: {error}") from error
+        found[text] = Parent(version_words(files.name, files.version), files.folder, files.scratch)
     return found
-
-
-def _find_parent(text: str) -> "Parent":
-    from pyarrow.parquet import read_schema
-
-    from mien.models.weights import Parent  # PyTorch, which no answer needs
-
-    address = ModelAddress.parse(text)
-    files = address.files()
-    for file in (WEIGHTS, SPEC, TRAINING_FACES):
-        if not (files.folder / file).is_file():
-            raise UserError(f"{text} is no trained model: it lacks {file}; name a folder that `train` wrote.")
-    read_out(files.folder / TRAINING_FACES, read_schema, rerun("train"))  # else the training would end with it
-    return Parent(version_words(files.name, files.version), files.folder, files.scratch)
 
 
 def load_model_of(text: str) -> LoadedModel:

@@ -64,24 +64,14 @@ class Video:
         self.stream.thread_type = "AUTO"
         self.time_base = Fraction(self.stream.time_base or Fraction(1, 1000))
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
+        length = self.stream.duration
+        self._seconds = float(length * self.time_base) if length else (container.duration or 0) / 1e6
+        self.expected = int(self.stream.frames) or round(self._seconds * self.rate)  # frames; 0: the file does not say
         self.read = 0  # frames so far
         self._damaged = 0  # packets that could not be decoded
         self.last = 0.0  # seconds, the time of the frame read last
         sounds = container.streams.audio
         self.sound = sounds[0].codec_context.name.removesuffix("float") if sounds else ""  # its codec
-
-    @property
-    def expected(self) -> int:
-        """Frames that the file announces, 0 where it does not say."""
-        return int(self.stream.frames) or round(self._seconds * self.rate)
-
-    @property
-    def _seconds(self) -> float:
-        import av
-
-        if self.stream.duration:
-            return float(self.stream.duration * self.time_base)
-        return (self.container.duration or 0) / av.time_base
 
     def frames(self, every: float = 0.0) -> Iterator[Frame]:
         """The frames in the order of their times, at most one in `every` seconds; a UserError where there is none."""
