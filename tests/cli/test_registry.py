@@ -54,11 +54,12 @@ def test_without_own_faces_it_says_what_it_did_without(mien: Command, two_champi
     shutil.rmtree(two_champions / "build")
     refused = mien("export", "--int8")
     assert refused.code == 1
-    assert refused.err.startswith("mien: int8 needs faces for its calibration: the faces that mien-tiny version 2")
-    assert refused.err.endswith("crop is missing (`dvc repro crop`). Pass --photos FOLDER.\n")
+    lacking = "build/crop has no training and validation faces of mien-tiny version 2"
+    assert refused.err.startswith(f"mien: int8 needs faces for its calibration: {lacking}")
+    assert refused.err.endswith("cut as it takes them; pass --photos FOLDER.\n")
     done = mien("export", "--model", "models:/mien-tiny/1", "--out", "to/here.onnx")
     assert done.code == 0, done.err
-    assert "The file is checked on generated pictures instead; --photos FOLDER uses yours." in done.err
+    assert "the file is checked on generated pictures; --photos FOLDER uses yours." in done.err
     assert "on 64 generated pictures: probabilities differ by at most" in done.out
     assert (two_champions / "to/here.onnx").is_file()
 

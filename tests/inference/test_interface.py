@@ -145,7 +145,7 @@ def test_a_champion_takes_over_and_a_version_without_an_alias_is_named(
     connect().delete_registered_model_alias("mien-tiny", "champion")
     told: list[str] = []
     assert load_default(tell=told.append).name == "packaged (FER2013)"
-    assert "its versions are 1, 2, and `mien rollback`" in told[0] and "the model in the package answers" in told[0]
+    assert "its versions are 1, 2; `mien rollback`" in told[0] and "the model in the package answers" in told[0]
     with pytest.raises(UserError, match="its versions are 1, 2"):
         mien.load("models:/mien-tiny@champion")
 

@@ -70,8 +70,7 @@ def add(
         raise UserError(f"{path} contains this checkout's data/; name the folder of photos itself.")
     with quiet_libraries(), chdir(root):  # what is found in photos is kept in the checkout, for `ingest`
         config, found = understand(folder, chosen, mapped(maps or []))
-    for line in described(config, found, folder):
-        typer.echo(line)
+    typer.echo("\n".join(described(config, found, folder)))
     if target != folder:
         bring(folder, target, move=move)
     told = f"# Added from a folder named {json.dumps(folder.name)}; docs/howto/own-data.md describes the keys.\n"
@@ -83,9 +82,7 @@ def add(
     write_choices(root / PARAMS, {**(read_yaml(small) if few else {}), "data": chosen})
     typer.echo(f"data/{chosen} and conf/data/{chosen}.yaml are written, and params.yaml chooses them.")
     if few:
-        typer.echo(
-            f"So few faces teach no network from scratch: the preset {SMALL} goes on with the model in the package."
-        )
+        typer.echo(f"So few faces teach no network from scratch: the preset {SMALL} goes on with the packaged model.")
     typer.echo(track(root, chosen))
     typer.echo("Run `mien train` next; `mien preset` lists other networks and trainings.")
 
@@ -117,10 +114,8 @@ def understand(folder: Path, name: str, class_names: dict[str, str | None]) -> "
             refused[source] = str(error)
     if not read:
         reasons = "".join(f"\n  {source}: {reason}" for source, reason in refused.items())
-        raise UserError(
-            f"{folder} is in no format that mien reads. Each says why; --map FOLDER=CLASS names the class of a folder, "
-            f"and --map FOLDER= leaves one out.{reasons}"
-        )
+        how = "--map FOLDER=CLASS names the class of a folder, and --map FOLDER= leaves one out"
+        raise UserError(f"{folder} is in no format that mien reads. Each says why; {how}.{reasons}")
     config, found = max(read, key=lambda pair: len(pair[1].faces))
     if config.source == "folder" and show_more_than_faces(folder, found):
         config = replace(config, options={**config.options, "faces": "detect"})
@@ -183,8 +178,7 @@ def described(config: "DataConfig", found: "Ingested", folder: Path) -> list[str
 def bring(folder: Path, target: Path, *, move: bool) -> None:
     """Copy or move a folder to its place, where it appears whole; links become copies of what they name."""
     partial = target.with_name(f"{target.name}.partial")
-    if partial.exists():  # of a run that was killed
-        shutil.rmtree(partial)
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     target.parent.mkdir(exist_ok=True)
     if move and folder.stat().st_dev == target.parent.stat().st_dev:
         folder.rename(target)

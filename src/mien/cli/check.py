@@ -80,8 +80,8 @@ def mistakes(params: Path, conf: Path, rules: Sequence[Rule] = ()) -> list[str]:
         choices = read_yaml(params, shown)
     except UserError as error:
         return [str(error)]
-    groups = f"the groups are {', '.join(GROUPS)}"
-    found = [f"{shown}: there is no group {key!r}; {groups}." for key in choices if key not in GROUPS]
+    unknown = (key for key in choices if key not in GROUPS)
+    found = [f"{shown}: there is no group {key!r}; the groups are {', '.join(GROUPS)}." for key in unknown]
     settings: dict[str, Any] = {"root": conf.parent}
     for name in (*GROUPS, *USAGE):
         try:
@@ -153,9 +153,8 @@ def _values(settings: Settings, key: str) -> Sequence[Any]:
 def _stands(settings: Settings, files: Files, key: str, value: Any) -> str:
     """Where a value comes from: `conf/train/short.yaml: patience: 8`."""
     group, _, name = key.partition(".")
-    if key in settings["space"]:
-        return f"{files['tune']}: space: {key}: {value:.10g}"
-    return f"{files[group]}: {name}: {value:.10g}"
+    place = f"{files['tune']}: space: {key}" if key in settings["space"] else f"{files[group]}: {name}"
+    return f"{place}: {value:.10g}"
 
 
 def _refusals(files: Files, group: str, stages_check: Callable[..., object], *values: Any) -> Iterator[str]:
@@ -187,10 +186,9 @@ def _crop_fits_the_network(settings: Settings, files: Files) -> Iterator[str]:
     wanted = FACES[model.name]
     if wanted.size not in (None, crop.size) or wanted.colour not in (None, crop.colour):
         size = f"{wanted.size} pixels" if wanted.size else "any size"
-        yield (
-            f"{files['model']}: name: {model.name} takes faces of {size} in {wanted.colour or 'any colour'}, and "
-            f"{files['crop']} says size: {crop.size}, colour: {crop.colour}; choose a crop that fits."
-        )
+        says = f"{files['crop']} says size: {crop.size}, colour: {crop.colour}; choose a crop that fits"
+        takes = f"takes faces of {size} in {wanted.colour or 'any colour'}"
+        yield f"{files['model']}: name: {model.name} {takes}, and {says}."
 
 
 def _only_a_trained_backbone_is_frozen(settings: Settings, files: Files) -> Iterator[str]:

@@ -141,9 +141,10 @@ def _faces_and_cost(config: ModelConfig) -> tuple[str, str, str]:
 def detector(as_json: JsonOption = False) -> None:
     """List the face detectors and mark the one that conf/predict.yaml chooses."""
     chosen = read_usage(find_root(), "predict")
-    rows = []
-    for name, (kind, origin) in DETECTORS.items():
-        own = chosen.detector_file if name == chosen.detector else ""
-        rows.append((name == chosen.detector, name, kind, own or f"comes with {origin}"))
+    files = {chosen.detector: chosen.detector_file}
+    rows = [
+        (name in files, name, kind, files.get(name) or f"comes with {origin}")
+        for name, (kind, origin) in DETECTORS.items()
+    ]
     note = "`detector: NAME` in conf/predict.yaml chooses a detector, `--detector NAME` overrides it;"
     _print_choices(("detector", "description", "file"), rows, note, as_json)

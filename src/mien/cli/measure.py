@@ -210,11 +210,7 @@ def _run_fold(root: Path, copy: Path, name: str) -> None:
     """Run the stages up to `evaluate` in the copy, and bring them as a DVC experiment into the checkout."""
     stages = [sys.executable, "-m", "pipelines.repro", "evaluate"]
     environment = {**os.environ, "DVC_EXP_NAME": name}  # DVC's own name for it, by which MLflow's runs are told apart
-    try:
-        code = subprocess.run(stages, cwd=copy, env=environment, stdout=2, check=False).returncode
-    except KeyboardInterrupt:
-        code = 1
-    if code:
+    if subprocess.run(stages, cwd=copy, env=environment, stdout=2, check=False).returncode:
         fail("the fold did not end; the same command goes on with it, and trains no fold that is done again.", 1)
     try:
         call("git", "add", "--all", cwd=copy)  # DVC saves new files only where they are staged

@@ -86,9 +86,7 @@ def find_photos(arguments: list[str]) -> tuple[list[Path], list[str], list[str]]
     Returns the files, each once; a sentence for each argument that names nothing; and one for each folder in which
     other files were skipped.
     """
-    files: dict[Path, None] = {}
-    problems: list[str] = []
-    remarks: list[str] = []
+    files, problems, remarks = dict[Path, None](), list[str](), list[str]()
     for argument in arguments:
         path, matches = Path(argument), list[Path]()
         if argument == STDIN or (path.exists() and not path.is_dir()):

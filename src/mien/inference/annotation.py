@@ -50,8 +50,7 @@ PLOTTED: Final = 6  # tracks, the longest ones
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
     """A colour for each class: an expression's own, for others those that are left, again and again."""
     colours = (*COLOURS.values(), OTHER)
-    left = [colour for colour in colours if colour not in map(COLOURS.get, classes)] or colours
-    others = cycle(left)
+    others = cycle([colour for colour in colours if colour not in map(COLOURS.get, classes)] or colours)
     return {name: COLOURS.get(name) or next(others) for name in classes}
 
 

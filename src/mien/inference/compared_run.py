@@ -79,10 +79,8 @@ def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
         try:
             file = client.download_artifacts(run.info.run_id, publish.PREDICTIONS, scratch)
         except (MlflowException, OSError) as error:
-            raise UserError(
-                f"{title} has no {publish.PREDICTIONS}, so there is nothing to compare: "
-                "it was not evaluated, or `mien sync` has not sent it yet."
-            ) from error
+            why = "it was not evaluated, or `mien sync` has not sent it yet"
+            raise UserError(f"{title} has no {publish.PREDICTIONS} to compare: {why}.") from error
         predictions = read_predictions(Path(file), f"predictions.csv of {title}")
     return ComparedRun(
         key=run.info.run_id,

@@ -54,11 +54,9 @@ def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces | None:
         return None
     keys = ["photo_digest", "face_digest"]
     own = packed.index.merge(measured.seen.drop_duplicates(keys), on=keys)
-    chosen = {}
-    for part, most in MOST.items():
-        rows = own[own["part"] == part]  # the same ones on every run, in the order in which they are packed
-        chosen[part] = rows.sample(min(most, len(rows)), random_state=0).sort_values("row")
-    checked, calibration = chosen["val"], chosen["train"]
+    parts = ((own[own["part"] == part], most) for part, most in MOST.items())
+    # The same ones on every run, in the order in which they are packed.
+    checked, calibration = (faces.sample(min(n, len(faces)), random_state=0).sort_values("row") for faces, n in parts)
     if checked.empty or len(calibration) < LEAST_CALIBRATED:
         return None
     return ExportFaces(
@@ -191,10 +189,8 @@ def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int
         before = probabilities_in(file, faces.checked)
         done = Exported(out, agreement(loaded.probabilities(faces.checked), before))
         if not done.float32.difference <= MOST_APART:
-            raise UserError(
-                f"the ONNX file was not written: on {faces.says} it differs from {loaded.says} by up "
-                f"to {done.float32.difference:.2g} in a probability, where {MOST_APART:g} is allowed."
-            )
+            apart = f"by up to {done.float32.difference:.2g} in a probability, where {MOST_APART:g} is allowed"
+            raise UserError(f"the ONNX file was not written: on {faces.says} it differs from {loaded.says} {apart}.")
         if int8 and faces.calibration is not None:
             small = file.with_name("int8.onnx")
             quantise(file, small, faces.calibration)
