@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mien.reporting.comparison import Comparison
 
 COMPARISON: Final = "reports/compare.html"
-PART: Final = "Default: test of an official split, else all."
+PART: Final = "test, val, train or all; default: test of an official split, else all."
 RUN: Final = "A run id or its first digits, a run name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder."
 FOLDS: Final = 5  # where neither the command nor conf/split says how many
 POOLED: Final = {"accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -36,7 +36,7 @@ POOLED: Final = {"accuracy": "accuracy", "macro_f1": "macro F1"}
 def evaluate(
     data: Annotated[str, completed(group="data", metavar="NAME", help="Data set to measure on.")],
     model: workspace.MeasuredOption = None,
-    part: Annotated[Literal["test", "val", "train", "all"] | None, typer.Option(help=PART)] = None,
+    part: Annotated[Literal["test", "val", "train", "all"] | None, typer.Option(metavar="PART", help=PART)] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: reports/cross/MODEL-on-DATA.")] = None,
 ) -> None:
     """Measure a model on a data set other than its own.

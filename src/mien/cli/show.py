@@ -62,7 +62,7 @@ def video(
     detector: workspace.DetectorOption = None,
     min_face: workspace.MinFaceOption = None,
     min_score: workspace.MinScoreOption = None,
-    smoothing: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Of smoothing, a time constant.")] = 0.5,
+    smoothing: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Time constant; 0 for none.")] = 0.5,
     model: workspace.ModelOption = None,
     data: workspace.DataOption = None,
 ) -> None:
