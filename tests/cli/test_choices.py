@@ -65,7 +65,7 @@ def test_comments_and_order_stay_and_the_changes_are_told_once(mien: Command, he
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert [line for line in lines if line in kept] == kept
     assert not list(here.glob("*.partial"))
-    assert "already" in mien("preset", "expw-vgg64").out
+    assert "→" not in mien("preset", "expw-vgg64").out
     assert (here / "params.yaml").read_text() == text
 
 

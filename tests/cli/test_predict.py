@@ -123,15 +123,6 @@ def test_folders_and_globs(mien: Command, model: Path, photo_file: Path, tmp_pat
     assert f"{tmp_path / 'album'}: skipped 1 file other than photos; name a video to use it.\n" in done.err
 
 
-def test_cropped(mien: Command, model: Path, tmp_path: Path) -> None:
-    face = tmp_path / "face.png"
-    cv2.imwrite(str(face), np.random.default_rng(0).integers(0, 255, (48, 40), np.uint8))
-    assert mien("predict", face, "--model", model).code == 1
-    done = mien("predict", face, "--model", model, "--cropped", "--json")
-    assert done.code == 0
-    assert json.loads(done.out)[0]["box"] == [0, 0, 40, 48]
-
-
 def test_the_table_fits_80_columns_and_shows_what_json_says(mien: Command, model: Path, photo_file: Path) -> None:
     face = json.loads(mien("predict", photo_file, "--json", "--model", model).out)[0]
     out = mien("predict", photo_file, "--model", model).out

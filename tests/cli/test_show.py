@@ -73,15 +73,6 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(mien: Command, model: Pa
     assert sorted(file.name for file in tmp_path.iterdir()) == ["build", "in.mp4", "no.mp4"]
 
 
-def test_without_pyav_it_says_what_to_install(
-    mien: Command, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = write_video(tmp_path / "in.mp4", [scene()])
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
-    needed = "mien: `mien video` needs av, which is not installed: `pip install 'mien[video]'` installs it.\n"
-    refused(mien("video", source, tmp_path / "out.mp4", "--model", model), needed, 2)
-
-
 def run(*words: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["app", *words])
     return result.exit_code, result.output

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from mien.inference.address import MeasuredModel, load_model_of, open_measured
+from mien.inference.annotation import overlap
 from mien.inference.detectors import CascadeDetector
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from mien.inference.picture import Picture
@@ -69,15 +70,6 @@ def jpeg(photo: np.ndarray, quality: int = 95) -> bytes:
 def pixels_of(predictor: Predictor, data: bytes) -> np.ndarray:
     """A photo's pixels as the predictor takes them."""
     return Picture(Path("photo"), data=data).pixels(predictor.settings)
-
-
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    down = min(one.bottom, other.bottom) - max(one.top, other.top)
-    across = min(one.right, other.right) - max(one.left, other.left)
-    shared = max(down, 0) * max(across, 0)
-    areas = [(box.bottom - box.top) * (box.right - box.left) for box in (one, other)]
-    return shared / (sum(areas) - shared)
 
 
 @functools.cache

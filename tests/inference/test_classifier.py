@@ -3,11 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 
@@ -41,19 +39,6 @@ def changed(exported: Export, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "changed.onnx"
 
     return write
-
-
-def test_threads_get_what_each_would_get_alone(exported: Export) -> None:
-    model = load_model_of(str(exported.float32.file))
-    faces = exported.faces.checked
-    alone = model.probabilities(faces)
-
-    def ask(i: int) -> np.ndarray:
-        return model.probabilities(faces[i % 40 : i % 40 + 5])
-
-    with ThreadPoolExecutor(8) as pool:
-        for i, found in enumerate(pool.map(ask, range(80))):
-            np.testing.assert_allclose(found, alone[i % 40 : i % 40 + 5], atol=1e-6)
 
 
 def test_threads_are_bounded_and_do_not_spin(exported: Export) -> None:
@@ -104,7 +89,3 @@ def test_a_file_for_a_newer_runtime(changed: Callable[..., Path]) -> None:
 def test_metadata_that_do_not_fit(changed: Callable[..., Path], texts: dict[str, str | None], says: str) -> None:
     with pytest.raises(UserError, match=says):
         load_model_of(str(changed(**texts)))
-
-
-def test_a_model_that_was_never_calibrated_says_so(changed: Callable[..., Path]) -> None:
-    assert load_model_of(str(changed(spec=spec(temperature=None)))).spec.temperature is None

@@ -98,18 +98,3 @@ def test_folders_pipes_and_devices_are_named_and_nothing_waits(tmp_path: Path) -
         assert caught.value.reason == "not_a_file"
     with pytest.raises(UnreadablePhoto, match="no file can have this name"):
         read_photo(tmp_path / "a\0b.jpg", 50)
-
-
-def test_what_cannot_be_opened_is_an_error_of_the_system(tmp_path: Path) -> None:
-    (tmp_path / "round").symlink_to(tmp_path / "again")
-    (tmp_path / "again").symlink_to(tmp_path / "round")
-    for name in ("round", "gone.jpg", "x" * 300):
-        with pytest.raises(OSError):
-            read_photo(tmp_path / name, 50)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    (tmp_path / "secret.jpg").touch(mode=0o000)
-    with pytest.raises(PermissionError):
-        read_photo(tmp_path / "secret.jpg", 50)

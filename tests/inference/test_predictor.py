@@ -1,6 +1,5 @@
 """A photo goes through the predictor as a training photo goes through the DAG."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,6 @@ def test_grey_and_colour_photos_suit_every_network(tmp_path: Path, colour: str) 
     assert len(predictor.predict(grey)) == 1
 
 
-def test_no_face_is_an_empty_list(predictor: Predictor) -> None:
-    assert predictor.predict(np.full((200, 300, 3), 90, np.uint8)) == []
-
-
 def test_the_temperature_lies_beside_the_weights_or_is_told(tmp_path: Path) -> None:
     model = write_model(tmp_path, temperature=1.7)
     assert Predictor(load_model_of(str(model))).model.spec.temperature == 1.7
@@ -122,9 +117,3 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     (model / "lineage.json").write_text("{")
     with pytest.raises(UserError, match=r"lineage\.json is damaged"):
         Predictor(load_model_of(str(model)))
-
-
-def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
-    model = Predictor(load_model_of(str(write_model(tmp_path, drawn=True)))).model
-    assert (model.drawn, model.title, model.version) == (True, "drawn sample", None)
-    assert json.loads((tmp_path / "train/model.json").read_text())["cut"]["size"] == model.spec.cut.size

@@ -80,12 +80,6 @@ def test_it_predicts_with_a_file_and_with_a_folder(exported: Export, photo_file:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["packaged", "packaged-compact"])
-def test_it_predicts_with_a_model_of_the_package_by_its_name(photo_file: Path, name: str) -> None:
-    done = predict("predict", photo_file, "--model", name)
-    assert (done.returncode, done.stderr, f"by {name} (FER2013)" in done.stdout) == (0, "", True)
-
-
 def test_an_explanation_says_that_it_needs_torch(exported: Export, photo_file: Path) -> None:
     explain = ("explain", photo_file, "--model", exported.root / "build/train")
     absent = predict(*explain)  # the block itself works

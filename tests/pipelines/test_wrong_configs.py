@@ -96,11 +96,7 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (MODEL, {"name": "mobilenetv2", "input_size": "8"}, ("input_size must be 32 to 512 pixels",)),
     (MODEL, {"name": "mobilenetv2", "init": "m.pth"}, ("init_sha256 must be 64 hex", "`sha256sum m.pth`", "''")),
     (MODEL, {"name": "mobilenetv2", "init": "m.pth", "init_sha256": "abc"}, ("not 'abc'",)),
-    (
-        MODEL,
-        {"name": "mobilenetv2", "init_sha256": "a" * 64},
-        ("is of a file of weights, and init is none",),
-    ),
+    (MODEL, {"name": "mobilenetv2", "init_sha256": "a" * 64}, ("is of a file of weights, and init is none",)),
     (MODEL, {"init": "imagenet"}, ("init: imagenet is for the backbone of mobilenetv2, timm; resnet can begin with",)),
     (MODEL, {"name": "ensemble"}, ("members names the models of an ensemble",)),
     (MODEL, {"members": ["build/train"]}, ("members names the models of an ensemble",)),
