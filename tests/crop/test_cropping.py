@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from mien.base.errors import UserError
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.runtime.cut import Box, cut_face
 from mien.runtime.decode import decode_photo
-from mien.sources.faces import faces_table, problems_table
 from mien.sources.photos import FolderPhotos, PhotoMissing
+from mien.sources.source import faces_table, problems_table
 from tests.photosets import encode, photo, picture, stored
 
 CONFIG = CropConfig(size=16, workers=2)

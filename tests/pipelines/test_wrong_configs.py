@@ -18,7 +18,7 @@ import yaml
 
 from mien.base.errors import WrongSettings
 from mien.cli.check import RULES_HERE, RULES_OF_STAGES, mistakes
-from mien.sources.faces import faces_table
+from mien.sources.source import faces_table
 from pipelines.__main__ import refuse_mistakes, run_stage
 from pipelines.compose import CONF, compose
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.sources.expw import ExpW, parse_row
-from mien.sources.faces import BadRow
 from mien.sources.photos import PhotoMissing
+from mien.sources.source import BadRow
 from tests.photosets import photo, refused, write_archive, write_labels, write_photos
 
 ROW = "a.jpg 0 10 20 60 70 55.5 3"

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from mien.base.errors import UserError
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
 from mien.sources.photos import PhotoMissing
 from mien.sources.source import DataConfig, get_source

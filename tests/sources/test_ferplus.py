@@ -6,10 +6,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.faces import BadRow, Ingested
-from mien.sources.fer2013 import Fer2013
-from mien.sources.ferplus import label_of_votes
-from mien.sources.source import DataConfig, get_source
+from mien.sources.fer2013 import Fer2013, label_of_votes
+from mien.sources.source import BadRow, DataConfig, Ingested, get_source
 from tests.fer_csv import row, unpacked_fer2013, write_csv
 from tests.photosets import refused
 

@@ -13,9 +13,8 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.runtime.cut import WHOLE_PHOTO, Box
 from mien.sources.detect import YuNetDetector
-from mien.sources.faces import Ingested
 from mien.sources.folder import Folder
-from mien.sources.source import DataConfig, get_source
+from mien.sources.source import DataConfig, Ingested, get_source
 from tests.inference.conftest import overlap, portrait
 from tests.photosets import encode, photo, refused
 

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.settings import read_settings
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import PackedFaces, open_faces
-from mien.crop.selection import CropConfig
 from mien.runtime.spec import CutSpec
 from mien.sources.expw import ExpW
-from mien.sources.faces import faces_table
 from mien.sources.fer2013 import Fer2013
 from mien.sources.fingerprints import fingerprint
-from mien.sources.source import Source
+from mien.sources.source import Source, faces_table
 from mien.split.near_copies import Groups, group_faces
 from mien.split.parts import Split, SplitConfig, assign_groups, split_faces
 from tests.fer_csv import unpacked_fer2013

@@ -20,9 +20,8 @@ from mien.models.weights import predict_logits
 from mien.training.augmentation import Augmentation, BatchAugmentation, augmented_examples
 from mien.training.dataset import EpochBatches, LabelledFaces, soft_labels, training_loader
 from mien.training.fit import fit
-from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import AugmentConfig, Recipe
-from mien.training.task import class_weights, training_loss
+from mien.training.task import class_weights, make_optimizer, make_schedule, training_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
 
 

@@ -32,7 +32,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # no random generator takes another
 
 GROUPS: Final = {
     "data": ("mien.sources.source", "DataConfig"),
-    "crop": ("mien.crop.selection", "CropConfig"),
+    "crop": ("mien.crop.cropping", "CropConfig"),
     "split": ("mien.split.parts", "SplitConfig"),
     "model": ("mien.models.description", "ModelConfig"),
     "augment": ("mien.training.recipe", "AugmentConfig"),

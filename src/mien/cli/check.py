@@ -370,7 +370,7 @@ def _slices_are_columns(settings: Settings, files: Files) -> None:
     if settings["data"].slices and (ingested := _ingested(settings)):
         from pyarrow.parquet import read_schema
 
-        from mien.sources.faces import check_slices
+        from mien.sources.source import check_slices
 
         check_slices(settings["data"].slices, read_schema(ingested[0]).names)
 

@@ -18,9 +18,8 @@ from typing import Any, ClassVar, Final
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
 from mien.sources.archive import Volumes, below, find_volumes, list_files, unpack
-from mien.sources.faces import BadRow, Ingested, faces_table, no_usable, problems_table
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
-from mien.sources.source import Source
+from mien.sources.source import BadRow, Ingested, Source, faces_table, no_usable, problems_table
 
 LABELS: Final = "label.lst"
 PHOTOS: Final = "origin"

@@ -20,8 +20,8 @@ import numpy as np
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
-from mien.sources.faces import BadRow
 from mien.sources.photos import existing_folder
+from mien.sources.source import BadRow
 
 SIDE: Final = 48  # pixels; a face is SIDE x SIDE
 VALUES: Final = SIDE * SIDE

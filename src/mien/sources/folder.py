@@ -22,7 +22,6 @@ from mien.base.state import digest, state_folder
 from mien.runtime.cut import Box
 from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import MIN_SCORE, SMALLEST, YUNET, Detection, YuNetDetector, largest_of
-from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
 from mien.sources.folder_layout import ClassFolder, files_of_class, find_layout, is_hidden, number_of, read_words
 from mien.sources.photos import (
@@ -34,7 +33,7 @@ from mien.sources.photos import (
     is_photo_name,
     leaves_folder,
 )
-from mien.sources.source import Source
+from mien.sources.source import Ingested, Source, faces_table, no_usable, problems_table
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 # Reasons that concern some other file; all the rest concern a photo.

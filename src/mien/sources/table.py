@@ -21,10 +21,9 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, refuse
 from mien.runtime.cut import WHOLE_PHOTO
-from mien.sources.faces import BadRow, Ingested, faces_table, finder_mistake, no_usable, problems_table
 from mien.sources.folder_layout import Words, is_hidden, part_spelt, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
-from mien.sources.source import Source
+from mien.sources.source import BadRow, Ingested, Source, faces_table, finder_mistake, no_usable, problems_table
 
 SEPARATORS: Final = ",;\t|"
 SURPLUS: Final = "\0"  # a column for the values of a row that has more of them than the header

@@ -29,9 +29,8 @@ from mien.models.weights import Parents, load_initial
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
-from mien.training.optimizers import FreezeBackbone
 from mien.training.recipe import Recipe, TrainConfig, TrainerConfig, cost, refuse_longer_average
-from mien.training.task import ExpressionTask, class_weights, validation_scores
+from mien.training.task import ExpressionTask, FreezeBackbone, class_weights, validation_scores
 
 LAST: Final = "last.ckpt"
 
