@@ -111,7 +111,7 @@ def test_a_wrong_limit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/app.yaml").write_text("queue: 0\n")
     monkeypatch.chdir(tmp_path)
-    assert run("--model", "x") == (1, "mien: conf/app.yaml: queue must be at least 1, not 0.\n")
+    assert run("--model", "x") == (1, "mien: conf/app.yaml: queue must be greater than or equal to 1, not 0.\n")
 
 
 def test_the_slow_detector_is_told_with_the_address(capsys: pytest.CaptureFixture[str]) -> None:

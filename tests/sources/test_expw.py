@@ -92,7 +92,7 @@ def test_what_is_no_data_set_says_what_belongs_there(tmp_path: Path) -> None:
     refused(ExpW(), tmp_path, r"neither origin/ nor origin.7z nor origin.7z.001")
     write_photos(tmp_path, PHOTOS)
     write_labels(tmp_path, [])
-    refused(ExpW(), tmp_path, r"label.lst is empty")
+    refused(ExpW(), tmp_path, r"label.lst has no usable row")
     write_labels(tmp_path, ["a.jpg 0 1 2"])
     refused(ExpW(), tmp_path, r"no usable row \(1 were set aside; .*label.lst:1: the row has 4 fields")
 

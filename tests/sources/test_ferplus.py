@@ -141,7 +141,7 @@ def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> Non
     [
         ({"ferplus": "probability"}, "ferplus must be '', 'majority', 'cross_entropy' or 'multi_target', not"),
         ({"contempt": True}, "contempt needs ferplus"),
-        ({"ferplus": "majority", "contempt": "yes"}, "contempt must be true or false, not the text 'yes'"),
+        ({"ferplus": "majority", "contempt": "yes"}, "contempt must be a valid boolean, not the text 'yes'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], says: str, tmp_path: Path) -> None:

@@ -198,7 +198,10 @@ def test_what_could_be_misunderstood_is_refused(
             r"mine: options: class_names: wut: 'angri' is no .*; did you mean angry\?",
         ),
         ({"class_names": ["wut"]}, r"options: a data set needs 2 to 100 classes, not 1 \(wut\)"),
-        ({"class_names": 3}, r"options: class_names must be lines of `name: value`, not 3\.\n.*must be a list, not 3"),
+        (
+            {"class_names": 3},
+            r"options: class_names must be lines of `name: value`, not 3\.\n.*must be a valid list, not 3",
+        ),
         ({"class_names": ["a", "b"], "numbering": "rafdb"}, r"numbering says what numbers mean, and so does a list"),
         ({"class_names": {"0": "a", "1": "b"}, "numbering": "rafdb"}, r"rafdb numbers the expressions, and class_na"),
         ({"conflicting_labels": "drop"}, r"conflicting_labels must be 'quarantine' or 'keep', not 'drop'"),
@@ -223,7 +226,7 @@ def test_every_file_is_a_face_or_a_problem(tmp_path: Path) -> None:
     others = {"train/5.jpg": "no_class", "test/disgust": "empty_folder"}
     assert problems(ingested) == dict.fromkeys(not_photos, "not_a_photo") | others
     by_path = ingested.problems.set_index("where")
-    assert by_path.loc[".git", "detail"] == "a hidden folder with 2 files"
+    assert by_path.loc[".git", "detail"] == "a hidden folder"
     assert by_path.loc["train/happy/list.txt", "label"] == "happy"
     assert by_path.loc["test/disgust", "label"] == "disgust"
 

@@ -95,18 +95,14 @@ def resumable_state(work: str, key: str, about: Mapping[str, Any], root: Path | 
         yield folder
         if os.getppid() == STARTED_BY:
             shutil.rmtree(folder)
-            _remove_stale(folder.parent, work)
-
-
-def _remove_stale(states: Path, work: str) -> None:
-    for state in sorted(path for path in states.iterdir() if path.is_dir()):
-        newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
-        if time.time() - newest < STALE_DAYS * 24 * 3600:
-            continue
-        # Where it is in use, however old, it stays, as the lock file does, which another process may be opening.
-        with suppress(UserError), locked(state.with_suffix(".lock"), work):
-            shutil.rmtree(state)
-            print(f"{work}: removed {state.name} of {states}, unused for {STALE_DAYS} days")
+            for state in sorted(path for path in folder.parent.iterdir() if path.is_dir()):
+                newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
+                if time.time() - newest < STALE_DAYS * 24 * 3600:
+                    continue
+                # In use, however old, it stays, as the lock file does, which another process may be opening.
+                with suppress(UserError), locked(state.with_suffix(".lock"), work):
+                    shutil.rmtree(state)
+                    print(f"{work}: removed {state.name} of {folder.parent}, unused for {STALE_DAYS} days")
 
 
 def digest(*parts: Any) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
-from mien.runtime.spec import CutSpec, UnusableModel, cut_of
+from mien.runtime.spec import CutSpec, cut_of
 
 COLUMNS = (
     *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
@@ -48,10 +48,7 @@ def open_faces(folder: Path, columns: list[str] | None = None) -> PackedFaces:
         raise UserError(
             f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."
         )
-    try:
-        cut = cut_of(spec["cut"], str(folder / SPEC))
-    except UnusableModel as error:
-        raise UserError(f"{error}; {REMEDY}.") from error
+    cut = read_out(folder / SPEC, lambda _: cut_of(spec["cut"], SPEC), REMEDY)
     return PackedFaces(pixels, index, cut, tuple(spec["classes"]), spec["digest"])
 
 

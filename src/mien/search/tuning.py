@@ -138,12 +138,7 @@ class ShortTraining:
 
 
 def confirm(
-    objective: Objective,
-    trials: Sequence[FrozenTrial],
-    own: dict[str, Any],
-    config: TuneConfig,
-    seed: int,
-    folder: Path,
+    objective: Objective, trials: list[FrozenTrial], own: dict[str, Any], config: TuneConfig, seed: int, folder: Path
 ) -> dict[str, Any]:
     """Train the best trials and the configuration's `own` values again, with the same further seeds, and compare.
 

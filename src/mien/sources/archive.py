@@ -48,21 +48,14 @@ def find_volumes(base: Path) -> Volumes | None:
     if len(header) < HEADER_BYTES or not header.startswith(SIGNATURE):
         raise UserError(f"{files[0]} does not start as a 7z archive does; download it again.")
     skipped, listed = struct.unpack_from("<QQ", header, 12)  # what lies before the file list, and the list itself
-    _check_sizes(files, HEADER_BYTES + skipped + listed)
-    return Volumes(base, tuple(files), header)
-
-
-def _check_sizes(files: list[Path], expected: int) -> None:
     sizes = [file.stat().st_size for file in files]
-    if sum(sizes) == expected:
-        return
-    volume, last = max(sizes), expected - max(sizes) * (len(files) - 1)
-    for file, size, right in zip(files, sizes, [volume] * (len(files) - 1) + [last], strict=True):
+    full = [max(sizes)] * (len(files) - 1)  # all volumes but the last are of one size
+    last = HEADER_BYTES + skipped + listed - sum(full)
+    for file, size, right in zip(files, sizes, [*full, last], strict=True):
         if size != right:
-            why = "it is damaged"
-            if volume == size < right:
-                why = f"it is cut short, or the volumes from {file.stem}.{len(files) + 1:03d} on are missing"
+            why = f"it is damaged, or the volumes from {base.name}.{len(files) + 1:03d} on are missing"
             raise UserError(f"{file} has {size:,} bytes where the archive needs {right:,}: {why}; download it again.")
+    return Volumes(base, tuple(files), header)
 
 
 def list_files(volumes: Volumes) -> dict[str, int]:

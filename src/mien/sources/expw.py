@@ -35,15 +35,16 @@ class ExpW:
 
     def ingest(self, folder: Path) -> Ingested:
         """The faces of `label.lst` whose photos are there, and each row set aside; a UserError where none is usable."""
-        labels = _find_labels(existing_folder(folder))
+        places = (existing_folder(folder), folder / "label")
+        labels = next((place / LABELS for place in places if (place / LABELS).is_file()), None)
+        if labels is None:
+            raise UserError(f"{folder / LABELS} is missing; it must lie beside {PHOTOS}/ or its archive.")
         found = _find_photos(folder)
         if isinstance(found, Volumes):
             present = {below(name, PHOTOS) for name in list_files(found)}
         else:
             present = {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
         faces, problems = _read_rows(labels, present)
-        if not faces and not problems:
-            raise UserError(f"{labels} is empty; it needs a row for each face.")
         if not faces:
             raise no_usable(f"{labels} has no usable row", problems)
         named = {row["image"] for row in (*faces, *problems)}
@@ -60,13 +61,6 @@ class ExpW:
 
 
 SOURCE: Final[type[Source]] = ExpW
-
-
-def _find_labels(folder: Path) -> Path:
-    for place in (folder, folder / "label"):
-        if (place / LABELS).is_file():
-            return place / LABELS
-    raise UserError(f"{folder / LABELS} is missing; an ExpW-shaped data set has it beside {PHOTOS}/ or its archive.")
 
 
 def _find_photos(folder: Path) -> Path | Volumes:
@@ -129,12 +123,7 @@ def parse_row(line: str) -> dict[str, Any]:
         row["confidence"] = float(confidence)
     if not math.isfinite(row.get("confidence", math.nan)):
         raise BadRow("malformed_row", f"confidence {confidence!r} is not a finite number", row)
-    return row | _parse_box(edges, row)
-
-
-def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
-    """The box; its photo's size is not known yet, so a box outside the photo is found when the photo is cut."""
-    box: dict[str, int] = {}
+    box: dict[str, int] = {}  # a box outside the photo is found when that is cut: its size is not known yet
     for name, text in zip(("top", "left", "right", "bottom"), edges, strict=True):
         if not PIXEL.fullmatch(text):
             raise BadRow("malformed_row", f"{name} {text[:20]!r} is not a whole number of pixels below a million", row)
@@ -144,4 +133,4 @@ def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
             raise BadRow("swapped_box", f"{high} {box[high]} is less than {low} {box[low]}", row)
         if box[high] == box[low]:
             raise BadRow("empty_box", f"{low} and {high} are both {box[low]}", row)
-    return box
+    return row | box

@@ -143,13 +143,8 @@ def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
         return "missing_photo", "the link points to nothing"
     if path.is_dir() and not is_hidden(path):
         return "empty_folder", "the folder is empty"
-    if path.is_dir():
-        n = sum(not inner.is_dir() for inner in path.rglob("*"))
-        return "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}"
-    if not path.is_file():
-        return "not_a_photo", "not a regular file"
-    if is_hidden(path):
-        return "not_a_photo", "a hidden file"
+    if not path.is_file() or is_hidden(path):
+        return "not_a_photo", f"a hidden {'folder' if path.is_dir() else 'or special file'}"
     if not is_photo_name(path):
         return "not_a_photo", f"the name has no ending of a photo: {', '.join(PHOTO_SUFFIXES)}"
     return None

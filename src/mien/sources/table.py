@@ -167,7 +167,14 @@ class Table:
             reason = f"{given[SURPLUS]!r} is more than there are columns; a value with a separator needs quotes"
             raise BadRow("malformed_row", reason, at)
         every = words.classes or WITH_CONTEMPT
-        at["label"] = every.index(_meaning(str(given["label"]).strip(), words, at))
+        label = str(given["label"]).strip()
+        meaning = words.meaning(label)
+        if meaning == "":
+            raise BadRow("left_out", f"class_names leaves {label!r} out", at)
+        if meaning is None:
+            what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
+            raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
+        at["label"] = every.index(meaning)
         if leaves_folder(image):
             raise BadRow("malformed_name", f"{image!r} names no photo in the data set's folder", at)
         box = self._box(given, at)
@@ -199,16 +206,6 @@ class Table:
 
 
 SOURCE: Final[type[Source]] = Table
-
-
-def _meaning(label: str, words: Words, at: dict[str, Any]) -> str:
-    name = words.meaning(label)
-    if name == "":
-        raise BadRow("left_out", f"class_names leaves {label!r} out", at)
-    if name is None:
-        what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
-        raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
-    return name
 
 
 def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:

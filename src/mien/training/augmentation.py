@@ -115,14 +115,9 @@ class BatchAugmentation:
         self._seed = seed
 
     def __call__(self, faces: Tensor, epoch: int, step: int, places: slice, batch: int) -> Tensor:
-        """Changed faces `(n, C, S, S)` float32 from 0 to 255.
+        """Faces `(n, C, S, S)` uint8, changed to float32 from 0 to 255; they have these `places` in a batch of `batch`.
 
-        Args:
-            faces: `(n, C, S, S)` uint8.
-            epoch: counted from 0.
-            step: of the epoch, counted from 0.
-            places: of the faces in the whole batch.
-            batch: how many faces the whole batch has.
+        `epoch`, and `step` of the epoch, count from 0.
         """
         generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, step))
         draws = torch.from_numpy(generator.random((batch, DRAWS), np.float32)[places]).to(faces.device)

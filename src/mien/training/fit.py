@@ -33,6 +33,7 @@ from mien.training.recipe import Recipe, TrainConfig, TrainerConfig, cost, refus
 from mien.training.task import ExpressionTask, FreezeBackbone, class_weights, validation_scores
 
 LAST: Final = "last.ckpt"
+TOLD: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")  # of each epoch, where no bar is drawn
 
 
 class Diverged(UserError):
@@ -72,10 +73,8 @@ def fit(
     those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch. `parents` are
     the trained models that the recipe names. An ensemble's are put together, and nothing is trained.
 
-    Raises:
-        Diverged: a loss became infinite or NaN.
-        UserError: a batch or the average of the weights needs more faces than there are, a GPU is asked for and there
-            is none, or a parent does not fit.
+    Diverged where a loss becomes infinite or NaN. A UserError where a batch or the average of the weights needs more
+    faces than there are, a GPU is asked for and there is none, or a parent does not fit.
     """
     if recipe.model.name == ENSEMBLE:
         return _assembled(spec, recipe, val, parents or {}, listener or Listener())
@@ -122,15 +121,11 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, pare
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    teachers = [_teacher(parents[address].load(spec, "train.teachers")) for address in recipe.train.teachers]
+    teachers = [parents[name].load(spec, "train.teachers").requires_grad_(False) for name in recipe.train.teachers]
+    for teacher in teachers:
+        teacher.flip = False  # it teaches of each face alone, which augmentation mirrors often enough
+        to_channels_last(teacher)
     return ExpressionTask(model, recipe, class_weights=weights, rank=rank, teachers=teachers)
-
-
-def _teacher(network: Network) -> nn.Module:
-    """As it teaches: of each face alone, which augmentation mirrors often enough."""
-    network.flip = False
-    to_channels_last(network)
-    return network.requires_grad_(False).eval()
 
 
 def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:
@@ -146,11 +141,15 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
     checkpoint = ModelCheckpoint(folder, LAST.removesuffix(".ckpt"), enable_version_counter=False)
     # after History, which copies the averaged weights while they are in place
     averaging = [EMAWeightAveraging(decay=ema)] if ema else []
+    strategy: Strategy | str = "auto"
+    if machine["devices"] > 1:
+        backend = "nccl" if machine["device"] == "gpu" else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=recipe.train.freeze_epochs > 0)
     return pl.Trainer(
         accelerator=machine["device"],
         devices=recipe.trainer.devices,
         num_nodes=recipe.trainer.nodes,
-        strategy=_strategy(recipe, machine),
+        strategy=strategy,
         sync_batchnorm=machine["devices"] > 1 and machine["device"] == "gpu",  # PyTorch has none for the CPU
         use_distributed_sampler=False,  # the loaders give each process its share themselves
         precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
@@ -164,13 +163,6 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-
-
-def _strategy(recipe: Recipe, machine: Mapping[str, Any]) -> Strategy | str:
-    if machine["devices"] == 1:
-        return "auto"
-    backend = "nccl" if machine["device"] == "gpu" else "gloo"
-    return DDPStrategy(process_group_backend=backend, find_unused_parameters=recipe.train.freeze_epochs > 0)
 
 
 def _silence_lightning() -> None:
@@ -191,9 +183,7 @@ class History(pl.Callback):
 
     step: Step
 
-    def __init__(
-        self, settings: TrainConfig, listener: Listener, machine: Mapping[str, Any], *, verbose: bool = True
-    ) -> None:
+    def __init__(self, settings: TrainConfig, listener: Listener, machine: Mapping[str, Any], *, verbose: bool) -> None:
         self.rows: list[dict[str, float]] = []
         self.weights: dict[str, Tensor] = {}
         self._settings = settings
@@ -268,17 +258,17 @@ class History(pl.Callback):
         self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch; its training and its validation are both done by now.
+        """Add the epoch, whose training and validation are both done by now.
 
-        Raises:
-            Diverged: a loss of this epoch is not finite. Checkpoints are written after the callbacks, so none has it.
+        Diverged where a loss is not finite: checkpoints are written after the callbacks, so none has this epoch.
         """
         epoch = trainer.current_epoch
         row = {"epoch": epoch} | {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.rows = [*(earlier for earlier in self.rows if earlier["epoch"] < epoch), row]
         if self._verbose:
-            print(_line(row, trainer.max_epochs or 0), file=sys.stderr, flush=True)
+            told = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in TOLD]
+            print(f"epoch {epoch + 1:3d}/{trainer.max_epochs}", *told, sep="  ", file=sys.stderr, flush=True)
         self.step(epoch + 1, self._reached())
         self._listener.epoch({**row, "images_per_second": self._speed})
         for name in ("train_loss", "val_loss"):
@@ -300,14 +290,6 @@ class History(pl.Callback):
         """From the checkpoint."""
         self.rows, self.weights = list(state_dict["rows"]), dict(state_dict["weights"])
         self._spent = state_dict["spent"]
-
-
-def _line(row: Mapping[str, float], epochs: int) -> str:
-    return (
-        f"epoch {row['epoch'] + 1:3d}/{epochs}  train loss {row['train_loss']:.3f}  "
-        f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
-        f"val macro F1 {row['val_macro_f1']:.3f}"
-    )
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -332,19 +314,14 @@ def checkpoint_to_continue(folder: Path, trainer: TrainerConfig) -> tuple[Path |
     checkpoint = folder / LAST
     if not checkpoint.exists():
         return None, made_on(trainer)
-    if (content := _read(checkpoint)) is not None:
-        return checkpoint, made_on(trainer, content["callbacks"][History.__name__]["made_on"])
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:  # torch overlooks a flipped bit, the zip file's checksums do not
+            damaged = archive.testzip()
+        before = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][History.__name__]["made_on"]
+    except Exception:  # zipfile and torch.load raise whatever the damage provokes
+        damaged, before = LAST, None
+    if damaged is None:
+        return checkpoint, made_on(trainer, before)
     print(f"mien: {checkpoint} is damaged; training starts over.", file=sys.stderr)
     checkpoint.unlink()
     return None, made_on(trainer)
-
-
-def _read(path: Path) -> Any:
-    """A checkpoint, None where it is not whole: torch overlooks a flipped bit, its zip file's checksums do not."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # zipfile and torch.load raise whatever the damage provokes
-        return None
-    return content if whole else None

@@ -33,14 +33,8 @@ INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 # Of versions.yaml: the libraries that decide the numbers of a training or a search.
 LIBRARIES: Final = (
-    "albumentations",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "optuna",
-    "pytorch-lightning",
-    "scikit-learn",
-    "torch",
+    *("albumentations", "numpy", "onnxruntime", "opencv-python-headless"),
+    *("optuna", "pytorch-lightning", "scikit-learn", "torch"),
 )
 
 

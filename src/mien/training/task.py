@@ -1,7 +1,6 @@
 """Lightning module: a network that learns the expressions; its losses, optimisers, schedules and frozen backbone."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -80,13 +79,7 @@ class ExpressionTask(pl.LightningModule):
     """One network in training: its loss on the training faces, its scores on the validation faces."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        *,
-        class_weights: Tensor | None,
-        rank: int = 0,
-        teachers: Sequence[nn.Module] = (),
+        self, model: nn.Module, recipe: Recipe, *, class_weights: Tensor | None, rank: int, teachers: list[Network]
     ) -> None:
         super().__init__()
         self.model = model
@@ -123,18 +116,15 @@ class ExpressionTask(pl.LightningModule):
         settings, logits = self.recipe.train, self(pixels)
         loss = training_loss(logits, labels, weights, settings.label_smoothing)
         if self.teachers:
-            taught, share = self._taught(pixels), settings.distill_share
-            loss = (1 - share) * loss + share * distillation_loss(logits, taught, settings.distill_temperature)
+            share, temperature = settings.distill_share, settings.distill_temperature
+            laid_out = pixels.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():  # the mean of the teachers' softened probabilities
+                answers = [teacher.to(self.device)(laid_out).float() for teacher in self.teachers]
+                shares = [functional.softmax(answer / temperature, dim=1) for answer in answers]
+                taught = torch.stack(shares).mean(dim=0)
+            loss = (1 - share) * loss + share * distillation_loss(logits, taught, temperature)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.ranks > 1)
         return loss
-
-    @torch.no_grad()
-    def _taught(self, pixels: Tensor) -> Tensor:
-        """The mean of the teachers' softened probabilities."""
-        temperature = self.recipe.train.distill_temperature
-        laid_out = pixels.contiguous(memory_format=torch.channels_last)
-        answers = [teacher.to(self.device)(laid_out).float() for teacher in self.teachers]
-        return torch.stack([functional.softmax(answer / temperature, dim=1) for answer in answers]).mean(dim=0)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Collect the logits."""
