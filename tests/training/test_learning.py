@@ -259,7 +259,7 @@ def test_transforms_of_albumentations_are_listed_by_name() -> None:
     assert rim[0] == 150
     assert 80 < rim[1] < 120
     for listed, said in (
-        ({"name": "GausianBlur"}, "has no transform 'GausianBlur'; near names are GaussianBlur"),
+        ({"name": "GausianBlur"}, "has no transform 'GausianBlur' .did you mean GaussianBlur"),
         ({"p": 1.0}, "has no transform ''"),
         ({"name": "GaussianBlur", "sigma": 3}, "GaussianBlur: Argument.*sigma"),
         ({"name": "GaussianBlur", "p": 2.0}, "GaussianBlur: .*p"),

@@ -28,14 +28,9 @@ class Faces(NamedTuple):
 ENSEMBLE: Final = "ensemble"
 # Every network by its name; mien.models.networks builds them.
 FACES: Final = {
-    "resnet": Faces(),
+    **dict.fromkeys(("resnet", "mobilenetv2", "timm", ENSEMBLE), Faces()),
+    **dict.fromkeys(("cnn48", "lenet48", "cnn5x5"), Faces(48, "grey")),
     "vgg64": Faces(64, "rgb"),
-    "cnn48": Faces(48, "grey"),
-    "lenet48": Faces(48, "grey"),
-    "cnn5x5": Faces(48, "grey"),
-    "mobilenetv2": Faces(),
-    "timm": Faces(),
-    ENSEMBLE: Faces(),
 }
 # Those with a backbone whose weights can come from ImageNet or a file.
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")

@@ -129,7 +129,10 @@ def _work(journal: Path, objective: Objective, space: Space, listener: Listener 
     study = open_study(journal, config)
     with progress_bar("tune", config.trials, shown=listener is not None) as step:
         step(len(_trials(study, *ENDED)), "")
-        while (ended := len(_trials(study, *ENDED))) < config.trials and not _time_is_up(study, config):
+        while (ended := len(trials := _trials(study, *ENDED))) < config.trials:
+            spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+            if 0 < 60 * config.minutes * config.workers <= spent and best_trials(trials):
+                break
             study.sampler = optuna.samplers.TPESampler(
                 seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
             )
@@ -139,23 +142,14 @@ def _work(journal: Path, objective: Objective, space: Space, listener: Listener 
             except optuna.TrialPruned:
                 done = study.tell(trial, state=TrialState.PRUNED)
             trials = _trials(study, *ENDED)
-            print(f"trial {len(trials):3d}/{config.trials}  {_trial_words(done)}", file=sys.stderr, flush=True)
+            short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in done.params.items()}
+            words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items())]
+            words.append("pruned" if done.value is None else f"objective {done.value:.4f}")
+            print(f"trial {len(trials):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
             step(len(trials), _reached(trials))
             if listener is not None:
                 speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
                 listener.trial(trial_row(ended, done) | speed)
-
-
-def _time_is_up(study: optuna.Study, config: TuneConfig) -> bool:
-    trials = _trials(study, *ENDED)
-    spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
-    return 0 < 60 * config.minutes * config.workers <= spent and bool(best_trials(trials))
-
-
-def _trial_words(trial: FrozenTrial) -> str:
-    short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
-    values = "  ".join(f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items()))
-    return f"{values}  " + ("pruned" if trial.value is None else f"objective {trial.value:.4f}")
 
 
 def _reached(ended: Sequence[FrozenTrial]) -> str:

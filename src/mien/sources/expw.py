@@ -44,7 +44,28 @@ class ExpW:
             present = {below(name, PHOTOS) for name in list_files(found)}
         else:
             present = {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
-        faces, problems = _read_rows(labels, present)
+        faces: list[dict[str, Any]] = []
+        problems: list[dict[str, str]] = []
+        first: dict[str, tuple[int, str]] = {}  # by face: line and content of the row that counts
+        # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
+        for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = parse_row(line)
+                content = " ".join(line.split())
+                before, text = first.setdefault(row["face_id"], (number, content))
+                if before != number and text == content:
+                    raise BadRow("duplicate_row", f"the row repeats line {before}, which is used", row)
+                if before != number:
+                    differs = f"line {before}, which is used, describes this face differently"
+                    raise BadRow("duplicate_face_id", differs, row)
+                if row["image"] not in present:
+                    raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
+            except BadRow as bad:
+                problems.append(bad.problem(f"{labels.name}:{number}"))
+            else:
+                faces.append(row)
         if not faces:
             raise no_usable(f"{labels} has no usable row", problems)
         named = {row["image"] for row in (*faces, *problems)}
@@ -71,32 +92,6 @@ def _find_photos(folder: Path) -> Path | Volumes:
         if volumes := find_volumes(place / f"{PHOTOS}.7z"):
             return volumes
     raise UserError(f"{folder} has neither {PHOTOS}/ nor {PHOTOS}.7z nor {PHOTOS}.7z.001; put the photos there.")
-
-
-def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Usable rows as columns of the faces table, and problems; the first row that names a face counts."""
-    faces: list[dict[str, Any]] = []
-    problems: list[dict[str, str]] = []
-    first: dict[str, tuple[int, str]] = {}  # by face: line and content of the row that counts
-    # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
-    for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_row(line)
-            content = " ".join(line.split())
-            before, text = first.setdefault(row["face_id"], (number, content))
-            if before != number and text == content:
-                raise BadRow("duplicate_row", f"the row repeats line {before}, which is used", row)
-            if before != number:
-                raise BadRow("duplicate_face_id", f"line {before}, which is used, describes this face differently", row)
-            if row["image"] not in present:
-                raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
-        except BadRow as bad:
-            problems.append(bad.problem(f"{labels.name}:{number}"))
-        else:
-            faces.append(row)
-    return faces, problems
 
 
 def parse_row(line: str) -> dict[str, Any]:

@@ -156,18 +156,18 @@ def read_votes(folder: Path) -> list[VoteRow]:
         reader = csv.reader(content)
         header = read_header(next(reader, []), COLUMNS, file)
         places = [header.index(name) for name in COLUMNS]
-        return [_parse_votes(fields, places, f"{file}, line {reader.line_num}", reader.line_num) for fields in reader]
-
-
-def _parse_votes(fields: list[str], places: list[int], where: str, line: int) -> VoteRow:
-    if len(fields) <= max(places):
-        raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
-    usage, *counts = (fields[place].strip() for place in places)
-    if usage not in USAGES:
-        raise UserError(f"{where}: Usage {usage!r} is not one of {', '.join(USAGES)}.")
-    if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
-        raise UserError(f"{where}: {wrong[0]!r} is not a number of votes.")
-    return line, USAGES[usage], tuple(map(int, counts))
+        rows: list[VoteRow] = []
+        for fields in reader:
+            where = f"{file}, line {reader.line_num}"
+            if len(fields) <= max(places):
+                raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
+            usage, *counts = (fields[place].strip() for place in places)
+            if usage not in USAGES:
+                raise UserError(f"{where}: Usage {usage!r} is not one of {', '.join(USAGES)}.")
+            if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
+                raise UserError(f"{where}: {wrong[0]!r} is not a number of votes.")
+            rows.append((reader.line_num, USAGES[usage], tuple(map(int, counts))))
+    return rows
 
 
 def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:

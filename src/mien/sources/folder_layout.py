@@ -264,13 +264,15 @@ def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) ->
         says = {
             name: f"{name} ({', '.join(f'{n} {label}' for n, label in of.items())})" for name, of in NUMBERINGS.items()
         }
-        one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
-        if numbering:
-            return f"{holds}, which {says[numbering]} does not have; set in options {one_each}."
+        why = (
+            f"which {says[numbering]} does not have"
+            if numbering
+            else "and data sets number the expressions differently"
+        )
         return (
-            f"{holds}, and data sets number the expressions differently; say in conf/data, in options, whose numbers "
-            f"they are: numbering: {', '.join(says.values())}; or {one_each}; or name the classes of the numbers 0, "
-            "1, ...: class_names: [bored, engaged]."
+            f"{holds}, {why}; say in conf/data, in options, whose numbers they are: numbering: "
+            f"{', '.join(says.values())}; or what each means, as in class_names: {{{numbers[0].name}: happy}}; or name "
+            "the classes of the numbers 0, 1, ...: class_names: [bored, engaged]."
         )
     known = f"none of its classes ({', '.join(words.classes)})" if words.classes else "no known expression"
     problem = f"{holds}, which {'is' if len(unknown) == 1 else 'are'} {known}"

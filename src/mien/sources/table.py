@@ -129,7 +129,16 @@ class Table:
                 table = pd.read_parquet(path).reset_index(drop=True)
                 table.index += 1
             else:
-                table = self._read_text(path)
+                data = path.read_bytes()
+                wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+                text = data.decode("utf-16" if wide else "utf-8-sig")
+                separator = self.separator or max(SEPARATORS, key=text.partition("\n")[0].count)
+                reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+                rows = [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+                names = self.header or (rows.pop(0)[1] if rows else [])
+                n = len(names)
+                cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
+                table = pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
         except (ValueError, OSError, csv.Error) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{path} cannot be read ({reason}); save it as csv in UTF-8, or as Parquet.") from error
@@ -146,17 +155,6 @@ class Table:
         named = {theirs: name for name, theirs in self.columns.items()}
         kept = [bool(name) and (name in named or name not in self.columns) for name in table]
         return table.loc[:, kept].rename(columns=named)
-
-    def _read_text(self, path: Path) -> pd.DataFrame:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
-        separator = self.separator or max(SEPARATORS, key=text.partition("\n")[0].count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
-        names = self.header or (rows.pop(0)[1] if rows else [])
-        n = len(names)
-        cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
-        return pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
 
     def _face(self, given: dict[Any, Any], words: Words) -> dict[str, Any]:
         """One row as a row of the faces table; raises BadRow."""

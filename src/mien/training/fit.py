@@ -89,8 +89,11 @@ def fit(
     history = History(settings, listener or Listener(), machine, verbose=verbose)
     freeze = [FreezeBackbone(cast(Network, task.model), settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
-    loader = training_loader(train, augmentation, recipe, task.share, resident)
+    resident = None  # the training faces on the GPU, where they are changed there, if they fit
+    if machine["device"] == "gpu" and not (recipe.augment.face_by_face or recipe.trainer.workers):
+        device = torch.device("cuda", rank % recipe.trainer.devices)
+        resident = train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
+    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.share, resident)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
@@ -126,14 +129,6 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, pare
         teacher.flip = False  # it teaches of each face alone, which augmentation mirrors often enough
         to_channels_last(teacher)
     return ExpressionTask(model, recipe, class_weights=weights, rank=rank, teachers=teachers)
-
-
-def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:
-    """The training faces on the GPU, where they are changed there, if they fit."""
-    if machine["device"] != "gpu" or recipe.augment.face_by_face or recipe.trainer.workers:
-        return None
-    device = torch.device("cuda", rank % recipe.trainer.devices)
-    return train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -190,7 +185,6 @@ class History(pl.Callback):
         self._listener = listener
         self._machine = dict(machine)
         self._verbose = verbose and not on_terminal()
-        self._drawn = verbose and on_terminal()
         self._started = self._speed = 0.0
         self._spent = 0.0  # seconds, also before a kill
 
@@ -222,8 +216,7 @@ class History(pl.Callback):
         if done == batches and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # the last batches may still be computed
         self._speed = done * self._settings.batch_size / (time.perf_counter() - self._started)
-        if self._drawn:
-            self.step(trainer.current_epoch + done / batches, self._reached())
+        self.step(trainer.current_epoch + done / batches, self._reached())
 
     def _reached(self) -> str:
         words = f"{self._speed:,.0f} images/s" if self._speed else ""
