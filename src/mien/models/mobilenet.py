@@ -70,17 +70,9 @@ def mobilenet_v2() -> nn.Module:
         ]
         blocks.append(nn.Sequential(*stage))
         inputs = outputs
-    return nn.Sequential(
-        OrderedDict(
-            [
-                *_convolution("conv_stem", "bn1", 3, 32, 3, 2),
-                ("blocks", nn.Sequential(*blocks)),
-                *_convolution("conv_head", "bn2", inputs, FEATURES, 1),
-                ("pool", nn.AdaptiveAvgPool2d(1)),
-                ("flatten", nn.Flatten()),
-            ]
-        )
-    )
+    stem, head = _convolution("conv_stem", "bn1", 3, 32, 3, 2), _convolution("conv_head", "bn2", inputs, FEATURES, 1)
+    pool = (("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()))
+    return nn.Sequential(OrderedDict([*stem, ("blocks", nn.Sequential(*blocks)), *head, *pool]))
 
 
 def _convolution(

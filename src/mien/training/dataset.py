@@ -28,7 +28,6 @@ class LabelledFaces:
     votes: np.ndarray | None = None  # soft labels, (n, classes) float32 with rows of sum 1
 
     def __len__(self) -> int:
-        """How many faces."""
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,7 +78,6 @@ class FaceDataset(Dataset[Batch]):
         self.resident = resident  # the same faces on a GPU
 
     def __len__(self) -> int:
-        """How many faces."""
         return len(self.faces)
 
     def __getitem__(self, places: Sequence[int]) -> Batch:

@@ -153,19 +153,15 @@ class ExpressionTask(pl.LightningModule):
 def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
     """The configured optimizer; biases and normalisation weights (one dimension) are not decayed."""
     slow = set(model.backbone.parameters()) if isinstance(model, Network) and config.backbone_lr < 1 else set()
-    groups = _groups([p for p in model.parameters() if p not in slow], config.lr, config.weight_decay)
-    groups += _groups([p for p in model.parameters() if p in slow], config.lr * config.backbone_lr, config.weight_decay)
+    groups = []
+    for lr, among in ((config.lr, False), (config.lr * config.backbone_lr, True)):
+        if parameters := [p for p in model.parameters() if (p in slow) == among]:
+            decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+            groups += [{"params": decayed, "weight_decay": config.weight_decay, "lr": lr}]
+            groups += [{"params": others, "weight_decay": 0.0, "lr": lr}]
     if config.name == "sgd":
         return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
     return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr, fused=True)
-
-
-def _groups(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    if not parameters:
-        return []
-    decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-    groups = ((decayed, weight_decay), (others, 0.0))
-    return [{"params": params, "weight_decay": decay, "lr": lr} for params, decay in groups]
 
 
 def make_schedule(
