@@ -286,7 +286,7 @@ def test_an_average_or_a_batch_beyond_the_training_part_of_this_data_is_told(roo
     for folder in ("data/sample/photos", "reports"):
         (root / folder).mkdir(parents=True)
     (root / "reports/split.json").write_text('{"parts": {"train": {"faces": 832}}}')
-    largest = f"{TRAIN}: batch_size: 1,000 is more than the 832 faces of the training part; use at most 832."
+    largest = f"{TRAIN}: batch_size: 1,000 is more than the 832 faces of the training part."
     longest = f"{TRAIN}: ema: 0.9999 averages the weights of about 10,000 steps, and 9 epochs of 832 faces in batches "
     longest += "of 128 have 54; set less, or 0.0 for no average."
     for last, ema, batch, says in (
@@ -353,8 +353,8 @@ def test_more_folds_than_photos_of_a_class_are_told_once_the_data_set_was_ingest
     names = [f"{i}.jpg" for i in range(14)]
     columns = {"face_id": names, "image": names, "label": [0] * 9 + [1] * 5, "person": ["S1"] * 2 + [""] * 12}
     faces_table({**columns, "photo_digest": names}).to_parquet(root / "build/ingest/faces.parquet")
-    says = f"{SPLIT}: folds: 6 needs as many photos or persons of each class, copies counted once, and class disgust "
-    for folds, told in (("5", []), ("6", [f"{says}has 5; set less, or add faces of it."])):
+    says = f"{SPLIT}: folds: 6 is more than the 5 photos or persons of class disgust, copies counted once; set less."
+    for folds, told in (("5", []), ("6", [says])):
         change(root / SPLIT, {"folds": folds})
         assert mistakes(root / "params.yaml", root / "conf", RULES_HERE) == told
 

@@ -183,10 +183,10 @@ def test_a_csv_that_breaks_off_loses_its_last_row_with_a_reason(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("header", "says"),
     [
-        ("emotion,pixels", "which does not name usage once"),
-        ("label,pixels,Usage", "'label,pixels,Usage', which does not name emotion once"),
-        ("emotion,emotion,pixels,Usage", "does not name emotion once"),
-        ("", "does not name emotion, pixels, usage once; it must name the columns emotion, pixels, usage"),
+        ("emotion,pixels", "it must name usage once"),
+        ("label,pixels,Usage", "'label,pixels,Usage'; it must name emotion once"),
+        ("emotion,emotion,pixels,Usage", "it must name emotion once"),
+        ("", "it must name emotion, pixels, usage once"),
     ],
 )
 def test_a_header_that_lacks_a_column_is_refused(header: str, says: str, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
     for file in tmp_path.glob("fer2013.csv*"):
         file.unlink()
     (tmp_path / "fer2013.csv").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))
-    refused(Fer2013(), tmp_path, r"fer2013.csv: the first line is .* does not name emotion")
+    refused(Fer2013(), tmp_path, r"fer2013.csv: the first line is .* must name emotion")
     (tmp_path / "fer2013.csv").unlink()
     (tmp_path / "fer2013.tar.gz").write_bytes(targz(b"", name="fer2013/other.csv"))
     refused(Fer2013(), tmp_path, r"fer2013.tar.gz holds no fer2013.csv")

@@ -349,7 +349,7 @@ def test_class_weights_are_the_inverse_of_each_classs_share() -> None:
 def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
     few = LabelledFaces(TRAIN.pixels, TRAIN.rows[:20], TRAIN.labels[:20])
     assert len(training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 20}))) == 1
-    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* use at most 20\."):
+    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces"):
         training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 21}))
 
 

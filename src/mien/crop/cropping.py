@@ -113,11 +113,8 @@ def crop_faces(
     uncut = problem_rows(selected.iloc[list(rows)], classes, reasons, details)
     quarantine = pd.concat([problems, left_out, uncut], ignore_index=True)
     if not kept:
-        raise UserError(
-            f"none of {len(selected):,} faces could be cut: "
-            + ", ".join(f"{n:,} {reason}" for reason, n in quarantine["reason"].value_counts().items())
-            + "; check that conf/data names the right folder of photos."
-        )
+        counts = ", ".join(f"{n:,} {reason}" for reason, n in quarantine["reason"].value_counts().items())
+        raise UserError(f"none of {len(selected):,} faces could be cut: {counts}; is the path in conf/data right?")
     index = _index(selected, kept)
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
@@ -184,16 +181,13 @@ def select_faces(
 
     A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes the
     first by a hash of photo, box and `sample_seed`: a face more in the table moves at most one other. Where no row is
-    left, a UserError names the threshold, the counts and the spread of the confidences.
+    left, a UserError names the threshold, the count and the highest confidence.
     """
     confidence, threshold = faces["confidence"], config.min_confidence
     low = (confidence <= threshold).to_numpy()
     if low.all():
-        quantiles = ", ".join(f"{q:.0%} {confidence.quantile(q):g}" for q in (0.1, 0.5, 0.9, 0.99))
-        raise UserError(
-            f"none of {len(faces):,} faces has a confidence above min_confidence {threshold:g}: they go from "
-            f"{confidence.min():g} to {confidence.max():g} (quantiles {quantiles}); lower min_confidence in conf/crop."
-        )
+        least = f"above min_confidence {threshold:g}"
+        raise UserError(f"none of {len(faces):,} faces has a confidence {least}: the highest is {confidence.max():g}.")
     chosen = above = np.flatnonzero(~low)
     if 0 < config.max_rows < len(above):
         drawn = faces.iloc[above]

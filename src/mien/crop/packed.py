@@ -45,9 +45,8 @@ def open_faces(folder: Path, columns: list[str] | None = None) -> PackedFaces:
     pixels = read_out(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
     index = read_out(folder / INDEX, lambda file: pd.read_parquet(file, columns=columns), REMEDY)
     if not len(pixels) == len(index) == spec["n"]:
-        raise UserError(
-            f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."
-        )
+        held = f"{len(pixels)} faces and {len(index)} index rows"
+        raise UserError(f"{folder} holds {held}, and {SPEC} says {spec['n']}; {REMEDY}.")
     cut = read_out(folder / SPEC, lambda _: cut_of(spec["cut"], SPEC), REMEDY)
     return PackedFaces(pixels, index, cut, tuple(spec["classes"]), spec["digest"])
 

@@ -85,9 +85,7 @@ class ModelConfig:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
         from_file = self.init_from == "file"
         if from_file and not re.fullmatch("[0-9a-f]{64}", self.init_sha256):
-            raise ValueError(
-                f"init_sha256 must be 64 hex digits, as `sha256sum {self.init}` says, not {self.init_sha256!r}"
-            )
+            raise ValueError(f"init_sha256 must be 64 hex digits, of `sha256sum {self.init}`, not {self.init_sha256!r}")
         if self.init_sha256 and not from_file:
             raise ValueError(f"init_sha256 is of a file of weights, and init is {self.init}; take it out")
 

@@ -282,10 +282,8 @@ def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
     """A network with fresh weights for these classes and this cut; a UserError where it takes other faces."""
     wanted = FACES[config.name]
     if wanted.size not in (None, cut.size) or wanted.colour not in (None, cut.colour):
-        raise UserError(
-            f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
-            f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
-        )
+        needs = f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}"
+        raise UserError(f"{needs}, and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits.")
     network = Network(MODELS[config.name](config, cut, classes), config.flip)
     if config.name == ENSEMBLE:  # whose members normalise
         network.normalise.mean.fill_(0)

@@ -116,9 +116,7 @@ def _read(file: Path, sha256: str) -> dict[str, Tensor]:
         raise UserError(f"model.init: there is no file {file}; the path must be relative to the repository's root.")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != sha256:
-        raise UserError(
-            f"model.init: {file} has the digest {found}, not {sha256}; a result must record its initial weights."
-        )
+        raise UserError(f"model.init: {file} has the digest {found}, not {sha256} as model.init_sha256 says.")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)

@@ -70,10 +70,7 @@ def search(
     trials = _trials(study, *ENDED)
     if not any(t.state == TrialState.COMPLETE for t in trials):
         # The pruner stops no trial before one is complete.
-        raise UserError(
-            "tune: no trial was completed: the loss diverged in the configuration's own training and in every other; "
-            "lower optim.lr, and its range in conf/tune."
-        )
+        raise UserError("tune: no trial was completed: every loss diverged; lower optim.lr and its range in conf/tune.")
     return trials
 
 
@@ -91,9 +88,7 @@ def open_study(journal: Path, config: TuneConfig) -> optuna.Study:
         storage = JournalStorage(backend)
         return optuna.create_study(storage=storage, pruner=pruner, study_name="mien", load_if_exists=True)
     except (ValueError, KeyError) as error:
-        raise UserError(
-            f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
-        ) from error
+        raise UserError(f"the study's journal {journal} is damaged ({error}); delete it to search anew.") from error
 
 
 def _cut_torn_line(journal: Path) -> None:

@@ -36,10 +36,7 @@ def find_volumes(base: Path) -> Volumes | None:
     """The checked volumes of `base` (`origin.7z`, or `.001`, ...), or None; a UserError names one missing or cut."""
     present = {int(f.suffix[1:]): f for f in base.parent.glob(f"{base.name}.*") if f.suffix[1:].isdecimal()}
     if missing := set(range(1, max(present, default=0) + 1)) - present.keys():
-        raise UserError(
-            f"{base.name}.{min(missing):03d} is missing in {base.parent}, though volume {max(present)} is there; "
-            "an archive needs all its volumes, download the missing one."
-        )
+        raise UserError(f"{base}.{min(missing):03d} is missing; an archive needs all its volumes: download it.")
     files = [present[number] for number in sorted(present)] or ([base] if base.is_file() else [])
     if not files:
         return None
@@ -90,9 +87,7 @@ def unpack(volumes: Volumes, unpack_to: Path) -> Path:
         sizes = list_files(volumes)
         size, free = sum(sizes.values()), shutil.disk_usage(folder).free
         if size > free:
-            raise UserError(
-                f"{volumes.base.name} unpacks to {size:,} bytes and {unpack_to} has {free:,} free; make room there."
-            )
+            raise UserError(f"{volumes.base.name} unpacks to {size:,} bytes, and {unpack_to} has {free:,} free.")
         with _opened(volumes, max_bytes=size) as archive:
             archive.extract(path=folder, targets=list(sizes))
 

@@ -125,18 +125,14 @@ def label_by_votes(
     """
     voted = read_votes(csv_file.parent)
     if len(voted) != total:
-        raise UserError(
-            f"{VOTES} has {len(voted):,} rows and {csv_file.name} {total:,}; joined row by row, they must have as many."
-        )
+        raise UserError(f"{VOTES} has {len(voted):,} rows and {csv_file.name} {total:,}; they must have as many.")
     labelled: list[Row] = []
     problems: list[dict[str, str]] = []
     for row in rows:
         line, part, votes = voted[row.number]
         if part != row.part:
-            raise UserError(
-                f"{VOTES}, line {line} is of the part {part} and {csv_file.name}, line {row.line} of {row.part}; "
-                "they are joined row by row, so their order must be the same."
-            )
+            theirs = f"{csv_file.name}, line {row.line} of {row.part}"
+            raise UserError(f"{VOTES}, line {line} is of {part} and {theirs}; their rows must be in the same order.")
         try:
             label, shares = label_of_votes(votes, mode, classes)
         except BadRow as bad:

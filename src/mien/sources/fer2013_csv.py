@@ -136,10 +136,7 @@ def read_header(names: list[str], needed: Sequence[str], file: Path) -> list[str
     columns = [name.strip(" \"'\r\n").casefold() for name in names]
     if lacking := [name for name in needed if columns.count(name) != 1]:
         found = ",".join(names).strip()[:60]
-        raise UserError(
-            f"{file}: the first line is {found!r}, which does not name {', '.join(lacking)} once; it must name "
-            f"the columns {', '.join(needed)}."
-        )
+        raise UserError(f"{file}: the first line is {found!r}; it must name {', '.join(lacking)} once.")
     return columns
 
 

@@ -130,10 +130,7 @@ def official_parts(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig)
         raise UserError(f"source_split {unknown[0]!r} is not one of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
     if not (part == 0).any():
-        raise UserError(
-            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
-            "share everything out by keep_official: false in conf/split."
-        )
+        raise UserError("the data set's own split has no train/; add it, or say keep_official: false in conf/split.")
     if lacking := [p for p in range(len(PARTS)) if not (part == p).any()]:
         rows = np.flatnonzero(part == 0)
         taken = [0, *lacking]
@@ -167,17 +164,12 @@ def refuse_few_groups(
     """Which faces are in folds, (N,) bool; a UserError where those of a class are in fewer `groups` than `folds`."""
     among = ~((faces["source_split"] == "train").to_numpy() & config.keep_official)
     if not among.any():
-        raise UserError(
-            "the data set's own split has training faces alone, so that no fold can be tested; "
-            "keep_official: false in conf/split shares everything out."
-        )
+        raise UserError("the data set's own split has training faces alone; say keep_official: false in conf/split.")
     labels = faces["label"].to_numpy()[among]
     for label in np.unique(labels):
         if (found := len(np.unique(groups[among][labels == label]))) < config.folds:
-            raise UserError(
-                f"conf/split: folds: {config.folds} needs as many photos or persons of each class, copies counted "
-                f"once, and class {classes[label]} has {found}; set less, or add faces of it."
-            )
+            too_few = f"{found} photos or persons of class {classes[label]}, copies counted once"
+            raise UserError(f"conf/split: folds: {config.folds} is more than the {too_few}; set less.")
     return among
 
 
@@ -243,9 +235,8 @@ def _check_least(
         if min(got) < least:
             counts = ", ".join(f"{n} in {name}" for n, name in zip(got, names, strict=True))
             raise UserError(
-                f"class {classes[label]} has too few faces, or too few groups of faces that must stay together: "
-                f"{counts}, and each part must hold {least}; add faces of it, or lower min_per_class in conf/split or "
-                "min_confidence in conf/crop."
+                f"class {classes[label]} has too few faces, or groups of faces that must stay together: {counts}, and each "
+                f"part must hold {least}; add some, or lower min_per_class in conf/split or min_confidence in conf/crop."
             )
 
 

@@ -42,10 +42,7 @@ class Augmentation:
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))
         changed: np.ndarray = self._pipeline(image=face)["image"]
         if changed.size != face.size:
-            raise UserError(
-                f"augment.transforms: a face of {face.shape} pixels becomes {changed.shape}; "
-                "remove what changes its size, or add a Resize."
-            )
+            raise UserError(f"augment.transforms: a face of {face.shape} becomes {changed.shape}; add a Resize.")
         return changed.reshape(face.shape)
 
 
