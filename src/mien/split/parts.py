@@ -235,8 +235,8 @@ def _check_least(
         if min(got) < least:
             counts = ", ".join(f"{n} in {name}" for n, name in zip(got, names, strict=True))
             raise UserError(
-                f"class {classes[label]} has too few faces, or groups of faces that must stay together: {counts}, and each "
-                f"part must hold {least}; add some, or lower min_per_class in conf/split or min_confidence in conf/crop."
+                f"class {classes[label]} has too few faces, or groups of faces that must stay together: {counts}, and "
+                f"each part must hold {least}; lower min_per_class in conf/split or min_confidence in conf/crop."
             )
 
 
