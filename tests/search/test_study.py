@@ -265,7 +265,7 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
         ({"optim.lr": {"low": -1, "high": 1}}, "optim.lr: lr must be greater than 0, not -1.0"),
         (
             {"optim.lr": {"low": 0, "high": 1, "log": True}},
-            "optim.lr: The `low` value must be larger than 0",
+            "optim.lr: `low > 0` must hold for `log=True`",
         ),
         ({"optim.lr": {"choices": 3}}, r"optim.lr: choices must be a list such as \[1, 2\], not 3"),
         ({"optim.lr": {"choices": []}}, "optim.lr: choices must be a list"),
