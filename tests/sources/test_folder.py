@@ -167,7 +167,7 @@ def test_a_numbering_that_does_not_fit_is_refused(tmp_path: Path, files: list[st
         (
             [f"{number}/1.jpg" for number in range(7)],
             {},
-            r"holds 0/, .*, 6/, and data sets number the expressions differently; .* numbering: fer2013 \(0 angry, "
+            r"holds 0/, .*, 6/, and data sets number expressions differently; .* numbering: fer2013 \(0 angry, "
             r".*\), affectnet \(0 neutral, .*\), rafdb \(1 surprise, .*\); or .* class_names: \{0: happy\}",
         ),
         ([f"{number}/1.jpg" for number in range(8)], {"7": "contempt"}, r"holds 0/, .*, 6/, and data sets number"),
@@ -347,7 +347,7 @@ def test_class_names_are_the_vocabulary(
         (["happy", "bored"], {}, r"holds bored/, which is no known expression; .*or name all classes.*class_names: \["),
         (["bored", "tired"], ["bored", "tried"], r"holds tired/, which is none of its classes \(bored, tried\); map"),
         (["0", "1", "2"], ["bored", "tired"], r"holds 2/, which is none of its classes \(bored, tired\)"),
-        (["a", "b", "0"], {}, r"data sets number the expressions differently; .*: class_names: \[bored, engaged\]"),
+        (["a", "b", "0"], {}, r"data sets number expressions differently; .*: class_names: \[bored, engaged\]"),
         (["left", "up"], {}, r"'left' cannot be the name of a class, because mien has a column of that name; say by"),
         (["ck/happy", "jaffe/sad"], {}, r"holds ck/, jaffe/, which are no .*; ck/ holds happy/: move"),
     ],

@@ -44,10 +44,7 @@ GROUPS: Final = {
     "register": ("mien.registry.gate", "RegisterConfig"),
 }
 # How a model is used: one file each in `conf/`. No stage depends on it, so params.yaml does not choose it.
-USAGE: Final = {
-    "predict": ("mien.inference.detectors", "PredictConfig"),
-    "app": ("mien.app.limits", "AppConfig"),
-}
+USAGE: Final = {"predict": ("mien.inference.detectors", "PredictConfig"), "app": ("mien.app.limits", "AppConfig")}
 # The name of a choice is part of commands in dvc.yaml and of paths.
 CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -75,8 +72,7 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     """Values, as YAML has them, as the dataclass `kind`, checked.
 
     `name` is what a message calls their origin, such as `conf/optim/adamw.yaml`. `complete` asks for every field that
-    is not marked optional. WrongSettings names all keys that are unknown or missing, and all values of a wrong kind or
-    out of range.
+    is not marked optional. WrongSettings names all keys that are unknown or missing, and all wrong values.
     """
     from pydantic import TypeAdapter, ValidationError  # commands without settings do not wait for it
 

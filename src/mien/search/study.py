@@ -106,8 +106,7 @@ def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
 def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
     """Queue the values of trials that a dead process left RUNNING, then fail these; a new study begins with its own.
 
-    A kill in between changes nothing. A trial that was killed while its values were drawn has only some of them: its
-    sampler draws all of them again.
+    A kill in between changes nothing. Of a trial that was killed while its values were drawn, all are drawn again.
     """
     queued = [trial.user_attrs[QUEUED] for trial in _trials(study, TrialState.WAITING)]
     for trial in _trials(study, TrialState.RUNNING):

@@ -79,8 +79,7 @@ def list_files(volumes: Volumes) -> dict[str, int]:
 def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     """The folder below `unpack_to` that holds the archive's files, unpacked unless it is there already.
 
-    Its name is a digest of the volumes' names, sizes and header, so another archive gets another folder. A UserError as
-    of `list_files`, for a wrong checksum, or where the disk lacks the room.
+    Its name is a digest of names, sizes and header. A UserError as of `list_files`, for a wrong checksum, or no room.
     """
 
     def write(folder: Path) -> None:

@@ -63,8 +63,7 @@ class Folder:
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
 
-        A face that was detected has its number in the photo behind its `face_id`, and 100 times the detector's score
-        as its confidence.
+        A detected face has its number behind its `face_id`, and 100 times the detector's score as its confidence.
 
         The classes are the expressions, eight where there is a folder for contempt, else seven; or those of
         `class_names`; or the folders' own names, sorted, where none of them is an expression's. A UserError where the

@@ -252,11 +252,7 @@ def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) ->
         says = {
             name: f"{name} ({', '.join(f'{n} {label}' for n, label in of.items())})" for name, of in NUMBERINGS.items()
         }
-        why = (
-            f"which {says[numbering]} does not have"
-            if numbering
-            else "and data sets number the expressions differently"
-        )
+        why = f"which {says[numbering]} does not have" if numbering else "and data sets number expressions differently"
         return (
             f"{holds}, {why}; say in conf/data, in options, whose numbers they are: numbering: "
             f"{', '.join(says.values())}; or what each means, as in class_names: {{{numbers[0].name}: happy}}; or name "

@@ -104,8 +104,7 @@ def alike_pairs(thumbnails: np.ndarray, others: np.ndarray, similarity: float, a
 def correlated_pairs(vectors: np.ndarray, others: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
     """Every pair a < b for which `vectors[a]` and `others[b]` correlate `at_least`: (P, 2) int64, sorted, (P,) float32.
 
-    Both (N, D) float32 are of mean 0 and length 1, so that a product is a correlation. Blocks of products in
-    float32 find the candidates; float64 decides.
+    Both (N, D) float32 have mean 0 and length 1: a product is a correlation. float32 finds candidates, float64 decides.
     """
     pairs, correlations = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     step = max(BLOCK // max(len(vectors), 1), 1)

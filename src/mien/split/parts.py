@@ -181,8 +181,7 @@ def assign_groups(
     A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
     photo digest and the seed, and cut where the parts' shares of the class are reached. Persons, who show many classes,
     are ordered and cut together, by a hash of their names; where a part then lacks faces of a class, the first persons
-    of the largest part who show it go there. `faces` have label, person, photo_digest and image; `groups` (N,) are any
-    integers.
+    of the largest part who show it go there. `faces` have label, person, photo_digest and image.
     """
     groups = np.unique(groups, return_inverse=True)[1]
     labels = faces["label"].to_numpy().astype(np.int64)
@@ -213,8 +212,7 @@ def assign_groups(
 def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
     """The part of each of G groups in order, (G,) int64, by where the middle of its `sizes` falls among all of them.
 
-    A part whose share is below `least` gets so much at the cost of the largest, and every part gets a group where
-    there are enough.
+    A part with less than `least` gets it at the largest's cost, and every part gets a group where there are enough.
     """
     wanted = np.maximum(shares * sizes.sum(), least)
     wanted[shares.argmax()] -= wanted.sum() - sizes.sum()

@@ -101,8 +101,7 @@ def augmented_examples(faces: np.ndarray, recipe: Recipe, epochs: int = 7) -> np
 class BatchAugmentation:
     """Random changes to whole batches of faces, on the device that they are on.
 
-    The numbers are drawn for the whole batch of a step, so that several processes that share a batch see the pictures
-    that one would see.
+    Numbers are drawn for the whole batch of a step: processes that share a batch see the pictures that one would see.
     """
 
     def __init__(self, config: AugmentConfig, seed: int) -> None:

@@ -172,8 +172,7 @@ def _silence_lightning() -> None:
 class History(pl.Callback):
     """Each epoch's metrics and the weights of the chosen one; shows the progress, calls the listener, stops early.
 
-    It travels in the checkpoint, so that after a kill metrics and weights are still those of the same epochs: an epoch
-    that is trained again may come out otherwise on a GPU.
+    It travels in the checkpoint: after a kill metrics and weights are of the same epochs, as a GPU never repeats them.
     """
 
     step: Step

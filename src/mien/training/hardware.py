@@ -77,8 +77,7 @@ def versions() -> dict[str, str]:
 def instruction_set() -> str:
     """The newest instructions of the processor that PyTorch's kernels use, such as `AMD avx512_bf16`.
 
-    MKL goes by the maker. ONEDNN_MAX_CPU_ISA limits convolutions; where ATEN_CPU_CAPABILITY limits the rest to less,
-    `AMD avx512_bf16, ATen avx2`.
+    MKL goes by the maker. ONEDNN_MAX_CPU_ISA limits convolutions; a lower ATEN_CPU_CAPABILITY is added: `, ATen avx2`.
     """
     import torch
 
@@ -101,15 +100,6 @@ def fastest_precision(device: str) -> str:
 
     able = torch.cuda.is_bf16_supported() if device == "gpu" else "bf16" in instruction_set()
     return "bf16" if able else "32"
-
-
-def few_cores(config: TrainerConfig) -> str:
-    """A sentence where this machine has fewer cores than `trainer.threads` asks for; empty where it has them."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if config.threads <= cores:
-        return ""
-    has = f"{cores} core{'' if cores == 1 else 's'}"
-    return f"trainer.threads is {config.threads}, and this machine has {has}: it trains slower, with the same numbers."
 
 
 def hardware_mismatch(lineage: Mapping[str, Any]) -> str:

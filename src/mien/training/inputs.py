@@ -74,8 +74,7 @@ class Inputs:
     def adopted(self, root: Path | None = None) -> dict[str, Any] | None:
         """What a device brought back of exactly this training: weights, history, best_epoch, made_on; else None.
 
-        `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, configuration and
-        code.
+        `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, settings and code.
         """
         file = state_folder(root) / ADOPTED / f"{self.digest()}.pt"
         return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
@@ -164,8 +163,7 @@ def training_lineage(
 ) -> dict[str, Any]:
     """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
 
-    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on, and `machine`
-    is what the network is `made_on`.
+    `inputs` have the configuration's settings, `tuned` the values of `best`, which tune handed on; `machine`: made on.
     """
     network = tuned.spec.build()
     named = [(key, tuned.parents[address]) for key, address in tuned.recipe.parents]
@@ -192,8 +190,7 @@ def training_lineage(
 def write_lineage(folder: Path, lineage: Mapping[str, Any], parents: Parents, root: Path | None = None) -> None:
     """Write lineage.json, and the faces that the model learnt from: photo_digest, face_digest, group and part.
 
-    The part is train, val, or `parent` for the faces of its parents, which it has learnt from through them. They are
-    copied batch by batch: millions take little memory.
+    The part is train, val, or `parent` for what its parents learnt from. Copying by batch takes little memory.
     """
     import pyarrow as pa
     from pyarrow import parquet

@@ -187,8 +187,7 @@ DROPOUT: Final = 3  # of one step
 def stream(seed: int, kind: int, *place: int) -> SeedSequence:
     """The stream at a place, such as an epoch, of the training with this seed.
 
-    Nothing is added up: the second epoch of seed 42 would then be the first of seed 43, and trainings with
-    neighbouring seeds would differ less than trainings do.
+    Nothing is added up: the second epoch of seed 42 would then be the first of seed 43.
     """
     return SeedSequence([seed, kind, *place])
 
