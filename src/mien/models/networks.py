@@ -19,7 +19,7 @@ from mien.runtime.spec import CutSpec
 class Normalise(nn.Module):
     """`(B, C, H, W)` uint8 or float pixels from 0 to 255 to float32 of zero mean and unit variance.
 
-    Those of the training faces, one number for all channels: colour casts stay visible. Buffers: saved with the weights.
+    Those of the training faces, one number for all channels: colour casts stay visible. Buffers are saved with weights.
     """
 
     mean: Tensor

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from mien.base.errors import UserError
@@ -132,9 +132,3 @@ def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZi
             raise UserError(f"{name}: member {error.filename!r} is damaged; download it again.") from error
         except (ArchiveError, lzma.LZMAError, EOFError, struct.error) as error:
             raise UserError(f"{name} is damaged ({error or type(error).__name__}); download it again.") from error
-
-
-def below(name: str, folder: str) -> str:
-    """A member's name as seen from `folder`, which the archive may or may not hold: `origin/a.jpg` -> `a.jpg`."""
-    parts = PurePosixPath(name).parts
-    return "/".join(parts[1:] if parts[0] == folder and len(parts) > 1 else parts)

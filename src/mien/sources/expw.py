@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
-from mien.sources.archive import Volumes, below, find_volumes, list_files, unpack
+from mien.sources.archive import Volumes, find_volumes, list_files, unpack
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
 from mien.sources.source import BadRow, Ingested, Source, faces_table, no_usable, problems_table
 
@@ -41,7 +41,7 @@ class ExpW:
             raise UserError(f"{folder / LABELS} is missing; it must lie beside {PHOTOS}/ or its archive.")
         found = _find_photos(folder)
         if isinstance(found, Volumes):
-            present = {below(name, PHOTOS) for name in list_files(found)}
+            present = {name.removeprefix(f"{PHOTOS}/") for name in list_files(found)}
         else:
             present = {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
         faces: list[dict[str, Any]] = []

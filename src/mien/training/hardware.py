@@ -21,8 +21,6 @@ from mien.training.recipe import TrainerConfig
 if TYPE_CHECKING:
     from torch import nn
 
-M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
-M_MMAP_THRESHOLD: Final = -3
 # Instructions of x86 processors by their age, with what ATen (in lower case) and oneDNN call their kernels for them.
 INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
     "sse4_1": ("default", "SSE41", "AVX"),
@@ -135,5 +133,5 @@ def keep_freed_memory() -> None:
     """Tell glibc, where it is there, to keep what each step frees: fetching it again from the system is slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        for threshold, least in ((-3, 2**30), (-1, 2**31 - 1)):  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD
+            mallopt(threshold, least)
