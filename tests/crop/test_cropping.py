@@ -83,10 +83,7 @@ def test_one_worker_and_many_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_every_bad_photo_stands_in_quarantine_with_its_reason(tmp_path: Path) -> None:
     data = photo(200, 300, seed=3)
-    good = {
-        "good.jpg": photo(),
-        "turned.jpg": stored(picture(), "JPEG", orientation=6),
-    }
+    good = {"good.jpg": photo(), "turned.jpg": stored(picture(), "JPEG", orientation=6)}
     bad = {
         "empty_file": b"",
         "truncated": data[: len(data) // 2],

@@ -263,10 +263,7 @@ def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:
         ({"optim.lr": [1, 2]}, r"optim.lr: write \{low"),
         ({"optim.lr": {"low": float("nan"), "high": 1}}, "optim.lr: low nan and high 1 must be two numbers"),
         ({"optim.lr": {"low": -1, "high": 1}}, "optim.lr: lr must be greater than 0, not -1.0"),
-        (
-            {"optim.lr": {"low": 0, "high": 1, "log": True}},
-            "optim.lr: `low > 0` must hold for `log=True`",
-        ),
+        ({"optim.lr": {"low": 0, "high": 1, "log": True}}, "optim.lr: `low > 0` must hold for `log=True`"),
         ({"optim.lr": {"choices": 3}}, r"optim.lr: choices must be a list such as \[1, 2\], not 3"),
         ({"optim.lr": {"choices": []}}, "optim.lr: choices must be a list"),
         ({"optim.lr": {"choices": ["a"]}}, "optim.lr: choice 'a' is not a value like the configured 0.001"),

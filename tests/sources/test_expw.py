@@ -49,14 +49,7 @@ def test_the_publishers_own_folders_are_found(tmp_path: Path) -> None:
 
 
 def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
-    rows = [
-        ROW,
-        "a.jpg 0",
-        ROW,
-        "a.jpg 0 11 20 60 70 55.5 3",
-        "gone.jpg 0 1 2 30 40 50 5",
-        "b.jpg 0 1 2 30 40 50 7",
-    ]
+    rows = [ROW, "a.jpg 0", ROW, "a.jpg 0 11 20 60 70 55.5 3", "gone.jpg 0 1 2 30 40 50 5", "b.jpg 0 1 2 30 40 50 7"]
     write_labels(tmp_path, rows)
     write_photos(tmp_path, PHOTOS)
     problems = ExpW().ingest(tmp_path).problems

@@ -193,10 +193,7 @@ def test_what_could_be_misunderstood_is_refused(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (
-            {"class_names": {"wut": "angri"}},
-            r"mine: options: class_names: wut: 'angri' is no .*; did you mean angry\?",
-        ),
+        ({"class_names": {"wut": "angri"}}, r"mine: options: class_names: wut: 'angri' is no .*; did you mean angry\?"),
         ({"class_names": ["wut"]}, r"options: a data set needs 2 to 100 classes, not 1 \(wut\)"),
         (
             {"class_names": 3},
