@@ -267,7 +267,7 @@ def test_transforms_of_albumentations_are_listed_by_name() -> None:
         with pytest.raises(UserError, match=f"augment.transforms: .*{said}"):
             Augmentation(AugmentConfig(transforms=[listed]), 0)
     smaller = AugmentConfig(transforms=[{"name": "CenterCrop", "height": 8, "width": 8}])
-    with pytest.raises(UserError, match=r"augment.transforms: a face of \(60, 60, 1\) pixels becomes"):
+    with pytest.raises(UserError, match=r"augment.transforms: a face of \(60, 60, 1\) becomes"):
         Augmentation(smaller, 0)(SQUARE, 0, 0)
 
 
