@@ -21,8 +21,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mien.crop.cropping import crop_faces
-from mien.crop.selection import CropConfig
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.sources.expw import ExpW
 from mien.sources.photos import FolderPhotos
 

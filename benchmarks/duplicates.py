@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from mien.runtime.cut import Box, cut_face
-from mien.sources.faces import faces_table
 from mien.sources.fingerprints import THUMBNAIL
+from mien.sources.source import faces_table
 from mien.split.near_copies import (
     CANDIDATE,
     alike_when_aligned,

@@ -22,7 +22,7 @@ import pandas as pd
 
 from benchmarks.packaged import data_config, place_of
 from benchmarks.peers import part_of
-from mien.crop.selection import CropConfig
+from mien.crop.cropping import CropConfig
 from mien.evaluation.intervals import proportion
 from mien.inference.address import PACKAGED, load_model_of
 from mien.inference.classifier import LoadedModel

@@ -20,9 +20,8 @@ import numpy as np
 
 from benchmarks.inference import seconds
 from mien.base.settings import build_settings, read_yaml
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import PackedFaces, open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation.other_data import KnownModel, evaluate_elsewhere, metrics
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import PACKAGED, ModelAddress, load_model_of

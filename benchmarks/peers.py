@@ -26,9 +26,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from benchmarks.packaged import ROOT, data_config
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import bootstrap
 from mien.sources.source import get_source
 from mien.split.near_copies import first_rows

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from benchmarks.tracked_runs import TrackedRun, other_settings
 from mien.base.settings import read_settings
-from mien.models.description import PRECISION_WORDS
 
 MEASURES: Final = ("macro_f1", "unweighted_average_recall", "calibration_error")
 EPOCHS: Final = "train.epochs"
@@ -84,7 +83,7 @@ def _trained(row: Row, conf: Path) -> list[str]:
         f"{row.run.files['split']['parts']['train']['faces']:,}",
         "; ".join([_epochs(row.run, row.choices, conf), *_otherwise(row.run, row.choices, conf)]),
         _time(row.run.seconds),
-        f"{device}{cores}; {PRECISION_WORDS.get(lineage['precision'], lineage['precision'])}",
+        f"{device}{cores}; {lineage['precision'].replace('32', 'float32')}",
         row.run.name,
     ]
 

@@ -127,8 +127,8 @@ def plain_speed(batch: int) -> list[float]:
     from mien.models.networks import build_model
     from mien.runtime.spec import CutSpec
     from mien.training.hardware import keep_freed_memory, to_channels_last
-    from mien.training.optimizers import make_optimizer
     from mien.training.recipe import OptimConfig
+    from mien.training.task import make_optimizer
 
     torch.set_num_threads(2)
     keep_freed_memory()

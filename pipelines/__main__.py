@@ -23,7 +23,6 @@ from mien.base.settings import group_class, read_yaml
 from mien.base.state import stage_lock
 from mien.cli.check import RECIPE, RULES_OF_STAGES, RULES_OF_TRAINING, contradictions, mistakes
 from mien.inference.address import find_parents
-from mien.training.hardware import few_cores
 from mien.training.recipe import Recipe
 from pipelines.compose import CONF, STAGE_GROUPS, compose, stage_choices
 
@@ -87,8 +86,6 @@ def run_stage(stage: str, choices: list[str]) -> None:
         settings = {"tune": group_class("tune")(), **config.groups, "root": CONF.parent}
         if found := contradictions(settings, config.choices, RULES_OF_TRAINING):
             raise WrongSettings(found)
-        if sentence := few_cores(config.trainer):
-            print(f"mien: {sentence}", file=sys.stderr)
         config.parents = find_parents(Recipe(*(config.groups[group] for group in RECIPE)).parents)
         from mien.tracking.live import LiveTracking  # stages that are not tracked do without it
 

@@ -12,7 +12,7 @@ from mien.base.errors import UserError, WrongSettings
 from mien.base.settings import GROUPS, build_settings, group_class, known_choices, read_settings, refuse_unknown_choice
 
 if TYPE_CHECKING:
-    from mien.crop.selection import CropConfig
+    from mien.crop.cropping import CropConfig
     from mien.evaluation.scoring import EvaluateConfig
     from mien.models.description import ModelConfig
     from mien.models.weights import Parents

@@ -20,8 +20,7 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.crop.cropping import crop_faces
-    from mien.sources.faces import FACES_DTYPES
-    from mien.sources.source import get_source
+    from mien.sources.source import FACES_DTYPES, get_source
 
     faces = read_out(INGESTED / "faces.parquet", lambda file: pd.read_parquet(file, columns=list(FACES_DTYPES)), REMEDY)
     tables: dict[str, Any] = {"dtype": str, "keep_default_na": False}

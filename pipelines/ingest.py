@@ -15,9 +15,8 @@ def run(config: Config, listener: Listener) -> None:
     import pandas as pd
 
     from mien.base.classes import count_labels
-    from mien.sources.faces import check_slices, name_persons
     from mien.sources.fingerprints import THUMBNAILS, fingerprint
-    from mien.sources.source import get_source
+    from mien.sources.source import check_slices, get_source, name_persons
 
     source, folder = get_source(config.data), Path(config.data.path)
     ingested = source.ingest(folder)

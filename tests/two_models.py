@@ -14,7 +14,7 @@ from tests.stores import once, with_store
 @pytest.fixture(scope="session")
 def weak() -> Path:
     """A workspace with a model that is better than chance."""
-    from mien.crop.selection import CropConfig
+    from mien.crop.cropping import CropConfig
     from tests.registry.workspace import prepare, train
 
     def make(root: Path) -> None:

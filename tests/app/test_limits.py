@@ -68,5 +68,5 @@ def test_a_camera_has_a_place_and_a_time_and_a_silent_one_loses_it(monkeypatch: 
 
 
 def test_pictures_must_be_close_enough_to_follow_a_face() -> None:
-    with pytest.raises(ValueError, match=r"video_every must be at most 0\.5, not 0\.6"):
+    with pytest.raises(ValueError, match=r"video_every must be less than or equal to 0\.5, not 0\.6"):
         check_settings(AppConfig(video_every=0.6))

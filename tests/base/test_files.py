@@ -43,7 +43,7 @@ def test_what_is_right_is_read(tmp_path: Path) -> None:
         (RIGHT[:20].encode(), "is damaged"),
         (b"\xff\xfe", "is damaged"),
         (b"[1]", "must hold a mapping, and holds [1]"),
-        (b"null", "must hold a mapping, and holds null"),
+        (b"null", "must hold a mapping, and holds nothing"),
         (b'{"n": 1}', "lacks share, as another version of mien or a person wrote it"),
         (RIGHT.replace('"n": 1', '"n": true').encode(), "n must be a whole number, not true"),
         (RIGHT.replace("{}", "[]").encode(), "parts must be a mapping, not []"),

@@ -10,9 +10,8 @@ import pytest
 from benchmarks.class_folders import write_class_folders
 from benchmarks.duplicates import enlarged, measure
 from mien.base.errors import UserError
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.sources.fer2013 import Fer2013
 from mien.sources.folder import Folder
 from mien.sources.source import Source

@@ -253,9 +253,9 @@ def test_options_win_over_the_configuration(mien: Command, model: Path, photo_fi
     assert code == 1
     assert "at least 3000 x 3000 pixels" in said
     assert run("--min-face", "40") == (0, "")
-    assert run("--min-face", "4") == (2, "mien: --min-face must be at least 20, not 4.\n")
+    assert run("--min-face", "4") == (2, "mien: --min-face must be greater than or equal to 20, not 4.\n")
     assert run("--every", "0") == (2, "mien: --every must be a number of seconds above 0, not 0.\n")
-    assert run("--min-score", "2") == (2, "mien: --min-score must be at most 1, not 2.0.\n")
+    assert run("--min-score", "2") == (2, "mien: --min-score must be less than or equal to 1, not 2.0.\n")
     assert run("--detector", "dlib") == (2, "mien: --detector must be 'yunet' or 'haar', not 'dlib'.\n")
     configure(tmp_path, "min_fase: 30\n")
     code, said = run()

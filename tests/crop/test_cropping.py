@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from mien.base.errors import UserError
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.runtime.cut import Box, cut_face
 from mien.runtime.decode import decode_photo
-from mien.sources.faces import faces_table, problems_table
 from mien.sources.photos import FolderPhotos, PhotoMissing
+from mien.sources.source import faces_table, problems_table
 from tests.photosets import encode, photo, picture, stored
 
 CONFIG = CropConfig(size=16, workers=2)
@@ -84,10 +83,7 @@ def test_one_worker_and_many_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_every_bad_photo_stands_in_quarantine_with_its_reason(tmp_path: Path) -> None:
     data = photo(200, 300, seed=3)
-    good = {
-        "good.jpg": photo(),
-        "turned.jpg": stored(picture(), "JPEG", orientation=6),
-    }
+    good = {"good.jpg": photo(), "turned.jpg": stored(picture(), "JPEG", orientation=6)}
     bad = {
         "empty_file": b"",
         "truncated": data[: len(data) // 2],
@@ -129,7 +125,7 @@ def test_the_filter_keeps_what_is_above_it_and_what_has_no_confidence(tmp_path: 
 
 def test_no_face_above_the_filter_names_threshold_and_counts_and_no_readable_photo_the_reasons(tmp_path: Path) -> None:
     faces = table([("a.jpg", (0, 0, 40, 40), 10.0 + i, 0) for i in range(11)])
-    with pytest.raises(UserError, match=r"none of 11 faces .* min_confidence 30: they go from 10 to 20 .*50% 15"):
+    with pytest.raises(UserError, match=r"none of 11 faces .* min_confidence 30: the highest is 20"):
         crop_faces(faces, Shelf({"a.jpg": photo()}), CONFIG, tmp_path)
     with pytest.raises(UserError, match=r"none of 11 faces could be cut: 11 missing_photo"):
         crop_faces(faces, Shelf({}), replace(CONFIG, min_confidence=0), tmp_path)

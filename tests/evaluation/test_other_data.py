@@ -11,8 +11,8 @@ import torch
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
+from mien.crop.cropping import CropConfig
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation.other_data import CrossEvaluation, dropped_classes, evaluate_elsewhere
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured

@@ -9,17 +9,16 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.inference.address import load_model_of
 from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from mien.runtime.cut import Box
 from mien.runtime.session import softmax
 from mien.sources.detect import Detection, Detector
-from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
+from mien.sources.source import faces_table
 from tests.inference.conftest import jpeg, pixels_of, portraits, write_model
 
 BOXES = [(20, 30, 90, 95), (-6, 10, 60, 70), (5, 5, 45, 140), (30, 40, 55, 62), (100, 90, 175, 180)]

@@ -17,17 +17,16 @@ from mien.app.answers import Answerer
 from mien.app.limits import AppConfig
 from mien.app.turns import Refused
 from mien.base.classes import EXPRESSIONS
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.inference.address import MeasuredModel, load_model_of
 from mien.inference.current import CurrentModel
 from mien.inference.export import export_onnx, generated_faces
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, Predictor, predict_pictures
 from mien.runtime.spec import SPEC_FILE, Spec
-from mien.sources.faces import faces_table
 from mien.sources.photos import FolderPhotos
+from mien.sources.source import faces_table
 from tests.inference.conftest import portrait, write_model
 from tests.inference.test_without_torch import PAGE
 from tests.photosets import awkward, picture

@@ -166,10 +166,7 @@ def test_a_pickle_of_anything_but_tensors_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        (
-            {"name": "cnn48", "init": "imagenet"},
-            "is for the backbone of mobilenetv2, timm; cnn48 can begin",
-        ),
+        ({"name": "cnn48", "init": "imagenet"}, "is for the backbone of mobilenetv2, timm; cnn48 can begin"),
         ({"name": "timm"}, "backbone names a model of timm"),
         ({"name": "mobilenetv2", "backbone": "resnet18"}, "backbone names a model of timm"),
         ({"name": "mobilenetv2", "input_size": 20}, "32 to 512"),

@@ -49,11 +49,11 @@ def test_params_yaml_is_the_sample_preset() -> None:
         ("ingest", ["data=sample", "crop=rgb64"], r"ingest has no group 'crop'; its groups are data"),
         ("ingest", ["data=sample", "data.nam=x"], r"data.nam.*conf/data/sample.yaml"),
         ("ingest", ["data=sample", "+data.x=3"], r"conf/data/sample.yaml: there is no key 'x'; .* name, source"),
-        ("register", ["data=sample", "register=auto", "register.max_ece=-1"], r"max_ece must be above 0"),
+        ("register", ["data=sample", "register=auto", "register.max_ece=-1"], r"max_ece must be greater than 0"),
         ("train", [*TRAIN, "optim.lr"], r"optim.lr"),
         ("train", [*TRAIN, "~optim"], r"train needs all its groups and keys, and ~optim takes one away"),
         ("crop", ["data=sample", "crop=rgb64", "crop.min_confidence=nan"], r"min_confidence must be a finite number"),
-        ("train", [*TRAIN, "train.seed=-1"], r"conf/train/short.yaml: seed must be at least 0, not -1"),
+        ("train", [*TRAIN, "train.seed=-1"], r"conf/train/short.yaml: seed must be greater than or equal to 0, not -1"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(stage: str, arguments: list[str], says: str) -> None:

@@ -299,7 +299,7 @@ def first_epoch(here: Workspace, until_checkpoint: bool = False) -> str:
 
 def test_an_edit_of_the_code_starts_a_killed_training_anew(workspace: Workspace) -> None:
     """It goes on where it was, unless its code was edited: then its checkpoint is another training's."""
-    edited = "src/mien/training/optimizers.py"
+    edited = "src/mien/training/task.py"
     with workspace.kept(edited):
         assert first_epoch(workspace, until_checkpoint=True).startswith("epoch   1/")
         assert not first_epoch(workspace).startswith("epoch   1/")

@@ -53,17 +53,17 @@ ROWS: list[tuple[str, str, Change, str]] = [
     ("train", SPLIT, {"data_digest": "another"}, "was made from other faces than build/crop holds"),
     ("evaluate", SPLIT, b"[]", "must hold a mapping, and holds []"),
     ("train", TRAIN, b"garbage " * 99, "is damaged"),
-    ("train", BEST, b"", "must hold a mapping, and holds null"),
+    ("train", BEST, b"", "is damaged"),
     ("train", BEST, {"made_on": None}, "lacks made_on, as another version of mien"),
     ("train", BEST, {"values": [1]}, "values must be a mapping, not [1]"),
     ("train", BEST, {"values": {"optim.rate": 1}}, "values: there is no optim.rate"),
-    ("train", BEST, {"values": {"optim.lr": -1.0}}, "values: lr must be above 0, not -1.0"),
+    ("train", BEST, {"values": {"optim.lr": -1.0}}, "values: lr must be greater than 0, not -1.0"),
     ("train", BEST, {"values": {"optim.lr": "fast"}}, "values: "),
     ("evaluate", LINEAGE, {"split_digest": None}, "lacks split_digest"),
     ("evaluate", LINEAGE, {"search": [1]}, "search must be a mapping"),
     ("register", LINEAGE, b"{}", "lacks digest"),
     ("evaluate", MODEL, {"cut": None}, "lacks cut"),
-    ("register", "build/evaluate/temperature.json", {"temperature": "warm"}, 'must be a number, not "warm"'),
+    ("register", "build/evaluate/temperature.json", {"temperature": "warm"}, "must be a number, not 'warm'"),
 ]
 
 
@@ -147,14 +147,13 @@ def test_a_batch_of_more_faces_than_there_are_stops_the_search_before_it_begins(
     ],
 )
 def test_an_average_over_more_steps_than_a_training_has_stops_it_before_it_begins(
-    root: Path, stage: str, where: list[str], capsys: pytest.CaptureFixture[str]
+    root: Path, stage: str, where: list[str]
 ) -> None:
     with pytest.raises(
         UserError, match=r"train.ema: 0.9999 averages the weights of about 10,000 steps, and \d+ epochs"
     ):
-        run_stage(stage, [*CHOICES, *where, "trainer.threads=5000"])
+        run_stage(stage, [*CHOICES, *where])
     assert not (root / ".mien").exists()
-    assert "mien: trainer.threads is 5000, and this machine has " in capsys.readouterr().err
 
 
 def test_a_lineage_from_before_devices_were_noted_is_read(root: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.gate_budget import simulate
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.crop.selection import CropConfig
+from mien.crop.cropping import CropConfig
 from mien.evaluation.intervals import Interval
 from mien.evaluation.tables import record_look
 from mien.registry import promotion

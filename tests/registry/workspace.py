@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mien.base.classes import EXPRESSIONS
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.description import ModelConfig, ModelSpec, read_spec
@@ -23,10 +22,9 @@ from mien.registry.registration import register
 from mien.registry.version import Candidate
 from mien.reporting.images import face_png
 from mien.runtime.session import Model, open_graph
-from mien.sources.faces import faces_table
 from mien.sources.fingerprints import THUMBNAILS, fingerprint
 from mien.sources.photos import FolderPhotos
-from mien.sources.source import DataConfig
+from mien.sources.source import DataConfig, faces_table
 from mien.split.parts import SplitConfig, split_faces
 from mien.tracking.store import connect
 from mien.training.inputs import write_lineage

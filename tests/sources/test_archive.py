@@ -48,7 +48,7 @@ def test_a_single_volume_that_is_cut_short_is_not_taken_for_the_first_of_hundred
     (file,) = write_archive(tmp_path, PHOTOS, 1_000_000)
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:100])
-    says = rf"{file.name} has 100 bytes where .* {size:,}: it is cut short, or the volumes from origin\.7z\.002 on"
+    says = rf"{file.name} has 100 bytes where .* {size:,}: it is damaged, or the volumes from origin\.7z\.002 on"
     refused(tmp_path, says)
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.sources.expw import ExpW, parse_row
-from mien.sources.faces import BadRow
 from mien.sources.photos import PhotoMissing
+from mien.sources.source import BadRow
 from tests.photosets import photo, refused, write_archive, write_labels, write_photos
 
 ROW = "a.jpg 0 10 20 60 70 55.5 3"
@@ -49,14 +49,7 @@ def test_the_publishers_own_folders_are_found(tmp_path: Path) -> None:
 
 
 def test_problem_rows_keep_file_and_line(tmp_path: Path) -> None:
-    rows = [
-        ROW,
-        "a.jpg 0",
-        ROW,
-        "a.jpg 0 11 20 60 70 55.5 3",
-        "gone.jpg 0 1 2 30 40 50 5",
-        "b.jpg 0 1 2 30 40 50 7",
-    ]
+    rows = [ROW, "a.jpg 0", ROW, "a.jpg 0 11 20 60 70 55.5 3", "gone.jpg 0 1 2 30 40 50 5", "b.jpg 0 1 2 30 40 50 7"]
     write_labels(tmp_path, rows)
     write_photos(tmp_path, PHOTOS)
     problems = ExpW().ingest(tmp_path).problems
@@ -92,7 +85,7 @@ def test_what_is_no_data_set_says_what_belongs_there(tmp_path: Path) -> None:
     refused(ExpW(), tmp_path, r"neither origin/ nor origin.7z nor origin.7z.001")
     write_photos(tmp_path, PHOTOS)
     write_labels(tmp_path, [])
-    refused(ExpW(), tmp_path, r"label.lst is empty")
+    refused(ExpW(), tmp_path, r"label.lst has no usable row")
     write_labels(tmp_path, ["a.jpg 0 1 2"])
     refused(ExpW(), tmp_path, r"no usable row \(1 were set aside; .*label.lst:1: the row has 4 fields")
 

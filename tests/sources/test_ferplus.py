@@ -6,10 +6,8 @@ import pytest
 
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
-from mien.sources.faces import BadRow, Ingested
-from mien.sources.fer2013 import Fer2013
-from mien.sources.ferplus import label_of_votes
-from mien.sources.source import DataConfig, get_source
+from mien.sources.fer2013 import Fer2013, label_of_votes
+from mien.sources.source import BadRow, DataConfig, Ingested, get_source
 from tests.fer_csv import row, unpacked_fer2013, write_csv
 from tests.photosets import refused
 
@@ -120,9 +118,9 @@ def test_a_row_that_fer2013_lost_does_not_shift_the_votes(tmp_path: Path) -> Non
 
 def test_votes_on_another_csv_are_refused(folder: Path) -> None:
     write_votes(folder, [HAPPY] * 4)
-    refused(MAJORITY, folder, r"fer2013new.csv has 4 rows and fer2013.csv 5; joined row by row")
+    refused(MAJORITY, folder, r"fer2013new.csv has 4 rows and fer2013.csv 5; they must")
     write_votes(folder, [HAPPY] * 5, usage="PublicTest")
-    refused(MAJORITY, folder, r"line 2 is of the part val and fer2013.csv, line 2 of train; .*order")
+    refused(MAJORITY, folder, r"line 2 is of val and fer2013.csv, line 2 of train; .*order")
 
 
 def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> None:
@@ -130,7 +128,7 @@ def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> Non
     file.write_text(file.read_text().replace(",10,", ",x,", 1))
     refused(MAJORITY, folder, r"fer2013new.csv, line 2: 'x' is not a number of votes")
     write_votes(folder, list(ALL), header=HEADER.removesuffix(",NF"))
-    refused(MAJORITY, folder, r"which does not name nf once")
+    refused(MAJORITY, folder, r"it must name nf once")
     file.write_text(f"{HEADER}\nTraining,a,{','.join('0' * 10)}\nTraining,b,1\n")
     refused(MAJORITY, folder, r"line 3: 3 fields where 12 are expected")
     file.unlink()
@@ -143,7 +141,7 @@ def test_what_is_wrong_with_the_votes_is_told_in_a_sentence(folder: Path) -> Non
     [
         ({"ferplus": "probability"}, "ferplus must be '', 'majority', 'cross_entropy' or 'multi_target', not"),
         ({"contempt": True}, "contempt needs ferplus"),
-        ({"ferplus": "majority", "contempt": "yes"}, "contempt must be true or false, not the text 'yes'"),
+        ({"ferplus": "majority", "contempt": "yes"}, "contempt must be a valid boolean, not the text 'yes'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], says: str, tmp_path: Path) -> None:

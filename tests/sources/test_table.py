@@ -8,9 +8,8 @@ import pytest
 from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError, WrongSettings
 from mien.base.settings import read_yaml
-from mien.sources.faces import Ingested
 from mien.sources.fingerprints import fingerprint
-from mien.sources.source import DataConfig, get_source
+from mien.sources.source import DataConfig, Ingested, get_source
 from tests.photosets import encode, picture
 from tests.pipelines.workspace import ROOT
 

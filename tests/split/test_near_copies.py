@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.duplicates import fer2013
-from mien.sources.faces import faces_table
+from mien.sources.source import faces_table
 from mien.split.near_copies import (
     Groups,
     alike_when_aligned,

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.base.settings import read_settings
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import PackedFaces, open_faces
-from mien.crop.selection import CropConfig
 from mien.runtime.spec import CutSpec
 from mien.sources.expw import ExpW
-from mien.sources.faces import faces_table
 from mien.sources.fer2013 import Fer2013
 from mien.sources.fingerprints import fingerprint
-from mien.sources.source import Source
+from mien.sources.source import Source, faces_table
 from mien.split.near_copies import Groups, group_faces
 from mien.split.parts import Split, SplitConfig, assign_groups, split_faces
 from tests.fer_csv import unpacked_fer2013
@@ -213,7 +211,7 @@ def test_an_official_split_can_be_ignored() -> None:
 @pytest.mark.parametrize(
     ("official", "says"),
     [
-        (["val", "test"], r"has test and val and nothing to train on; .*keep_official: false"),
+        (["val", "test"], r"has no train/; .*keep_official: false"),
         (["train", "dev"], "'dev' is not one of train, val, test"),
     ],
 )
@@ -256,9 +254,9 @@ def test_what_the_data_set_calls_train_is_in_no_fold() -> None:
 @pytest.mark.parametrize(
     ("rare", "official", "says"),
     [
-        ([f"{i}.jpg" for i in range(4)], "", "folds: 5 needs as many photos .* and class disgust has 4; set less"),
+        ([f"{i}.jpg" for i in range(4)], "", "folds: 5 is more than the 4 photos .* of class disgust, .*; set less"),
         ([f"{i % 5}.jpg" for i in range(6)], "", "class disgust has too few .*in fold 4, and each part must hold 2"),
-        ([], "train", "training faces alone, so that no fold can be tested"),
+        ([], "train", "training faces alone; say keep_official"),
     ],
 )
 def test_folds_that_cannot_all_be_tested_are_refused_before_the_first(

@@ -9,7 +9,7 @@ from typing import Self
 
 from mlflow.entities import Run
 
-from mien.crop.selection import CropConfig
+from mien.crop.cropping import CropConfig
 from mien.tracking.publish import read_lineage, training_params
 from mien.tracking.runs import find_run, of_epoch
 from mien.tracking.store import connect

@@ -20,9 +20,8 @@ from mien.models.weights import predict_logits
 from mien.training.augmentation import Augmentation, BatchAugmentation, augmented_examples
 from mien.training.dataset import EpochBatches, LabelledFaces, soft_labels, training_loader
 from mien.training.fit import fit
-from mien.training.optimizers import make_optimizer, make_schedule
 from mien.training.recipe import AugmentConfig, Recipe
-from mien.training.task import class_weights, training_loss
+from mien.training.task import class_weights, make_optimizer, make_schedule, training_loss
 from tests.training.tasks import RECIPE, SPEC, TRAIN, VAL
 
 
@@ -260,7 +259,7 @@ def test_transforms_of_albumentations_are_listed_by_name() -> None:
     assert rim[0] == 150
     assert 80 < rim[1] < 120
     for listed, said in (
-        ({"name": "GausianBlur"}, "has no transform 'GausianBlur'; near names are GaussianBlur"),
+        ({"name": "GausianBlur"}, "has no transform 'GausianBlur' .did you mean GaussianBlur"),
         ({"p": 1.0}, "has no transform ''"),
         ({"name": "GaussianBlur", "sigma": 3}, "GaussianBlur: Argument.*sigma"),
         ({"name": "GaussianBlur", "p": 2.0}, "GaussianBlur: .*p"),
@@ -268,7 +267,7 @@ def test_transforms_of_albumentations_are_listed_by_name() -> None:
         with pytest.raises(UserError, match=f"augment.transforms: .*{said}"):
             Augmentation(AugmentConfig(transforms=[listed]), 0)
     smaller = AugmentConfig(transforms=[{"name": "CenterCrop", "height": 8, "width": 8}])
-    with pytest.raises(UserError, match=r"augment.transforms: a face of \(60, 60, 1\) pixels becomes"):
+    with pytest.raises(UserError, match=r"augment.transforms: a face of \(60, 60, 1\) becomes"):
         Augmentation(smaller, 0)(SQUARE, 0, 0)
 
 
@@ -350,7 +349,7 @@ def test_class_weights_are_the_inverse_of_each_classs_share() -> None:
 def test_a_batch_of_more_faces_than_there_are_is_refused() -> None:
     few = LabelledFaces(TRAIN.pixels, TRAIN.rows[:20], TRAIN.labels[:20])
     assert len(training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 20}))) == 1
-    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces .* use at most 20\."):
+    with pytest.raises(UserError, match=r"train.batch_size: 21 is more than the 20 faces"):
         training_loader(few, NOTHING, RECIPE.with_values({"train.batch_size": 21}))
 
 

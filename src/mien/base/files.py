@@ -13,9 +13,8 @@ PARTIAL: Final = ".partial"
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write a file or folder to, which replaces `path` when the block succeeds; after an error it is gone.
 
-    It lies in a hidden folder beside `path` and has its name. What a killed process left there is removed by the next
-    one that writes `path`. Two processes must not write one path at the same time. An OSError where the folder cannot
-    be made or written.
+    It lies in a hidden folder beside `path`, where the next writer removes what a killed process left. Two processes
+    must not write one path at the same time. An OSError where the folder cannot be made or written.
     """
     waiting = path.parent / f"{PARTIAL}-{path.name}"
     shutil.rmtree(waiting, ignore_errors=True)

@@ -6,9 +6,7 @@ Stages that decide numbers call a `Listener` and do not know what listens; `pipe
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
-
-SPEED_OF: Final = 3600.0  # seconds that the time left goes by
+from typing import Any, Protocol
 
 
 class Step(Protocol):
@@ -63,7 +61,7 @@ def progress_bar(name: str, total: int = 0, *, shown: bool = True) -> Iterator[S
     times = (progress.TimeElapsedColumn(), "/", progress.TimeRemainingColumn(), "left")
     console = Console(stderr=True, highlight=False)
     with progress.Progress(
-        *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=SPEED_OF, transient=not total
+        *columns, *times, console=console, refresh_per_second=2, speed_estimate_period=3600, transient=not total
     ) as bar:
         task = bar.add_task(name, total=total or None, says="")
 

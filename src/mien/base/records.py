@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from mien.base.errors import UserError
+from mien.base.settings import read_yaml, shown
 
 T = TypeVar("T")
 KINDS: Final = {
@@ -36,12 +37,13 @@ def read_record(file: Path, keys: Mapping[str, type], remedy: str, *, closed: bo
     """
     content = read_out(file, _parse, remedy)
     if not isinstance(content, dict):
-        raise UserError(f"{file} must hold a mapping, and holds {_shown(content)}; {remedy}.")
+        raise UserError(f"{file} must hold a mapping, and holds {shown(content)}; {remedy}.")
     for key, kind in keys.items():
         if key not in content:
             raise UserError(f"{file} lacks {key}, as another version of mien or a person wrote it; {remedy}.")
-        if not _is(content[key], kind):
-            raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {_shown(content[key])}; {remedy}.")
+        value, number = content[key], int | float if kind is float else kind
+        if not (kind in (bool, object) if isinstance(value, bool) else isinstance(value, number)):
+            raise UserError(f"{file}: {key} must be {KINDS[kind]}, not {shown(value)}; {remedy}.")
     if closed and (unknown := [key for key in content if key not in keys]):
         newer = f"{file} has {unknown[0]}, which this version of mien does not know"
         raise UserError(f"{newer}: a newer one wrote it; install that one, or {remedy}.")
@@ -61,22 +63,4 @@ def read_out(file: Path, reader: Callable[[Path], T], remedy: str) -> T:
 
 def _parse(file: Path) -> Any:
     text = file.read_text(encoding="utf-8")
-    if file.suffix != ".yaml":
-        return json.loads(text)
-    import yaml  # commands that read no YAML do not wait for it
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-
-
-def _is(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind in (bool, object)
-    return isinstance(value, int | float if kind is float else kind)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return read_yaml(file) if file.suffix == ".yaml" else json.loads(text)

@@ -32,7 +32,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # no random generator takes another
 
 GROUPS: Final = {
     "data": ("mien.sources.source", "DataConfig"),
-    "crop": ("mien.crop.selection", "CropConfig"),
+    "crop": ("mien.crop.cropping", "CropConfig"),
     "split": ("mien.split.parts", "SplitConfig"),
     "model": ("mien.models.description", "ModelConfig"),
     "augment": ("mien.training.recipe", "AugmentConfig"),
@@ -44,10 +44,7 @@ GROUPS: Final = {
     "register": ("mien.registry.gate", "RegisterConfig"),
 }
 # How a model is used: one file each in `conf/`. No stage depends on it, so params.yaml does not choose it.
-USAGE: Final = {
-    "predict": ("mien.inference.detectors", "PredictConfig"),
-    "app": ("mien.app.limits", "AppConfig"),
-}
+USAGE: Final = {"predict": ("mien.inference.detectors", "PredictConfig"), "app": ("mien.app.limits", "AppConfig")}
 # The name of a choice is part of commands in dvc.yaml and of paths.
 CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -75,8 +72,7 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     """Values, as YAML has them, as the dataclass `kind`, checked.
 
     `name` is what a message calls their origin, such as `conf/optim/adamw.yaml`. `complete` asks for every field that
-    is not marked optional. WrongSettings names all keys that are unknown or missing, and all values of a wrong kind or
-    out of range.
+    is not marked optional. WrongSettings names all keys that are unknown or missing, and all wrong values.
     """
     from pydantic import TypeAdapter, ValidationError  # commands without settings do not wait for it
 
@@ -86,8 +82,9 @@ def build_settings(kind: type[T], content: Mapping[str, Any], name: str, *, comp
     unknown = [key for key in content if key not in fields]
     mistakes = [f"{name}: there is no key {key!r}{near_name(str(key), fields)}; {keys}." for key in unknown]
     if complete:
-        absent = [field for key, field in fields.items() if key not in content and not field.metadata.get("optional")]
-        mistakes += [f"{name} lacks {field.name}; {_example(field)}" for field in absent]
+        for absent in [f for key, f in fields.items() if key not in content and not f.metadata.get("optional")]:
+            example = "..." if absent.default is dataclasses.MISSING else json.dumps(absent.default).strip('"')
+            mistakes.append(f"{name} lacks {absent.name}; it needs a line such as `{absent.name}: {example}`.")
     # A number that is one of a field's choices is meant as the text: `precision: 32`.
     known = {k: str(v) if str(v) in get_args(hints[k]) else v for k, v in content.items() if k in fields}
     try:
@@ -127,7 +124,7 @@ def refuse_unknown_choice(conf: Path, group: str, choice: Any, where: str) -> No
     known = known_choices(conf, group)
     choices = f"the choices are {', '.join(known)}"
     if not isinstance(choice, str):
-        raise UserError(f"{where}: {group} must be the name of a choice, not {_shown(choice)}; {choices}.")
+        raise UserError(f"{where}: {group} must be the name of a choice, not {shown(choice)}; {choices}.")
     if not CHOICE.fullmatch(choice):
         raise UserError(f"{where}: {group}: {choice!r} may have only letters, digits, '_', '-' and '.'; {choices}.")
     if choice not in known:
@@ -157,28 +154,9 @@ def read_yaml(file: Path, name: str = "") -> dict[Any, Any]:
         raise UserError(f"{name}{line} is not valid YAML ({reason}); each line must be `key: value`.") from error
     if text.startswith("\ufeff"):
         raise UserError(f"{name} begins with a byte order mark; save it as UTF-8 without one.")
-    if content is None:
-        raise UserError(f"{name} is empty; it must hold lines of `key: value`.")
     if not isinstance(content, dict):
-        raise UserError(f"{name} must hold lines of `key: value`, not {_shown(content)}.")
+        raise UserError(f"{name} must hold lines of `key: value`, not {shown(content)}.")
     return content
-
-
-# What pydantic calls a mistake, and what the value must be.
-_WANTED: Final = {
-    **dict.fromkeys(("int_type", "int_from_float"), "a whole number"),
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    **dict.fromkeys(("dict_type", "mapping_type", "dataclass_type"), "lines of `name: value`"),
-    "finite_number": "a finite number",
-    "literal_error": "{expected}",
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-}
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -189,13 +167,12 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "unexpected_keyword_argument":
         within, _, unknown = key.rpartition(".")
         return f"{within}: there is no key {unknown!r}"
-    if error["type"] not in _WANTED:
-        return f"{key}: {error['msg']}"
-    bounds = {name: f"{bound:.10g}" for name, bound in error.get("ctx", {}).items() if isinstance(bound, int | float)}
-    wanted = _WANTED[error["type"]].format(**error.get("ctx", {}) | bounds)
+    wanted = error["msg"].removeprefix("Input should be ").replace("array", "list")
+    if error["type"] in ("dict_type", "mapping_type", "dataclass_type"):
+        wanted = "lines of `name: value`"
     near = near_name(str(error["input"]), re.findall(r"'([^']+)'", wanted)) if error["type"] == "literal_error" else ""
     text = "the text " if isinstance(error["input"], str) and error["type"] != "literal_error" else ""
-    return f"{key} must be {wanted}, not {text}{_shown(error['input'])}{near}"
+    return f"{key} must be {wanted}, not {text}{shown(error['input'])}{near}"
 
 
 def near_name(word: str, known: Iterable[str]) -> str:
@@ -204,13 +181,7 @@ def near_name(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {guess[0]}?)" if guess else ""
 
 
-def _example(field: dataclasses.Field[Any]) -> str:
-    if field.default is dataclasses.MISSING:
-        return f"it needs a line `{field.name}: ...`."
-    return f"it needs a line such as `{field.name}: {json.dumps(field.default).strip(chr(34))}`."
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+def shown(value: Any) -> str:
+    """A wrong value as a message quotes it, its beginning where it is long."""
+    text = repr(value) if isinstance(value, str) else "nothing" if value is None else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -27,8 +27,7 @@ STALE_DAYS: Final = 14  # without a change, after which a state is removed
 def main_checkout(root: Path) -> Path:
     """The checkout a person works in, also where `root` is a copy in which DVC runs a queued experiment.
 
-    DVC deletes such a copy when the experiment has ended, so what must stay (tracking store, checkpoints, locks)
-    belongs to the checkout that the copy was made from.
+    DVC deletes such a copy in the end: what must stay (tracking store, checkpoints, locks) belongs to its checkout.
     """
     here = root.resolve()
     for folder in (here, *here.parents):
@@ -64,10 +63,7 @@ def locked(file: Path, work: str, *, wait: bool = False) -> Iterator[None]:
 
 def still_working(work: str, process: object) -> UserError:
     """The error where another process, by its PID, does this work."""
-    return UserError(
-        f"{work}: process {process} is still working on this (a killed `dvc` leaves its stage running); "
-        "wait for it or kill it, then run again."
-    )
+    return UserError(f"{work}: process {process} is still working on this; wait for it or kill it, then run again.")
 
 
 def stage_lock(stage: str) -> AbstractContextManager[None]:
@@ -95,18 +91,14 @@ def resumable_state(work: str, key: str, about: Mapping[str, Any], root: Path | 
         yield folder
         if os.getppid() == STARTED_BY:
             shutil.rmtree(folder)
-            _remove_stale(folder.parent, work)
-
-
-def _remove_stale(states: Path, work: str) -> None:
-    for state in sorted(path for path in states.iterdir() if path.is_dir()):
-        newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
-        if time.time() - newest < STALE_DAYS * 24 * 3600:
-            continue
-        # Where it is in use, however old, it stays, as the lock file does, which another process may be opening.
-        with suppress(UserError), locked(state.with_suffix(".lock"), work):
-            shutil.rmtree(state)
-            print(f"{work}: removed {state.name} of {states}, unused for {STALE_DAYS} days")
+            for state in sorted(path for path in folder.parent.iterdir() if path.is_dir()):
+                newest = max(file.stat().st_mtime for file in (state, *state.rglob("*")))
+                if time.time() - newest < STALE_DAYS * 24 * 3600:
+                    continue
+                # In use, however old, it stays, as the lock file does, which another process may be opening.
+                with suppress(UserError), locked(state.with_suffix(".lock"), work):
+                    shutil.rmtree(state)
+                    print(f"{work}: removed {state.name} of {folder.parent}, unused for {STALE_DAYS} days")
 
 
 def digest(*parts: Any) -> str:
@@ -118,7 +110,6 @@ def digest(*parts: Any) -> str:
 def code_digest(*names: str, package: Path | None = None) -> str:
     """The digest of the source of `names`: files and folders of the package, by default mien."""
     base = package or Path(__file__).resolve().parents[1]
-    folders = [base / name for name in names if (base / name).is_dir()]
-    single = [base / name for name in names if not (base / name).is_dir()]
-    files = [*single, *(file for folder in folders for file in folder.rglob("*.py"))]
+    places = [base / name for name in names]
+    files = [file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place])]
     return digest([[file.relative_to(base).as_posix(), file.read_text(encoding="utf-8")] for file in sorted(files)])

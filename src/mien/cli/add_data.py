@@ -27,8 +27,7 @@ from mien.inference.default_model import PARAMS, choices, find_root
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-    from mien.sources.faces import Ingested
-    from mien.sources.source import DataConfig
+    from mien.sources.source import DataConfig, Ingested
     from mien.split.parts import SplitConfig
 
 MAP: Final = "Names the class of a folder; FOLDER= leaves one out."
@@ -265,9 +264,8 @@ def count_moved(root: Path, config: "DataConfig", faces: "DataFrame", before: "S
     """How many of the faces that were there `before` the chosen `split` puts into another part than it did."""
     import numpy as np
 
-    from mien.sources.faces import name_persons
     from mien.sources.fingerprints import THUMBNAILS, fingerprint
-    from mien.sources.source import get_source
+    from mien.sources.source import get_source, name_persons
     from mien.split.near_copies import group_faces
     from mien.split.parts import assign_groups, official_parts
 

@@ -1,25 +1,50 @@
-"""Cropping: each photo is decoded once, and its faces are packed in the order of the faces table."""
+"""Cropping: faces are chosen by confidence, each photo is decoded once, its faces are packed in the table's order."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import pandas as pd
+from annotated_types import Ge, Le
 
 from mien.base.classes import EXPRESSIONS, count_labels
 from mien.base.errors import UserError
+from mien.base.settings import STRICT, Count, Positive, Seed
 from mien.crop.packed import COLUMNS, INDEX, PIXELS, SPEC, face_writer, faces_digest
-from mien.crop.selection import CropConfig, problem_rows, select_faces
 from mien.runtime.cut import Box, BoxOutside, cut_face, face_box
 from mien.runtime.decode import UnreadablePhoto, decode_pixels, read_header
-from mien.sources.fingerprints import BOX, each_photo, rows_by_photo, short_digest
+from mien.runtime.spec import CutSpec
+from mien.sources.fingerprints import BOX, each_photo, hashed, photo_keys, rows_by_photo, short_digest
 from mien.sources.photos import PhotoMissing, Photos
+from mien.sources.source import PROBLEM_COLUMNS
 
 QUARANTINE: Final = "quarantine.csv"
 UNKNOWN: Final = "unknown"  # the class of a row whose label could not be read
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """How photos become faces of one size."""
+
+    __pydantic_config__ = STRICT
+
+    size: Annotated[int, Ge(16), Le(512)] = 64  # pixels; faces are size x size
+    colour: Literal["rgb", "grey"] = "rgb"  # grey is one channel
+    min_confidence: float = 30.0  # keep faces above it; a face without a confidence is kept
+    max_rows: Count = 0  # 0: all; else a random sample of so many rows after the filter
+    sample_seed: Seed = 42  # of max_rows
+    margin: Annotated[float, Ge(0), Le(2)] = 0.0  # added on each side, as a share of the box's size
+    square: bool = False  # widen the shorter side, so that the face is not stretched
+    max_megapixels: Positive = 100.0  # a larger photo is quarantined unread
+    workers: Count = 0  # 0: one per core
+
+    @property
+    def cut(self) -> CutSpec:
+        """How each face is cut."""
+        return CutSpec(self.size, self.colour, self.margin, self.square)
 
 
 @dataclass(frozen=True)
@@ -88,11 +113,8 @@ def crop_faces(
     uncut = problem_rows(selected.iloc[list(rows)], classes, reasons, details)
     quarantine = pd.concat([problems, left_out, uncut], ignore_index=True)
     if not kept:
-        raise UserError(
-            f"none of {len(selected):,} faces could be cut: "
-            + ", ".join(f"{n:,} {reason}" for reason, n in quarantine["reason"].value_counts().items())
-            + "; check that conf/data names the right folder of photos."
-        )
+        counts = ", ".join(f"{n:,} {reason}" for reason, n in quarantine["reason"].value_counts().items())
+        raise UserError(f"none of {len(selected):,} faces could be cut: {counts}; is the path in conf/data right?")
     index = _index(selected, kept)
     index.to_parquet(out / INDEX, index=False)
     quarantine.to_csv(out / QUARANTINE, index=False)
@@ -150,3 +172,41 @@ def _count(index: pd.DataFrame, quarantine: pd.DataFrame, classes: Sequence[str]
         dropped[str(reason)] = {name: int(counts[name]) for name in (*classes, UNKNOWN) if name in counts}
     kept, total = count_labels(index["label"], classes), sum(sum(counts.values()) for counts in dropped.values())
     return CropCounts(index["image"].nunique(), len(index), kept, dropped, clamped, total)
+
+
+def select_faces(
+    faces: pd.DataFrame, config: CropConfig, classes: Sequence[str] = EXPRESSIONS
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to cut, in the table's order, and the rows left out, as a problems table.
+
+    A face is kept where its confidence is above `min_confidence` or missing. `max_rows` then takes the
+    first by a hash of photo, box and `sample_seed`: a face more in the table moves at most one other. Where no row is
+    left, a UserError names the threshold, the count and the highest confidence.
+    """
+    confidence, threshold = faces["confidence"], config.min_confidence
+    low = (confidence <= threshold).to_numpy()
+    if low.all():
+        least = f"above min_confidence {threshold:g}"
+        raise UserError(f"none of {len(faces):,} faces has a confidence {least}: the highest is {confidence.max():g}.")
+    chosen = above = np.flatnonzero(~low)
+    if 0 < config.max_rows < len(above):
+        drawn = faces.iloc[above]
+        boxes = drawn[BOX].astype(str).agg(" ".join, axis=1)
+        order = np.argsort(hashed(photo_keys(drawn) + " " + boxes, config.sample_seed), kind="stable")
+        chosen = np.sort(above[order[: config.max_rows]])
+    details = [f"confidence {value:g} is not above min_confidence {threshold:g}" for value in confidence[low]]
+    left_out = (
+        problem_rows(faces[low], classes, "low_confidence", details),
+        problem_rows(faces.iloc[np.setdiff1d(above, chosen)], classes, "not_sampled", f"max_rows is {config.max_rows}"),
+    )
+    return faces.iloc[chosen].reset_index(drop=True), pd.concat(left_out, ignore_index=True)
+
+
+def problem_rows(
+    faces: pd.DataFrame, classes: Sequence[str], reasons: str | Sequence[str], details: str | Sequence[str]
+) -> pd.DataFrame:
+    """Rows of the faces table as rows of the problems table, for one reason or one each; `where` is the photo."""
+    labels = [classes[label] for label in faces["label"]]
+    columns = {"where": faces["image"], "face_id": faces["face_id"], "image": faces["image"]}
+    table = pd.DataFrame(columns).assign(label=labels, reason=reasons, detail=details)
+    return table[list(PROBLEM_COLUMNS)].astype("str").reset_index(drop=True)

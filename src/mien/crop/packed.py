@@ -12,7 +12,7 @@ import pandas as pd
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
-from mien.runtime.spec import CutSpec, UnusableModel, cut_of
+from mien.runtime.spec import CutSpec, cut_of
 
 COLUMNS = (
     *("row", "face_id", "image", "label", "confidence", "top", "left", "right", "bottom", "face_size"),
@@ -45,13 +45,9 @@ def open_faces(folder: Path, columns: list[str] | None = None) -> PackedFaces:
     pixels = read_out(folder / PIXELS, lambda file: np.load(file, mmap_mode="r"), REMEDY)
     index = read_out(folder / INDEX, lambda file: pd.read_parquet(file, columns=columns), REMEDY)
     if not len(pixels) == len(index) == spec["n"]:
-        raise UserError(
-            f"{folder} holds {len(pixels)} faces and {len(index)} index rows, and {SPEC} says {spec['n']}; {REMEDY}."
-        )
-    try:
-        cut = cut_of(spec["cut"], str(folder / SPEC))
-    except UnusableModel as error:
-        raise UserError(f"{error}; {REMEDY}.") from error
+        held = f"{len(pixels)} faces and {len(index)} index rows"
+        raise UserError(f"{folder} holds {held}, and {SPEC} says {spec['n']}; {REMEDY}.")
+    cut = read_out(folder / SPEC, lambda _: cut_of(spec["cut"], SPEC), REMEDY)
     return PackedFaces(pixels, index, cut, tuple(spec["classes"]), spec["digest"])
 
 

@@ -17,17 +17,15 @@ import pandas as pd
 from mien.base.classes import PARTS
 from mien.base.errors import UserError
 from mien.base.state import state_folder
-from mien.crop.cropping import QUARANTINE, crop_faces
+from mien.crop.cropping import QUARANTINE, CropConfig, crop_faces
 from mien.crop.packed import faces_digest, learnt_from, open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation import tables
 from mien.evaluation.calibration import Temperature
 from mien.evaluation.intervals import NAN, rounded
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.evaluation.slices import with_slices
 from mien.runtime.session import Model
-from mien.sources.faces import check_slices
-from mien.sources.source import DataConfig, get_source
+from mien.sources.source import DataConfig, check_slices, get_source
 from mien.split.near_copies import first_rows
 
 

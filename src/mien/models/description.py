@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, ca
 from annotated_types import Ge, Le
 
 from mien.base.classes import EXPRESSIONS
-from mien.base.errors import UserError
-from mien.base.records import read_record, rerun
+from mien.base.records import read_out, read_record, rerun
 from mien.base.settings import STRICT, AtLeastOne, BelowOne, build_settings
-from mien.runtime.spec import CutSpec, Spec, UnusableModel, cut_of
+from mien.runtime.spec import CutSpec, Spec, cut_of
 
 if TYPE_CHECKING:
     from mien.models.networks import Network
@@ -29,14 +28,9 @@ class Faces(NamedTuple):
 ENSEMBLE: Final = "ensemble"
 # Every network by its name; mien.models.networks builds them.
 FACES: Final = {
-    "resnet": Faces(),
+    **dict.fromkeys(("resnet", "mobilenetv2", "timm", ENSEMBLE), Faces()),
+    **dict.fromkeys(("cnn48", "lenet48", "cnn5x5"), Faces(48, "grey")),
     "vgg64": Faces(64, "rgb"),
-    "cnn48": Faces(48, "grey"),
-    "lenet48": Faces(48, "grey"),
-    "cnn5x5": Faces(48, "grey"),
-    "mobilenetv2": Faces(),
-    "timm": Faces(),
-    ENSEMBLE: Faces(),
 }
 # Those with a backbone whose weights can come from ImageNet or a file.
 WITH_BACKBONE: Final = ("mobilenetv2", "timm")
@@ -91,9 +85,7 @@ class ModelConfig:
             raise ValueError(f"input_size must be 32 to 512 pixels, or 0 for the crop's own, not {self.input_size}")
         from_file = self.init_from == "file"
         if from_file and not re.fullmatch("[0-9a-f]{64}", self.init_sha256):
-            raise ValueError(
-                f"init_sha256 must be 64 hex digits, as `sha256sum {self.init}` says, not {self.init_sha256!r}"
-            )
+            raise ValueError(f"init_sha256 must be 64 hex digits, of `sha256sum {self.init}`, not {self.init_sha256!r}")
         if self.init_sha256 and not from_file:
             raise ValueError(f"init_sha256 is of a file of weights, and init is {self.init}; take it out")
 
@@ -127,7 +119,6 @@ VERSION_FOLDER: Final = Path("artifacts") / "model"  # where all of these lie in
 # What a training is made on, beside the versions of libraries; reports/train.json has it too.
 MACHINE: Final = ("device", "precision", "instructions", "threads", "gpu", "devices")
 CONTINUED_FROM: Final = "continued_from"  # such machines, in order, where a training was continued on another
-PRECISION_WORDS: Final = {"32": "float32"}
 
 SPEC_KEYS: Final[dict[str, type]] = {"architecture": dict, "cut": dict, "classes": list}
 # What is used of a training's account of itself. `device`, `instructions`, `threads`, `gpu`, `devices`,
@@ -142,10 +133,7 @@ LINEAGE_KEYS: Final[dict[str, type]] = {
 def read_spec(folder: Path) -> ModelSpec:
     """The description of a folder's network; a UserError where model.json is missing, damaged or of another mien."""
     fields = read_record(folder / SPEC, SPEC_KEYS, rerun("train"), closed=True)
-    try:
-        cut = cut_of(fields["cut"], str(folder / SPEC))
-    except UnusableModel as error:
-        raise UserError(f"{error}; {rerun('train')}.") from error
+    cut = read_out(folder / SPEC, lambda _: cut_of(fields["cut"], SPEC), rerun("train"))
     return ModelSpec(fields["architecture"], cut, tuple(fields["classes"]))
 
 
@@ -173,12 +161,11 @@ def hardware_words(lineage: Mapping[str, Any]) -> str:
 
 def made_on_words(made_on: Mapping[str, Any]) -> str:
     """Device and precision: `a GPU (NVIDIA H100), float32`; of a training that moved, each in order."""
-    return ", continued on ".join(map(_machine_words, [*made_on.get(CONTINUED_FROM, ()), made_on]))
-
-
-def _machine_words(made_on: Mapping[str, Any]) -> str:
-    device, *details, precision = _machine(made_on)
-    return f"{device} ({', '.join(details)}), {precision}" if details else f"{device}, {precision}"
+    machines = map(_machine, [*made_on.get(CONTINUED_FROM, ()), made_on])
+    return ", continued on ".join(
+        f"{device} ({', '.join(details)}), {precision}" if details else f"{device}, {precision}"
+        for device, *details, precision in machines
+    )
 
 
 def machine_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, str]:
@@ -199,7 +186,7 @@ def machine_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str,
 
 
 def _machine(made_on: Mapping[str, Any]) -> list[str]:
-    precision = PRECISION_WORDS.get(made_on["precision"], made_on["precision"])
+    precision = "float32" if made_on["precision"] == "32" else made_on["precision"]
     if made_on.get("device", "cpu") == "gpu":
         number = made_on.get("devices", 1)
         return ["a GPU" if number == 1 else f"{number} GPUs", *filter(None, [made_on.get("gpu")]), precision]

@@ -9,8 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 # torch and onnx take seconds to import, so the functions that need them import them.
 
-EXPORTERS: Final = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
+EXPORTERS: Final = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers, which report on libraries that nothing needs
 OPSET: Final = 18  # written by PyTorch's exporter without a conversion; onnxruntime reads it since 1.14
 MOST_CHECKED: Final = 512  # faces on which the graph is compared with PyTorch
 TOLERANCE: Final = 1e-4  # of any probability: float32 sums in another order differ by 1e-6 or so
@@ -58,7 +57,10 @@ def export_graph(network: "nn.Module", spec: ModelSpec, file: Path, faces: np.nd
 
     exported = copy.deepcopy(network).cpu().eval()
     example = torch.zeros((2, *spec.cut.shape), dtype=torch.uint8)
-    with _quiet_exporter():
+    for name in EXPORTERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             ChannelsLast(exported).eval(),
             (example,),
@@ -105,19 +107,3 @@ def model_identity(file: Path, spec: Spec) -> str:
     graph = hashlib.sha256(file.read_bytes()).hexdigest()
     text = json.dumps([graph, FORMAT, asdict(spec)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter from reporting on libraries that no network here uses."""
-    # By name: a warning of the thread that tracks must not be lost meanwhile.
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in EXPORTERS}
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in loggers.items():
-                logger.setLevel(level)

@@ -64,23 +64,14 @@ def mobilenet_v2() -> nn.Module:
     """`(B, 3, H, W)`, normalised, to `(B, 1280)` features; made for 224 x 224, and takes 32 x 32 and more."""
     blocks, inputs = [], 32
     for expansion, outputs, count, stride in STAGES:
-        stage = [
-            InvertedResidual(inputs if i == 0 else outputs, outputs, expansion, stride if i == 0 else 1)
-            for i in range(count)
-        ]
-        blocks.append(nn.Sequential(*stage))
-        inputs = outputs
-    return nn.Sequential(
-        OrderedDict(
-            [
-                *_convolution("conv_stem", "bn1", 3, 32, 3, 2),
-                ("blocks", nn.Sequential(*blocks)),
-                *_convolution("conv_head", "bn2", inputs, FEATURES, 1),
-                ("pool", nn.AdaptiveAvgPool2d(1)),
-                ("flatten", nn.Flatten()),
-            ]
+        first = InvertedResidual(inputs, outputs, expansion, stride)
+        blocks.append(
+            nn.Sequential(first, *(InvertedResidual(outputs, outputs, expansion, 1) for _ in range(count - 1)))
         )
-    )
+        inputs = outputs
+    stem, head = _convolution("conv_stem", "bn1", 3, 32, 3, 2), _convolution("conv_head", "bn2", inputs, FEATURES, 1)
+    pool = (("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()))
+    return nn.Sequential(OrderedDict([*stem, ("blocks", nn.Sequential(*blocks)), *head, *pool]))
 
 
 def _convolution(

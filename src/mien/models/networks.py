@@ -19,8 +19,7 @@ from mien.runtime.spec import CutSpec
 class Normalise(nn.Module):
     """`(B, C, H, W)` uint8 or float pixels from 0 to 255 to float32 of zero mean and unit variance.
 
-    Mean and variance are those of the training faces, one number for all channels: colour casts stay visible.
-    They are buffers, so they travel with the weights.
+    Those of the training faces, one number for all channels: colour casts stay visible. Buffers are saved with weights.
     """
 
     mean: Tensor
@@ -181,8 +180,7 @@ def residual_net(config: ModelConfig, cut: CutSpec, classes: int) -> nn.Module:
 class Transfer(nn.Module):
     """A backbone that may have learnt elsewhere and a new head: `(B, 1 or 3, H, W)` normalised faces to logits.
 
-    Faces are enlarged here, to what the backbone was made for, rather than stored large: 48 pixels in grey become 224
-    in three channels at a sixty-fifth of the disk.
+    Faces are enlarged here rather than stored large: 48 pixels in grey become 224 in RGB at a sixty-fifth of the disk.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, input_size: int) -> None:
@@ -282,10 +280,8 @@ def build_model(config: ModelConfig, cut: CutSpec, classes: int) -> Network:
     """A network with fresh weights for these classes and this cut; a UserError where it takes other faces."""
     wanted = FACES[config.name]
     if wanted.size not in (None, cut.size) or wanted.colour not in (None, cut.colour):
-        raise UserError(
-            f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}, "
-            f"and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits."
-        )
+        needs = f"model {config.name} takes faces of {wanted.size} pixels in {wanted.colour}"
+        raise UserError(f"{needs}, and the crop gives {cut.size} pixels in {cut.colour}: choose a crop that fits.")
     network = Network(MODELS[config.name](config, cut, classes), config.flip)
     if config.name == ENSEMBLE:  # whose members normalise
         network.normalise.mean.fill_(0)

@@ -64,8 +64,7 @@ def refuse_unknown_backbone(name: str) -> None:
 def timm_backbone(name: str, size: int) -> "tuple[nn.Module, int]":
     """The backbone for images of `size` pixels, without classifier, with fresh weights, and its number of features.
 
-    Raises:
-        UserError: timm is not installed, has no model of that name, or one that cannot take this size.
+    A UserError where timm is not installed, has no model of that name, or one that cannot take this size.
     """
     import torch
 

@@ -71,7 +71,7 @@ def load_initial(model: Network, config: ModelConfig, classes: Sequence[str], pa
     """Put the weights that `config.init` names into a fresh model; a UserError where there are no fitting ones.
 
     A model of the same network gives all of them, its normalisation of pixels included; its last layer only where it
-    knows the same `classes`. A file or the hub gives a backbone's.
+    knows the same `classes`. A file or the hub gives all of a backbone's; only a classifier may be left over.
     """
     if config.init_from == "none":
         return
@@ -84,7 +84,16 @@ def load_initial(model: Network, config: ModelConfig, classes: Sequence[str], pa
         state = imagenet_weights(TIMM_NAMES.get(config.name, config.backbone), body.input_size)
     else:
         state = _read(Path(config.init), config.init_sha256)
-    _fill(body.backbone, state, config.init)
+    wanted = body.backbone.state_dict()
+    missing = sorted(key for key in wanted if key not in state and not key.endswith("num_batches_tracked"))
+    other = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    left = [key for key in state if key not in wanted and not key.startswith(CLASSIFIERS)]
+    if wrong := (missing or other or left):
+        raise UserError(
+            f"model.init: {config.init} does not fit the backbone: {len(missing)} tensors are missing, {len(other)} "
+            f"have another shape, {len(left)} have no place (such as {wrong[0]}); timm's file for this model would fit."
+        )
+    body.backbone.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
 
 
 def _continue(model: Network, config: ModelConfig, classes: tuple[str, ...], parent: Parent) -> None:
@@ -107,9 +116,7 @@ def _read(file: Path, sha256: str) -> dict[str, Tensor]:
         raise UserError(f"model.init: there is no file {file}; the path must be relative to the repository's root.")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != sha256:
-        raise UserError(
-            f"model.init: {file} has the digest {found}, not {sha256}; a result must record its initial weights."
-        )
+        raise UserError(f"model.init: {file} has the digest {found}, not {sha256} as model.init_sha256 says.")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -117,20 +124,6 @@ def _read(file: Path, sha256: str) -> dict[str, Tensor]:
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise UserError(f"model.init: {file} holds no weights ({str(error).splitlines()[0]}).") from error
     return state
-
-
-def _fill(backbone: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Every tensor of the backbone comes from the file; only a classifier may be left over."""
-    wanted = backbone.state_dict()
-    missing = sorted(key for key in wanted if key not in state and not key.endswith("num_batches_tracked"))
-    other = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
-    left = [key for key in state if key not in wanted and not key.startswith(CLASSIFIERS)]
-    if wrong := (missing or other or left):
-        raise UserError(
-            f"model.init: {source} does not fit the backbone: {len(missing)} tensors are missing, {len(other)} have "
-            f"another shape, {len(left)} have no place (such as {wrong[0]}); timm's file for this model would fit."
-        )
-    backbone.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
 
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:

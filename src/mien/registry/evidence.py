@@ -11,9 +11,8 @@ import pandas as pd
 from mien.base.errors import UserError
 from mien.base.records import read_out, rerun
 from mien.base.state import state_folder
-from mien.crop.cropping import crop_faces
+from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import learnt_from, open_faces
-from mien.crop.selection import CropConfig
 from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, change, cluster_sums
 from mien.evaluation.scoring import Predictions
 from mien.evaluation.slices import slice_rows

@@ -78,7 +78,12 @@ def _distribution(entry: Any, own: Any) -> BaseDistribution:
     if not isinstance(entry, Mapping) or set(entry) not in ({"choices"}, {"low", "high"}, {"low", "high", "log"}):
         raise ValueError("write {low: ..., high: ..., log: ...} or {choices: [...]}")
     if "choices" in entry:
-        return _choices(entry["choices"], own)
+        choices = entry["choices"]
+        if not isinstance(choices, list) or not choices:
+            raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
+        if wrong := [choice for choice in choices if not _alike(choice, own)]:
+            raise ValueError(f"choice {wrong[0]!r} is not a value like the configured {own!r}")
+        return CategoricalDistribution(choices if own in choices else [*choices, own])
     low, high, log = entry["low"], entry["high"], entry.get("log", False)
     if isinstance(own, bool | str):
         raise ValueError(f"its values, such as {own!r}, have no range; write {{choices: [...]}}")
@@ -88,20 +93,8 @@ def _distribution(entry: Any, own: Any) -> BaseDistribution:
         raise ValueError(f"log must be true or false, not {log!r}")
     if not low < high:
         raise ValueError(f"low {low} is not below high {high}")
-    if log and min(low, own) <= 0:
-        raise ValueError(f"with log every value must be above 0, and the lowest is {min(low, own)}")
     kind = IntDistribution if isinstance(own, int) else FloatDistribution
     return kind(min(low, own), max(high, own), log=log)
-
-
-def _choices(choices: Any, own: Any) -> CategoricalDistribution:
-    if not isinstance(choices, list) or not choices:
-        raise ValueError(f"choices must be a list such as [1, 2], not {choices!r}")
-    if wrong := [choice for choice in choices if not _alike(choice, own)]:
-        raise ValueError(f"choice {wrong[0]!r} is not a value like the configured {own!r}")
-    if twice := [choice for i, choice in enumerate(choices) if choice in choices[:i]]:
-        raise ValueError(f"choice {twice[0]!r} is listed twice; list it once")
-    return CategoricalDistribution(choices if own in choices else [*choices, own])
 
 
 def _alike(value: Any, own: Any) -> bool:

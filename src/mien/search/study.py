@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from mien.base.errors import UserError
-from mien.base.listener import Listener, Step, progress_bar
+from mien.base.listener import Listener, progress_bar
 from mien.search.space import Space, TuneConfig
 from mien.training.recipe import derived_seed
 
@@ -63,18 +63,14 @@ def search(
     study = open_study(folder / JOURNAL, config)
     _fill_queue(study, space, own)
     if config.workers == 1:
-        with progress_bar("tune", config.trials) as step:
-            _work(study, objective, space, config, listener, step)
+        _work(folder / JOURNAL, objective, space, listener, config)
     else:
         with processes(config.workers) as run:
-            list(run(partial(_worker, folder / JOURNAL, objective, space), [config] * config.workers))
+            list(run(partial(_work, folder / JOURNAL, objective, space, None), [config] * config.workers))
     trials = _trials(study, *ENDED)
     if not any(t.state == TrialState.COMPLETE for t in trials):
         # The pruner stops no trial before one is complete.
-        raise UserError(
-            "tune: no trial was completed: the loss diverged in the configuration's own training and in every other; "
-            "lower optim.lr, and its range in conf/tune."
-        )
+        raise UserError("tune: no trial was completed: every loss diverged; lower optim.lr and its range in conf/tune.")
     return trials
 
 
@@ -92,9 +88,7 @@ def open_study(journal: Path, config: TuneConfig) -> optuna.Study:
         storage = JournalStorage(backend)
         return optuna.create_study(storage=storage, pruner=pruner, study_name="mien", load_if_exists=True)
     except (ValueError, KeyError) as error:
-        raise UserError(
-            f"tune: the study's journal {journal} is damaged ({error}); delete it to search anew."
-        ) from error
+        raise UserError(f"the study's journal {journal} is damaged ({error}); delete it to search anew.") from error
 
 
 def _cut_torn_line(journal: Path) -> None:
@@ -112,8 +106,7 @@ def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
 def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
     """Queue the values of trials that a dead process left RUNNING, then fail these; a new study begins with its own.
 
-    A kill in between changes nothing. A trial that was killed while its values were drawn has only some of them: its
-    sampler draws all of them again.
+    A kill in between changes nothing. Of a trial that was killed while its values were drawn, all are drawn again.
     """
     queued = [trial.user_attrs[QUEUED] for trial in _trials(study, TrialState.WAITING)]
     for trial in _trials(study, TrialState.RUNNING):
@@ -125,36 +118,32 @@ def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
         study.enqueue_trial(own, user_attrs={QUEUED: own})
 
 
-def _work(
-    study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, listener: Listener, step: Step
-) -> None:
-    step(len(_trials(study, *ENDED)), "")
-    while (ended := len(_trials(study, *ENDED))) < config.trials and not _time_is_up(study, config):
-        study.sampler = optuna.samplers.TPESampler(
-            seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
-        )
-        trial = study.ask(space)
-        try:
-            done = study.tell(trial, objective(trial, dict(trial.params)))
-        except optuna.TrialPruned:
-            done = study.tell(trial, state=TrialState.PRUNED)
-        trials = _trials(study, *ENDED)
-        print(f"trial {len(trials):3d}/{config.trials}  {_trial_words(done)}", file=sys.stderr, flush=True)
-        step(len(trials), _reached(trials))
-        speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
-        listener.trial(trial_row(ended, done) | speed)
-
-
-def _time_is_up(study: optuna.Study, config: TuneConfig) -> bool:
-    trials = _trials(study, *ENDED)
-    spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
-    return 0 < 60 * config.minutes * config.workers <= spent and bool(best_trials(trials))
-
-
-def _trial_words(trial: FrozenTrial) -> str:
-    short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
-    values = "  ".join(f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items()))
-    return f"{values}  " + ("pruned" if trial.value is None else f"objective {trial.value:.4f}")
+def _work(journal: Path, objective: Objective, space: Space, listener: Listener | None, config: TuneConfig) -> None:
+    """Trial after trial, as the only worker, which has the listener, or as one of several."""
+    study = open_study(journal, config)
+    with progress_bar("tune", config.trials, shown=listener is not None) as step:
+        step(len(_trials(study, *ENDED)), "")
+        while (ended := len(trials := _trials(study, *ENDED))) < config.trials:
+            spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+            if 0 < 60 * config.minutes * config.workers <= spent and best_trials(trials):
+                break
+            study.sampler = optuna.samplers.TPESampler(
+                seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
+            )
+            trial = study.ask(space)
+            try:
+                done = study.tell(trial, objective(trial, dict(trial.params)))
+            except optuna.TrialPruned:
+                done = study.tell(trial, state=TrialState.PRUNED)
+            trials = _trials(study, *ENDED)
+            short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in done.params.items()}
+            words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items())]
+            words.append("pruned" if done.value is None else f"objective {done.value:.4f}")
+            print(f"trial {len(trials):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
+            step(len(trials), _reached(trials))
+            if listener is not None:
+                speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
+                listener.trial(trial_row(ended, done) | speed)
 
 
 def _reached(ended: Sequence[FrozenTrial]) -> str:
@@ -178,16 +167,7 @@ def processes(number: int) -> Iterator[Callable[..., Iterator[Any]]]:
 
 
 def _start_process(number: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(max(torch.get_num_threads() // number, 1))
-
-
-def _worker(journal: Path, objective: Objective, space: Space, config: TuneConfig) -> None:
-    _work(open_study(journal, config), objective, space, config, Listener(), lambda done, says, total=0: None)
-
-
-def _end_with_parent() -> None:
     """A killed search takes its workers along: they would write beside those of the next one."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+    parent: Any = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    torch.set_num_threads(max(torch.get_num_threads() // number, 1))

@@ -34,8 +34,7 @@ class Search:
     """The search that a configuration asks for; without trials its report says that the configured values stay.
 
     `lineage` says what the numbers depend on. `state_key` is the digest of the study's state: more trials, workers or
-    confirmations continue a study, so they are no part of it. A UserError where the space does not fit the recipe, or a
-    batch in it needs more faces than there are.
+    confirmations continue it. A UserError where the space does not fit the recipe, or a batch needs too many faces.
     """
 
     def __init__(self, inputs: Inputs, config: TuneConfig) -> None:
@@ -103,8 +102,7 @@ class Search:
 class ShortTraining:
     """An objective: the cost, by `train.monitor`, of the epoch that a training with the trial's values keeps.
 
-    It lasts `epochs` epochs. Each epoch's cost is reported to the trial, which may end the training; one that diverges
-    counts as pruned.
+    It lasts `epochs` epochs; each reports its cost to the trial, which may end it. One that diverges counts as pruned.
     """
 
     inputs: Inputs
@@ -138,12 +136,7 @@ class ShortTraining:
 
 
 def confirm(
-    objective: Objective,
-    trials: Sequence[FrozenTrial],
-    own: dict[str, Any],
-    config: TuneConfig,
-    seed: int,
-    folder: Path,
+    objective: Objective, trials: list[FrozenTrial], own: dict[str, Any], config: TuneConfig, seed: int, folder: Path
 ) -> dict[str, Any]:
     """Train the best trials and the configuration's `own` values again, with the same further seeds, and compare.
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from mien.base.errors import UserError
@@ -36,10 +36,7 @@ def find_volumes(base: Path) -> Volumes | None:
     """The checked volumes of `base` (`origin.7z`, or `.001`, ...), or None; a UserError names one missing or cut."""
     present = {int(f.suffix[1:]): f for f in base.parent.glob(f"{base.name}.*") if f.suffix[1:].isdecimal()}
     if missing := set(range(1, max(present, default=0) + 1)) - present.keys():
-        raise UserError(
-            f"{base.name}.{min(missing):03d} is missing in {base.parent}, though volume {max(present)} is there; "
-            "an archive needs all its volumes, download the missing one."
-        )
+        raise UserError(f"{base}.{min(missing):03d} is missing; an archive needs all its volumes: download it.")
     files = [present[number] for number in sorted(present)] or ([base] if base.is_file() else [])
     if not files:
         return None
@@ -48,21 +45,14 @@ def find_volumes(base: Path) -> Volumes | None:
     if len(header) < HEADER_BYTES or not header.startswith(SIGNATURE):
         raise UserError(f"{files[0]} does not start as a 7z archive does; download it again.")
     skipped, listed = struct.unpack_from("<QQ", header, 12)  # what lies before the file list, and the list itself
-    _check_sizes(files, HEADER_BYTES + skipped + listed)
-    return Volumes(base, tuple(files), header)
-
-
-def _check_sizes(files: list[Path], expected: int) -> None:
     sizes = [file.stat().st_size for file in files]
-    if sum(sizes) == expected:
-        return
-    volume, last = max(sizes), expected - max(sizes) * (len(files) - 1)
-    for file, size, right in zip(files, sizes, [volume] * (len(files) - 1) + [last], strict=True):
+    full = [max(sizes)] * (len(files) - 1)  # all volumes but the last are of one size
+    last = HEADER_BYTES + skipped + listed - sum(full)
+    for file, size, right in zip(files, sizes, [*full, last], strict=True):
         if size != right:
-            why = "it is damaged"
-            if volume == size < right:
-                why = f"it is cut short, or the volumes from {file.stem}.{len(files) + 1:03d} on are missing"
+            why = f"it is damaged, or the volumes from {base.name}.{len(files) + 1:03d} on are missing"
             raise UserError(f"{file} has {size:,} bytes where the archive needs {right:,}: {why}; download it again.")
+    return Volumes(base, tuple(files), header)
 
 
 def list_files(volumes: Volumes) -> dict[str, int]:
@@ -89,17 +79,14 @@ def list_files(volumes: Volumes) -> dict[str, int]:
 def unpack(volumes: Volumes, unpack_to: Path) -> Path:
     """The folder below `unpack_to` that holds the archive's files, unpacked unless it is there already.
 
-    Its name is a digest of the volumes' names, sizes and header, so another archive gets another folder. A UserError as
-    of `list_files`, for a wrong checksum, or where the disk lacks the room.
+    Its name is a digest of names, sizes and header. A UserError as of `list_files`, for a wrong checksum, or no room.
     """
 
     def write(folder: Path) -> None:
         sizes = list_files(volumes)
         size, free = sum(sizes.values()), shutil.disk_usage(folder).free
         if size > free:
-            raise UserError(
-                f"{volumes.base.name} unpacks to {size:,} bytes and {unpack_to} has {free:,} free; make room there."
-            )
+            raise UserError(f"{volumes.base.name} unpacks to {size:,} bytes, and {unpack_to} has {free:,} free.")
         with _opened(volumes, max_bytes=size) as archive:
             archive.extract(path=folder, targets=list(sizes))
 
@@ -145,9 +132,3 @@ def _opened(volumes: Volumes, max_bytes: int | None = None) -> "Iterator[SevenZi
             raise UserError(f"{name}: member {error.filename!r} is damaged; download it again.") from error
         except (ArchiveError, lzma.LZMAError, EOFError, struct.error) as error:
             raise UserError(f"{name} is damaged ({error or type(error).__name__}); download it again.") from error
-
-
-def below(name: str, folder: str) -> str:
-    """A member's name as seen from `folder`, which the archive may or may not hold: `origin/a.jpg` -> `a.jpg`."""
-    parts = PurePosixPath(name).parts
-    return "/".join(parts[1:] if parts[0] == folder and len(parts) > 1 else parts)

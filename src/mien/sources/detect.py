@@ -84,8 +84,7 @@ class YuNetDetector(Detector):
 def turn_of(landmarks: Sequence[float]) -> float | None:
     """How far the nose lies from the middle of the eyes, along the line through them, as a share of their distance.
 
-    `landmarks` are x and y of the right eye, the left eye and the nose, then of others. From 0 to 1; a tilted head
-    changes nothing. None where a landmark is infinite.
+    `landmarks` are x and y of the right eye, the left eye and the nose, then of others. From 0 to 1; None if infinite.
     """
     right, left, nose = np.reshape(landmarks[:6], (3, 2)).astype(float)
     across = left - right
@@ -97,8 +96,7 @@ def turn_of(landmarks: Sequence[float]) -> float | None:
 def as_annotated(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
     """A square around the face, as the field's data sets draw it, in place of YuNet's narrow and tall box.
 
-    The square is as high as YuNet's box and lies a little higher: the median of ExpW's boxes (docs/howto/detectors.md).
-    It also keeps a face in shape on its way into a square network.
+    It is as high as YuNet's box and lies a little higher: the median of ExpW's boxes (docs/howto/detectors.md).
     """
     return x + w / 2 - h / 2, y - RAISE * h, h, h
 

@@ -17,10 +17,9 @@ from typing import Any, ClassVar, Final
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
-from mien.sources.archive import Volumes, below, find_volumes, list_files, unpack
-from mien.sources.faces import BadRow, Ingested, faces_table, no_usable, problems_table
+from mien.sources.archive import Volumes, find_volumes, list_files, unpack
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
-from mien.sources.source import Source
+from mien.sources.source import BadRow, Ingested, Source, faces_table, no_usable, problems_table
 
 LABELS: Final = "label.lst"
 PHOTOS: Final = "origin"
@@ -36,15 +35,37 @@ class ExpW:
 
     def ingest(self, folder: Path) -> Ingested:
         """The faces of `label.lst` whose photos are there, and each row set aside; a UserError where none is usable."""
-        labels = _find_labels(existing_folder(folder))
+        places = (existing_folder(folder), folder / "label")
+        labels = next((place / LABELS for place in places if (place / LABELS).is_file()), None)
+        if labels is None:
+            raise UserError(f"{folder / LABELS} is missing; it must lie beside {PHOTOS}/ or its archive.")
         found = _find_photos(folder)
         if isinstance(found, Volumes):
-            present = {below(name, PHOTOS) for name in list_files(found)}
+            present = {name.removeprefix(f"{PHOTOS}/") for name in list_files(found)}
         else:
             present = {file.relative_to(found).as_posix() for file in found.rglob("*") if file.is_file()}
-        faces, problems = _read_rows(labels, present)
-        if not faces and not problems:
-            raise UserError(f"{labels} is empty; it needs a row for each face.")
+        faces: list[dict[str, Any]] = []
+        problems: list[dict[str, str]] = []
+        first: dict[str, tuple[int, str]] = {}  # by face: line and content of the row that counts
+        # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
+        for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = parse_row(line)
+                content = " ".join(line.split())
+                before, text = first.setdefault(row["face_id"], (number, content))
+                if before != number and text == content:
+                    raise BadRow("duplicate_row", f"the row repeats line {before}, which is used", row)
+                if before != number:
+                    differs = f"line {before}, which is used, describes this face differently"
+                    raise BadRow("duplicate_face_id", differs, row)
+                if row["image"] not in present:
+                    raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
+            except BadRow as bad:
+                problems.append(bad.problem(f"{labels.name}:{number}"))
+            else:
+                faces.append(row)
         if not faces:
             raise no_usable(f"{labels} has no usable row", problems)
         named = {row["image"] for row in (*faces, *problems)}
@@ -63,13 +84,6 @@ class ExpW:
 SOURCE: Final[type[Source]] = ExpW
 
 
-def _find_labels(folder: Path) -> Path:
-    for place in (folder, folder / "label"):
-        if (place / LABELS).is_file():
-            return place / LABELS
-    raise UserError(f"{folder / LABELS} is missing; an ExpW-shaped data set has it beside {PHOTOS}/ or its archive.")
-
-
 def _find_photos(folder: Path) -> Path | Volumes:
     """The folder of photos where it exists, else the archive's volumes."""
     for place in (folder, folder / "image"):
@@ -78,32 +92,6 @@ def _find_photos(folder: Path) -> Path | Volumes:
         if volumes := find_volumes(place / f"{PHOTOS}.7z"):
             return volumes
     raise UserError(f"{folder} has neither {PHOTOS}/ nor {PHOTOS}.7z nor {PHOTOS}.7z.001; put the photos there.")
-
-
-def _read_rows(labels: Path, present: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Usable rows as columns of the faces table, and problems; the first row that names a face counts."""
-    faces: list[dict[str, Any]] = []
-    problems: list[dict[str, str]] = []
-    first: dict[str, tuple[int, str]] = {}  # by face: line and content of the row that counts
-    # A byte that is not UTF-8 becomes U+FFFD, which no row may hold: that row alone is malformed.
-    for number, line in enumerate(labels.read_text(encoding="utf-8-sig", errors="replace").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_row(line)
-            content = " ".join(line.split())
-            before, text = first.setdefault(row["face_id"], (number, content))
-            if before != number and text == content:
-                raise BadRow("duplicate_row", f"the row repeats line {before}, which is used", row)
-            if before != number:
-                raise BadRow("duplicate_face_id", f"line {before}, which is used, describes this face differently", row)
-            if row["image"] not in present:
-                raise BadRow("missing_photo", f"{row['image']} is not among the photos", row)
-        except BadRow as bad:
-            problems.append(bad.problem(f"{labels.name}:{number}"))
-        else:
-            faces.append(row)
-    return faces, problems
 
 
 def parse_row(line: str) -> dict[str, Any]:
@@ -130,12 +118,7 @@ def parse_row(line: str) -> dict[str, Any]:
         row["confidence"] = float(confidence)
     if not math.isfinite(row.get("confidence", math.nan)):
         raise BadRow("malformed_row", f"confidence {confidence!r} is not a finite number", row)
-    return row | _parse_box(edges, row)
-
-
-def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
-    """The box; its photo's size is not known yet, so a box outside the photo is found when the photo is cut."""
-    box: dict[str, int] = {}
+    box: dict[str, int] = {}  # a box outside the photo is found when that is cut: its size is not known yet
     for name, text in zip(("top", "left", "right", "bottom"), edges, strict=True):
         if not PIXEL.fullmatch(text):
             raise BadRow("malformed_row", f"{name} {text[:20]!r} is not a whole number of pixels below a million", row)
@@ -145,4 +128,4 @@ def _parse_box(edges: list[str], row: dict[str, Any]) -> dict[str, int]:
             raise BadRow("swapped_box", f"{high} {box[high]} is less than {low} {box[low]}", row)
         if box[high] == box[low]:
             raise BadRow("empty_box", f"{low} and {high} are both {box[low]}", row)
-    return box
+    return row | box

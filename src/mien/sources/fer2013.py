@@ -2,8 +2,13 @@
 
 One csv with a row per face of 48 x 48 grey pixels, `emotion,pixels,Usage`, or with the columns in another order.
 Its official split is kept: Training, PublicTest as validation, PrivateTest as test.
+
+FER+ (Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution",
+ICMI 2016) is ten people's votes on each face, in `fer2013new.csv`. Its rows are FER2013's rows in the same order, and
+that is the only thing that joins the two: the number in `Image name` is not the row, and 173 names are blank.
 """
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +20,26 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT
 from mien.sources.archive import unpack_once
-from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
-from mien.sources.fer2013_csv import SIDE, VALUES, Row, find_csv, read_csv, row_name
-from mien.sources.ferplus import label_by_votes
+from mien.sources.fer2013_csv import SIDE, USAGES, VALUES, Row, find_csv, read_csv, read_header, row_name
 from mien.sources.photos import PhotoMissing
-from mien.sources.source import Source
+from mien.sources.source import BadRow, Ingested, Source, faces_table, no_usable, problems_table
 
 PIXELS: Final = "pixels.npy"
 NUMBERS: Final = "rows.npy"
 PGM_HEADER: Final = f"P5 {SIDE} {SIDE} 255\n".encode()  # binary grey, read by every decoder without loss
+
+VOTES: Final = "fer2013new.csv"
+WORDS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+EMOTIONS: Final = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")  # as mien calls them
+NO_EMOTION: Final = {"unknown": "voted_unknown", "NF": "voted_no_face"}  # with the reason to leave the face out
+COLUMNS: Final = ("usage", *WORDS, *(name.casefold() for name in NO_EMOTION))
+
+LEAST_SHARE: Final = 0.5  # of all votes that count; what was taken must hold more
+ENOUGH_SHARE: Final = 0.75  # at which no further emotion is taken
+MOST_EMOTIONS: Final = 3
+TARGET_SHARE: Final = 0.3  # from which an emotion is one of several targets
+
+VoteRow = tuple[int, str, tuple[int, ...]]  # a row's line, its official part, and ten counts in the order of COLUMNS
 
 
 @dataclass(frozen=True)
@@ -52,8 +68,6 @@ class Fer2013:
                 rows.append(row._replace(pixels=b""))
             else:
                 problems.append(row)
-        if not rows and not problems:
-            raise UserError(f"{file} holds a header and no row; it needs a row for each face.")
         classes = WITH_CONTEMPT if self.contempt else EXPRESSIONS
         if self.ferplus:
             rows, left_out = label_by_votes(file, rows, len(rows) + len(problems), self.ferplus, classes)
@@ -98,3 +112,101 @@ class RowPhotos:
             raise PhotoMissing(f"{image} is not a usable row of the csv")
         face: bytes = self._pixels[self._places[image]].tobytes()
         return PGM_HEADER + face
+
+
+def label_by_votes(
+    csv_file: Path, rows: list[Row], total: int, mode: str, classes: tuple[str, ...]
+) -> tuple[list[Row], list[dict[str, str]]]:
+    """The rows that FER+ keeps, with its labels, and a problem for each row that it leaves out.
+
+    `fer2013new.csv` lies beside FER2013's csv, which has `total` rows, of which `rows` can be used. `mode` is majority,
+    cross_entropy or multi_target; `classes` are seven, or eight with contempt. A UserError where the file is missing or
+    damaged, or its rows are not those of the csv.
+    """
+    voted = read_votes(csv_file.parent)
+    if len(voted) != total:
+        raise UserError(f"{VOTES} has {len(voted):,} rows and {csv_file.name} {total:,}; they must have as many.")
+    labelled: list[Row] = []
+    problems: list[dict[str, str]] = []
+    for row in rows:
+        line, part, votes = voted[row.number]
+        if part != row.part:
+            theirs = f"{csv_file.name}, line {row.line} of {row.part}"
+            raise UserError(f"{VOTES}, line {line} is of {part} and {theirs}; their rows must be in the same order.")
+        try:
+            label, shares = label_of_votes(votes, mode, classes)
+        except BadRow as bad:
+            bad.row = {"face_id": row_name(row.number), "image": row_name(row.number)}
+            problems.append(bad.problem(f"{VOTES}:{line}"))
+        else:
+            labelled.append(row._replace(label=label, votes=None if mode == "majority" else shares))
+    return labelled, problems
+
+
+def read_votes(folder: Path) -> list[VoteRow]:
+    """The rows of `fer2013new.csv` in `folder`; a UserError names file and line of what cannot be read."""
+    file = folder / VOTES
+    if not file.is_file():
+        raise UserError(f"{file} is missing; FER+ has it at github.com/microsoft/FERPlus, for beside FER2013's csv.")
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as content:
+        reader = csv.reader(content)
+        header = read_header(next(reader, []), COLUMNS, file)
+        places = [header.index(name) for name in COLUMNS]
+        rows: list[VoteRow] = []
+        for fields in reader:
+            where = f"{file}, line {reader.line_num}"
+            if len(fields) <= max(places):
+                raise UserError(f"{where}: {len(fields)} fields where {max(places) + 1} are expected.")
+            usage, *counts = (fields[place].strip() for place in places)
+            if usage not in USAGES:
+                raise UserError(f"{where}: Usage {usage!r} is not one of {', '.join(USAGES)}.")
+            if wrong := [count for count in counts if not (count.isascii() and count.isdigit() and len(count) < 4)]:
+                raise UserError(f"{where}: {wrong[0]!r} is not a number of votes.")
+            rows.append((reader.line_num, USAGES[usage], tuple(map(int, counts))))
+    return rows
+
+
+def label_of_votes(votes: tuple[int, ...], mode: str, classes: tuple[str, ...]) -> tuple[int, list[float]]:
+    """A face's class among `classes` (with or without contempt), and the share of votes of each class.
+
+    `votes` are ten counts: eight emotions, unknown, NF. What counts as a face's label depends on the mode:
+
+    - `majority`: the emotion with more than half of the votes.
+    - `cross_entropy` (and the paper's `probability`, which draws from the same shares): the most voted emotions until
+      they hold three quarters, at most three.
+    - `multi_target`: every emotion with 30 % of the votes, in equal shares.
+
+    A single vote never counts. Of classes with equally many votes the first in FER+'s own order wins. BadRow where FER+
+    leaves the face out, or it shows contempt and `classes` lacks that.
+    """
+    counted = np.where(np.array(votes) > 1, votes, 0)
+    taken = _most_voted(counted)
+    if mode == "majority":
+        taken = np.where(np.arange(len(counted)) == counted.argmax(), counted, 0)
+    elif mode == "multi_target":
+        taken = np.where(counted >= TARGET_SHARE * counted.sum(), counted, 0)
+    if taken.sum() <= LEAST_SHARE * counted.sum() or np.count_nonzero(taken) > MOST_EMOTIONS:
+        raise BadRow("no_agreement", f"the votes {' '.join(map(str, votes))} do not agree ({mode})")
+    first = int(taken.argmax())
+    if first >= len(EMOTIONS):
+        name, reason = list(NO_EMOTION.items())[first - len(EMOTIONS)]
+        raise BadRow(reason, f"{counted[first]} of {sum(votes)} votes for {name!r}")
+    if EMOTIONS[first] not in classes:
+        raise BadRow("contempt", f"{taken[first]} votes for contempt, which is none of the seven expressions")
+    of_classes = taken[[EMOTIONS.index(name) for name in classes]]
+    shares = np.minimum(of_classes, 1) if mode == "multi_target" else of_classes
+    return WITH_CONTEMPT.index(EMOTIONS[first]), (shares / shares.sum()).tolist()
+
+
+def _most_voted(counted: np.ndarray) -> np.ndarray:
+    """Count by count, from the highest, every emotion that has it; unknown or NF ends it, and counts only if first."""
+    taken = np.zeros_like(counted)
+    for level in sorted({*counted[counted > 0]}, reverse=True):
+        if taken.sum() >= ENOUGH_SHARE * counted.sum() or np.count_nonzero(taken) >= MOST_EMOTIONS:
+            break
+        for i in np.flatnonzero(counted == level):
+            if i < len(EMOTIONS) or not taken.any():
+                taken[i] = level
+            if i >= len(EMOTIONS):
+                return taken
+    return taken

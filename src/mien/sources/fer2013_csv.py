@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, NamedTuple, NoReturn
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 
 from mien.base.classes import N_EXPRESSIONS
 from mien.base.errors import UserError
-from mien.sources.faces import BadRow
 from mien.sources.photos import existing_folder
+from mien.sources.source import BadRow
 
 SIDE: Final = 48  # pixels; a face is SIDE x SIDE
 VALUES: Final = SIDE * SIDE
@@ -31,8 +31,6 @@ PIXEL: Final = re.compile("0*([0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])")
 NAMES: Final = ("fer2013.csv", "icml_face_data.csv")
 PACKED: Final = ("", ".gz", ".xz", ".zip")
 ARCHIVES: Final = ("fer2013.tar.gz", "fer2013.tgz", "fer2013.tar", "fer2013.zip", "fer2013")
-NOT_READ: Final = {b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive"}
-REMEDY: Final = f"unpack it, and put the {NAMES[0]} that it holds in its place"
 DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile)
 
 COLUMNS: Final = ("emotion", "pixels", "usage")
@@ -117,22 +115,20 @@ def _unpacked(content: Any, file: Path, stack: ExitStack) -> Any:
         return stack.enter_context(lzma.open(content))
     if head[257:262] == b"ustar":
         tar = stack.enter_context(tarfile.TarFile.open(fileobj=content, mode="r|"))
-        member = next((one for one in tar if one.isfile() and PurePosixPath(one.name).name in NAMES), None)
-        return tar.extractfile(member) if member else _holds_none(file)
-    if head.startswith(b"PK\3\4"):
+        members = (tar.extractfile(one) for one in tar if one.isfile() and PurePosixPath(one.name).name in NAMES)
+        inner = next(members, None)
+    elif head.startswith(b"PK\3\4"):
         archive = stack.enter_context(zipfile.ZipFile(content))
         name = next((name for name in archive.namelist() if PurePosixPath(name).name in NAMES), None)
         try:
-            return stack.enter_context(archive.open(name)) if name else _holds_none(file)
+            inner = stack.enter_context(archive.open(name)) if name else None
         except (RuntimeError, NotImplementedError) as error:  # a password, or a packing that Python does not know
-            raise UserError(f"{file} is a zip archive that cannot be read ({error}); {REMEDY}.") from error
-    if kind := next((kind for begin, kind in NOT_READ.items() if head.startswith(begin)), None):
-        raise UserError(f"{file} is {kind}; {REMEDY}.")
-    return None
-
-
-def _holds_none(file: Path) -> NoReturn:
-    raise UserError(f"{file} holds no {NAMES[0]}; the distributed archive has it as fer2013/{NAMES[0]}.")
+            raise UserError(f"{file} is a zip archive that cannot be read ({error}); unpack it yourself.") from error
+    else:
+        return None
+    if inner is None:
+        raise UserError(f"{file} holds no {NAMES[0]}; the distributed archive has it as fer2013/{NAMES[0]}.")
+    return inner
 
 
 def read_header(names: list[str], needed: Sequence[str], file: Path) -> list[str]:
@@ -140,10 +136,7 @@ def read_header(names: list[str], needed: Sequence[str], file: Path) -> list[str
     columns = [name.strip(" \"'\r\n").casefold() for name in names]
     if lacking := [name for name in needed if columns.count(name) != 1]:
         found = ",".join(names).strip()[:60]
-        raise UserError(
-            f"{file}: the first line is {found!r}, which does not name {', '.join(lacking)} once; it must name "
-            f"the columns {', '.join(needed)}."
-        )
+        raise UserError(f"{file}: the first line is {found!r}; it must name {', '.join(lacking)} once.")
     return columns
 
 
@@ -161,18 +154,13 @@ def _parse_row(text: bytes, number: int, line: int, columns: list[str]) -> Row:
     row["label"] = LABELS[emotion]
     if usage not in USAGES:
         raise BadRow("unknown_usage", f"Usage {usage[:20]!r} is none of {', '.join(USAGES)}", row)
-    return Row(number, line, LABELS[emotion], USAGES[usage], _parse_pixels(pixels, row))
-
-
-def _parse_pixels(text: str, row: dict[str, Any]) -> bytes:
-    """The 2,304 pixels of a face, from whole numbers from 0 to 255 that are separated by blanks."""
     try:
-        pixels = np.loadtxt([text], np.uint8, comments=None, ndmin=1) if text else np.empty(0, np.uint8)
+        values = np.loadtxt([pixels], np.uint8, comments=None, ndmin=1) if pixels else np.empty(0, np.uint8)
     except ValueError:
-        position, wrong = next((i, v) for i, v in enumerate([*text.split(), ""], start=1) if not PIXEL.fullmatch(v))
+        position, wrong = next((i, v) for i, v in enumerate([*pixels.split(), ""], start=1) if not PIXEL.fullmatch(v))
         detail = f"pixel {position} is {wrong[:20]!r}, not a whole number from 0 to 255"
         raise BadRow("bad_pixel", detail, row) from None
-    if len(pixels) != VALUES:
-        count = f"{len(pixels):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed"
+    if len(values) != VALUES:
+        count = f"{len(values):,} pixel values where {SIDE} x {SIDE} = {VALUES:,} are needed"
         raise BadRow("wrong_pixel_count", count, row)
-    return pixels.tobytes()
+    return Row(number, line, LABELS[emotion], USAGES[usage], values.tobytes())

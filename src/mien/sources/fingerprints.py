@@ -29,10 +29,9 @@ PHOTOS_PER_TASK: Final = 8  # handing over a task costs about as much as 1/20 of
 def fingerprint(faces: pd.DataFrame, photos: Photos, thumbnails: Path, progress: bool = True) -> pd.DataFrame:
     """The faces table, ordered by photo and face, with each photo's digest and size; thumbnails are written beside it.
 
-    In that order nothing that follows depends on the order of the raw rows. Every photo is read once, turned as viewers
-    show it. `thumbnails` becomes an .npy file of (N, 32, 32) uint8 grey, the labelled boxes in the order of the table,
-    black where nothing can be cut. A photo that cannot be read has an empty digest, one that cannot be decoded the size
-    0 x 0.
+    In that order nothing that follows depends on the order of the raw rows. `thumbnails` becomes an .npy file of
+    (N, 32, 32) uint8 grey, the labelled boxes in the order of the table, black where nothing can be cut. A photo that
+    cannot be read has an empty digest, one that cannot be decoded the size 0 x 0.
     """
     faces = faces.sort_values(["image", "face_id"], ignore_index=True)
     names, rows_of = rows_by_photo(faces)
@@ -84,8 +83,7 @@ def rows_by_photo(faces: pd.DataFrame) -> tuple[list[str], list[np.ndarray]]:
 def each_photo(work: Callable[[int], T], n: int, name: str, *, workers: int = 0, progress: bool = True) -> Iterator[T]:
     """What `work` makes of the photos 0 to n - 1, in their order, by `workers` threads (0: one per core).
 
-    Threads, since OpenCV decodes and resizes without the interpreter's lock: as fast as processes here, and nothing
-    is copied from one to another.
+    Threads are as fast as processes here: OpenCV decodes and resizes without the interpreter's lock; nothing is copied.
     """
 
     def some(start: int) -> list[T]:

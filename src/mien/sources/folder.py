@@ -22,7 +22,6 @@ from mien.base.state import digest, state_folder
 from mien.runtime.cut import Box
 from mien.runtime.decode import UnreadablePhoto, decode_photo
 from mien.sources.detect import MIN_SCORE, SMALLEST, YUNET, Detection, YuNetDetector, largest_of
-from mien.sources.faces import Ingested, faces_table, no_usable, problems_table
 from mien.sources.fingerprints import MAX_MEGAPIXELS, each_photo, short_digest
 from mien.sources.folder_layout import ClassFolder, files_of_class, find_layout, is_hidden, number_of, read_words
 from mien.sources.photos import (
@@ -34,7 +33,7 @@ from mien.sources.photos import (
     is_photo_name,
     leaves_folder,
 )
-from mien.sources.source import Source
+from mien.sources.source import Ingested, Source, faces_table, no_usable, problems_table
 
 NOT_UTF8: Final = re.compile("[\ud800-\udfff]")  # Python's stand-ins for bytes that are no text
 # Reasons that concern some other file; all the rest concern a photo.
@@ -64,8 +63,7 @@ class Folder:
     def ingest(self, folder: Path) -> Ingested:
         """A face per photo, `face_id` and `image` its path; every other file below the folder is a problem.
 
-        A face that was detected has its number in the photo behind its `face_id`, and 100 times the detector's score
-        as its confidence.
+        A detected face has its number behind its `face_id`, and 100 times the detector's score as its confidence.
 
         The classes are the expressions, eight where there is a folder for contempt, else seven; or those of
         `class_names`; or the folders' own names, sorted, where none of them is an expression's. A UserError where the
@@ -144,13 +142,8 @@ def _why_unusable(path: Path, name: str, root: Path) -> tuple[str, str] | None:
         return "missing_photo", "the link points to nothing"
     if path.is_dir() and not is_hidden(path):
         return "empty_folder", "the folder is empty"
-    if path.is_dir():
-        n = sum(not inner.is_dir() for inner in path.rglob("*"))
-        return "not_a_photo", f"a hidden folder with {n} {'file' if n == 1 else 'files'}"
-    if not path.is_file():
-        return "not_a_photo", "not a regular file"
-    if is_hidden(path):
-        return "not_a_photo", "a hidden file"
+    if not path.is_file() or is_hidden(path):
+        return "not_a_photo", f"a hidden {'folder' if path.is_dir() else 'or special file'}"
     if not is_photo_name(path):
         return "not_a_photo", f"the name has no ending of a photo: {', '.join(PHOTO_SUFFIXES)}"
     return None

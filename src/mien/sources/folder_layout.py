@@ -151,20 +151,14 @@ def find_layout(root: Path, words: Words, numbering: str = "") -> Layout:
     if parts:
         layout.left_out += [folder for folder in folders if folder not in parts]
         if beside := [folder for folder in layout.left_out if words.meaning(folder.name) != ""]:
-            raise UserError(
-                f"{beside[0]} is beside {next(iter(parts)).name}/; beside parts (train, validation, test) there can "
-                f"only be other parts: move it into one, or leave it out by class_names: {{{beside[0].name}: null}}."
-            )
+            raise UserError(f"{beside[0]} is beside parts; move it into one, or map it to null in class_names.")
         _refuse_same(parts, "part")
     inside = {folder: _folders(folder, layout) for folder in parts} or {root: folders}
     layout.words = _own_words([folder for inner in inside.values() for folder in inner], words)
     for parent, inner in inside.items():
         _add_classes(layout, parent, parts.get(parent, ""), inner, numbering)
     if empty := sorted(parts.keys() - {folder.path.parent for folder in layout.classes}):
-        raise UserError(
-            f"{empty[0]} holds no class folder such as angry/; remove it, or leave it out by options: "
-            f"class_names: {{{empty[0].name}: null}}."
-        )
+        raise UserError(f"{empty[0]} holds no class folder such as sad/; remove it, or map it to null in class_names.")
     found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
     if unused := [name for name in words.chosen if name not in found]:  # most likely mistyped
         raise UserError(f"class_names: {unused[0]}: there is no such folder in {root}; remove the key or correct it.")
@@ -192,10 +186,7 @@ def files_of_class(folder: Path, words: Words) -> Iterator[Path]:
             continue
         _refuse_link(path)
         if part_spelt(path.name) or (number_of(path) is None and words.known_meaning(path.name)):
-            raise UserError(
-                f"{path} has the name of {'a part' if part_spelt(path.name) else 'a class'} and lies in the "
-                f"class folder {folder.name}/; the order is PART/CLASS/photos: put it where it belongs."
-            )
+            raise UserError(f"{path}, a part or class, lies in class {folder.name}/; the order is PART/CLASS/photos.")
         yield from files_of_class(path, words)
 
 
@@ -225,10 +216,7 @@ def _own_words(folders: list[Path], words: Words) -> Words:
         return words
     for name in names:
         if near := _almost(name):
-            raise UserError(
-                f"{name}/ in {folders[0].parent} is almost {near}/: rename it, or if it is a class of your own, name "
-                f"all classes in conf/data, in options: class_names: [{', '.join(names)}]."
-            )
+            raise UserError(f"{name}/ in {folders[0].parent} is almost {near}/: rename it, or name all in class_names.")
     try:
         own = checked_classes(names)
     except ValueError as error:
@@ -264,13 +252,11 @@ def _unknown(parent: Path, unknown: list[Path], numbering: str, words: Words) ->
         says = {
             name: f"{name} ({', '.join(f'{n} {label}' for n, label in of.items())})" for name, of in NUMBERINGS.items()
         }
-        one_each = f"what each number means, as in class_names: {{{numbers[0].name}: happy}}"
-        if numbering:
-            return f"{holds}, which {says[numbering]} does not have; set in options {one_each}."
+        why = f"which {says[numbering]} does not have" if numbering else "and data sets number expressions differently"
         return (
-            f"{holds}, and data sets number the expressions differently; say in conf/data, in options, whose numbers "
-            f"they are: numbering: {', '.join(says.values())}; or {one_each}; or name the classes of the numbers 0, "
-            "1, ...: class_names: [bored, engaged]."
+            f"{holds}, {why}; say in conf/data, in options, whose numbers they are: numbering: "
+            f"{', '.join(says.values())}; or what each means, as in class_names: {{{numbers[0].name}: happy}}; or name "
+            "the classes of the numbers 0, 1, ...: class_names: [bored, engaged]."
         )
     known = f"none of its classes ({', '.join(words.classes)})" if words.classes else "no known expression"
     problem = f"{holds}, which {'is' if len(unknown) == 1 else 'are'} {known}"

@@ -21,10 +21,9 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, refuse
 from mien.runtime.cut import WHOLE_PHOTO
-from mien.sources.faces import BadRow, Ingested, faces_table, finder_mistake, no_usable, problems_table
 from mien.sources.folder_layout import Words, is_hidden, part_spelt, read_words
 from mien.sources.photos import FolderPhotos, existing_folder, leaves_folder
-from mien.sources.source import Source
+from mien.sources.source import BadRow, Ingested, Source, faces_table, finder_mistake, no_usable, problems_table
 
 SEPARATORS: Final = ",;\t|"
 SURPLUS: Final = "\0"  # a column for the values of a row that has more of them than the header
@@ -130,7 +129,16 @@ class Table:
                 table = pd.read_parquet(path).reset_index(drop=True)
                 table.index += 1
             else:
-                table = self._read_text(path)
+                data = path.read_bytes()
+                wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+                text = data.decode("utf-16" if wide else "utf-8-sig")
+                separator = self.separator or max(SEPARATORS, key=text.partition("\n")[0].count)
+                reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+                rows = [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+                names = self.header or (rows.pop(0)[1] if rows else [])
+                n = len(names)
+                cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
+                table = pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
         except (ValueError, OSError, csv.Error) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{path} cannot be read ({reason}); save it as csv in UTF-8, or as Parquet.") from error
@@ -148,17 +156,6 @@ class Table:
         kept = [bool(name) and (name in named or name not in self.columns) for name in table]
         return table.loc[:, kept].rename(columns=named)
 
-    def _read_text(self, path: Path) -> pd.DataFrame:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
-        separator = self.separator or max(SEPARATORS, key=text.partition("\n")[0].count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
-        names = self.header or (rows.pop(0)[1] if rows else [])
-        n = len(names)
-        cells = [[*(row + [""] * n)[:n], separator.join(row[n:]).strip(separator + " ")] for _, row in rows]
-        return pd.DataFrame(cells, [line for line, _ in rows], [*names, SURPLUS], dtype="str")
-
     def _face(self, given: dict[Any, Any], words: Words) -> dict[str, Any]:
         """One row as a row of the faces table; raises BadRow."""
         name = PurePosixPath(str(given["image"]).strip().replace("\\", "/"))
@@ -168,7 +165,14 @@ class Table:
             reason = f"{given[SURPLUS]!r} is more than there are columns; a value with a separator needs quotes"
             raise BadRow("malformed_row", reason, at)
         every = words.classes or WITH_CONTEMPT
-        at["label"] = every.index(_meaning(str(given["label"]).strip(), words, at))
+        label = str(given["label"]).strip()
+        meaning = words.meaning(label)
+        if meaning == "":
+            raise BadRow("left_out", f"class_names leaves {label!r} out", at)
+        if meaning is None:
+            what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
+            raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
+        at["label"] = every.index(meaning)
         if leaves_folder(image):
             raise BadRow("malformed_name", f"{image!r} names no photo in the data set's folder", at)
         box = self._box(given, at)
@@ -200,16 +204,6 @@ class Table:
 
 
 SOURCE: Final[type[Source]] = Table
-
-
-def _meaning(label: str, words: Words, at: dict[str, Any]) -> str:
-    name = words.meaning(label)
-    if name == "":
-        raise BadRow("left_out", f"class_names leaves {label!r} out", at)
-    if name is None:
-        what = f"none of {', '.join(words.classes)}" if words.classes else "no known expression"
-        raise BadRow("unknown_label", f"{label!r} is {what}; class_names may say what it means", at)
-    return name
 
 
 def _number(row: dict[Any, Any], key: str, at: dict[str, Any]) -> float:

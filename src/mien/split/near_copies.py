@@ -143,9 +143,9 @@ def measured_recall(pairs: np.ndarray, vectors: np.ndarray, others: np.ndarray, 
 def correlated_pairs(vectors: np.ndarray, others: np.ndarray, at_least: float) -> tuple[np.ndarray, np.ndarray]:
     """Every pair a < b for which `vectors[a]` and `others[b]` correlate `at_least`: (P, 2) int64, sorted, (P,) float32.
 
-    Both (N, D) float32 are of mean 0 and length 1, so that a product is a correlation; `others` are the vectors, or
-    their mirror images. An upper bound of the product in float32 finds the candidates; float64 decides. Of more than
-    EXHAUSTIVE vectors, those of different regions are not compared.
+    Both (N, D) float32 have mean 0 and length 1, so that a product is a correlation; `others` are the vectors, or their
+    mirror images. An upper bound in float32 finds the candidates; float64 decides. Of more than EXHAUSTIVE vectors,
+    those of different regions are not compared.
     """
     rows, (first, second) = np.arange(len(vectors)), _bounding(vectors, others)
 

@@ -130,10 +130,7 @@ def official_parts(faces: pd.DataFrame, groups: np.ndarray, config: SplitConfig)
         raise UserError(f"source_split {unknown[0]!r} is not one of {', '.join(PARTS)}; the source must use these.")
     part = names.map({"": 0, "train": 0, "val": 1, "test": 2}).to_numpy().astype(np.int64)
     if not (part == 0).any():
-        raise UserError(
-            f"the data set's own split has {' and '.join(sorted(set(names)))} and nothing to train on; add train/, or "
-            "share everything out by keep_official: false in conf/split."
-        )
+        raise UserError("the data set's own split has no train/; add it, or say keep_official: false in conf/split.")
     if lacking := [p for p in range(len(PARTS)) if not (part == p).any()]:
         rows = np.flatnonzero(part == 0)
         taken = [0, *lacking]
@@ -167,17 +164,12 @@ def refuse_few_groups(
     """Which faces are in folds, (N,) bool; a UserError where those of a class are in fewer `groups` than `folds`."""
     among = ~((faces["source_split"] == "train").to_numpy() & config.keep_official)
     if not among.any():
-        raise UserError(
-            "the data set's own split has training faces alone, so that no fold can be tested; "
-            "keep_official: false in conf/split shares everything out."
-        )
+        raise UserError("the data set's own split has training faces alone; say keep_official: false in conf/split.")
     labels = faces["label"].to_numpy()[among]
     for label in np.unique(labels):
         if (found := len(np.unique(groups[among][labels == label]))) < config.folds:
-            raise UserError(
-                f"conf/split: folds: {config.folds} needs as many photos or persons of each class, copies counted "
-                f"once, and class {classes[label]} has {found}; set less, or add faces of it."
-            )
+            too_few = f"{found} photos or persons of class {classes[label]}, copies counted once"
+            raise UserError(f"conf/split: folds: {config.folds} is more than the {too_few}; set less.")
     return among
 
 
@@ -189,8 +181,7 @@ def assign_groups(
     A group counts for its rarest class. Within each class the groups are ordered by a hash of the group's smallest
     photo digest and the seed, and cut where the parts' shares of the class are reached. Persons, who show many classes,
     are ordered and cut together, by a hash of their names; where a part then lacks faces of a class, the first persons
-    of the largest part who show it go there. `faces` have label, person, photo_digest and image; `groups` (N,) are any
-    integers.
+    of the largest part who show it go there. `faces` have label, person, photo_digest and image.
     """
     groups = np.unique(groups, return_inverse=True)[1]
     labels = faces["label"].to_numpy().astype(np.int64)
@@ -221,8 +212,7 @@ def assign_groups(
 def _cut_at_shares(sizes: np.ndarray, shares: np.ndarray, least: int) -> np.ndarray:
     """The part of each of G groups in order, (G,) int64, by where the middle of its `sizes` falls among all of them.
 
-    A part whose share is below `least` gets so much at the cost of the largest, and every part gets a group where
-    there are enough.
+    A part with less than `least` gets it at the largest's cost, and every part gets a group where there are enough.
     """
     wanted = np.maximum(shares * sizes.sum(), least)
     wanted[shares.argmax()] -= wanted.sum() - sizes.sum()
@@ -243,9 +233,8 @@ def _check_least(
         if min(got) < least:
             counts = ", ".join(f"{n} in {name}" for n, name in zip(got, names, strict=True))
             raise UserError(
-                f"class {classes[label]} has too few faces, or too few groups of faces that must stay together: "
-                f"{counts}, and each part must hold {least}; add faces of it, or lower min_per_class in conf/split or "
-                "min_confidence in conf/crop."
+                f"class {classes[label]} has too few faces, or groups of faces that must stay together: {counts}, and "
+                f"each part must hold {least}; lower min_per_class in conf/split or min_confidence in conf/crop."
             )
 
 

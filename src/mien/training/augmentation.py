@@ -4,7 +4,6 @@ Both draw the same kinds of changes from the same ranges. A face's changes depen
 row, or its place in the batch), whichever process computes them.
 """
 
-import difflib
 import inspect
 import math
 import os
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.base.errors import UserError
+from mien.base.settings import near_name
 from mien.training.recipe import AUGMENT, AugmentConfig, Recipe, stream
 
 DRAWS: Final = 16  # random numbers of a face of a batch; few are used, but another count would change every picture
@@ -42,10 +42,7 @@ class Augmentation:
         self._pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))
         changed: np.ndarray = self._pipeline(image=face)["image"]
         if changed.size != face.size:
-            raise UserError(
-                f"augment.transforms: a face of {face.shape} pixels becomes {changed.shape}; "
-                "remove what changes its size, or add a Resize."
-            )
+            raise UserError(f"augment.transforms: a face of {face.shape} becomes {changed.shape}; add a Resize.")
         return changed.reshape(face.shape)
 
 
@@ -78,9 +75,7 @@ def _transform(library: Any, asked: dict[str, Any]) -> Any:
     kind = getattr(library, name, None)
     known = [one for one, it in vars(library).items() if inspect.isclass(it) and issubclass(it, library.BasicTransform)]
     if name not in known or kind is None:
-        near = difflib.get_close_matches(name, known, 3)
-        hint = f"; near names are {', '.join(near)}" if near else ""
-        raise UserError(f"augment.transforms: albumentations has no transform {name!r}{hint}.")
+        raise UserError(f"augment.transforms: albumentations has no transform {name!r}{near_name(name, known)}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations only warns of an argument that it does not know
@@ -106,8 +101,7 @@ def augmented_examples(faces: np.ndarray, recipe: Recipe, epochs: int = 7) -> np
 class BatchAugmentation:
     """Random changes to whole batches of faces, on the device that they are on.
 
-    The numbers are drawn for the whole batch of a step, so that several processes that share a batch see the pictures
-    that one would see.
+    Numbers are drawn for the whole batch of a step: processes that share a batch see the pictures that one would see.
     """
 
     def __init__(self, config: AugmentConfig, seed: int) -> None:
@@ -115,14 +109,9 @@ class BatchAugmentation:
         self._seed = seed
 
     def __call__(self, faces: Tensor, epoch: int, step: int, places: slice, batch: int) -> Tensor:
-        """Changed faces `(n, C, S, S)` float32 from 0 to 255.
+        """Faces `(n, C, S, S)` uint8, changed to float32 from 0 to 255; they have these `places` in a batch of `batch`.
 
-        Args:
-            faces: `(n, C, S, S)` uint8.
-            epoch: counted from 0.
-            step: of the epoch, counted from 0.
-            places: of the faces in the whole batch.
-            batch: how many faces the whole batch has.
+        `epoch`, and `step` of the epoch, count from 0.
         """
         generator = np.random.default_rng(stream(self._seed, AUGMENT, epoch, step))
         draws = torch.from_numpy(generator.random((batch, DRAWS), np.float32)[places]).to(faces.device)
@@ -140,20 +129,17 @@ def _change(faces: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
         shrink = 1 / zoom
         cos, sin = shrink * angle.cos(), shrink * angle.sin()
         right, down = (2 * config.shift * s * signed[i] for i in (4, 5))
-        faces = _warp(faces, mirror * cos, -sin, right, mirror * sin, cos, down)
+        # the pixel at `x, y`, of -1 to 1, is at `xx x + xy y + right, yx x + yy y + down`
+        (xx, xy), (yx, yy) = (mirror * cos, -sin), (mirror * sin, cos)
+        n, _, size, _ = faces.shape
+        line = (torch.arange(size, device=faces.device) + 0.5) * (2 / size) - 1
+        grid = faces.new_empty(n, size, size, 2)
+        for axis, (along, across, offset) in enumerate(((xx, xy, right), (yx, yy, down))):
+            columns, rows = along[:, None] * line + offset[:, None], across[:, None] * line
+            torch.add(columns[:, None, :], rows[:, :, None], out=grid[..., axis])
+        faces = functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)
     if s * (config.brightness + config.contrast):
         contrast, brightness = (min(amount * s, 1.0) for amount in (config.contrast, config.brightness))
         light = (255 * brightness * signed[9])[:, None, None, None]
         faces = torch.addcmul(light, faces, (1 + contrast * signed[8])[:, None, None, None]).clamp_(0, 255)
     return faces
-
-
-def _warp(faces: Tensor, xx: Tensor, xy: Tensor, right: Tensor, yx: Tensor, yy: Tensor, down: Tensor) -> Tensor:
-    """Faces through affine maps: the pixel at `x, y`, of -1 to 1, is at `xx x + xy y + right, yx x + yy y + down`."""
-    n, _, size, _ = faces.shape
-    line = (torch.arange(size, device=faces.device) + 0.5) * (2 / size) - 1
-    grid = faces.new_empty(n, size, size, 2)
-    for axis, (along, across, offset) in enumerate(((xx, xy, right), (yx, yy, down))):
-        columns, rows = along[:, None] * line + offset[:, None], across[:, None] * line
-        torch.add(columns[:, None, :], rows[:, :, None], out=grid[..., axis])
-    return functional.grid_sample(faces, grid, padding_mode="border", align_corners=False)

@@ -28,7 +28,6 @@ class LabelledFaces:
     votes: np.ndarray | None = None  # soft labels, (n, classes) float32 with rows of sum 1
 
     def __len__(self) -> int:
-        """How many faces."""
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,7 +78,6 @@ class FaceDataset(Dataset[Batch]):
         self.resident = resident  # the same faces on a GPU
 
     def __len__(self) -> int:
-        """How many faces."""
         return len(self.faces)
 
     def __getitem__(self, places: Sequence[int]) -> Batch:
@@ -129,30 +127,19 @@ class EpochBatches(Sampler[list[int]]):
             yield (self._epoch * self._faces + batch).tolist()
 
 
-def _whole(batch: Any) -> Any:
-    return batch
-
-
 def training_loader(
-    faces: LabelledFaces,
-    augmentation: Augmentation,
-    recipe: Recipe,
-    share: slice = WHOLE,
-    resident: Tensor | None = None,
+    faces: LabelledFaces, changes: Augmentation, recipe: Recipe, share: slice = WHOLE, resident: Tensor | None = None
 ) -> DataLoader[Batch]:
     """Shuffled batches, augmented face by face; `share` as in `EpochBatches`, `resident` as in `FaceDataset`."""
     settings = recipe.train
     refuse_larger_batch(settings.batch_size, len(faces))
     batches = EpochBatches(len(faces), settings.batch_size, settings.seed, share)
-    return _loader(FaceDataset(faces, augmentation, resident), batches, recipe.trainer.workers)
+    # The batches are the `sampler`, because Lightning tells only that one of a new epoch.
+    dataset = FaceDataset(faces, changes, resident)
+    return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=recipe.trainer.workers)
 
 
 def validation_loader(faces: LabelledFaces, batch_size: int = 256) -> DataLoader[Batch]:
     """Batches in order, unchanged, with hard labels: what is reported compares with data sets without votes."""
     batches = BatchSampler(range(len(faces)), batch_size, drop_last=False)
-    return _loader(FaceDataset(replace(faces, votes=None)), batches)
-
-
-def _loader(dataset: FaceDataset, batches: Sampler[list[int]], workers: int = 0) -> DataLoader[Batch]:
-    # The data set collates. The batches are the `sampler`, because Lightning tells only that one of a new epoch.
-    return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=workers, collate_fn=_whole)
+    return DataLoader(FaceDataset(replace(faces, votes=None)), batch_size=None, sampler=batches)

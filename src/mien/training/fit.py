@@ -29,11 +29,11 @@ from mien.models.weights import Parents, load_initial
 from mien.training.augmentation import Augmentation
 from mien.training.dataset import LabelledFaces, training_loader, validation_loader
 from mien.training.hardware import keep_freed_memory, made_on, to_channels_last
-from mien.training.optimizers import FreezeBackbone
 from mien.training.recipe import Recipe, TrainConfig, TrainerConfig, cost, refuse_longer_average
-from mien.training.task import ExpressionTask, class_weights, validation_scores
+from mien.training.task import ExpressionTask, FreezeBackbone, class_weights, validation_scores
 
 LAST: Final = "last.ckpt"
+TOLD: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")  # of each epoch, where no bar is drawn
 
 
 class Diverged(UserError):
@@ -73,10 +73,8 @@ def fit(
     those that `recipe.trainer` asks for (`rank.py` starts them): each trains on its share of every batch. `parents` are
     the trained models that the recipe names. An ensemble's are put together, and nothing is trained.
 
-    Raises:
-        Diverged: a loss became infinite or NaN.
-        UserError: a batch or the average of the weights needs more faces than there are, a GPU is asked for and there
-            is none, or a parent does not fit.
+    Diverged where a loss becomes infinite or NaN. A UserError where a batch or the average of the weights needs more
+    faces than there are, a GPU is asked for and there is none, or a parent does not fit.
     """
     if recipe.model.name == ENSEMBLE:
         return _assembled(spec, recipe, val, parents or {}, listener or Listener())
@@ -91,8 +89,11 @@ def fit(
     history = History(settings, listener or Listener(), machine, verbose=verbose)
     freeze = [FreezeBackbone(cast(Network, task.model), settings.freeze_epochs)] if settings.freeze_epochs else []
     trainer = _trainer(recipe, machine, folder, [history, *freeze, *callbacks])
-    augmentation, resident = Augmentation(recipe.augment, settings.seed), _resident(recipe, machine, train, rank)
-    loader = training_loader(train, augmentation, recipe, task.share, resident)
+    resident = None  # the training faces on the GPU, where they are changed there, if they fit
+    if machine["device"] == "gpu" and not (recipe.augment.face_by_face or recipe.trainer.workers):
+        device = torch.device("cuda", rank % recipe.trainer.devices)
+        resident = train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
+    loader = training_loader(train, Augmentation(recipe.augment, settings.seed), recipe, task.share, resident)
     mine = slice(rank, None, task.ranks)
     validated = LabelledFaces(val.pixels, val.rows[mine], val.labels[mine])
     with progress_bar("train", settings.epochs, shown=verbose) as history.step:
@@ -123,23 +124,11 @@ def _task(spec: ModelSpec, recipe: Recipe, train: LabelledFaces, rank: int, pare
     if recipe.train.class_weights:
         hard = np.bincount(train.labels, minlength=len(spec.classes))
         weights = class_weights(hard if train.votes is None else train.votes.sum(axis=0, dtype=np.float64))
-    teachers = [_teacher(parents[address].load(spec, "train.teachers")) for address in recipe.train.teachers]
+    teachers = [parents[name].load(spec, "train.teachers").requires_grad_(False) for name in recipe.train.teachers]
+    for teacher in teachers:
+        teacher.flip = False  # it teaches of each face alone, which augmentation mirrors often enough
+        to_channels_last(teacher)
     return ExpressionTask(model, recipe, class_weights=weights, rank=rank, teachers=teachers)
-
-
-def _teacher(network: Network) -> nn.Module:
-    """As it teaches: of each face alone, which augmentation mirrors often enough."""
-    network.flip = False
-    to_channels_last(network)
-    return network.requires_grad_(False).eval()
-
-
-def _resident(recipe: Recipe, machine: Mapping[str, Any], train: LabelledFaces, rank: int) -> Tensor | None:
-    """The training faces on the GPU, where they are changed there, if they fit."""
-    if machine["device"] != "gpu" or recipe.augment.face_by_face or recipe.trainer.workers:
-        return None
-    device = torch.device("cuda", rank % recipe.trainer.devices)
-    return train.resident(device, int(recipe.trainer.resident * torch.cuda.mem_get_info(device)[1]))
 
 
 def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -147,11 +136,15 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
     checkpoint = ModelCheckpoint(folder, LAST.removesuffix(".ckpt"), enable_version_counter=False)
     # after History, which copies the averaged weights while they are in place
     averaging = [EMAWeightAveraging(decay=ema)] if ema else []
+    strategy: Strategy | str = "auto"
+    if machine["devices"] > 1:
+        backend = "nccl" if machine["device"] == "gpu" else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=recipe.train.freeze_epochs > 0)
     return pl.Trainer(
         accelerator=machine["device"],
         devices=recipe.trainer.devices,
         num_nodes=recipe.trainer.nodes,
-        strategy=_strategy(recipe, machine),
+        strategy=strategy,
         sync_batchnorm=machine["devices"] > 1 and machine["device"] == "gpu",  # PyTorch has none for the CPU
         use_distributed_sampler=False,  # the loaders give each process its share themselves
         precision="bf16-mixed" if machine["precision"] == "bf16" else "32-true",
@@ -167,13 +160,6 @@ def _trainer(recipe: Recipe, machine: Mapping[str, Any], folder: Path, callbacks
     )
 
 
-def _strategy(recipe: Recipe, machine: Mapping[str, Any]) -> Strategy | str:
-    if machine["devices"] == 1:
-        return "auto"
-    backend = "nccl" if machine["device"] == "gpu" else "gloo"
-    return DDPStrategy(process_group_backend=backend, find_unused_parameters=recipe.train.freeze_epochs > 0)
-
-
 def _silence_lightning() -> None:
     """Lightning's hints are for authors of a Trainer, not for its users."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
@@ -186,22 +172,18 @@ def _silence_lightning() -> None:
 class History(pl.Callback):
     """Each epoch's metrics and the weights of the chosen one; shows the progress, calls the listener, stops early.
 
-    It travels in the checkpoint, so that after a kill metrics and weights are still those of the same epochs: an epoch
-    that is trained again may come out otherwise on a GPU.
+    It travels in the checkpoint: after a kill metrics and weights are of the same epochs, as a GPU never repeats them.
     """
 
     step: Step
 
-    def __init__(
-        self, settings: TrainConfig, listener: Listener, machine: Mapping[str, Any], *, verbose: bool = True
-    ) -> None:
+    def __init__(self, settings: TrainConfig, listener: Listener, machine: Mapping[str, Any], *, verbose: bool) -> None:
         self.rows: list[dict[str, float]] = []
         self.weights: dict[str, Tensor] = {}
         self._settings = settings
         self._listener = listener
         self._machine = dict(machine)
         self._verbose = verbose and not on_terminal()
-        self._drawn = verbose and on_terminal()
         self._started = self._speed = 0.0
         self._spent = 0.0  # seconds, also before a kill
 
@@ -233,8 +215,7 @@ class History(pl.Callback):
         if done == batches and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # the last batches may still be computed
         self._speed = done * self._settings.batch_size / (time.perf_counter() - self._started)
-        if self._drawn:
-            self.step(trainer.current_epoch + done / batches, self._reached())
+        self.step(trainer.current_epoch + done / batches, self._reached())
 
     def _reached(self) -> str:
         words = f"{self._speed:,.0f} images/s" if self._speed else ""
@@ -269,17 +250,17 @@ class History(pl.Callback):
         self._validated = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the epoch; its training and its validation are both done by now.
+        """Add the epoch, whose training and validation are both done by now.
 
-        Raises:
-            Diverged: a loss of this epoch is not finite. Checkpoints are written after the callbacks, so none has it.
+        Diverged where a loss is not finite: checkpoints are written after the callbacks, so none has this epoch.
         """
         epoch = trainer.current_epoch
         row = {"epoch": epoch} | {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.rows = [*(earlier for earlier in self.rows if earlier["epoch"] < epoch), row]
         if self._verbose:
-            print(_line(row, trainer.max_epochs or 0), file=sys.stderr, flush=True)
+            told = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in TOLD]
+            print(f"epoch {epoch + 1:3d}/{trainer.max_epochs}", *told, sep="  ", file=sys.stderr, flush=True)
         self.step(epoch + 1, self._reached())
         self._listener.epoch({**row, "images_per_second": self._speed})
         for name in ("train_loss", "val_loss"):
@@ -301,14 +282,6 @@ class History(pl.Callback):
         """From the checkpoint."""
         self.rows, self.weights = list(state_dict["rows"]), dict(state_dict["weights"])
         self._spent = state_dict["spent"]
-
-
-def _line(row: Mapping[str, float], epochs: int) -> str:
-    return (
-        f"epoch {row['epoch'] + 1:3d}/{epochs}  train loss {row['train_loss']:.3f}  "
-        f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}  "
-        f"val macro F1 {row['val_macro_f1']:.3f}"
-    )
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -333,19 +306,14 @@ def checkpoint_to_continue(folder: Path, trainer: TrainerConfig) -> tuple[Path |
     checkpoint = folder / LAST
     if not checkpoint.exists():
         return None, made_on(trainer)
-    if (content := _read(checkpoint)) is not None:
-        return checkpoint, made_on(trainer, content["callbacks"][History.__name__]["made_on"])
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:  # torch overlooks a flipped bit, the zip file's checksums do not
+            damaged = archive.testzip()
+        before = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][History.__name__]["made_on"]
+    except Exception:  # zipfile and torch.load raise whatever the damage provokes
+        damaged, before = LAST, None
+    if damaged is None:
+        return checkpoint, made_on(trainer, before)
     print(f"mien: {checkpoint} is damaged; training starts over.", file=sys.stderr)
     checkpoint.unlink()
     return None, made_on(trainer)
-
-
-def _read(path: Path) -> Any:
-    """A checkpoint, None where it is not whole: torch overlooks a flipped bit, its zip file's checksums do not."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # zipfile and torch.load raise whatever the damage provokes
-        return None
-    return content if whole else None

@@ -21,8 +21,6 @@ from mien.training.recipe import TrainerConfig
 if TYPE_CHECKING:
     from torch import nn
 
-M_TRIM_THRESHOLD: Final = -1  # glibc's mallopt
-M_MMAP_THRESHOLD: Final = -3
 # Instructions of x86 processors by their age, with what ATen (in lower case) and oneDNN call their kernels for them.
 INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
     "sse4_1": ("default", "SSE41", "AVX"),
@@ -33,14 +31,8 @@ INSTRUCTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 # Of versions.yaml: the libraries that decide the numbers of a training or a search.
 LIBRARIES: Final = (
-    "albumentations",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "optuna",
-    "pytorch-lightning",
-    "scikit-learn",
-    "torch",
+    *("albumentations", "numpy", "onnxruntime", "opencv-python-headless"),
+    *("optuna", "pytorch-lightning", "scikit-learn", "torch"),
 )
 
 
@@ -83,8 +75,7 @@ def versions() -> dict[str, str]:
 def instruction_set() -> str:
     """The newest instructions of the processor that PyTorch's kernels use, such as `AMD avx512_bf16`.
 
-    MKL goes by the maker. ONEDNN_MAX_CPU_ISA limits convolutions; where ATEN_CPU_CAPABILITY limits the rest to less,
-    `AMD avx512_bf16, ATen avx2`.
+    MKL goes by the maker. ONEDNN_MAX_CPU_ISA limits convolutions; a lower ATEN_CPU_CAPABILITY is added: `, ATen avx2`.
     """
     import torch
 
@@ -107,15 +98,6 @@ def fastest_precision(device: str) -> str:
 
     able = torch.cuda.is_bf16_supported() if device == "gpu" else "bf16" in instruction_set()
     return "bf16" if able else "32"
-
-
-def few_cores(config: TrainerConfig) -> str:
-    """A sentence where this machine has fewer cores than `trainer.threads` asks for; empty where it has them."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if config.threads <= cores:
-        return ""
-    has = f"{cores} core{'' if cores == 1 else 's'}"
-    return f"trainer.threads is {config.threads}, and this machine has {has}: it trains slower, with the same numbers."
 
 
 def hardware_mismatch(lineage: Mapping[str, Any]) -> str:
@@ -151,5 +133,5 @@ def keep_freed_memory() -> None:
     """Tell glibc, where it is there, to keep what each step frees: fetching it again from the system is slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        for threshold, least in ((-3, 2**30), (-1, 2**31 - 1)):  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD
+            mallopt(threshold, least)

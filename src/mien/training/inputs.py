@@ -74,8 +74,7 @@ class Inputs:
     def adopted(self, root: Path | None = None) -> dict[str, Any] | None:
         """What a device brought back of exactly this training: weights, history, best_epoch, made_on; else None.
 
-        `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, configuration and
-        code.
+        `python -m tools.device_train adopt` puts it into the state folder, by the digest of data, settings and code.
         """
         file = state_folder(root) / ADOPTED / f"{self.digest()}.pt"
         return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
@@ -88,16 +87,11 @@ def architecture(recipe: Recipe, parents: Parents) -> dict[str, Any]:
 
 
 def read_inputs(
-    data: str,
-    recipe: Recipe,
-    choices: Mapping[str, str],
-    root: Path | None = None,
-    parents: Parents | None = None,
+    data: str, recipe: Recipe, choices: Mapping[str, str], root: Path | None = None, parents: Parents | None = None
 ) -> Inputs:
     """The outs of crop and split, with the configuration's recipe; the test part stays closed.
 
-    Raises:
-        UserError: an out is missing or damaged, or the parts belong to other faces.
+    A UserError where an out is missing or damaged, or the parts belong to other faces.
     """
     base = root or Path.cwd()
     faces, split = open_split(base, ["row"])  # of millions of faces, names and digests would take a gigabyte
@@ -117,8 +111,7 @@ def read_inputs(
 def open_split(root: Path, columns: list[str] | None = None) -> tuple[PackedFaces, dict[str, Any]]:
     """The outs of crop, with these columns of their index, by default all, and the record of their split.
 
-    Raises:
-        UserError: an out is missing or damaged, or they do not belong together.
+    A UserError where an out is missing or damaged, or they do not belong together.
     """
     faces = open_faces(root / FACES, columns)
     split = read_record(root / SPLIT / "split.json", {"digest": str, "data_digest": str}, rerun("split"))
@@ -143,8 +136,7 @@ def labelled_faces(part: pd.DataFrame, faces: PackedFaces) -> LabelledFaces:
 def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any], Recipe]:
     """What tune handed on (digest, made_on, values, overruled, trials, confirmed, stopped), and the new recipe.
 
-    Raises:
-        UserError: best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
+    A UserError where best.yaml is missing, damaged, or has values for other settings than this version of mien knows.
     """
     file = (root or Path()) / BEST
     keys = {"made_on": object, **dict.fromkeys(("values", "overruled"), dict), "trials": int}
@@ -159,10 +151,8 @@ def read_best(recipe: Recipe, root: Path | None = None) -> tuple[dict[str, Any],
 def training_key(inputs: Inputs, best: Mapping[str, Any], tuned: Inputs) -> str:
     """The digest that a training's state is found by: all that decides its numbers but the machine, which may change.
 
-    The digest in `best` is of tune's moment; the code may have changed since without making tune stale.
-
-    Raises:
-        UserError: the average of the weights would reach back to before the training.
+    The digest in `best` is of tune's moment; the code may have changed since without making tune stale. A UserError
+    where the average of the weights would reach back to before the training.
     """
     refuse_longer_average(tuned.recipe.train, len(tuned.train))
     return digest(best, inputs.choices, inputs.digest(), versions())
@@ -173,8 +163,7 @@ def training_lineage(
 ) -> dict[str, Any]:
     """Where a network comes from: everything that its numbers depend on, and nothing of the moment.
 
-    `inputs` have the settings of the configuration, `tuned` the values of `best`, which tune handed on, and `machine`
-    is what the network is `made_on`.
+    `inputs` have the configuration's settings, `tuned` the values of `best`, which tune handed on; `machine`: made on.
     """
     network = tuned.spec.build()
     named = [(key, tuned.parents[address]) for key, address in tuned.recipe.parents]
@@ -201,8 +190,7 @@ def training_lineage(
 def write_lineage(folder: Path, lineage: Mapping[str, Any], parents: Parents, root: Path | None = None) -> None:
     """Write lineage.json, and the faces that the model learnt from: photo_digest, face_digest, group and part.
 
-    The part is train, val, or `parent` for the faces of its parents, which it has learnt from through them. They are
-    copied batch by batch: millions take little memory.
+    The part is train, val, or `parent` for what its parents learnt from. Copying by batch takes little memory.
     """
     import pyarrow as pa
     from pyarrow import parquet

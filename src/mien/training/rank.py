@@ -73,11 +73,8 @@ def fit_on_ranks(
 ) -> Fitted:
     """What `fit` does, by the processes that `trainer.devices` and `trainer.nodes` ask for; killed, it continues too.
 
-    Of several processes the faces must lie in a file (a memory map); a single one is this one.
-
-    Raises:
-        Diverged: as `fit`.
-        UserError: as `fit`, or a rank ended before the training did.
+    Of several processes the faces must lie in a file (a memory map); a single one is this one. Errors as of `fit`, and
+    a UserError where a rank ended before the training did, or the ranks cannot share a batch evenly.
     """
     if recipe.trainer.ranks == 1 or recipe.model.name == ENSEMBLE:
         return fit(spec, recipe, train, val, folder, parents=parents, listener=listener)
@@ -129,9 +126,7 @@ def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces
 def run_ranks(job: Path, listener: Listener) -> None:
     """Start this machine's ranks and wait for them; the listener hears each epoch from the first one.
 
-    Raises:
-        Diverged: a loss became infinite or NaN.
-        UserError: a rank ended early. The others are ended too.
+    Diverged as of `fit`; a UserError where a rank ended early, and the others are ended too.
     """
     recipe = read_job(job)[1]
     devices, node = recipe.trainer.devices, int(os.environ.get("NODE_RANK", "0"))
@@ -140,7 +135,9 @@ def run_ranks(job: Path, listener: Listener) -> None:
             f"trainer.nodes is {recipe.trainer.nodes}: set MASTER_ADDR and MASTER_PORT to a name and a free port of "
             f"the first machine, and start on each other one `NODE_RANK=1 ... python -m mien.training.rank {job}`."
         )
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", **os.environ}
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # a free port
+        port = str(probe.getsockname()[1])
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", **os.environ}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "mien.training.rank", str(job), STARTED],
@@ -180,12 +177,6 @@ def _end_together(ranks: list[subprocess.Popen[str]], failed: list[tuple[int, in
                 failed.append((i, code))
                 for other in waiting.values():
                     other.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Told(Listener):

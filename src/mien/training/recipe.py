@@ -121,20 +121,14 @@ def cost(monitor: str, value: float) -> float:
 def refuse_larger_batch(batch_size: int, faces: int) -> None:
     """Raise a UserError where a batch would need more faces than the training part has."""
     if batch_size > faces:
-        raise UserError(
-            f"train.batch_size: {batch_size:,} is more than the {faces:,} faces of the training part; "
-            f"use at most {faces:,}."
-        )
+        raise UserError(f"train.batch_size: {batch_size:,} is more than the {faces:,} faces of the training part.")
 
 
 def refuse_uneven_shares(batch_size: int, trainer: TrainerConfig) -> None:
     """Raise a UserError where the devices cannot share a batch evenly: their mean would not be the batch's."""
     ranks = trainer.ranks
     if batch_size % ranks:
-        raise UserError(
-            f"train.batch_size: {batch_size:,} cannot be shared by the {ranks} processes of trainer.devices and nodes; "
-            f"use {batch_size // ranks * ranks or ranks:,}."
-        )
+        raise UserError(f"train.batch_size: {batch_size:,} must be a multiple of {ranks}, trainer.devices times nodes.")
 
 
 def refuse_longer_average(train: TrainConfig, faces: int) -> None:
@@ -193,8 +187,7 @@ DROPOUT: Final = 3  # of one step
 def stream(seed: int, kind: int, *place: int) -> SeedSequence:
     """The stream at a place, such as an epoch, of the training with this seed.
 
-    Nothing is added up: the second epoch of seed 42 would then be the first of seed 43, and trainings with
-    neighbouring seeds would differ less than trainings do.
+    Nothing is added up: the second epoch of seed 42 would then be the first of seed 43.
     """
     return SeedSequence([seed, kind, *place])
 

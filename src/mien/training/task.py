@@ -1,21 +1,22 @@
-"""Lightning module: a network that learns the expressions."""
+"""Lightning module: a network that learns the expressions; its losses, optimisers, schedules and frozen backbone."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from scipy.optimize import minimize_scalar
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
+from mien.models.networks import Network
 from mien.training.augmentation import BatchAugmentation
 from mien.training.dataset import Batch
-from mien.training.optimizers import make_optimizer, make_schedule
-from mien.training.recipe import DROPOUT, Recipe, derived_seed
+from mien.training.recipe import DROPOUT, SCORES, OptimConfig, Recipe, derived_seed
 
 
 def class_weights(shares: np.ndarray) -> Tensor:
@@ -78,13 +79,7 @@ class ExpressionTask(pl.LightningModule):
     """One network in training: its loss on the training faces, its scores on the validation faces."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        *,
-        class_weights: Tensor | None,
-        rank: int = 0,
-        teachers: Sequence[nn.Module] = (),
+        self, model: nn.Module, recipe: Recipe, *, class_weights: Tensor | None, rank: int, teachers: list[Network]
     ) -> None:
         super().__init__()
         self.model = model
@@ -121,18 +116,15 @@ class ExpressionTask(pl.LightningModule):
         settings, logits = self.recipe.train, self(pixels)
         loss = training_loss(logits, labels, weights, settings.label_smoothing)
         if self.teachers:
-            taught, share = self._taught(pixels), settings.distill_share
-            loss = (1 - share) * loss + share * distillation_loss(logits, taught, settings.distill_temperature)
+            share, temperature = settings.distill_share, settings.distill_temperature
+            laid_out = pixels.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():  # the mean of the teachers' softened probabilities
+                answers = [teacher.to(self.device)(laid_out).float() for teacher in self.teachers]
+                shares = [functional.softmax(answer / temperature, dim=1) for answer in answers]
+                taught = torch.stack(shares).mean(dim=0)
+            loss = (1 - share) * loss + share * distillation_loss(logits, taught, temperature)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=self.ranks > 1)
         return loss
-
-    @torch.no_grad()
-    def _taught(self, pixels: Tensor) -> Tensor:
-        """The mean of the teachers' softened probabilities."""
-        temperature = self.recipe.train.distill_temperature
-        laid_out = pixels.contiguous(memory_format=torch.channels_last)
-        answers = [teacher.to(self.device)(laid_out).float() for teacher in self.teachers]
-        return torch.stack([functional.softmax(answer / temperature, dim=1) for answer in answers]).mean(dim=0)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Collect the logits."""
@@ -156,3 +148,59 @@ class ExpressionTask(pl.LightningModule):
         steps = max(int(self.trainer.estimated_stepping_batches) // train.epochs, 1)
         schedule = make_schedule(optimizer, config, train.epochs, steps, train.monitor)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def make_optimizer(model: nn.Module, config: OptimConfig) -> optim.Optimizer:
+    """The configured optimizer; biases and normalisation weights (one dimension) are not decayed."""
+    slow = set(model.backbone.parameters()) if isinstance(model, Network) and config.backbone_lr < 1 else set()
+    groups = []
+    for lr, among in ((config.lr, False), (config.lr * config.backbone_lr, True)):
+        if parameters := [p for p in model.parameters() if (p in slow) == among]:
+            decayed, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+            groups += [{"params": decayed, "weight_decay": config.weight_decay, "lr": lr}]
+            groups += [{"params": others, "weight_decay": 0.0, "lr": lr}]
+    if config.name == "sgd":
+        return optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    return (optim.AdamW if config.name == "adamw" else optim.Adam)(groups, lr=config.lr, fused=True)
+
+
+def make_schedule(
+    optimizer: optim.Optimizer, config: OptimConfig, epochs: int, steps: int, monitor: str
+) -> dict[str, Any] | None:
+    """Lightning's description of the schedule, or None for a constant rate.
+
+    `steps` are the optimizer's in one of the training's `epochs`; `plateau` watches the validation score `monitor`.
+    """
+    if config.schedule == "plateau":
+        mode: Literal["min", "max"] = "max" if monitor in SCORES else "min"
+        plateau = ReduceLROnPlateau(optimizer, mode, factor=0.5, patience=3)
+        return {"scheduler": plateau, "interval": "epoch", "monitor": monitor}
+    if config.schedule == "cosine":
+        warm = min(round(config.warmup_epochs * steps), epochs * steps - 1)
+        share = partial(warm_cosine, warm=warm, steps=epochs * steps)
+        return {"scheduler": LambdaLR(optimizer, share), "interval": "step"}
+    return None
+
+
+def warm_cosine(step: int, warm: int, steps: int) -> float:
+    """Share of each parameter group's own rate: linear from 0.1 to 1 in `warm` steps, then a cosine down to 0.01."""
+    if step < warm:
+        return 0.1 + 0.9 * step / warm
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+
+
+class FreezeBackbone(pl.Callback):
+    """Keeps the backbone as it came, running statistics of its normalisation included, for the first epochs.
+
+    Which epoch it is decides, so that a training that was killed continues as it would have gone on.
+    """
+
+    def __init__(self, model: Network, epochs: int) -> None:
+        self.backbone = model.backbone
+        self.epochs = epochs
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Freeze or release."""
+        frozen = trainer.current_epoch < self.epochs
+        self.backbone.requires_grad_(not frozen)
+        self.backbone.train(not frozen)
