@@ -143,7 +143,7 @@ def test_another_file_than_the_digest_says_and_none_are_refused(weights: Path) -
     weights.unlink()
     with pytest.raises(UserError, match="there is no file"):
         load_initial(network(config), config, (), {})
-    with pytest.raises(ValueError, match="init_sha256 must be 64 hex digits, as `sha256sum"):
+    with pytest.raises(ValueError, match="init_sha256 must be 64 hex digits, of `sha256sum"):
         small(init=str(weights))
 
 

@@ -105,7 +105,7 @@ def read(stage: str) -> None:
     else:
         candidate = candidate_of(Path())
         assert candidate.spec and candidate.lineage
-        read_test_set(candidate.split, Path("reports/predictions.csv"))
+        read_test_set(candidate)
 
 
 def change(file: Path, how: Change) -> None:
