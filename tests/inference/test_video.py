@@ -60,7 +60,7 @@ def test_a_video_with_sound_and_a_variable_rate(predictor: Predictor, tmp_path: 
 
 def test_the_timeline_says_what_each_face_said_when(predictor: Predictor, tmp_path: Path) -> None:
     frames = [scene(i, two=i >= 4) for i in range(8)]
-    source = write_video(tmp_path / "in.mp4", frames)
+    source = write_video(tmp_path / "$_$.mp4", frames)  # would be a formula of matplotlib's
     report = annotate_video(predictor, source, tmp_path / "out.mp4", smoothing=0.2)
     table = pd.read_csv(timeline_file(tmp_path / "out.mp4", ".csv"))
     assert report.tracks == table["track"].nunique() == 2
