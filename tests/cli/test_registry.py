@@ -119,7 +119,7 @@ def test_what_cannot_be_done_is_a_sentence(mien: Command, two_champions: Path) -
         (two_champions / f"conf/data/{name}.yaml").write_text(f"name: {name}\n")
     for arguments, reason in (
         (["promote"], "has no challenger"),
-        (["promote", "9"], "has no version 9; its versions are 1, 2"),
+        (["promote", "9"], "has no version 9 to promote; its versions are 1, 2"),
         (["history", "--data", "tinny"], "--data: there is no conf/data/tinny.yaml (did you mean tiny?)"),
         (["rollback", "--data", "other"], "there is no registered model 'mien-other'"),
     ):

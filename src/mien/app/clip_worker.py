@@ -34,12 +34,6 @@ TIMES_LARGER: Final = 4  # the annotated file at most, of `video_megabytes`
 Sighting = tuple[float, list[int], str, str]  # when, top, left, right, bottom, what it is called, and its class
 
 
-class _Silent(Video):
-    """A video that is annotated in part: its sound would go on without pictures."""
-
-    sound = ""
-
-
 def main() -> None:
     """The two passes: the frames that are analysed, then all frames, with what was found."""
     source, out, limits = Path(sys.argv[1]), Path(sys.argv[2]), AppConfig(**json.loads(sys.argv[3]))
@@ -123,10 +117,11 @@ def annotate(
             yield replace(frame, pixels=pixels)
 
     with open_video(source) as opened:
-        seconds = opened.expected / float(opened.rate)
-        video = _Silent(source, opened.container) if seconds > last + 2 * limits.video_every else opened
-        lost = opened.sound and video.sound not in SOUNDS
-        write_video(out, video, annotated(video), lambda done, _: _progress(channel, done, video, limits))
+        found_sound, seconds = opened.sound, opened.expected / float(opened.rate)
+        if seconds > last + 2 * limits.video_every:
+            opened.sound = ""  # it would go on without pictures
+        lost = found_sound and opened.sound not in SOUNDS
+        write_video(out, opened, annotated(opened), lambda done, _: _progress(channel, done, opened, limits))
     return note or "The annotated video has no sound." * bool(lost)
 
 

@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --he
 TRAINING: Final = (
     *("albumentations", "dvc", "filelock", "hydra", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow"),
     *("multivolumefile", "omegaconf", "onnx", "onnxscript", "optuna", "pandas", "psutil", "py7zr", "pyarrow"),
-    *("pytorch_lightning", "safetensors", "scipy", "sklearn", "sqlalchemy", "torch", "torchmetrics"),
+    *("pytorch_lightning", "safetensors", "scipy", "sklearn", "sqlalchemy", "threadpoolctl", "torch", "torchmetrics"),
 )
 PAGE: Final = ("anyio", "fastapi", "starlette", "uvicorn")
 EXTRAS: Final = dict.fromkeys(TRAINING, "train") | dict.fromkeys(PAGE, "app")
