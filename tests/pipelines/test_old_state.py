@@ -69,7 +69,8 @@ ROWS: list[tuple[str, str, Change, str]] = [
 
 @pytest.fixture(scope="module")
 def template(weak: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = Path(shutil.copytree(weak, tmp_path_factory.mktemp("state") / "checkout"))
+    unused = shutil.ignore_patterns(".mien")  # of tests that registered it before
+    root = Path(shutil.copytree(weak, tmp_path_factory.mktemp("state") / "checkout", ignore=unused))
     about = json.loads((root / SPLIT).read_text())
     faces = json.loads((root / CROP).read_text())
     (root / SPLIT).write_text(json.dumps({**about, "data_digest": faces["digest"]}))

@@ -111,8 +111,8 @@ def explanation_figure(explanations: list[Explanation], title: str, subtitle: st
     n = len(explanations)
     row = max(3.15, 0.3 * len(explanations[0].prediction.probabilities) + 0.75)  # inches, for a bar of each class
     with drawing(LIGHT, 11, 1.9 + row * n) as figure:
-        figure.suptitle(title, x=0.02, ha="left", fontsize=17, fontweight="bold")
-        figure.supxlabel(subtitle, x=0.02, ha="left", fontsize=12, color=LIGHT.muted)
+        figure.suptitle(title, x=0.02, ha="left", fontsize=17, fontweight="bold", parse_math=False)
+        figure.supxlabel(subtitle, x=0.02, ha="left", fontsize=12, color=LIGHT.muted, parse_math=False)
         panels = figure.subplots(n, 3, squeeze=False)
         for number, (explanation, (seen, looked, bars)) in enumerate(zip(explanations, panels, strict=True), start=1):
             for axes in (seen, looked):

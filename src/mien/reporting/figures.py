@@ -139,6 +139,7 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
             "xycoords": ("axes fraction", "data"),
             "textcoords": "offset points",
             "color": theme.muted,
+            "parse_math": False,  # "$" in text from the data begins no formula
         }
         for y, part, above in zip(breaks, slices, ["", *groups], strict=False):
             colour = theme.muted if part.too_few else theme.first
@@ -150,7 +151,7 @@ def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
             axes.annotate(note, (1, y), xytext=(10, 0), va="center", **beside)
             if part.group != above:
                 axes.annotate(part.group, (0, y), xytext=(-10, 16), ha="right", style="italic", **beside)
-        axes.set_yticks(breaks, [part.name for part in slices])
+        axes.set_yticks(breaks, [part.name for part in slices], parse_math=False)
         axes.set(xlim=(0, 1.02), ylim=(breaks[-1] + 0.7, -1), xlabel="accuracy")
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=True, axis="x")

@@ -69,7 +69,8 @@ def png(figure: Figure) -> bytes:
 
 def headline(axes: Axes, title: str, subtitle: str = "") -> None:
     """A title over the axes' left edge, and under it a line that says what it shows."""
-    axes.set_title(title, pad=34 if subtitle else 16)
+    plain: dict[str, Any] = {"parse_math": False}  # "$" in a file's name begins no formula
+    axes.set_title(title, pad=34 if subtitle else 16, **plain)
     if subtitle:
         axes.annotate(
             subtitle,
@@ -79,4 +80,5 @@ def headline(axes: Axes, title: str, subtitle: str = "") -> None:
             textcoords="offset points",
             color=axes.xaxis.label.get_color(),
             fontsize=12,
+            **plain,
         )
