@@ -17,9 +17,10 @@ import pandas as pd
 
 from benchmarks.packaged import ROOT, data_config
 from mien.sources.source import get_source
+from mien.sources.table import BOX
 
 TARGET: Final = ROOT / "data" / "joined"
-COLUMNS: Final = ["image", "label", "left", "top", "right", "bottom", "confidence", "split"]
+COLUMNS: Final = ["image", "label", *BOX, "confidence", "split"]
 CONFIG: Final = """# ExpW, and FER2013's Training beside each fold (benchmarks/joined.py).
 name: joined
 source: table
@@ -39,8 +40,7 @@ def faces_of(name: str, scratch: Path) -> pd.DataFrame:
     ingested = source.ingest(folder)
     faces = ingested.faces.assign(label=ingested.faces["label"].map(dict(enumerate(ingested.classes))))
     if name == "fer2013":
-        faces = faces[faces["source_split"] == "train"].assign(confidence=None, left=None, top=None, right=None)
-        faces["bottom"] = None
+        faces = faces[faces["source_split"] == "train"].assign(**dict.fromkeys((*BOX, "confidence")))
     photos, files = source.photos(folder, scratch), {}
     for image in faces["image"].unique():
         files[image] = f"{name}/{image}" if Path(image).suffix else f"{name}/{image}.pgm"

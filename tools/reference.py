@@ -26,7 +26,7 @@ from mien.inference.detectors import PredictConfig, build_detector
 FOLDER: Final = Path(__file__).parents[1] / "docs/reference"
 KINDS: Final = {int: "integer", float: "number", str: "text", bool: "true or false"}
 LIMITS: Final = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-HEAD: Final = "# All {}\n\nWritten by `python -m tools.reference`; {}.\n"
+HEAD: Final = "# All {}\n\nWritten by `python -m tools.reference`; {}."
 
 
 def row(*cells: str) -> str:
@@ -90,14 +90,8 @@ def pages() -> dict[str, str]:
     names = [line for name in sorted(mien._HOME) if name != "UserError" for line in functions(name)]
     written = {
         "options.md": [*options("mien", typer.main.get_command(app))],
-        "keys.md": [
-            HEAD.format("configuration keys", "[Configuration](configuration.md) has the rules") + groups[0],
-            *groups[1:],
-        ],
-        "functions.md": [
-            HEAD.format("Python functions", "[mien from Python](python.md) has examples") + names[0],
-            *names[1:],
-        ],
+        "keys.md": [HEAD.format("configuration keys", "[Configuration](configuration.md) has the rules"), *groups],
+        "functions.md": [HEAD.format("Python functions", "[mien from Python](python.md) has examples"), *names],
         "api.md": [api_reference(build_app(answerer, Clips(answerer, FOLDER)))],
     }
     return {page: "\n".join(lines).rstrip() + "\n" for page, lines in written.items()}
