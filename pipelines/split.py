@@ -23,7 +23,7 @@ def run(config: Config, listener: Listener) -> None:
 
     packed = open_faces(Path("build/crop"))
     faces = read_out(INGESTED / "faces.parquet", pd.read_parquet, rerun("ingest"))
-    thumbnails = read_out(INGESTED / THUMBNAILS, np.load, rerun("ingest"))
+    thumbnails = read_out(INGESTED / THUMBNAILS, lambda file: np.load(file, mmap_mode="r"), rerun("ingest"))
     split = split_faces(faces, thumbnails, packed, config.split)
     about = {
         "digest": split.digest,

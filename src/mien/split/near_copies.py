@@ -77,11 +77,11 @@ def group_faces(
         same = first_rows(pd.Series([hashlib.blake2b(face, digest_size=16).digest() for face in thumbnails]))
         links.append(np.stack([rows, np.where(constant, rows, same)], axis=1))
         unique = np.flatnonzero((same == rows) & ~constant)
-        some, vectors = thumbnails[unique], vectors[unique]
+        vectors = vectors[unique]
         (near, recall), (mirrored, other_recall) = (
-            alike_pairs(some, vectors, similarity, aligned, mirrored=mirror) for mirror in (False, True)
+            alike_pairs(thumbnails, unique, vectors, similarity, aligned, mirrored=mirror) for mirror in (False, True)
         )
-        near, mirrored, recall = unique[near], unique[mirrored], min(recall, other_recall)
+        recall = min(recall, other_recall)
         links += [near, mirrored]
     joined = np.concatenate(links)
     graph = coo_array((np.ones(len(joined), np.int8), (joined[:, 0], joined[:, 1])), shape=(len(rows), len(rows)))
@@ -109,11 +109,11 @@ def normalised(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def alike_pairs(
-    thumbnails: np.ndarray, vectors: np.ndarray, similarity: float, aligned: float, *, mirrored: bool
+    thumbnails: np.ndarray, rows: np.ndarray, vectors: np.ndarray, similarity: float, aligned: float, *, mirrored: bool
 ) -> tuple[np.ndarray, float]:
-    """The rows a < b that show one face, b as it is or `mirrored`, (P, 2) int64, and as of `measured_recall`.
+    """Of `rows` (M,), ascending, those a < b that show one face, b as it is or `mirrored`, (P, 2) int64; their recall.
 
-    `vectors` are those of the thumbnails, as of `normalised`.
+    `vectors` are those of these rows of the thumbnails, as of `normalised`; the recall is that of `measured_recall`.
     """
     others, beside = thumbnails, vectors
     if mirrored:
@@ -122,8 +122,8 @@ def alike_pairs(
     at_least = min(CANDIDATE, similarity)
     pairs, correlation = correlated_pairs(vectors, beside, at_least)
     alike = correlation >= similarity
-    alike[~alike] = alike_when_aligned(thumbnails, others, pairs[~alike], aligned)
-    return pairs[alike], measured_recall(pairs, vectors, beside, at_least)
+    alike[~alike] = alike_when_aligned(thumbnails, others, rows[pairs[~alike]], aligned)
+    return rows[pairs[alike]], measured_recall(pairs, vectors, beside, at_least)
 
 
 def measured_recall(pairs: np.ndarray, vectors: np.ndarray, others: np.ndarray, at_least: float) -> float:
