@@ -1,5 +1,6 @@
 """The command as a whole: it starts fast, helps, and never shows a traceback for what a user can mend."""
 
+import re
 import subprocess
 import sys
 
@@ -32,9 +33,13 @@ def test_help_names_every_command_and_the_version(mien: Command) -> None:
     assert mien("--version").out == f"mien {package.__version__}\n"
 
 
-@pytest.mark.parametrize("width", ["40", "60", "200"])
+@pytest.mark.parametrize("width", ["40", "60", "72", "200"])
 def test_help_wraps_at_any_width(process: Command, width: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", width)
+    for command, offered in (((), COMMANDS), (("data",), ("add",))):
+        said = process(*command, "--help").out.replace("[ARGS]...", "")
+        assert "…" not in said and "..." not in said and "--help" in said
+        assert all(re.search(rf"^[│ ] *{name} ", said, re.MULTILINE) for name in offered)
     said = process("video", "--help").out
     assert "…" not in said and "--min-score" in said and "bool" not in said
     text = "Exit code 0: the whole video was read and has a face; 1: it was read in part, or has no face;"
