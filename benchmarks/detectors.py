@@ -18,11 +18,10 @@ import cv2
 import numpy as np
 
 from benchmarks.packaged import place_of
-from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import TURNED
 from mien.runtime.cut import Box
 from mien.runtime.decode import decode_photo
-from mien.sources.detect import Detection, Detector
+from mien.sources.detect import Detection, Detector, PredictConfig, build_detector
 from mien.sources.photos import is_photo_name
 
 SURE: Final = 0.8  # of YuNet's score

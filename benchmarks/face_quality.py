@@ -26,10 +26,10 @@ from mien.crop.cropping import CropConfig
 from mien.evaluation.intervals import proportion
 from mien.inference.address import PACKAGED, load_model_of
 from mien.inference.classifier import LoadedModel
-from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import BLURRED, SMALL, TURNED, Predictor, sharpness_of
 from mien.runtime.cut import Box
 from mien.runtime.decode import decode_photo
+from mien.sources.detect import PredictConfig, build_detector
 from mien.sources.source import get_source
 
 RESULTS: Final = Path(__file__).parent / "results" / "face_quality.json"

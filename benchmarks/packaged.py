@@ -27,9 +27,9 @@ from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import PACKAGED, ModelAddress, load_model_of
 from mien.inference.annotation import overlap
 from mien.inference.classifier import LoadedModel
-from mien.inference.detectors import PredictConfig, build_detector
 from mien.runtime.cut import Box
 from mien.runtime.decode import decode_photo
+from mien.sources.detect import PredictConfig, build_detector
 from mien.sources.source import DataConfig, get_source
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -26,7 +26,6 @@ import numpy as np
 from mien.inference.address import load_model_of
 from mien.inference.annotation import FRAMES_A_BATCH, annotate_video, draw_into
 from mien.inference.classifier import LoadedModel, usable_threads
-from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.predictor import Predictor
 from mien.inference.video import Frame, open_video, write_video
 from mien.models.description import ModelConfig, ModelSpec
@@ -34,6 +33,7 @@ from mien.models.graph import export_graph
 from mien.runtime.cut import Box
 from mien.runtime.session import open_graph
 from mien.runtime.spec import CutSpec
+from mien.sources.detect import PredictConfig, build_detector
 
 REPEATS: Final = 5
 

@@ -21,7 +21,7 @@ from mien.app.server import api_reference, build_app
 from mien.base.settings import GROUPS, USAGE, group_class
 from mien.cli.main import app
 from mien.inference.current import CurrentModel
-from mien.inference.detectors import PredictConfig, build_detector
+from mien.sources.detect import PredictConfig, build_detector
 
 FOLDER: Final = Path(__file__).parents[1] / "docs/reference"
 KINDS: Final = {int: "integer", float: "number", str: "text", bool: "true or false"}

@@ -12,7 +12,7 @@ from mien.app.answers import Answerer
 from mien.app.limits import AppConfig
 from mien.app.server import application, settings_for
 from mien.inference.current import CurrentModel
-from mien.inference.detectors import PredictConfig, build_detector
+from mien.sources.detect import PredictConfig, build_detector
 
 
 @contextmanager

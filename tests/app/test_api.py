@@ -17,9 +17,9 @@ from PIL import Image
 
 from mien.app.answers import Answerer
 from mien.base.classes import EXPRESSIONS
-from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from mien.registry import promotion
+from mien.sources.detect import PredictConfig
 from tests.app.serving import serving
 from tests.inference.conftest import pixels_of
 

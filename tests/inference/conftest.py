@@ -15,7 +15,6 @@ import torch
 
 from mien.inference.address import MeasuredModel, load_model_of, open_measured
 from mien.inference.annotation import overlap
-from mien.inference.detectors import CascadeDetector
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from mien.inference.picture import Picture
 from mien.inference.predictor import Predictor
@@ -24,6 +23,7 @@ from mien.models.graph import export_graph
 from mien.models.weights import save_model
 from mien.runtime.cut import Box
 from mien.runtime.spec import CutSpec
+from mien.sources.detect import CascadeDetector
 from tests.stores import once
 from tools.sample.photo import draw_photo
 

@@ -11,9 +11,8 @@ import pytest
 
 from mien.base.errors import UserError
 from mien.inference.annotation import overlap
-from mien.inference.detectors import HAAR, CascadeDetector, PredictConfig, build_detector
 from mien.runtime.cut import Box
-from mien.sources.detect import Detector, turn_of
+from mien.sources.detect import HAAR, CascadeDetector, Detector, PredictConfig, build_detector, turn_of
 from tests.inference.conftest import portrait, portraits
 
 Build = Callable[..., Detector]

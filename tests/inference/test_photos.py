@@ -10,10 +10,10 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.inference import predictor as photos_module
 from mien.inference.address import load_model_of
-from mien.inference.detectors import PredictConfig
 from mien.inference.picture import Picture, read_photo
 from mien.inference.predictor import Predictor, predict_pictures
 from mien.runtime.decode import UnreadablePhoto
+from mien.sources.detect import PredictConfig
 from tests.inference.conftest import jpeg, portrait, portraits, write_model
 
 

@@ -12,11 +12,10 @@ from mien.base.errors import UserError
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
 from mien.inference.address import load_model_of
-from mien.inference.detectors import PredictConfig
 from mien.inference.predictor import Predictor
 from mien.runtime.cut import Box
 from mien.runtime.session import softmax
-from mien.sources.detect import Detection, Detector
+from mien.sources.detect import Detection, Detector, PredictConfig
 from mien.sources.photos import FolderPhotos
 from mien.sources.source import faces_table
 from tests.inference.conftest import jpeg, pixels_of, portraits, write_model

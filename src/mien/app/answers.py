@@ -14,12 +14,11 @@ from mien.app.turns import Refused, Turns
 from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
 from mien.inference.current import CurrentModel
-from mien.inference.detectors import PredictConfig
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, Predictor
 from mien.runtime.cut import Box
 from mien.runtime.decode import UnreadablePhoto
-from mien.sources.detect import Detector
+from mien.sources.detect import Detector, PredictConfig
 
 STATUS: Final = {"too_large": 413, "empty_file": 400}  # of photos that cannot be used; the others are no photos: 415
 LONGEST: Final = 1280  # pixels of a photo that is sent back

@@ -44,7 +44,7 @@ GROUPS: Final = {
     "register": ("mien.registry.gate", "RegisterConfig"),
 }
 # How a model is used: one file each in `conf/`. No stage depends on it, so params.yaml does not choose it.
-USAGE: Final = {"predict": ("mien.inference.detectors", "PredictConfig"), "app": ("mien.app.limits", "AppConfig")}
+USAGE: Final = {"predict": ("mien.sources.detect", "PredictConfig"), "app": ("mien.app.limits", "AppConfig")}
 # The name of a choice is part of commands in dvc.yaml and of paths.
 CHOICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 

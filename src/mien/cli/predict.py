@@ -20,9 +20,9 @@ from mien.sources.photos import PHOTO_SUFFIXES, is_photo_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mien.inference.detectors import PredictConfig
     from mien.inference.picture import Picture
     from mien.inference.predictor import FacePrediction, PhotoPrediction, Predictor
+    from mien.sources.detect import PredictConfig
 
 VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ts")
 STDIN: Final = "-"

@@ -115,7 +115,7 @@ def app(
     from mien.app.answers import Answerer
     from mien.app.server import serve
     from mien.inference.current import CurrentModel
-    from mien.inference.detectors import build_detector
+    from mien.sources.detect import build_detector
 
     first = load_default(model, data, say)
     with CurrentModel(default_address(model, data), first, every=limits.follow_seconds) as current:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from mien.inference.detectors import PredictConfig
     from mien.inference.predictor import Predictor
+    from mien.sources.detect import PredictConfig
 
 PARTLY: Final = 1  # exit code: some photo or video gave no answer
 UNUSABLE: Final = 2  # exit code: no model, no detector, or a wrong command line
@@ -85,8 +85,8 @@ def conf_files(root: Path, group: str) -> list[Path]:
 
 def predictor_for(model: str | None, data: str | None, **options: Any) -> "Predictor":
     """The predictor of a command's options, else of `conf/predict.yaml`; mistakes end the command with exit code 2."""
-    from mien.inference.detectors import build_detector
     from mien.inference.predictor import Predictor
+    from mien.sources.detect import build_detector
 
     given = {key: value for key, value in options.items() if value is not None}
     try:

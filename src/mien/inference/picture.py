@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mien.base.errors import UserError, printable
-from mien.inference.detectors import PredictConfig
 from mien.runtime.decode import PILLOW_ERRORS, UnreadablePhoto, decode_photo
+from mien.sources.detect import PredictConfig
 
 Photo = str | os.PathLike[str] | bytes | np.ndarray | Image.Image
 

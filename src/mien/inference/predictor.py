@@ -10,11 +10,10 @@ import numpy as np
 
 from mien.base.errors import UserError
 from mien.inference.classifier import LoadedModel
-from mien.inference.detectors import PredictConfig, build_detector
 from mien.inference.picture import Photo, Picture, picture_of, read_pixels
 from mien.runtime.cut import Box, cut_face, face_box
 from mien.runtime.spec import CutSpec
-from mien.sources.detect import Detection, Detector, largest_of
+from mien.sources.detect import Detection, Detector, PredictConfig, build_detector, largest_of
 
 if TYPE_CHECKING:
     from PIL import Image
