@@ -11,7 +11,7 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.evaluation.label_noise import find_label_noise, rank_labels, read_training_faces
-from mien.reporting.study_reports import write_label_noise
+from mien.reporting.evaluation_report import write_label_noise
 from tests.evaluation.labelled import RECIPE, TURNED, cropped, turn_labels
 
 __all__ = ["cropped"]

@@ -19,7 +19,7 @@ from mien.inference.address import open_measured
 from mien.models.description import ModelConfig, ModelSpec
 from mien.models.graph import export_graph
 from mien.models.weights import save_model
-from mien.reporting.study_reports import write_cross_evaluation
+from mien.reporting.evaluation_report import write_cross_evaluation
 from mien.runtime.spec import CutSpec
 from mien.sources.source import DataConfig
 from tests.evaluation.drawing import LINEAGE
@@ -52,7 +52,7 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     data = DataConfig("other", "folder", "data/other", "bars")
-    model = open_measured(str(contemptuous)).known
+    model = open_measured(str(contemptuous))
     crop = CropConfig(size=100, max_rows=2, workers=1)
     cross = evaluate_elsewhere(model, data, None, crop, EvaluateConfig(bootstrap=100), tmp_path, scratch)
     assert open_faces(scratch).cut == CutSpec(32, "rgb", margin=0.2, square=True)
@@ -75,7 +75,7 @@ def test_the_model_in_the_package_is_measured_on_data_of_ones_own(name: str, tmp
     (tmp_path / "conf/data").mkdir(parents=True)
     write_folders(tmp_path, "own")
     (scratch := tmp_path / "scratch").mkdir()
-    model, data = open_measured(name).known, DataConfig("own", "folder", "data/own")
+    model, data = open_measured(name), DataConfig("own", "folder", "data/own")
     cross = evaluate_elsewhere(
         model, data, None, CropConfig(workers=1), EvaluateConfig(bootstrap=100), tmp_path, scratch
     )
@@ -91,7 +91,7 @@ def test_classes_are_shared_by_name(contemptuous: Path, tmp_path: Path) -> None:
     def measured(class_names: Any) -> CrossEvaluation:
         data = DataConfig("own", "folder", "data/own", options={"class_names": class_names})
         (tmp_path / "scratch").mkdir(exist_ok=True)
-        model, config = open_measured(str(contemptuous)).known, EvaluateConfig(bootstrap=100)
+        model, config = open_measured(str(contemptuous)), EvaluateConfig(bootstrap=100)
         return evaluate_elsewhere(model, data, None, CropConfig(workers=1), config, tmp_path, tmp_path / "scratch")
 
     cross = measured(["sad", "engaged", "fear"])

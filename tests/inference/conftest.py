@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.inference.address import MeasuredModel, load_model_of, open_measured
+from mien.evaluation.other_data import MeasuredModel
+from mien.inference.address import load_model_of, open_measured
 from mien.inference.annotation import overlap
+from mien.inference.classifier import LoadedModel
 from mien.inference.export import Exported, ExportFaces, export_onnx, own_faces
 from mien.inference.picture import Picture
 from mien.inference.predictor import Predictor
@@ -32,7 +34,7 @@ class Export(NamedTuple):
     """The workspace, what was exported from it, on which faces, and what came of it."""
 
     root: Path
-    measured: MeasuredModel
+    measured: MeasuredModel[LoadedModel]
     faces: ExportFaces
     float32: Exported
     int8: Exported

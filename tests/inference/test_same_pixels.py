@@ -19,7 +19,8 @@ from mien.app.turns import Refused
 from mien.base.classes import EXPRESSIONS
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
-from mien.inference.address import MeasuredModel, load_model_of
+from mien.evaluation.other_data import MeasuredModel
+from mien.inference.address import load_model_of
 from mien.inference.current import CurrentModel
 from mien.inference.export import export_onnx, generated_faces
 from mien.inference.picture import Picture

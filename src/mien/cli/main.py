@@ -31,14 +31,8 @@ COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --he
         *(registry.card, registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),
     ),
 }
-# What an installation of `mien` alone lacks, and the extra in pyproject.toml that brings it.
-TRAINING: Final = (
-    *("albumentations", "dvc", "filelock", "hydra", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow"),
-    *("multivolumefile", "omegaconf", "onnx", "onnxscript", "optuna", "pandas", "psutil", "py7zr", "pyarrow"),
-    *("pytorch_lightning", "safetensors", "scipy", "sklearn", "sqlalchemy", "threadpoolctl", "torch", "torchmetrics"),
-)
-PAGE: Final = ("anyio", "fastapi", "starlette", "uvicorn")
-EXTRAS: Final = dict.fromkeys(TRAINING, "train") | dict.fromkeys(PAGE, "app")
+# What an installation of `mien` alone lacks, and the extra in pyproject.toml that brings it; `train` brings the rest.
+EXTRAS: Final = dict.fromkeys(("anyio", "fastapi", "starlette", "uvicorn"), "app")
 EXTRAS.update(av="video", captum="explain", cleanlab="noise", timm="timm")
 NARROW: Final = 72  # columns; in fewer, a panel cuts the names of options
 NEEDS_MORE: Final = {"explain": "explain", "labels": "noise"}  # commands whose extra includes `train`
@@ -64,9 +58,10 @@ class Commands(TyperGroup):
             fail(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}.", 1)
         except ModuleNotFoundError as error:
             library = (error.name or "").partition(".")[0]
-            if library not in EXTRAS:
+            if library == "mien":
                 raise
-            how = f"`pip install 'mien[{NEEDS_MORE.get(ctx.invoked_subcommand, EXTRAS[library])}]'` installs it"
+            extra = NEEDS_MORE.get(ctx.invoked_subcommand) or EXTRAS.get(library, "train")
+            how = f"`pip install 'mien[{extra}]'` installs it"
             fail(f"`mien {ctx.invoked_subcommand}` needs {library}, which is not installed: {how}.", UNUSABLE)
 
 

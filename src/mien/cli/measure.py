@@ -48,7 +48,7 @@ def evaluate(
     from mien.evaluation.other_data import evaluate_elsewhere
     from mien.inference.address import open_measured
     from mien.reporting.comparison import MEASURES
-    from mien.reporting.study_reports import sentences, write_cross_evaluation
+    from mien.reporting.evaluation_report import sentences, write_cross_evaluation
     from mien.tracking.publish import publish_cross
 
     root = find_root()
@@ -57,7 +57,7 @@ def evaluate(
     folder = out or root / "reports" / "cross" / f"{measured.slug}-on-{settings['data'].name}"
     with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
         given = settings["data"], part, settings["crop"], settings["evaluate"]
-        cross = evaluate_elsewhere(measured.known, *given, root, Path(scratch))
+        cross = evaluate_elsewhere(measured, *given, root, Path(scratch))
         write_cross_evaluation(cross, folder)
         problem = publish_cross(cross)
     whole, title = cross.evaluation.whole, cross.data.title or cross.data.name
@@ -262,7 +262,7 @@ def labels(
     set stays closed. A killed run resumes.
     """
     from mien.evaluation.label_noise import find_label_noise
-    from mien.reporting.study_reports import LABELS_PAGE, LABELS_TABLE, write_label_noise
+    from mien.reporting.evaluation_report import LABELS_PAGE, LABELS_TABLE, write_label_noise
     from mien.training.inputs import BEST, read_best
     from mien.training.recipe import Recipe
 

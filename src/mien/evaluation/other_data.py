@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,21 +28,33 @@ from mien.runtime.session import Model
 from mien.sources.source import DataConfig, check_slices, get_source
 from mien.split.near_copies import first_rows
 
+M = TypeVar("M", bound=Model)
+
 
 @dataclass(frozen=True)
-class KnownModel:
-    """A model with what is known of its training; `mien.inference.address.MeasuredModel.known` gives one."""
+class MeasuredModel(Generic[M]):
+    """A model whose training is known; `mien.inference.address.open_measured` gives one."""
 
-    graph: Model
-    # photo_digest and face_digest of each face that it was fitted or chosen with; None where nobody knows.
-    seen: pd.DataFrame | None
+    loaded: M
     lineage: dict[str, Any]
-    name: str  # for people
-    identity: str  # the registered model, or data set and network
-    version: int | None  # in the registry
-    title: str  # of the data set that it learnt from
-    drawn: bool  # learnt from drawings
-    run_id: str | None  # the tracked run of a registered version
+    # photo_digest and face_digest of each face that it was fitted or chosen with; None where nobody knows.
+    seen: pd.DataFrame | None = None
+    registered: str = ""  # the registered model; "" for a folder
+    version: int | None = None
+    run_id: str | None = None  # the tracked run of a registered version
+    title: str = ""  # of the data set that it learnt from
+    drawn: bool = False  # learnt from drawings
+
+    @property
+    def name(self) -> str:
+        """For people: `mien-expw version 3`, or the training's name where the model is not registered."""
+        return f"{self.registered} version {self.version}" if self.registered else str(self.lineage["run"])
+
+    @property
+    def slug(self) -> str:
+        """For a folder's name: `mien-expw-3`, or data set and network of a model that is not registered."""
+        named = (self.registered, self.version) if self.registered else (self.lineage["data"], self.lineage["model"])
+        return "-".join(map(str, named))
 
 
 ALL: Final = "all"
@@ -56,7 +68,7 @@ class CrossEvaluation:
     evaluation: Evaluation
     pixels: np.ndarray  # the measured faces, (N, H, W, C) uint8, in the order of the evaluation's index
     digest: str  # their identity
-    model: KnownModel
+    model: MeasuredModel[Any]
     data: DataConfig
     part: str  # one of PART_OPTIONS
     learnt_from: int | None  # faces left out because the model learnt from them; None: nobody knows which those are
@@ -67,7 +79,7 @@ class CrossEvaluation:
 
 
 def evaluate_elsewhere(
-    model: KnownModel,
+    model: MeasuredModel[Any],
     data: DataConfig,
     part: str | None,
     crop: CropConfig,
@@ -96,7 +108,7 @@ def evaluate_elsewhere(
     ingested = source.ingest(folder)
     check_slices(data.slices, map(str, ingested.faces))
     part, rows = _part(ingested.faces, part, data.name)
-    spec = model.graph.spec
+    spec = model.loaded.spec
     shared = _shared_classes(spec.classes, ingested.classes, data.name)
     position = rows["label"].map({k: shared.index(n) for k, n in enumerate(ingested.classes) if n in shared})
     unknown = position.isna()
@@ -114,7 +126,7 @@ def evaluate_elsewhere(
     pixels = packed.pixels[~known] if known.any() else packed.pixels
     index = with_slices(packed.index[~known].reset_index(drop=True), ingested.faces, data.slices)
     index = index.assign(group=first_rows(index["photo_digest"]), leaked=False)
-    logits = model.graph.logits(pixels, config.batch_size)
+    logits = model.loaded.logits(pixels, config.batch_size)
     logits_of_shared = logits[:, [spec.classes.index(name) for name in shared]]
     note = "the model has no temperature, so its probabilities are as they come" if spec.temperature is None else ""
     temperature = Temperature(spec.temperature or 1.0, 0, NAN, NAN, note)
@@ -178,12 +190,12 @@ def dropped_classes(
 def metrics(cross: CrossEvaluation) -> dict[str, Any]:
     """The content of metrics.json: as that of the evaluate stage, with both sides named and all that was left out."""
     model = cross.model
-    fitted = model.graph.spec.temperature is not None
+    fitted = model.loaded.spec.temperature is not None
     about = {
         "data": cross.data.name,
         "part": cross.part,
         "data_digest": cross.digest,
-        "model": model.identity,
+        "model": model.registered or model.slug,
         "model_version": model.version,
         "network": model.lineage["model"],
         "learnt_from": {key: model.lineage[key] for key in ("data", "data_digest", "split_digest")},

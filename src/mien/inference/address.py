@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from mien.base.errors import UserError
 from mien.base.records import read_out, read_record, rerun
@@ -16,11 +16,10 @@ from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHT
 
 # MLflow and pandas take seconds to import, and a model in a file needs neither: the functions that do import them.
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-    from mien.evaluation.other_data import KnownModel
+    from mien.evaluation.other_data import MeasuredModel
     from mien.models.weights import Parents
 
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -156,40 +155,9 @@ def load_model_of(text: str) -> LoadedModel:
     return replace(loaded, name=f"{text} ({loaded.title})", version=None) if text in PACKAGED else loaded
 
 
-@dataclass(frozen=True)
-class MeasuredModel:
-    """A model whose training is known: its lineage, and the faces that it was fitted or chosen with."""
-
-    loaded: LoadedModel
-    lineage: dict[str, Any]
-    seen: "pd.DataFrame | None" = None  # what `train` wrote of those faces; None where the model's files do not tell
-
-    @property
-    def name(self) -> str:
-        """For people: `mien-expw version 3`, or the training's name where the model is not registered."""
-        return str(self.lineage["run"]) if self.loaded.version is None else self.loaded.says
-
-    @property
-    def slug(self) -> str:
-        """For a folder's name: `mien-expw-3`, or data set and network of a model that is not registered."""
-        if self.loaded.version is None:
-            return f"{self.lineage['data']}-{self.lineage['model']}"
-        return f"{self.loaded.name}-{self.loaded.version}"
-
-    @property
-    def known(self) -> "KnownModel":
-        """The model as evaluation on another data set takes it."""
-        from mien.evaluation.other_data import KnownModel  # pandas and more, for that command alone
-
-        loaded = self.loaded
-        identity = self.slug if loaded.version is None else loaded.name
-        about = {key: getattr(loaded, key) for key in ("version", "title", "drawn")}
-        run_id = loaded.files.run_id if loaded.files else None
-        return KnownModel(loaded, self.seen, self.lineage, self.name, identity, **about, run_id=run_id)
-
-
-def open_measured(text: str) -> MeasuredModel:
+def open_measured(text: str) -> "MeasuredModel[LoadedModel]":
     """As `load_model_of`, of a model whose training is known: an ONNX file does not say enough of it."""
+    from mien.evaluation.other_data import MeasuredModel  # pandas and more, for two commands alone
     from mien.registry.version import read_training_faces
 
     address = ModelAddress.parse(text)
@@ -201,5 +169,7 @@ def open_measured(text: str) -> MeasuredModel:
     else:  # in the package, where all learnt from the same faces
         folder = PACKAGED_FILES / "fer2013"
         lineage = read_record(address.path.with_suffix(".json"), {}, "install mien again")
-    told = (folder / TRAINING_FACES).is_file()
-    return MeasuredModel(loaded, lineage, read_training_faces(folder) if told else None)
+    seen = read_training_faces(folder) if (folder / TRAINING_FACES).is_file() else None
+    registered = "" if loaded.version is None else loaded.name
+    run_id = loaded.files.run_id if loaded.files else None
+    return MeasuredModel(loaded, lineage, seen, registered, loaded.version, run_id, loaded.title, loaded.drawn)

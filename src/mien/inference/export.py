@@ -23,7 +23,8 @@ from mien.runtime.session import BATCH, GRAPH_FILE, INPUT, LOGITS, open_session
 from mien.runtime.spec import CutSpec
 
 if TYPE_CHECKING:
-    from mien.inference.address import MeasuredModel
+    from mien.evaluation.other_data import MeasuredModel
+    from mien.inference.classifier import LoadedModel
     from mien.inference.predictor import Predictor
 
 MOST: Final = {"val": 2000, "train": 512}  # faces that are compared, and that calibrate
@@ -43,7 +44,7 @@ class ExportFaces:
     calibration: np.ndarray | None = None  # others, never of a test set; None: too few to fit an int8 file to
 
 
-def own_faces(measured: "MeasuredModel", crop: Path) -> ExportFaces | None:
+def own_faces(measured: "MeasuredModel[LoadedModel]", crop: Path) -> ExportFaces | None:
     """The model's own validation faces to compare, and its training faces to calibrate, out of what crop packed.
 
     They are known by the digests that travel with the model, so that it does not matter how the checkout is split now;
@@ -175,7 +176,9 @@ class Exported:
     int8: Agreement | None = None  # with float32
 
 
-def export_onnx(measured: "MeasuredModel", faces: ExportFaces, out: Path, *, int8: bool = False) -> Exported:
+def export_onnx(
+    measured: "MeasuredModel[LoadedModel]", faces: ExportFaces, out: Path, *, int8: bool = False
+) -> Exported:
     """Write a model as one ONNX file, in 8 bits if `int8`; a UserError where it answers otherwise than the model."""
     loaded = measured.loaded
     if loaded.files is None:

@@ -58,6 +58,11 @@ VIEW_STATE: Final = Path(__file__).with_name("view.json").read_text(encoding="ut
 SAVED_VIEW: Final = json.dumps({"name": "Best first", "createdAt": 0, "state": VIEW_STATE})
 
 NO_SPACE: Final = "no space left on device"
+NO_STORE: Final = (
+    f"{URI} names no store: set https://HOST, sqlite:///FOLDER/mlflow.db or postgresql+psycopg2://HOST/NAME, or unset "
+    "it for mlruns/mlflow.db"
+)
+DAMAGED: Final = "it is not an MLflow database, or is damaged: move it away, and `mien sync` fills a new one"
 MAKE_ROOM: Final = "make room there, then run the same command again"
 SEE_THAT_IT_RUNS: Final = f"see that it runs and that {URI} is right, then run the same command again"
 # What stands in MLflow's messages, which quote whole chains of exceptions, and what it means.
@@ -69,12 +74,17 @@ MEANINGS: Final = {
     "too many 500 error responses": "too many 500 error responses",
     "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "error code 403": "it does not allow this user, or this name of the server",
+    **dict.fromkeys(("unsupported URI", "filesystem tracking backend", "named 'psycopg'"), NO_STORE),
+    **dict.fromkeys(("not a database", "malformed"), DAMAGED),
+    "out-of-date database schema": (
+        "another MLflow made it: make a copy, then `mlflow db upgrade ADDRESS` upgrades an older store; one that a "
+        "newer MLflow has upgraded needs that one installed"
+    ),
 }
 # MLflow's client says so where a request got no answer, and where 5xx is all that it got.
 NO_ANSWER: Final = ("failed with exception", "failed with timeout exception")
 UNKNOWN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a deleted model or run; an unknown alias
 DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow knows
-OTHER_SCHEMA: Final = re.compile(r"out-of-date database schema \(found version (\w+), but expected (\w+)\)")
 
 _default_uris: set[str] = set()  # addresses that `use_store` chose, and no person
 
@@ -99,7 +109,7 @@ def use_store(root: Path) -> str:
 
 
 def connect(uri: str | None = None) -> "MlflowClient":
-    """A client of the store, whose file is created where it is missing; a UserError where MLflow cannot open it."""
+    """A client of the store, whose file is created where it is missing; `store_errors` is for what it raises."""
     address = uri or os.environ.get(URI)
     if not address:
         raise UserError(f"no tracking store is set: call use_store, or set {URI}.")
@@ -114,17 +124,12 @@ def connect(uri: str | None = None) -> "MlflowClient":
     for name in LOUD:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     file = database_file(address)
-    try:
-        if file and not file.exists():
-            _create(file)
-        client = MlflowClient(address)
-        if file:
-            _take_along(file)
-        return client
-    except Exception as error:
-        if sentence := unusable_store(address, error):
-            raise UserError(sentence) from error
-        raise
+    if file and not file.exists():
+        _create(file)
+    client = MlflowClient(address)
+    if file:
+        _take_along(file)
+    return client
 
 
 def _create(file: Path) -> None:
@@ -227,7 +232,7 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
     address = uri or os.environ.get(URI, "")
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
         kind = Unreachable if is_unreachable(address, error) else UserError
         reason = first_line(error)
         todo = MAKE_ROOM if reason == NO_SPACE else remedy
@@ -263,33 +268,3 @@ def first_line(error: BaseException) -> str:
 def shown(uri: str) -> str:
     """A store's address for people and logs: without user and password, a file's path as it is."""
     return unquote(uri) if uri.startswith("sqlite:///%2F") else re.sub(r"//[^/@]*@", "//", uri)
-
-
-def unusable_store(uri: str, error: Exception) -> str | None:
-    """The sentence for what MLflow raised when it opened a store, or None where that was passing trouble.
-
-    An sqlite store that lacks some of MLflow's tables never comes here: MLflow migrates it when it opens it.
-    """
-    from mlflow.exceptions import MlflowException
-
-    known = uri.startswith(DATABASES)
-    if isinstance(error, ModuleNotFoundError) or (isinstance(error, MlflowException) and not known):
-        reason = str(error) if known else "MLflow tracks into servers and databases"
-        return (
-            f"{URI} is {shown(uri)!r}, which is not a store ({reason}): set https://HOST, sqlite:///FOLDER/mlflow.db "
-            "or postgresql+psycopg2://HOST/NAME, or unset it for mlruns/mlflow.db."
-        )
-    if found := OTHER_SCHEMA.search(str(error)):
-        argument = uri if database_file(uri) else f'"${URI}"'
-        return (
-            f"the tracking store {shown(uri)} has MLflow's schema {found[1]}, and this MLflow needs {found[2]}: make a "
-            f"copy, then `mlflow db upgrade {argument}` upgrades a store of an older MLflow; one that a newer "
-            "MLflow has upgraded needs that one installed, or the copy from before."
-        )
-    # What derives from DatabaseError reports passing trouble, such as a locked or a full database.
-    if type(original := getattr(error, "orig", error)) is sqlite3.DatabaseError:
-        return (
-            f"the tracking store {shown(uri)} is not an MLflow database, or is damaged ({original}); restore a copy, "
-            "or move it away: `dvc repro` and `mien sync` fill a new one from the files."
-        )
-    return None
