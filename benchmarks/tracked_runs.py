@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mien.base.records import read_record
+from mien.base.files import read_record
 from mien.base.settings import read_settings
 from mien.models.description import read_lineage
 

@@ -5,9 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from mien.base.files import Outs
+from mien.base.files import Outs, read_out, rerun
 from mien.base.listener import Listener
-from mien.base.records import read_out, rerun
 from mien.base.state import state_folder
 from pipelines.compose import Config
 

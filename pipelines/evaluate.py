@@ -6,9 +6,8 @@ from typing import Any, Final
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.files import Outs
+from mien.base.files import Outs, read_out, read_record, rerun
 from mien.base.listener import Listener
-from mien.base.records import read_out, read_record, rerun
 from mien.crop.packed import open_faces
 from mien.evaluation import tables
 from mien.evaluation.scoring import evaluate_model

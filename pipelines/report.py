@@ -8,9 +8,8 @@ reports/figures/{crop,tune,train,evaluate}/*.png. Of the data set's settings it 
 from pathlib import Path
 from typing import Final
 
-from mien.base.files import Outs
+from mien.base.files import Outs, read_record, rerun
 from mien.base.listener import Listener
-from mien.base.records import read_record, rerun
 from mien.crop.packed import open_faces
 from mien.evaluation.tables import read_evaluation
 from mien.reporting.curves import draw_search

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from mien.base.files import Outs
+from mien.base.files import Outs, read_out, rerun
 from mien.base.listener import Listener
-from mien.base.records import read_out, rerun
 from pipelines.compose import Config
 
 INGESTED: Final = Path("build/ingest")

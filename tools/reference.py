@@ -20,7 +20,7 @@ from mien.app.limits import AppConfig
 from mien.app.server import api_reference, build_app
 from mien.base.settings import GROUPS, USAGE, group_class
 from mien.cli.main import app
-from mien.inference.current import CurrentModel
+from mien.inference.address import CurrentModel
 from mien.sources.detect import PredictConfig, build_detector
 
 FOLDER: Final = Path(__file__).parents[1] / "docs/reference"

@@ -11,7 +11,7 @@ import uvicorn
 from mien.app.answers import Answerer
 from mien.app.limits import AppConfig
 from mien.app.server import application, settings_for
-from mien.inference.current import CurrentModel
+from mien.inference.address import CurrentModel
 from mien.sources.detect import PredictConfig, build_detector
 
 

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from mien.base.classes import EXPRESSIONS, RESERVED, checked_classes
 from mien.base.errors import UserError, printable
-from mien.base.files import Outs, replacing
-from mien.base.records import read_record
+from mien.base.files import Outs, read_record, replacing
 from mien.base.settings import read_yaml
 from mien.cli.check import VERSIONS, other_versions
 from mien.cli.main import app

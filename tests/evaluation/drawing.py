@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.classes import EXPRESSIONS, N_EXPRESSIONS
-from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.measures import fit_temperature
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.runtime.session import softmax
 

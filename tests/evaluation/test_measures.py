@@ -11,13 +11,14 @@ from sklearn.metrics import log_loss
 
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
-from mien.evaluation.calibration import fit_temperature, reliability
 from mien.evaluation.measures import (
     CLASS_MEASURES,
     confusion_counts,
     face_sums,
+    fit_temperature,
     measure,
     measures,
+    reliability,
     top_confusions,
 )
 from mien.runtime.session import softmax

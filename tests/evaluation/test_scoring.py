@@ -13,9 +13,8 @@ from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import PackedFaces
 from mien.evaluation import tables
-from mien.evaluation.calibration import fit_temperature
 from mien.evaluation.intervals import OVERALL, bootstrap
-from mien.evaluation.measures import measure
+from mien.evaluation.measures import fit_temperature, measure
 from mien.evaluation.scoring import EvaluateConfig, evaluate_model
 from mien.models.description import ModelSpec
 from mien.models.graph import export_graph

@@ -12,9 +12,8 @@ import pytest
 from mien.base.classes import EXPRESSIONS
 from mien.base.errors import UserError
 from mien.crop.packed import open_faces
-from mien.inference.address import NoSuchModel, load_model_of
+from mien.inference.address import CurrentModel, NoSuchModel, load_model_of
 from mien.inference.classifier import ModelFiles, read_card
-from mien.inference.current import CurrentModel
 from mien.inference.predictor import Predictor
 from mien.models.description import CARD
 from mien.registry import promotion

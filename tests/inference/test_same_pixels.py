@@ -20,8 +20,7 @@ from mien.base.classes import EXPRESSIONS
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import open_faces
 from mien.evaluation.other_data import MeasuredModel
-from mien.inference.address import load_model_of
-from mien.inference.current import CurrentModel
+from mien.inference.address import CurrentModel, load_model_of
 from mien.inference.export import export_onnx, generated_faces
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, Predictor, predict_pictures

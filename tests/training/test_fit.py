@@ -14,7 +14,7 @@ import yaml
 from mien.base.classes import WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.base.files import PARTIAL
-from mien.evaluation.calibration import fit_temperature
+from mien.evaluation.measures import fit_temperature
 from mien.models.weights import predict_logits
 from mien.training.dataset import LabelledFaces
 from mien.training.fit import LAST, AtomicCheckpoints, fit

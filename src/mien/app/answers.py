@@ -12,8 +12,8 @@ import numpy as np
 from mien.app.limits import AppConfig
 from mien.app.turns import Refused, Turns
 from mien.base.errors import UserError
+from mien.inference.address import CurrentModel
 from mien.inference.classifier import LoadedModel
-from mien.inference.current import CurrentModel
 from mien.inference.picture import Picture
 from mien.inference.predictor import FacePrediction, Predictor
 from mien.runtime.cut import Box

@@ -114,7 +114,7 @@ def app(
     limits, photos = read_usage(root, "app"), read_usage(root, "predict")
     from mien.app.answers import Answerer
     from mien.app.server import serve
-    from mien.inference.current import CurrentModel
+    from mien.inference.address import CurrentModel
     from mien.sources.detect import build_detector
 
     first = load_default(model, data, say)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mien.base.errors import UserError
-from mien.base.records import read_record, rerun
+from mien.base.files import read_record, rerun
 from mien.cli.workspace import console
 from mien.inference.default_model import choices, data_file, find_root
 from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference

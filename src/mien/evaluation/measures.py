@@ -1,4 +1,4 @@
-"""Classification measures: accuracy, recall, F1, likelihood, Brier score, calibration error, confusion matrix.
+"""Classification measures: accuracy, recall, F1, likelihood, Brier score, confusion matrix; and calibration.
 
 Every measure depends on the faces through sums only: the confusion matrix, the summed NLL and Brier scores, and faces,
 confidence and hits in each bin of confidence. Summed within each group once, a thousand resamples of groups are one
@@ -7,6 +7,8 @@ product of weights (resamples, groups) and sums (groups, columns).
 A class that stands in the test set but is never predicted has precision 0 and F1 0. A class without a face in the test
 set has none of the three (NaN), and macro averages leave it out: its precision cannot be earned there. So macro recall
 is the unweighted average recall (Schuller et al., 2009) in every case.
+
+Temperature scaling and reliability diagrams: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
 """
 
 import math
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.base.errors import UserError
+from mien.runtime.session import softmax
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,6 +29,7 @@ Array = npt.NDArray[Any]
 CLASS_MEASURES: Final = ("precision", "recall", "f1")
 MACRO: Final = tuple(f"macro_{name}" for name in CLASS_MEASURES)
 RECALL: Final = "unweighted_average_recall"
+LIMITS: Final = (1e-3, 1e3)  # of a temperature
 MEASURES: Final = ("accuracy", *MACRO, RECALL, "nll", "brier", "ece")
 
 
@@ -137,3 +141,70 @@ def checked_logits(labels: npt.ArrayLike, logits: npt.ArrayLike) -> tuple[Ints, 
             "train again with a lower learning rate"
         )
     return np.asarray(labels, dtype=np.int64), given
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A temperature, and the mean NLL of validation without and with it (nats); `note` says why it is no minimum."""
+
+    value: float
+    faces: int
+    nll_before: float
+    nll_after: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal-width bins of confidence, each (bins,): edges, faces, mean confidence and accuracy (NaN: empty)."""
+
+    low: Floats
+    high: Floats
+    faces: Ints
+    confidence: Floats
+    accuracy: Floats
+
+
+def _nll(logits: Floats, labels: Ints, temperature: float) -> float:
+    """Mean NLL in nats, from the logits: exact where a probability would be rounded to 0."""
+    from scipy.special import logsumexp
+
+    scaled = logits / temperature
+    return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
+
+
+def _slope(inverse: float, logits: Floats, labels: Ints) -> float:
+    """Derivative of the NLL by 1/T, in which the NLL is convex: it rises, so it has one root at most."""
+    expected = (softmax(logits * inverse) * logits).sum(axis=1)
+    return float((expected - logits[np.arange(len(labels)), labels]).mean())
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Temperature:
+    """The temperature that minimises the NLL of validation logits (N, classes), by root finding in 1/T.
+
+    Where there is no such minimum, the note says so: with every face right the NLL falls forever as T falls, and
+    sharpening on that evidence would be reckless, so T stays 1; with logits that point away from the labels it falls
+    forever as T rises, so T is the upper limit, 1000. Logits that are not finite are a UserError.
+    """
+    from scipy.optimize import brentq
+
+    truth, given = checked_logits(labels, logits)
+    given = given - given.mean(axis=1, keepdims=True)
+    flattest, sharpest = (_slope(1 / t, given, truth) for t in reversed(LIMITS))
+    note = ""
+    if sharpest <= 0:
+        value, note = 1.0, "no validation face is predicted wrong: there is nothing to calibrate on"
+    elif flattest >= 0:
+        value, note = LIMITS[1], "the logits say nothing about the labels: flattened as far as the limit"
+    else:
+        value = float(1 / brentq(_slope, 1 / LIMITS[1], 1 / LIMITS[0], args=(given, truth), xtol=1e-12))
+    return Temperature(value, len(truth), _nll(given, truth, 1.0), _nll(given, truth, value), note)
+
+
+def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> Reliability:
+    """Faces, mean confidence and accuracy in each equal-width bin of the predicted class's probability."""
+    sums = face_sums(labels, probabilities, bins).sum(axis=0)
+    faces, confidence, right = sums[-3 * bins :].reshape(3, bins)
+    some = np.where(faces > 0, faces, np.nan)
+    edges = np.linspace(0, 1, bins + 1)
+    return Reliability(edges[:-1], edges[1:], faces.astype(np.int64), confidence / some, right / some)

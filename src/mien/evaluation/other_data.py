@@ -20,8 +20,8 @@ from mien.base.state import state_folder
 from mien.crop.cropping import QUARANTINE, CropConfig, crop_faces
 from mien.crop.packed import faces_digest, learnt_from, open_faces
 from mien.evaluation import tables
-from mien.evaluation.calibration import Temperature
 from mien.evaluation.intervals import NAN, rounded
+from mien.evaluation.measures import Temperature
 from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
 from mien.evaluation.slices import with_slices
 from mien.runtime.session import Model

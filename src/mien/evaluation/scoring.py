@@ -16,9 +16,9 @@ from annotated_types import Ge
 from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.crop.packed import PackedFaces
-from mien.evaluation.calibration import Reliability, Temperature, fit_temperature, reliability
+from mien.evaluation import measures
 from mien.evaluation.intervals import DIGITS, NAN, OVERALL, Interval, Intervals, bootstrap
-from mien.evaluation.measures import CLASS_MEASURES, ConfusedPair, Floats, Ints, checked_logits, measure, top_confusions
+from mien.evaluation.measures import ConfusedPair, Floats, Ints, Reliability, Temperature
 from mien.evaluation.slices import BY, Slices, slice_accuracy
 from mien.runtime.session import Model, softmax
 
@@ -112,7 +112,7 @@ def evaluate_model(
         batches = np.split(part["row"].to_numpy(), range(config.batch_size, len(part), config.batch_size))
         answers = [model.logits(packed.pixels[batch], config.batch_size) for batch in batches]
         logits.append(np.concatenate(answers))
-    return measure_logits(fit_temperature(logits[0], val["label"]), logits[1], test, packed.classes, config)
+    return measure_logits(measures.fit_temperature(logits[0], val["label"]), logits[1], test, packed.classes, config)
 
 
 def measure_logits(
@@ -123,11 +123,11 @@ def measure_logits(
     config: EvaluateConfig,
 ) -> Evaluation:
     """Measure test logits (N, classes) at a temperature; `test` is the index of the faces, `classes` are the names."""
-    labels, logits = checked_logits(test["label"], test_logits)
+    labels, logits = measures.checked_logits(test["label"], test_logits)
     index = test.reset_index(drop=True)
     probabilities = softmax(logits, temperature.value)
     answers = {"before": softmax(logits), "after": probabilities}
-    before = measure(labels, answers["before"], config.bins)
+    before = measures.measure(labels, answers["before"], config.bins)
     clean = ~index["leaked"].to_numpy(dtype=bool)
     return Evaluation(
         predictions=_predictions(index, labels, probabilities, classes),
@@ -136,9 +136,9 @@ def measure_logits(
         whole=_part(index, probabilities, classes, config),
         leak_free=None if clean.all() else _part(index[clean], probabilities[clean], classes, config),
         before={name: before[name] for name in ("nll", "brier", "ece")},
-        reliability={when: reliability(labels, given, config.bins) for when, given in answers.items()},
+        reliability={when: measures.reliability(labels, given, config.bins) for when, given in answers.items()},
         slices=slice_accuracy(index, probabilities.argmax(axis=1), classes),
-        confused=top_confusions(
+        confused=measures.top_confusions(
             labels, probabilities, classes, pairs=config.confused_pairs, faces=config.faces_per_pair
         ),
     )
@@ -162,7 +162,7 @@ def _part(index: pd.DataFrame, probabilities: Floats, names: Sequence[str], conf
     labels = index["label"].to_numpy()
     support = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
     if index.empty:  # every test face leaked
-        per_class = {name: dict.fromkeys(CLASS_MEASURES, Interval(NAN)) for name in names}
+        per_class = {name: dict.fromkeys(measures.CLASS_MEASURES, Interval(NAN)) for name in names}
         return Part(0, 0, "", NAN, Intervals(dict.fromkeys(OVERALL, Interval(NAN)), per_class), support)
     majority = max(names, key=lambda name: support[name])
     how = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}

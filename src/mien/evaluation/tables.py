@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.base.state import state_folder
 from mien.crop.packed import learnt_from
 from mien.evaluation.intervals import NAN, rounded

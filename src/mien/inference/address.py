@@ -1,15 +1,19 @@
-"""Model addresses: `models:/NAME@ALIAS`, `/VERSION`, a folder, an ONNX file, or `packaged`; one parser, one loader."""
+"""Model addresses: `models:/NAME@ALIAS`, `/VERSION`, a folder, an ONNX file, or `packaged`: read, loaded, followed."""
 
+import logging
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.base.settings import near_name
 from mien.inference.classifier import LoadedModel, ModelFiles, load_files, load_onnx, version_words
 from mien.models.description import SPEC, TRAINING_FACES, VERSION_FOLDER, WEIGHTS, read_lineage
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from mien.evaluation.other_data import MeasuredModel
     from mien.models.weights import Parents
 
+log = logging.getLogger(__name__)
 FORM: Final = re.compile(r"(models:/)?(?P<name>[^/:@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 # In the package, beside their card: the first answers where nothing is registered, the second is small.
@@ -173,3 +178,72 @@ def open_measured(text: str) -> "MeasuredModel[LoadedModel]":
     registered = "" if loaded.version is None else loaded.name
     run_id = loaded.files.run_id if loaded.files else None
     return MeasuredModel(loaded, lineage, seen, registered, loaded.version, run_id, loaded.title, loaded.drawn)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The model that answers, and what is wrong with following its alias; both change at once."""
+
+    model: LoadedModel
+    problem: str = ""  # a sentence for the person who runs the server; "" where the registry was seen
+
+
+class CurrentModel:
+    """A model that is followed where an alias names it: `models:/NAME@ALIAS`.
+
+    A thread looks at the alias every `every` seconds, loads the new version beside the old one, and then exchanges them
+    in one assignment: a request never waits, and keeps the model that it began with. Where the registry fails, or a
+    version cannot be loaded, the present model stays. `first` answers at the start, and as long as the address names
+    no model; without it that is an error as of `load_model_of`.
+    """
+
+    def __init__(self, address: str, first: LoadedModel | None = None, *, every: float = 5.0) -> None:
+        self._address = address
+        self._every = every
+        self.standing = Standing(_warmed_up(first or load_model_of(address)))
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model of this moment."""
+        return self.standing.model
+
+    def __enter__(self) -> Self:
+        if ModelAddress.parse(self._address).alias:  # a version, a folder or a file stays what it is
+            self._thread = threading.Thread(target=self._follow, name="current-model", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed.set()
+        if self._thread:
+            self._thread.join(self._every)
+
+    def _follow(self) -> None:
+        while not self._closed.wait(self._every):
+            self.look()
+
+    def look(self) -> None:
+        """Look at the alias once, and load the version that it names where that is another."""
+        before = self.standing
+        try:
+            same = int(ModelAddress.parse(self._address).look_up()[1].version) == before.model.version
+            now = Standing(before.model if same else _warmed_up(load_model_of(self._address)))
+        except UserError as error:
+            now = Standing(before.model, str(error))
+        except Exception as error:  # whatever a library raises, the page goes on with the model that it has
+            now = Standing(before.model, f"the registry could not be read ({type(error).__name__}).")
+        self.standing = now
+        if now.model is not before.model:
+            log.warning("%s replaces %s.", now.model.says, before.model.says)
+        if now.problem and not before.problem:
+            log.warning("%s stays in use: %s", now.model.says, now.problem)
+        if before.problem and not now.problem:
+            log.warning("The registry answers again; %s is what %s names.", now.model.says, self._address)
+
+
+def _warmed_up(model: LoadedModel) -> LoadedModel:
+    """The model after its first answer, which takes longer than all others."""
+    model.probabilities(np.zeros((1, *model.spec.cut.shape), np.uint8))
+    return model

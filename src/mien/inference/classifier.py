@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mien import __version__
 from mien.base.errors import UserError
-from mien.base.records import KINDS, read_record, rerun
+from mien.base.files import KINDS, read_record, rerun
 from mien.models.description import CARD, LINEAGE, read_spec
 from mien.runtime.session import GRAPH_FILE, Model, check_graph, open_graph, open_session
 from mien.runtime.spec import FORMAT, SPEC_FILE, Spec, UnusableModel, read_spec_file, spec_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.evaluation.tables import read_predictions
 from mien.inference.address import FORM, ModelAddress
 from mien.models.description import made_on_words, read_history, read_lineage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, ca
 from annotated_types import Ge, Le
 
 from mien.base.classes import EXPRESSIONS
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.base.settings import STRICT, AtLeastOne, BelowOne, build_settings
 from mien.runtime.spec import CutSpec, Spec, cut_of
 

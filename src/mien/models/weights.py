@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, rerun
+from mien.base.files import read_out, rerun
 from mien.models.description import SPEC, WEIGHTS, ModelConfig, ModelSpec, read_spec
 from mien.models.networks import Network, Transfer
 from mien.models.timm_backbone import TIMM_NAMES, imagenet_weights

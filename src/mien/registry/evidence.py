@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, rerun
+from mien.base.files import read_out, rerun
 from mien.base.state import state_folder
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import learnt_from, open_faces

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mien import runtime
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.evaluation.scoring import Evaluation
 from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mien.base.classes import ALWAYS_SLICED, PARTS, count_labels
-from mien.base.files import replacing
-from mien.base.records import read_out, rerun
+from mien.base.files import read_out, replacing, rerun
 from mien.crop.packed import PackedFaces
 from mien.evaluation import tables
 from mien.evaluation.scoring import Evaluation

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.stats import binomtest
 
-from mien.evaluation.calibration import Reliability
 from mien.evaluation.intervals import Interval
-from mien.evaluation.measures import CLASS_MEASURES, Floats, confusion_counts
+from mien.evaluation.measures import CLASS_MEASURES, Floats, Reliability, confusion_counts
 from mien.evaluation.scoring import Evaluation
 from mien.reporting.images import Pixels, as_rgb
 from mien.reporting.style import DOTTED, LIGHT, Theme, drawing, headline, png

@@ -11,8 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mien.base.errors import UserError
-from mien.base.files import replacing
-from mien.base.records import read_out, rerun
+from mien.base.files import read_out, replacing, rerun
 from mien.evaluation.intervals import Interval
 from mien.reporting.images import data_uri
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from mien.base.errors import UserError
-from mien.base.records import read_record, rerun
+from mien.base.files import read_record, rerun
 from mien.base.state import publish_lock
 from mien.evaluation.intervals import Interval
 from mien.models.description import hardware_words, made_on_words, read_history, read_lineage

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from mien.base.errors import UserError
-from mien.base.records import read_out, read_record, rerun
+from mien.base.files import read_out, read_record, rerun
 from mien.base.state import code_digest, digest, state_folder
 from mien.crop.packed import PackedFaces, open_faces
 from mien.models.description import LINEAGE, TRAINING_FACES, ModelSpec, read_spec
