@@ -226,24 +226,6 @@ def _warm_up_and_freezing_end_before_the_training(settings: Settings, files: Fil
         yield f"{warm_up} belongs to schedule: cosine; with schedule: {optim.schedule} set warmup_epochs: 0.0."
 
 
-def _patience_and_pruning_can_take_effect(settings: Settings, files: Files) -> Iterator[str]:
-    train, tune = settings["train"], settings["tune"]
-    limits = [("train", "patience", "epochs", train.epochs - 1, "0 for no early stopping")]
-    if tune.trials:
-        limits.append(("tune", "prune_after", "epochs", tune.epochs, f"{tune.epochs} for no pruning"))
-        limits.append(("tune", "startup_trials", "trials", tune.trials, f"{tune.trials} for random trials alone"))
-    for group, key, until, most, instead in limits:
-        if (value := getattr(settings[group], key)) > most:
-            never = f"is never reached with {until}: {getattr(settings[group], until)}"
-            yield f"{files[group]}: {key}: {value} {never}; set less, or {instead}."
-
-
-def _augmentation_has_a_strength(settings: Settings, files: Files) -> Iterator[str]:
-    lost = ", ".join(f"{name}: {amount:g}" for name, amount in settings["augment"].amounts.items() if amount)
-    if lost and max(_values(settings, "augment.strength")) == 0:
-        yield f"{files['augment']}: strength: 0 switches off {lost}; set a strength above 0, or 0.0 for each of them."
-
-
 def _devices_share_a_batch(settings: Settings, files: Files) -> Iterator[str]:
     from mien.training.recipe import refuse_uneven_shares
 
@@ -339,8 +321,6 @@ RULES_OF_TRAINING: Final = (
     _only_a_trained_backbone_is_frozen,
     _an_ensemble_has_nothing_to_learn,
     _warm_up_and_freezing_end_before_the_training,
-    _patience_and_pruning_can_take_effect,
-    _augmentation_has_a_strength,
     _devices_share_a_batch,
     _search_changes_something,
 )
