@@ -14,7 +14,7 @@ import torch
 
 from mien.base.files import Outs
 from mien.base.state import stage_lock
-from mien.registry import events, promotion
+from mien.registry import promotion
 from mien.tracking.runs import MetricHistory, RunIdentity, obtain_run
 from mien.tracking.store import connect
 from mien.training.fit import LAST, fit
@@ -79,7 +79,7 @@ def test_a_clock_that_goes_back_leaves_the_history_in_its_order(store: Path, mon
             cls.year_of_now -= 1
             return datetime(cls.year_of_now, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr(events, "datetime", Clock)
+    monkeypatch.setattr(promotion, "datetime", Clock)
     promote(1)
     promote(2)
     assert [event["version"] for event in promotion.history(NAME)] == [1, 2]

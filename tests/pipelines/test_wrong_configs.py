@@ -275,7 +275,12 @@ def test_a_training_by_hand_is_refused_before_it_reads_anything(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     choices = ["data=sample", "model=resnet16", "augment=standard", "optim=adamw", "train=long", "trainer=auto"]
-    by_hand = [*choices, *(["tune=none"] if stage == "tune" else []), "+train.freeze_epochs=2", "+optim.backbone_lr=0.5"]
+    by_hand = [
+        *choices,
+        *(["tune=none"] if stage == "tune" else []),
+        "+train.freeze_epochs=2",
+        "+optim.backbone_lr=.5",
+    ]
     with pytest.raises(WrongSettings) as found:
         run_stage(stage, by_hand)
     frozen, slow = found.value.mistakes

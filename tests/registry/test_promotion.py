@@ -8,8 +8,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from mien.base.errors import UserError
-from mien.registry import events, promotion
-from mien.registry.events import champions, taken_down
+from mien.registry import promotion
+from mien.registry.promotion import champions, taken_down
 from mien.tracking.store import connect
 
 NAME = "mien-tiny"
@@ -127,7 +127,7 @@ def test_a_killed_promotion_of_a_version_that_was_deleted_since_is_given_up(
 ) -> None:
     promote(1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(events, "append_event", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(promotion, "append_event", Mock(side_effect=KeyboardInterrupt))
         promote(2)
     client.delete_model_version(NAME, "2")
     assert actions() == [("promoted", 1)]
@@ -182,10 +182,10 @@ def test_champions_and_who_was_rolled_back() -> None:
 
     events = [event("promoted", 1, None), event("promoted", 2, 1), event("challenger", 3, 2)]
     assert champions(events) == [None, 1, 2]
-    events.append(event("rolled back", 1, 2))
+    promotion.append(event("rolled back", 1, 2))
     assert champions(events) == [None, 1]
     assert taken_down(events) == {"model 2"}
-    events.append(event("promoted", 2, 1))
+    promotion.append(event("promoted", 2, 1))
     assert taken_down(events) == set()
-    events.append(event("moved by hand", 1, 2))
+    promotion.append(event("moved by hand", 1, 2))
     assert taken_down(events) == {"model 2"}

@@ -12,8 +12,6 @@ from mien.inference.default_model import choices, data_file, find_root
 from mien.models.description import LINEAGE, LINEAGE_KEYS, hardware_words, machine_difference
 
 WORDS: Final = Path(__file__).with_name("status.j2")
-# The tracked files on which numbers depend, those that people change most first.
-DECIDING: Final = ("params.yaml", "conf/", "data", "src/", "pipelines/", "dvc.yaml", "constraints.txt")
 DIGESTS: Final[dict[str, type]] = {"data_digest": str, "split_digest": str}
 # The keys that are read of each report.
 SCORES: Final = ("accuracy", "unweighted_average_recall", "calibration_error", "ece", "ece_if_calibrated")
@@ -71,27 +69,21 @@ def _about(root: Path, metrics: dict[str, Any], lineage: dict[str, Any] | None) 
 
 
 def unlike_committed(root: Path) -> str:
-    """A sentence where the numbers differ from those of the last commit, with the reason where it is known."""
-    from mien.tracking.runs import changed_files, git
+    """A sentence where the accuracy differs from that of the last commit, with the kinds of machine if these do too."""
+    from mien.tracking.runs import git
 
     files = ("reports/metrics.json", "reports/train.json")
     try:
         metrics, train = (json.loads((root / file).read_text(encoding="utf-8")) for file in files)
         old_metrics, old_train = (json.loads(git(root, "show", f"HEAD:./{file}")) for file in files)
-        if metrics == old_metrics or metrics["data"] != old_metrics["data"]:
-            return ""
         here, there = (f"{report['accuracy']['value']:.3f}" for report in (metrics, old_metrics))
         ours, theirs = machine_difference(train, old_train)
-        kind = "processor" if train["device"] == old_train["device"] == "cpu" else "machine"
     except (OSError, ValueError, KeyError):  # nothing like it is committed
         return ""
-    said = f"Test accuracy is {here} here and {there} committed"
-    if here == there:
-        said = f"Test accuracy is {here} as committed, and other numbers in {files[0]} differ"
-    edited = changed_files(root)
-    if changed := [file for prefix in DECIDING for file in edited if file.startswith(prefix)]:
-        return f"{said}: {changed[0]} differs from the commit{f', and {len(changed) - 1} more' * (len(changed) > 1)}."
-    return f"{said}: trained on another kind of {kind} ({ours} here, {theirs} there)." if ours + theirs else f"{said}."
+    if here == there or metrics["data"] != old_metrics["data"]:
+        return ""
+    why = f"trained on another kind of machine ({ours} here, {theirs} there)" if ours else "see `git diff HEAD`"
+    return f"Test accuracy is {here} here and {there} committed: {why}."
 
 
 def _read(file: Path, keys: Mapping[str, type], stage: str) -> dict[str, Any] | None:

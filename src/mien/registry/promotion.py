@@ -1,22 +1,23 @@
-"""Promotion and rollback: the alias `champion`, and a history of reversible steps."""
+"""Promotion and rollback: the alias `champion`, and the history and decisions of a model in tags and descriptions."""
 
 import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
 from mien.base.errors import UserError
 from mien.base.state import locked
-from mien.registry import events
-from mien.registry.gate import PROMOTED
-from mien.registry.version import version_identities
-from mien.tracking.store import connect, database_file, store_errors
+from mien.registry.gate import PROMOTED, RegisterConfig, Spent, place_of
+from mien.registry.version import described, version_identities
+from mien.tracking.runs import with_section
+from mien.tracking.store import UNKNOWN, connect, database_file, store_errors
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -28,6 +29,23 @@ CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
 WRITER: Final = "mien.writer."  # a registered model's tag, + machine and process: its number in the queue of writers
 PATIENCE: Final = 600  # seconds until a writer of another machine that stays first in the queue is taken for dead
+
+# Tags of a version; the decision's key follows.
+DECISION: Final = "mien.decision."  # the gate's decision as JSON
+DONE: Final = "mien.carried_out."  # set when aliases and history agree with the decision
+# Tags of a registered model.
+PREFIX: Final = "mien.event."  # + a number: an event as JSON
+PENDING: Final = "mien.pending"  # a move that was begun
+LOOK: Final = "mien.look."  # + test faces + a model: "measured", or "decision" with its number and level
+ALIAS: Final = "mien.alias"  # tag of a run: the aliases of its version
+
+ROLLED_BACK: Final = "rolled back"
+BY_HAND: Final = "moved by hand"
+MOVES: Final = (PROMOTED, ROLLED_BACK, BY_HAND)  # what changes the champion
+HISTORY: Final = "History"  # the section of a model's description
+ROWS: Final = 8  # events in it
+
+Event = dict[str, Any]  # at, action, version, from_version, identity, from_identity, by, reasons, decision
 
 
 def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
@@ -41,7 +59,7 @@ def promote(name: str, version: int | None, *, by: str, reason: str) -> str:
         before = alias_of(model, CHAMPION)
         if before == chosen:
             return f"{name} version {chosen} is already champion."
-        move(client, name, events.new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
+        move(client, name, new_event(PROMOTED, chosen, before, there, by=by, reasons=[reason]))
         return f"{name} version {chosen} is champion now" + (f", in place of version {before}." if before else ".")
 
 
@@ -50,22 +68,22 @@ def rollback(name: str, *, by: str, reason: str) -> str:
     with registry(name) as client:
         model = settle(client, name)
         there = version_identities(client, name)
-        before, past = alias_of(model, CHAMPION), events.recorded(model)
+        before, past = alias_of(model, CHAMPION), recorded(model)
         earlier = champion_below(past, there)
         if earlier is None:
             raise UserError(f"{name} has no earlier champion that still exists: there is nothing to roll back to.")
-        event = events.new_event(events.ROLLED_BACK, earlier, before, there, by=by, reasons=[reason])
-        skipped = [v for v in events.champions(past) if v is not None and v not in events.champions([*past, event])]
+        event = new_event(ROLLED_BACK, earlier, before, there, by=by, reasons=[reason])
+        skipped = [v for v in champions(past) if v is not None and v not in champions([*past, event])]
         move(client, name, event)
         said = f"{name} is back at version {earlier}" + (f"; version {before} stepped down." if before else ".")
         gone = (f" Version {v} was passed over: it has been deleted." for v in skipped if v not in there)
         return said + "".join(gone)
 
 
-def history(name: str) -> list[dict[str, Any]]:
+def history(name: str) -> list[Event]:
     """The model's events, oldest first, as `new_event` makes them; a UserError without such a model or a store."""
     with registry(name) as client:
-        return events.recorded(settle(client, name))
+        return recorded(settle(client, name))
 
 
 @contextmanager
@@ -134,36 +152,36 @@ def _writers(client: "MlflowClient", name: str) -> dict[str, int]:
 
 def settle(client: "MlflowClient", name: str) -> "RegisteredModel":
     """Finish a move that was killed, and record in the history what a person moved or deleted in the MLflow UI."""
-    model, there = events.read_model(client, name), version_identities(client, name)
-    if pending := model.tags.get(events.PENDING):
+    model, there = read_model(client, name), version_identities(client, name)
+    if pending := model.tags.get(PENDING):
         event = json.loads(pending)
         if event["version"] in there:
             _carry_out(client, name, event)
         else:
-            client.delete_registered_model_tag(name, events.PENDING)
-        model = events.read_model(client, name)
-    known, actual = events.champions(events.recorded(model))[-1], alias_of(model, CHAMPION)
+            client.delete_registered_model_tag(name, PENDING)
+        model = read_model(client, name)
+    known, actual = champions(recorded(model))[-1], alias_of(model, CHAMPION)
     if known != actual:
         reason = "The alias champion was moved outside of mien, for example in the MLflow UI."
         if known is not None and known not in there:
             reason = f"Version {known}, which was champion, has been deleted outside of mien."
-        event = events.new_event(events.BY_HAND, actual, known, there, by="unknown", reasons=[reason])
+        event = new_event(BY_HAND, actual, known, there, by="unknown", reasons=[reason])
         # The event comes last: after a kill before it, all of this is done again.
-        _set_other_aliases(client, name, [*events.recorded(model), event])
-        events.append_event(client, name, event)
-        model = events.read_model(client, name)
+        _set_other_aliases(client, name, [*recorded(model), event])
+        append_event(client, name, event)
+        model = read_model(client, name)
     return model
 
 
-def champion_below(past: list[events.Event], there: Container[int | None]) -> int | None:
+def champion_below(past: list[Event], there: Container[int | None]) -> int | None:
     """The champion that a rollback brings back: the last one before this one whose version is still `there`."""
-    *earlier, champion = events.champions(past)
+    *earlier, champion = champions(past)
     return next((version for version in reversed(earlier) if version in there and version != champion), None)
 
 
-def move(client: "MlflowClient", name: str, event: events.Event) -> None:
+def move(client: "MlflowClient", name: str, event: Event) -> None:
     """Change the champion: the intention is written first, so that a killed move is finished by the next call."""
-    client.set_registered_model_tag(name, events.PENDING, json.dumps(event))
+    client.set_registered_model_tag(name, PENDING, json.dumps(event))
     _carry_out(client, name, event)
 
 
@@ -173,17 +191,17 @@ def alias_of(model: "RegisteredModel", alias: str) -> int | None:
     return None if version is None else int(version)
 
 
-def _carry_out(client: "MlflowClient", name: str, event: events.Event) -> None:
+def _carry_out(client: "MlflowClient", name: str, event: Event) -> None:
     """Make the event true; every step may be repeated."""
-    events.append_event(client, name, event)
+    append_event(client, name, event)
     client.set_registered_model_alias(name, CHAMPION, str(event["version"]))
-    _set_other_aliases(client, name, events.recorded(events.read_model(client, name)))
-    client.delete_registered_model_tag(name, events.PENDING)
+    _set_other_aliases(client, name, recorded(read_model(client, name)))
+    client.delete_registered_model_tag(name, PENDING)
 
 
-def _set_other_aliases(client: "MlflowClient", name: str, past: list[events.Event]) -> None:
+def _set_other_aliases(client: "MlflowClient", name: str, past: list[Event]) -> None:
     """Set `previous` to the champion before this one, and take `challenger` from a version that became champion."""
-    model, champion = events.read_model(client, name), events.champions(past)[-1]
+    model, champion = read_model(client, name), champions(past)[-1]
     below = champion_below(past, version_identities(client, name))
     if below is not None:
         client.set_registered_model_alias(name, PREVIOUS, str(below))
@@ -192,4 +210,140 @@ def _set_other_aliases(client: "MlflowClient", name: str, past: list[events.Even
     if champion is not None and alias_of(model, CHALLENGER) == champion:
         client.delete_registered_model_alias(name, CHALLENGER)
     touched = {*map(int, model.aliases.values()), champion, below, past[-1]["from_version"]}
-    events.tag_runs(client, name, touched)
+    tag_runs(client, name, touched)
+
+
+def read_model(client: "MlflowClient", name: str) -> "RegisteredModel":
+    """The registered model with its tags and aliases; a UserError where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        known = ", ".join(sorted(m.name for m in client.search_registered_models())) or "none"
+        raise UserError(
+            f"there is no registered model {name!r} (there are: {known}); `dvc repro` registers one per data set."
+        ) from error
+
+
+def recorded(model: "RegisteredModel") -> list[Event]:
+    """The events in their order."""
+    tags = sorted((key, value) for key, value in model.tags.items() if key.startswith(PREFIX))
+    return [json.loads(value) for _, value in tags]
+
+
+def new_event(
+    action: str,
+    version: int | None,
+    before: int | None,
+    identities: Mapping[int, str],
+    *,
+    by: str,
+    reasons: Sequence[str],
+    decision: str = "",
+) -> Event:
+    """An event of now, `before` being the champion; the `identities` of versions stay known after these are deleted."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    which = {"version": version, "from_version": before}
+    models = {"identity": identities.get(version or 0, ""), "from_identity": identities.get(before or 0, "")}
+    return {"at": at, "action": action, **which, **models, "by": by, "reasons": list(reasons), "decision": decision}
+
+
+def append_event(client: "MlflowClient", name: str, event: Mapping[str, Any]) -> None:
+    """Append an event, unless it is there already, and show the history in the model's description."""
+    model, text = read_model(client, name), json.dumps(event, sort_keys=True)
+    events = {key: value for key, value in model.tags.items() if key.startswith(PREFIX)}
+    if text not in events.values():
+        number = 1 + max((int(key.removeprefix(PREFIX)) for key in events), default=0)
+        client.set_registered_model_tag(name, f"{PREFIX}{number:04d}", text)
+        model = read_model(client, name)
+    before = model.description or ""
+    after = with_section(before, HISTORY, described("history", recorded(model)[::-1], ROWS))
+    if after != before:
+        client.update_registered_model(name, description=after)
+
+
+def champions(events: Sequence[Event]) -> list[int | None]:
+    """The champions of which each is above the one that a rollback would bring back; the last one reigns.
+
+    None stands for a time without a champion, as at the beginning. A rollback takes the last one off.
+    """
+    stack: list[int | None] = [None]
+    for event in events:
+        if event["action"] == ROLLED_BACK and event["version"] in stack:
+            while stack[-1] != event["version"]:
+                stack.pop()
+        elif event["action"] in MOVES and stack[-1] != event["version"]:
+            stack.append(event["version"])
+    return stack
+
+
+def taken_down(events: Sequence[Event]) -> set[str]:
+    """The identities of the models that a person took down, by a rollback or in the MLflow UI, and none put up since.
+
+    Deleting a champion's version alone takes no model down: that may be done to save room.
+    """
+    down, known, before = set[str](), dict[int | None, str](), champions([])
+    for number, event in enumerate(events, start=1):
+        identity, after = event.get("identity", ""), champions(events[:number])
+        known.setdefault(event["version"], identity)
+        if event["action"] in (ROLLED_BACK, BY_HAND):
+            down |= {event.get("from_identity", ""), *(known[v] for v in before if v not in after)}
+        if event["action"] in MOVES:
+            down.discard(identity)
+        before = after
+    return down - {""}
+
+
+def looks_of(model: "RegisteredModel", test_faces: str) -> dict[str, Spent | None]:
+    """The models that were measured on these test faces, and what the decision about each spent of their budget."""
+    prefix = f"{LOOK}{test_faces}."
+    looks = {key.removeprefix(prefix): text.split() for key, text in model.tags.items() if key.startswith(prefix)}
+    return {
+        identity: (int(words[1]), float(words[2])) if words[0] == "decision" else None
+        for identity, words in looks.items()
+    }
+
+
+def add_look(client: "MlflowClient", name: str, test_faces: str, identity: str, what: str = "measured") -> None:
+    """Write down what happened to a model on these test faces."""
+    client.set_registered_model_tag(name, f"{LOOK}{test_faces}.{identity}", what)
+
+
+def spend(
+    client: "MlflowClient", name: str, test_faces: str, identity: str, settings: RegisterConfig
+) -> tuple[int, int]:
+    """Write down, before its comparison, what a model's decision spends; returns its `place_of`."""
+    looks = looks_of(read_model(client, name), test_faces)
+    place = number, allowed = place_of(looks, identity, settings)
+    before = looks.get(identity)
+    if number <= allowed and (before is None or before[1] < settings.level):
+        add_look(client, name, test_faces, identity, f"decision {number} {settings.level:.10g}")
+    return place
+
+
+def tag_runs(client: "MlflowClient", name: str, versions: Iterable[int | None]) -> None:
+    """Write into the runs of these versions which aliases the versions have now; deleted ones are passed over."""
+    for number in {number for number in versions if number is not None}:
+        with passing_over_deleted():
+            version = client.get_model_version(name, str(number))
+            if not version.run_id:
+                continue
+            aliases = ", ".join(sorted(version.aliases))
+            before = client.get_run(version.run_id).data.tags.get(ALIAS, "")
+            if aliases != before:
+                client.set_tag(version.run_id, ALIAS, aliases)
+
+
+@contextmanager
+def passing_over_deleted() -> Iterator[None]:
+    """Go on behind the block where a version or a run in it has been deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in UNKNOWN:
+            raise

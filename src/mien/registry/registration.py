@@ -18,11 +18,10 @@ import numpy as np
 
 from mien.base.state import digest, state_folder
 from mien.evaluation.tables import looks_at, plain
-from mien.registry import events, evidence, gate
-from mien.registry.events import DECISION, DONE, read_model
+from mien.registry import evidence, gate, promotion
 from mien.registry.gate import RegisterConfig
-from mien.registry.promotion import CHALLENGER, CHAMPION, alias_of, move, registry, settle
-from mien.registry.version import IDENTITY, Candidate, find_version, register_version, version_identities
+from mien.registry.promotion import CHALLENGER, CHAMPION, DECISION, DONE, alias_of, move, read_model, registry, settle
+from mien.registry.version import IDENTITY, Candidate, described, find_version, register_version, version_identities
 from mien.tracking.publish import training_identity
 from mien.tracking.runs import git_facts, obtain_run, set_note, set_tags
 from mien.tracking.store import connect, store_errors
@@ -44,15 +43,15 @@ def register(candidate: Candidate, settings: RegisterConfig, *, decides: bool) -
     gate.check_slice(settings, candidate.data.slices)
     # Before the registered model exists, which would stay behind without a version.
     evidence.refuse_other_answers(candidate, evidence.read_test_set(candidate), settings.threads)
-    with registry(candidate.name, events.described("model", candidate.name, candidate.lineage)) as client:
+    with registry(candidate.name, described("model", candidate.name, candidate.lineage)) as client:
         version = find_version(client, candidate.name, candidate.identity)
         if version is None:
             run = obtain_run(client, training_identity(candidate.lineage))
             version = register_version(client, candidate, run)
         settle(client, candidate.name)
-        known = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
+        known = promotion.looks_of(read_model(client, candidate.name), candidate.test_faces)
         for identity in {*looks_at(state_folder(candidate.root), candidate.test_faces), candidate.identity} - {*known}:
-            events.add_look(client, candidate.name, candidate.test_faces, identity)
+            promotion.add_look(client, candidate.name, candidate.test_faces, identity)
         if decides:
             # What a decision depends on: the model, the test set and the rules.
             rules = {key: value for key, value in asdict(settings).items() if key != "threads"}
@@ -81,11 +80,11 @@ def _decide(client: "MlflowClient", candidate: Candidate, version: int, settings
     decision = _compare(client, candidate, version, champion, test, settings)
     outcome, reasons = decision.outcome, list(decision.reasons)
     if outcome == gate.PROMOTED and (
-        who := _taken_down(client, candidate, events.recorded(model), test, settings.threads)
+        who := _taken_down(client, candidate, promotion.recorded(model), test, settings.threads)
     ):
         outcome = gate.CHALLENGER
         reasons.append(f"A person took {who} down, so the gate leaves it: `mien promote` can bring it back.")
-    looks = events.looks_of(read_model(client, candidate.name), candidate.test_faces)
+    looks = promotion.looks_of(read_model(client, candidate.name), candidate.test_faces)
     if outcome in COMPARED and len(looks) > 1:
         reasons.append(f"{len(looks)} models have been measured on this test set.")
     numbers = {
@@ -100,13 +99,13 @@ def _decide(client: "MlflowClient", candidate: Candidate, version: int, settings
 
 
 def _taken_down(
-    client: "MlflowClient", candidate: Candidate, past: list[events.Event], test: evidence.TestSet, threads: int
+    client: "MlflowClient", candidate: Candidate, past: list[promotion.Event], test: evidence.TestSet, threads: int
 ) -> str:
     """The model that a person took down and that the candidate is, or answers as, in words; empty where there is none.
 
     Other code may write the same weights into another file, which is another identity.
     """
-    down = events.taken_down(past)
+    down = promotion.taken_down(past)
     if candidate.identity in down:
         return "this model"
     for number, identity in version_identities(client, candidate.name).items():
@@ -145,7 +144,7 @@ def _compare(
     left_out = len(test.faces) - len(unseen.faces)
     if left_out:
         scores = evidence.score(unseen, unseen.probabilities, settings)
-    place = events.spend(client, candidate.name, candidate.test_faces, candidate.identity, settings)
+    place = promotion.spend(client, candidate.name, candidate.test_faces, candidate.identity, settings)
     change = evidence.difference(unseen, answers, settings)
     numbers |= {"candidate": scores, "champion": evidence.score(unseen, answers, settings), "difference": change}
     groups = evidence.group_changes(unseen, answers, candidate, settings)
@@ -162,34 +161,32 @@ def _carry_out(client: "MlflowClient", version: "ModelVersion", decision: gate.D
     model = settle(client, name)
     champion = alias_of(model, CHAMPION)
     identities, why = version_identities(client, name), decision.reasons
-    event = events.new_event(decision.outcome, number, champion, identities, by=BY_GATE, reasons=why, decision=key)
+    event = promotion.new_event(decision.outcome, number, champion, identities, by=BY_GATE, reasons=why, decision=key)
     same = ("decision", "version", "action")
-    written = any(all(old[part] == event[part] for part in same) for old in events.recorded(model))
+    written = any(all(old[part] == event[part] for part in same) for old in promotion.recorded(model))
     if decision.outcome == gate.PROMOTED and not written:
         move(client, name, event)
     if decision.outcome in (gate.CHALLENGER, gate.REFUSED):
         client.set_registered_model_alias(name, CHALLENGER, version.version)
-        events.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
+        promotion.tag_runs(client, name, {number, alias_of(model, CHALLENGER)})
         if not written:
-            events.append_event(client, name, event)
+            promotion.append_event(client, name, event)
     run = None
     if version.run_id:
-        with events.passing_over_deleted():
+        with promotion.passing_over_deleted():
             run = client.get_run(version.run_id).info
             set_tags(client, version.run_id, {"mien.version": f"{name} {number}", "mien.outcome": decision.outcome})
             # The page of a run shows six lines; the reasons stand beside the version.
             sentence = f"`{name}` version {number}: **{decision.outcome}** by the gate."
             set_note(client, version.run_id, "Registered", sentence)
-    client.update_model_version(
-        name, version.version, description=events.described("version", name, number, run, decision)
-    )
+    client.update_model_version(name, version.version, description=described("version", name, number, run, decision))
     client.set_model_version_tag(name, version.version, "mien.outcome", decision.outcome)
 
 
 def origin(report: Mapping[str, Any], root: Path) -> dict[str, str]:
     """Where the version of a report comes from, in words: its run, its commit, and when it was registered."""
     found: dict[str, str] = {}
-    with store_errors(f"the registry of {report['model']} at"), events.passing_over_deleted():
+    with store_errors(f"the registry of {report['model']} at"), promotion.passing_over_deleted():
         client = connect()
         version = client.get_model_version(report["model"], str(report["version"]))
         found["registered"] = f"{datetime.fromtimestamp(version.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M} UTC"

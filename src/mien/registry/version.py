@@ -26,7 +26,6 @@ from mien.evaluation.slices import Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models import description
 from mien.models.graph import model_identity
-from mien.registry.events import described
 from mien.reporting.pages import note
 from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
@@ -45,6 +44,7 @@ MODEL: Final = description.VERSION_FOLDER.name  # the artifact that mien reads
 IDENTITY: Final = "mien.identity"  # tag of a version and of the logged model behind it
 RUNTIME: Final = "mien_runtime"  # a name of its own: it neither shadows an installed mien nor is shadowed by it
 PREDICTIONS: Final = "reports/predictions.csv"
+DESCRIPTIONS: Final = Path(__file__).with_name("descriptions.md.j2")
 REQUIRES: Final = ("mlflow", "numpy", "pandas", "onnxruntime", "opencv-python-headless", "pillow")
 
 
@@ -125,6 +125,11 @@ def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, A
     """The card of an evaluation; `audit` is what `reports/split.json` holds."""
     failed, trained_on = failures(evaluation.slices), description.hardware_words(candidate.lineage)
     return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
+
+
+def described(macro: str, *values: Any) -> str:
+    """A description of a registered model or a version, in the words of `descriptions.md.j2`."""
+    return note(DESCRIPTIONS, macro, *values)
 
 
 def failures(slices: Slices) -> list[str]:
