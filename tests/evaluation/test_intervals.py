@@ -19,7 +19,7 @@ from mien.evaluation.intervals import (
     resample,
 )
 from mien.evaluation.measures import measure
-from mien.evaluation.slices import slice_accuracy
+from mien.evaluation.scoring import slice_accuracy
 from mien.runtime.session import softmax
 from tests.evaluation.drawing import calibrated, drawn, index_of
 

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 
 from mien.base.classes import EXPRESSIONS
-from mien.evaluation.slices import slice_accuracy, terciles, with_slices
+from mien.evaluation.scoring import slice_accuracy, terciles, with_slices
 from tests.evaluation.drawing import index_of
 
 NAMES = ("small", "medium", "large")

@@ -47,15 +47,15 @@ def test_a_registered_version_leads_to_its_run(store: Path) -> None:
 
 
 def test_who_names_none_or_several_is_told_in_one_sentence(store: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no run 'resnet4 24 px'; the nearest: .*resnet4 · 24 px · "):
+    with pytest.raises(UserError, match=r"there is no run 'resnet4 24 px'; the newest: .*resnet4 · 24 px · "):
         find_run("resnet4 24 px")
     client = connect()
     twin = client.create_run(client.get_experiment_by_name("tiny").experiment_id, run_name="half done").info.run_id
-    with pytest.raises(UserError, match=rf"'half done' is the name of 2 runs, such as .*{twin[:8]}.*; name one by"):
+    with pytest.raises(UserError, match=rf"'half done' means 2 runs, such as .*{twin[:8]}.*; name a run's id"):
         find_run("half done")
     first = [id_of(digest)[0] for digest in (WEAK, STRONG, "half", "8-0-trial-0")] + [twin[0]]
     if shared := [letter for letter in first if first.count(letter) > 1]:
-        with pytest.raises(UserError, match="begins the ids of"):
+        with pytest.raises(UserError, match=r"means \d runs, such as"):
             find_run(shared[0])
 
 

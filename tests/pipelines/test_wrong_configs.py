@@ -139,8 +139,6 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     (TUNE, {"space": "{train.seed: {low: 1, high: 9}}"}, ("train.seed cannot be searched", "luck")),
     (TUNE, {"space": "{trainer.workers: {low: 0, high: 2}}"}, ("trainer.workers cannot be searched", "machine")),
     (TUNE, {"space": "{optim.backbone_lr: {low: 0.1, high: 0.9}}"}, ("backbone_lr: 0.1 is for a backbone", MODEL)),
-    (TUNE, {"space": "{optim.momentum: {low: 0.1, high: 0.9}}"}, ("optim.momentum has no effect", OPTIM)),
-    (TUNE, {"space": "{train.distill_share: {low: 0.1, high: 0.9}}"}, ("distill_share has no effect", TRAIN)),
     (TUNE, {"space": "{optim.warmup_epochs: {low: 0.0, high: 10.0}}"}, ("optim.warmup_epochs: 10 must be less than",)),
     (TUNE, {"confirm": "{best: 2}"}, ("confirm: best and seeds must both",)),
     (TUNE, {"confirm": "{best: 2, seed: 1}"}, ("confirm: there is no key 'seed'",)),
@@ -165,10 +163,6 @@ TOGETHER: list[tuple[dict[str, Change], str]] = [
         {PARAMS: {**TRANSFER, "model": "mobilenetv2"}},
         f"{FROZEN}: freeze_epochs: 3 freezes a backbone, and with init: none of conf/model/mobilenetv2.yaml it has "
         "learnt nothing yet; begin with a trained model, or of a backbone with imagenet or a file.",
-    ),
-    (
-        {PARAMS: {"augment": "none"}},
-        f"{TUNE}: space: augment.strength has no effect, because every amount of {UNCHANGED} is 0; remove it.",
     ),
     (
         {DATA: {"slices": "[camera]"}, "conf/register/auto.yaml": {"no_group_worse": "{slice: camra, margin: 0.1}"}},

@@ -7,8 +7,7 @@ import pytest
 
 from mien.base.classes import PARTS
 from mien.evaluation.intervals import Interval, Intervals
-from mien.evaluation.scoring import Evaluation
-from mien.evaluation.slices import Slice, Slices
+from mien.evaluation.scoring import Evaluation, Slice, Slices
 from mien.evaluation.tables import read_evaluation
 from mien.inference.address import load_model_of
 from mien.models.description import CARD

@@ -61,7 +61,7 @@ def test_a_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
 def test_a_member_outside_its_folder_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive._writestr(b"x", name)  # `writestr` would refuse the name
-    refused(tmp_path, r"outside.jpg' would be written outside its folder")
+    refused(tmp_path, r"outside.jpg' leads out of its folder")
     assert not (tmp_path / "outside.jpg").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_link_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to("/etc/passwd")
     with py7zr.SevenZipFile(tmp_path / "origin.7z", "w") as archive:
         archive.write(tmp_path / "link.jpg", "origin/link.jpg")
-    refused(tmp_path, r"'origin/link\.jpg' is a link")
+    refused(tmp_path, r"'origin/link\.jpg' .*is a link")
 
 
 def test_a_damaged_photo_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:

@@ -243,24 +243,8 @@ def _transforms_can_be_built(settings: Settings, files: Files) -> Iterator[str]:
         yield from _refusals(files, "augment", lambda: Augmentation(settings["augment"], 0)(face, 0, 0))
 
 
-def _search_changes_something(settings: Settings, files: Files) -> Iterator[str]:
-    space, augment = settings["space"], settings["augment"]
-    amounts = [f"augment.{name}" for name in augment.amounts]
-    without_effect = {}
-    for key, (other, needed) in NEEDED.items():
-        if not set(needed) & set(_values(settings, other)):
-            group, _, name = other.partition(".")
-            without_effect[key] = f"{name}: {getattr(settings[group], name)} of {files[group]} makes no use of it"
-    if not any(max(_values(settings, key)) for key in amounts):
-        without_effect["augment.strength"] = f"every amount of {files['augment']} is 0"
-    if max(_values(settings, "augment.strength")) == 0:
-        without_effect |= dict.fromkeys(amounts, f"{files['augment']} says strength: 0")
-    if not settings["train"].teachers:
-        keys = ("train.distill_share", "train.distill_temperature")
-        without_effect |= dict.fromkeys(keys, f"{files['train']} names no teachers")
-    for key in space:
-        if key in without_effect:
-            yield f"{files['tune']}: space: {key} has no effect, because {without_effect[key]}; remove it."
+def _search_is_of_what_a_trial_may_choose(settings: Settings, files: Files) -> Iterator[str]:
+    for key in settings["space"]:
         if reason := NOT_SEARCHED.get(key, NOT_SEARCHED.get(key.partition(".")[0])):
             yield f"{files['tune']}: space: {key} cannot be searched, because {reason}; remove it."
 
@@ -304,12 +288,6 @@ def _data_set_is_there(settings: Settings, files: Files) -> Iterator[str]:
         yield f"{files['data']}: path: {data.path} is {'empty' if folder.is_dir() else 'missing'}; {todo}."
 
 
-# What another setting must be for a key to have an effect.
-NEEDED: Final = {
-    **dict.fromkeys(("model.width", "model.blocks", "model.stem_stride"), ("model.name", ("resnet",))),
-    "optim.momentum": ("optim.name", ("sgd",)),
-    "optim.warmup_epochs": ("optim.schedule", ("cosine",)),
-}
 NOT_SEARCHED: Final = {
     **dict.fromkeys(("train.epochs", "train.patience"), "every trial lasts the epochs of conf/tune"),
     "train.seed": "the lowest loss of many seeds is luck",
@@ -322,7 +300,7 @@ RULES_OF_TRAINING: Final = (
     _an_ensemble_has_nothing_to_learn,
     _warm_up_and_freezing_end_before_the_training,
     _devices_share_a_batch,
-    _search_changes_something,
+    _search_is_of_what_a_trial_may_choose,
 )
 RULES: Final = (
     _data_set_can_be_read,

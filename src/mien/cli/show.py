@@ -10,7 +10,7 @@ from mien.base.files import replacing
 from mien.base.settings import read_usage
 from mien.cli import workspace
 from mien.cli.workspace import PARTLY, UNUSABLE, counted, fail, predictor_for, progress, quiet_libraries, say
-from mien.inference.default_model import default_address, find_root, load_default
+from mien.inference.default_model import find_root, load_default, model_address
 
 MOST_EXPLAINED: Final = 12  # faces; more would make the picture too long
 
@@ -118,6 +118,6 @@ def app(
     from mien.sources.detect import build_detector
 
     first = load_default(model, data, say)
-    with CurrentModel(default_address(model, data), first, every=limits.follow_seconds) as current:
+    with CurrentModel(model_address(model, data, packaged=True), first, every=limits.follow_seconds) as current:
         answerer = Answerer(current, build_detector(photos), photos, limits)
         serve(answerer, host, port, lambda address: say(f"mien: {current.model.says} answers at {address}"))

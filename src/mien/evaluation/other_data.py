@@ -22,8 +22,7 @@ from mien.crop.packed import faces_digest, learnt_from, open_faces
 from mien.evaluation import tables
 from mien.evaluation.intervals import NAN, rounded
 from mien.evaluation.measures import Temperature
-from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits
-from mien.evaluation.slices import with_slices
+from mien.evaluation.scoring import EvaluateConfig, Evaluation, measure_logits, with_slices
 from mien.runtime.session import Model
 from mien.sources.source import DataConfig, check_slices, get_source
 from mien.split.near_copies import first_rows

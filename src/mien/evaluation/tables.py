@@ -15,8 +15,7 @@ from mien.base.files import read_out, read_record, rerun
 from mien.base.state import state_folder
 from mien.crop.packed import learnt_from
 from mien.evaluation.intervals import NAN, rounded
-from mien.evaluation.scoring import Evaluation, Part, Predictions
-from mien.evaluation.slices import with_slices
+from mien.evaluation.scoring import Evaluation, Part, Predictions, with_slices
 from mien.models.description import TRAINING_FACES, read_spec
 from mien.models.graph import model_identity
 from mien.runtime.session import GRAPH_FILE

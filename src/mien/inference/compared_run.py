@@ -1,6 +1,5 @@
 """Runs to compare, by address: a checkout's folder, a run's id or name, a registered version."""
 
-import difflib
 import os
 import tempfile
 from pathlib import Path
@@ -26,7 +25,7 @@ CURVES: Final = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
 SHORT: Final = 8  # digits of a run's id that identify it for people
 FORMS: Final = "a run's id or its beginning, a run's name, models:/NAME/VERSION, NAME@ALIAS, or a checkout's folder"
 MOST_RUNS: Final = 50_000  # the most that MLflow gives on one page
-SHOWN: Final = 5  # of the runs that a person may have meant
+SHOWN: Final = 5  # of the runs that a person may mean
 
 
 def find_run(text: str) -> ComparedRun:
@@ -39,12 +38,15 @@ def find_run(text: str) -> ComparedRun:
         if ("@" in text or ":/" in text) and FORM.fullmatch(text):
             version = ModelAddress.parse(text).look_up()[1]
             return read_run(client, client.get_run(str(version.run_id)), text)
-        if run := _search_run(client, text):
-            return read_run(client, run, text)
-        names = [_called(run) for run in _search(client, "tags.`mien.kind` = 'training'")]
-        near = difflib.get_close_matches(text, names, n=SHOWN, cutoff=0.3)
-        known = f"{'the nearest' if near else 'the newest'}: {', '.join(near or names[:SHOWN]) or 'none'}"
-        raise UserError(f"there is no run {text!r}; {known}; name {FORMS}.")
+        quoted = "'" in text  # no id, no name that mien gives
+        found = [] if quoted else _search(client, f"attributes.run_id LIKE '{text}%'")
+        found = found or ([] if quoted else _search(client, f"attributes.run_name = '{text}'"))
+        if len(found) == 1:
+            return read_run(client, found[0], text)
+        known = (found or _search(client, "tags.`mien.kind` = 'training'"))[:SHOWN]
+        names = ", ".join(f"{run.info.run_id[:SHORT]} ({run.info.run_name})" for run in known) or "none"
+        why = f"{text!r} means {len(found)} runs, such as" if found else f"there is no run {text!r}; the newest:"
+        raise UserError(f"{why} {names}; name {FORMS}.")
 
 
 def read_folder(folder: Path) -> ComparedRun:
@@ -103,23 +105,6 @@ def _epochs(client: "MlflowClient", run: "Run") -> list[tuple[int, dict[str, flo
             for metric in client.get_metric_history(run.info.run_id, EPOCH + key):
                 rows.setdefault(metric.step, {})[key] = metric.value
     return sorted(rows.items())
-
-
-def _called(run: "Run") -> str:
-    return f"{run.info.run_id[:SHORT]} ({run.info.run_name})"
-
-
-def _search_run(client: "MlflowClient", text: str) -> "Run | None":
-    """The run with an id that begins so, or with this name; None where there is none."""
-    queries = {"begins the ids": f"attributes.run_id LIKE '{text}%'", "is the name": f"attributes.run_name = '{text}'"}
-    for what, query in queries.items() if "'" not in text else ():
-        found = _search(client, query)
-        if len(found) > 1:
-            names = ", ".join(map(_called, found[:SHOWN]))
-            raise UserError(f"{text!r} {what} of {len(found)} runs, such as {names}; name one by its id.")
-        if found:
-            return found[0]
-    return None
 
 
 def _search(client: "MlflowClient", text: str) -> "list[Run]":

@@ -42,27 +42,22 @@ def registered_model(root: Path, data: str | None) -> str:
     return f"mien-{data_file(root, data).get('name', data)}"
 
 
-def model_address(model: str | None, data: str | None = None) -> str:
-    """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on."""
+def model_address(model: str | None, data: str | None = None, *, packaged: bool = False) -> str:
+    """The model that was named, else a data set's champion; the tracking store of this checkout is used from now on.
+
+    With `packaged` the model in the package where no registry can be asked: outside of a checkout, or without MLflow.
+    """
     from mien.inference.address import PACKAGED
 
+    root = find_root()
+    if packaged and not (model or data or ((root / PARAMS).is_file() and find_spec("mlflow"))):
+        return PACKAGED[0]
     if model and (model in PACKAGED or Path(model).exists()):  # files need no store, and none of what it needs
         return model
     from mien.tracking.store import use_store
 
-    root = find_root()
     use_store(root)
     return model or f"models:/{registered_model(root, data)}@champion"
-
-
-def default_address(model: str | None = None, data: str | None = None) -> str:
-    """As `model_address`, but of the model in the package where no registry can be asked: outside of a checkout, and
-    where MLflow is not installed."""
-    from mien.inference.address import PACKAGED
-
-    if model or data or ((find_root() / PARAMS).is_file() and find_spec("mlflow")):
-        return model_address(model, data)
-    return PACKAGED[0]
 
 
 def load_default(
@@ -76,7 +71,7 @@ def load_default(
     from mien.inference.address import PACKAGED, NoSuchModel, load_model_of
 
     try:
-        return load_model_of(default_address(model, data))
+        return load_model_of(model_address(model, data, packaged=True))
     except NoSuchModel as error:
         if model or data:
             raise

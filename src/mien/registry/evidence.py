@@ -14,8 +14,7 @@ from mien.base.state import state_folder
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import learnt_from, open_faces
 from mien.evaluation.intervals import TOO_FEW, Interval, bootstrap, change, cluster_sums
-from mien.evaluation.scoring import Predictions
-from mien.evaluation.slices import slice_rows
+from mien.evaluation.scoring import Predictions, slice_rows
 from mien.evaluation.tables import add_slices, read_predictions
 from mien.registry.gate import RegisterConfig, Scores
 from mien.registry.version import PREDICTIONS, Candidate, read_training_faces

@@ -6,7 +6,6 @@ model has to know them.
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,42 +54,35 @@ class ServedModel(PythonModel):
         MlflowException that names the row; MLflow's server answers with its sentence and the status 400.
         """
         classes, cut = list(self._model.spec.classes), self._model.spec.cut
-        column, read = self._column(model_input)
-        faces = [self._face(row, read, value) for row, value in enumerate(model_input[column])]
-        probabilities = self._model.probabilities(np.array(faces, np.uint8).reshape(-1, *cut.shape))  # also of no row
-        table = pd.DataFrame(probabilities, columns=classes, index=model_input.index)
-        table.insert(0, LABEL, [classes[k] for k in probabilities.argmax(axis=1)])
-        return table
-
-    def _column(self, table: pd.DataFrame) -> tuple[str, Callable[[Any], np.ndarray]]:
-        """The column that is given, and what reads one of its values."""
-        given = {name: read for name, read in ((IMAGE, self._of_file), (PIXELS, self._of_pixels)) if name in table}
+        given = [name for name in (IMAGE, PIXELS) if name in model_input]
         if len(given) != 1:
             which = "both are given" if given else "neither is given"
             raise MlflowException.invalid_parameter_value(
                 f"the input needs one column, {IMAGE} (a file) or {PIXELS} (an array), and {which}."
             )
-        return given.popitem()
+        faces = [self._face(row, given[0], value) for row, value in enumerate(model_input[given[0]])]
+        probabilities = self._model.probabilities(np.array(faces, np.uint8).reshape(-1, *cut.shape))  # also of no row
+        table = pd.DataFrame(probabilities, columns=classes, index=model_input.index)
+        table.insert(0, LABEL, [classes[k] for k in probabilities.argmax(axis=1)])
+        return table
 
-    def _face(self, row: int, read: Callable[[Any], np.ndarray], value: Any) -> np.ndarray:
+    def _face(self, row: int, column: str, value: Any) -> np.ndarray:
         """One image as the network takes it: (size, size, C) uint8."""
+        most, megabytes = self._limits["max_megapixels"], self._limits["max_megabytes"]
         try:
-            photo = read(value)
+            if column == PIXELS:
+                photo = as_photo(value, max_megapixels=most)
+            elif not isinstance(value, bytes | bytearray):
+                raise UnreadablePhoto("not_an_image", f"{IMAGE} must be a file's bytes, not {type(value).__name__}")
+            elif len(value) > megabytes * 1e6:
+                raise UnreadablePhoto("too_large", f"more than {megabytes:g} megabytes")
+            else:
+                photo = decode_photo(bytes(value), max_megapixels=most)
         except UnreadablePhoto as error:
             raise MlflowException.invalid_parameter_value(
                 f"row {row}: the image cannot be read: {error.detail}."
             ) from error
         return np.asarray(cut_face(photo, Box(0, 0, photo.shape[1], photo.shape[0]), self._model.spec.cut))
-
-    def _of_file(self, value: Any) -> np.ndarray:
-        if not isinstance(value, bytes | bytearray):
-            raise UnreadablePhoto("not_an_image", f"{IMAGE} must be a file's bytes, not {type(value).__name__}")
-        if len(value) > self._limits["max_megabytes"] * 1e6:
-            raise UnreadablePhoto("too_large", f"more than {self._limits['max_megabytes']:g} megabytes")
-        return np.asarray(decode_photo(bytes(value), max_megapixels=self._limits["max_megapixels"]))
-
-    def _of_pixels(self, value: Any) -> np.ndarray:
-        return np.asarray(as_photo(value, max_megapixels=self._limits["max_megapixels"]))
 
 
 mlflow.models.set_model(ServedModel())

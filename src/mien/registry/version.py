@@ -21,8 +21,7 @@ import pandas as pd
 
 from mien import runtime
 from mien.base.files import read_out, read_record, rerun
-from mien.evaluation.scoring import Evaluation
-from mien.evaluation.slices import Slices
+from mien.evaluation.scoring import Evaluation, Slices
 from mien.evaluation.tables import read_evaluation
 from mien.models import description
 from mien.models.graph import model_identity
@@ -31,7 +30,7 @@ from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.source import DataConfig
-from mien.tracking.store import database_file, local_folder
+from mien.tracking.store import local_folder
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ def write_card(candidate: Candidate) -> str:
 
 def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, Any] | None) -> str:
     """The card of an evaluation; `audit` is what `reports/split.json` holds."""
-    failed, trained_on = failures(evaluation.slices), description.hardware_words(candidate.lineage)
+    failed, trained_on = failures(evaluation.scoring), description.hardware_words(candidate.lineage)
     return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
 
 
@@ -161,20 +160,12 @@ def register_version(client: "MlflowClient", candidate: Candidate, run: "Run") -
 
 
 def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedModel | None":
-    """A model of this identity that was logged whole and not yet registered; what a killed process left is removed."""
+    """A model of this identity that was logged whole and not yet registered, as a killed process leaves it."""
     from mlflow.entities import LoggedModelStatus
 
     found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
-    for logged in found:
-        if logged.status == LoggedModelStatus.READY and _exists(logged.artifact_location):
-            return logged
-    if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
-        for logged in found:
-            if logged.status == LoggedModelStatus.PENDING:
-                if folder := local_folder(logged.artifact_location):
-                    shutil.rmtree(folder, ignore_errors=True)
-                client.delete_logged_model(logged.model_id)
-    return None
+    whole = (logged for logged in found if logged.status == LoggedModelStatus.READY)
+    return next((logged for logged in whole if _exists(logged.artifact_location)), None)
 
 
 def _exists(address: str) -> bool:

@@ -16,8 +16,7 @@ from mien.base.classes import ALWAYS_SLICED, PARTS, count_labels
 from mien.base.files import read_out, replacing, rerun
 from mien.crop.packed import PackedFaces
 from mien.evaluation import tables
-from mien.evaluation.scoring import Evaluation
-from mien.evaluation.slices import slice_rows
+from mien.evaluation.scoring import Evaluation, slice_rows
 from mien.models.description import hardware_words, read_history, read_lineage
 from mien.reporting.curves import training_figure
 from mien.reporting.figures import draw_evaluation, errors_figure
@@ -103,7 +102,7 @@ def write_report(
         e=evaluation,
         b=background,
         trained_on=hardware_words(background.lineage),
-        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
+        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.scoring.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
         augmented=background.augmented and data_uri(background.augmented),

@@ -63,14 +63,10 @@ def list_files(volumes: Volumes) -> dict[str, int]:
     files: dict[str, int] = {}
     with _opened(volumes) as archive:
         for member in archive.list():
-            problems = {
-                "would be written outside its folder": leaves_folder(member.filename),
-                "is a link": member.is_symlink,
-                "is neither a file nor a folder": not (member.is_file or member.is_directory or member.is_symlink),
-                "appears twice": member.filename in files,
-            }
-            if wrong := [problem for problem, found in problems.items() if found]:
-                raise UserError(f"{volumes.base.name}: member {member.filename!r} {wrong[0]}; the archive is refused.")
+            plain = (member.is_file or member.is_directory) and not member.is_symlink
+            if leaves_folder(member.filename) or not plain or member.filename in files:
+                wrong = "leads out of its folder, is a link or a device, or is there twice"
+                raise UserError(f"{volumes.base.name}: member {member.filename!r} {wrong}; the archive is refused.")
             if member.is_file:
                 files[member.filename] = member.uncompressed
     return files
