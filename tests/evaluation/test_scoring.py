@@ -180,7 +180,7 @@ def test_an_evaluation_is_read_back_as_it_was_written(evaluation, tmp_path: Path
     tables.write_numbers(back, tmp_path / "b")
     assert (tmp_path / "a/evaluation.json").read_text() == (tmp_path / "b/evaluation.json").read_text()
     assert back.whole.support == evaluation.whole.support
-    assert back.slices.skipped == evaluation.scoring.skipped
+    assert back.slices.skipped == evaluation.slices.skipped
     assert back.predictions.probabilities == pytest.approx(evaluation.predictions.probabilities)
     for when, bins in evaluation.reliability.items():
         assert back.reliability[when].accuracy == pytest.approx(bins.accuracy, abs=1e-6, nan_ok=True)

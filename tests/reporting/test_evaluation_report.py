@@ -104,7 +104,7 @@ def test_all_numbers_stand_on_the_page(html, evaluation):
     for name in EXPRESSIONS:
         scores = [f"{one.value:.3f}" for one in evaluation.whole.intervals.per_class[name].values()]
         assert f"{name} {evaluation.whole.support[name]} {' '.join(scores)}" in text
-    for one in evaluation.scoring.slices:
+    for one in evaluation.slices.slices:
         assert one.name in text
     assert "low confidence" in text
     assert "1,234" in text
@@ -117,8 +117,8 @@ def test_all_numbers_stand_on_the_page(html, evaluation):
 def test_it_says_what_is_drawn_leaked_or_empty_and_names_from_the_data_cannot_become_markup(
     evaluation, pixels, tmp_path
 ):
-    formula = replace(evaluation.scoring.slices[0], group="$_$", name="$5_$")  # would be one of matplotlib's
-    slices = replace(evaluation.scoring, slices=(formula,))
+    formula = replace(evaluation.slices.slices[0], group="$_$", name="$5_$")  # would be one of matplotlib's
+    slices = replace(evaluation.slices, slices=(formula,))
     leaked = replace(evaluation, leak_free=replace(evaluation.leak_free, faces=0), slices=slices)
     about = {"title": "<script>alert(1)</script>", "drawn": True, "search": {"trials": 0, "overruled": {}}}
     html = render(tmp_path, leaked, pixels, QUARANTINE.iloc[:0], **about)

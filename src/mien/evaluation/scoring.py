@@ -19,17 +19,7 @@ from mien.base.errors import UserError
 from mien.base.settings import STRICT, AtLeastOne, Count, Seed
 from mien.crop.packed import PackedFaces
 from mien.evaluation import measures
-from mien.evaluation.intervals import (
-    DIGITS,
-    NAN,
-    OVERALL,
-    TOO_FEW,
-    Interval,
-    Intervals,
-    bootstrap,
-    cluster_sums,
-    proportion,
-)
+from mien.evaluation.intervals import DIGITS, OVERALL, TOO_FEW, Interval, Intervals, bootstrap, cluster_sums, proportion
 from mien.evaluation.measures import Array, ConfusedPair, Floats, Ints, Reliability, Temperature
 from mien.runtime.session import Model, softmax
 
@@ -201,8 +191,8 @@ def _part(index: pd.DataFrame, probabilities: Floats, names: Sequence[str], conf
     labels = index["label"].to_numpy()
     support = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
     if index.empty:  # every test face leaked
-        per_class = {name: dict.fromkeys(measures.CLASS_MEASURES, Interval(NAN)) for name in names}
-        return Part(0, 0, "", NAN, Intervals(dict.fromkeys(OVERALL, Interval(NAN)), per_class), support)
+        per_class = {name: dict.fromkeys(measures.CLASS_MEASURES, Interval(np.nan)) for name in names}
+        return Part(0, 0, "", np.nan, Intervals(dict.fromkeys(OVERALL, Interval(np.nan)), per_class), support)
     majority = max(names, key=lambda name: support[name])
     how = {"n": config.bootstrap, "seed": config.seed, "bins": config.bins}
     intervals = bootstrap(labels, probabilities, index["group"].to_numpy(), classes=names, **how)

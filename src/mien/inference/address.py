@@ -79,7 +79,12 @@ class ModelAddress:
     def files(self) -> ModelFiles:
         """The folder of the model's files, fetched first where they are on a server; errors as of `load_model_of`."""
         if self.name:
-            return _fetch(*self.look_up())
+            from mien.tracking.store import fetch_version
+
+            client, version = self.look_up()
+            scratch, number = tempfile.TemporaryDirectory(prefix="mien-model-"), int(version.version)
+            folder = fetch_version(client, self.name, number, Path(scratch.name))
+            return ModelFiles(folder, self.name, number, version.run_id or None, scratch)
         if not self.folder.is_dir():
             near = near_name(self.text, PACKAGED)
             raise UserError(f"{self.path}: there is no such folder{near}; a model is NAME@champion or build/train.")
@@ -110,15 +115,6 @@ class ModelAddress:
                 how = "`mien rollback` brings back the last champion, and `mien promote VERSION` makes one"
                 advice = f"its versions are {', '.join(map(str, versions))}; {how}" if versions else ""
                 raise NoSuchModel(self.text, first_line(error), advice, versions) from error
-
-
-def _fetch(client: "MlflowClient", version: "ModelVersion") -> ModelFiles:
-    """The version's files: where they lie on this machine, or copied from the server."""
-    from mien.tracking.store import fetch_version
-
-    scratch, number = tempfile.TemporaryDirectory(prefix="mien-model-"), int(version.version)
-    folder = fetch_version(client, version.name, number, Path(scratch.name))
-    return ModelFiles(folder, version.name, number, version.run_id or None, scratch)
 
 
 def find_parents(named: Iterable[tuple[str, str]]) -> "Parents":

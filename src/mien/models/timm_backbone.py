@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
@@ -20,7 +19,6 @@ OTHERWISE: Final = (
     "model.init_sha256; or say init: none to train from scratch."
 )
 TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
-REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
 _kept: list[Any] = []  # a library undeclares its operators when it goes
 
 
@@ -43,18 +41,12 @@ def allow_torchvision() -> None:
         _kept.append(declared)
 
 
-def backbone_names() -> list[str]:
-    """The names of timm's models, from its files: its import takes seconds. A UserError where it is not installed."""
-    spec = importlib.util.find_spec("timm")
-    if spec is None or spec.origin is None:
-        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
-    files = (Path(spec.origin).parent / "models").rglob("*.py")
-    return [name for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))]
-
-
 def refuse_unknown_backbone(name: str) -> None:
     """Raise a UserError where timm is not installed, or has no model of that name; near names are given."""
-    known = backbone_names()
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
+    allow_torchvision()
+    known = import_module("timm").list_models()
     if name not in known:
         near = get_close_matches(name, known, 5)
         hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
@@ -95,7 +87,6 @@ def imagenet_weights(name: str, size: int) -> "dict[str, Tensor]":
 
 def _create(name: str, size: int, *, pretrained: bool) -> Any:
     refuse_unknown_backbone(name)
-    allow_torchvision()
     create = import_module("timm").create_model
     try:  # attention has a place for each patch of an image
         return create(name, pretrained=pretrained, num_classes=0, img_size=size)

@@ -122,7 +122,7 @@ def write_card(candidate: Candidate) -> str:
 
 def render_card(candidate: Candidate, evaluation: Evaluation, audit: dict[str, Any] | None) -> str:
     """The card of an evaluation; `audit` is what `reports/split.json` holds."""
-    failed, trained_on = failures(evaluation.scoring), description.hardware_words(candidate.lineage)
+    failed, trained_on = failures(evaluation.slices), description.hardware_words(candidate.lineage)
     return note(Path(__file__).with_name("card.md.j2"), "card", candidate, evaluation, failed, audit, trained_on) + "\n"
 
 

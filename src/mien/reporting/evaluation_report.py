@@ -102,7 +102,7 @@ def write_report(
         e=evaluation,
         b=background,
         trained_on=hardware_words(background.lineage),
-        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.scoring.slices, key=lambda s: s.group)],
+        slice_groups=[(g, list(s)) for g, s in groupby(evaluation.slices.slices, key=lambda s: s.group)],
         picture=lambda name, alt: picture(light[name], dark[name], alt),
         face=lambda row: data_uri(face_png(faces[row])),
         augmented=background.augmented and data_uri(background.augmented),

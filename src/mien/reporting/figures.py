@@ -126,7 +126,7 @@ def _whiskers(intervals: list[Interval]) -> Floats:
 
 def slices_figure(evaluation: Evaluation, theme: Theme = LIGHT) -> bytes:
     """PNG: accuracy on each slice with its interval, beside that on the whole test set."""
-    slices, accuracy = evaluation.scoring.slices, evaluation.whole.intervals.overall["accuracy"]
+    slices, accuracy = evaluation.slices.slices, evaluation.whole.intervals.overall["accuracy"]
     groups = [part.group for part in slices]
     breaks = np.cumsum([0] + [1.9 if a != b else 1.0 for a, b in pairwise(groups)])
     with drawing(theme, 8.6, 1.9 + 0.42 * (breaks[-1] + 1)) as figure:

@@ -48,12 +48,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {
-        "percent": percent,
-        "interval": Interval.from_json,
-        "number": number,
-        "plain": plain,
-    }
+    templates.filters |= {"percent": percent, "interval": Interval.from_json, "number": number, "plain": plain}
     return templates
 
 

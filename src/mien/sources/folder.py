@@ -28,7 +28,6 @@ from mien.sources.photos import (
     PHOTO_SUFFIXES,
     FolderPhotos,
     PhotoMissing,
-    Photos,
     existing_folder,
     is_photo_name,
     leaves_folder,
@@ -177,7 +176,7 @@ def _conflicts(photos: list[tuple[str, ClassFolder]], root: Path) -> dict[str, d
     return {name: conflicts[name] for name in labels if name in conflicts}
 
 
-def detect_faces(photos: Photos, names: Sequence[str]) -> Iterator[list[Detection] | UnreadablePhoto]:
+def detect_faces(photos: FolderPhotos, names: Sequence[str]) -> Iterator[list[Detection] | UnreadablePhoto]:
     """The faces that YuNet finds in each photo, in the photos' order, or why the photo cannot be read.
 
     What was found in a photo is kept in `.mien/detections`, by the photo's bytes: further photos cost no second search.

@@ -156,7 +156,12 @@ def find_layout(root: Path, words: Words, numbering: str = "") -> Layout:
     inside = {folder: _folders(folder, layout) for folder in parts} or {root: folders}
     layout.words = _own_words([folder for inner in inside.values() for folder in inner], words)
     for parent, inner in inside.items():
-        _add_classes(layout, parent, parts.get(parent, ""), inner, numbering)
+        meant = {folder: layout.words.meaning(folder.name) for folder in inner}
+        if unknown := [folder for folder, name in meant.items() if name is None]:
+            raise UserError(_unknown(parent, unknown, numbering, layout.words))
+        _refuse_same({f: name for f, name in meant.items() if name and plain(f.name) not in words.chosen}, "class")
+        layout.left_out += [folder for folder, name in meant.items() if not name]
+        layout.classes += [ClassFolder(f, parts.get(parent, ""), name) for f, name in meant.items() if name]
     if empty := sorted(parts.keys() - {folder.path.parent for folder in layout.classes}):
         raise UserError(f"{empty[0]} holds no class folder such as sad/; remove it, or map it to null in class_names.")
     found = {plain(f.name) for f in (*layout.left_out, *(folder.path for folder in layout.classes))}
@@ -222,16 +227,6 @@ def _own_words(folders: list[Path], words: Words) -> Words:
     except ValueError as error:
         raise UserError(f"{folders[0].parent}: {error}; say by class_names what its folders mean.") from error
     return Words(words.chosen, _words_for(own), own)
-
-
-def _add_classes(layout: Layout, parent: Path, part: str, folders: list[Path], numbering: str) -> None:
-    words = layout.words
-    meant = {folder: words.meaning(folder.name) for folder in folders}
-    if unknown := [folder for folder, name in meant.items() if name is None]:
-        raise UserError(_unknown(parent, unknown, numbering, words))
-    _refuse_same({f: name for f, name in meant.items() if name and plain(f.name) not in words.chosen}, "class")
-    layout.left_out += [folder for folder, name in meant.items() if not name]
-    layout.classes += [ClassFolder(folder, part, name) for folder, name in meant.items() if name]
 
 
 def _refuse_same(meanings: Mapping[Path, str], kind: str) -> None:

@@ -125,21 +125,15 @@ def connect(uri: str | None = None) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     file = database_file(address)
     if file and not file.exists():
-        _create(file)
+        # Under another name first: a kill leaves none that is half made, and two processes make it in turn.
+        with locked(file.parent / ".create.lock", "create", wait=True):
+            if not file.exists():
+                with replacing(file) as partial:
+                    MlflowClient(sqlite_uri(partial))  # makes and migrates it
     client = MlflowClient(address)
     if file:
         _take_along(file)
     return client
-
-
-def _create(file: Path) -> None:
-    """Make the database under another name and rename it: a kill leaves none, and two processes make it in turn."""
-    from mlflow.tracking import MlflowClient
-
-    with locked(file.parent / ".create.lock", "create", wait=True):
-        if not file.exists():
-            with replacing(file) as partial:
-                MlflowClient(sqlite_uri(partial))  # makes and migrates it
 
 
 def _take_along(file: Path) -> None:
