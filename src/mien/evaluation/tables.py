@@ -53,13 +53,8 @@ def _summary(part: Part) -> dict[str, Any]:
 def temperature(evaluation: Evaluation) -> dict[str, Any]:
     """The content of `build/evaluate/temperature.json`: divide logits by "temperature" before the softmax."""
     fitted = evaluation.temperature
-    return {
-        "temperature": fitted.value,
-        "fitted_on": fitted.faces,
-        "nll_before": rounded(fitted.nll_before),
-        "nll_after": rounded(fitted.nll_after),
-        "note": fitted.note,
-    }
+    losses = {key: rounded(getattr(fitted, key)) for key in ("nll_before", "nll_after")}
+    return {"temperature": fitted.value, "fitted_on": fitted.faces, **losses, "note": fitted.note}
 
 
 def confusion(evaluation: Evaluation) -> pd.DataFrame:

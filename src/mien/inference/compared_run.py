@@ -84,6 +84,10 @@ def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
             why = "it was not evaluated, or `mien sync` has not sent it yet"
             raise UserError(f"{title} has no {publish.PREDICTIONS} to compare: {why}.") from error
         predictions = read_predictions(Path(file), f"predictions.csv of {title}")
+    epochs: dict[int, dict[str, float]] = {}  # as history.csv has them
+    for key in (key for key in CURVES if EPOCH + key in run.data.metrics):
+        for metric in client.get_metric_history(run.info.run_id, EPOCH + key):
+            epochs.setdefault(metric.step, {})[key] = metric.value
     return ComparedRun(
         key=run.info.run_id,
         name=name,
@@ -92,19 +96,9 @@ def read_run(client: "MlflowClient", run: "Run", text: str) -> ComparedRun:
         facts=dict(run.data.tags),
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
-        epochs=_epochs(client, run),
+        epochs=sorted(epochs.items()),
         predictions=predictions,
     )
-
-
-def _epochs(client: "MlflowClient", run: "Run") -> list[tuple[int, dict[str, float]]]:
-    """The epochs' losses and scores, as history.csv has them."""
-    rows: dict[int, dict[str, float]] = {}
-    for key in CURVES:
-        if EPOCH + key in run.data.metrics:
-            for metric in client.get_metric_history(run.info.run_id, EPOCH + key):
-                rows.setdefault(metric.step, {})[key] = metric.value
-    return sorted(rows.items())
 
 
 def _search(client: "MlflowClient", text: str) -> "list[Run]":
