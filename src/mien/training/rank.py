@@ -73,14 +73,22 @@ def fit_on_ranks(
 ) -> Fitted:
     """What `fit` does, by the processes that `trainer.devices` and `trainer.nodes` ask for; killed, it continues too.
 
-    Of several processes the faces must lie in a file (a memory map); a single one is this one. They read the rest from
-    JOB.json in `folder`, and beside it rows, labels and the parents' networks. Errors as of `fit`, and
+    Of several processes the faces must lie in a file (a memory map); a single one is this one. Errors as of `fit`, and
     a UserError where a rank ended before the training did, or the ranks cannot share a batch evenly.
     """
     if recipe.trainer.ranks == 1 or recipe.model.name == ENSEMBLE:
         return fit(spec, recipe, train, val, folder, parents=parents, listener=listener)
     refuse_uneven_shares(recipe.train.batch_size, recipe.trainer)
-    pixels, named = train.pixels, parents or {}
+    job = write_job(spec, recipe, train, val, folder, parents or {})
+    run_ranks(job, listener or Listener())
+    return fitted_of(spec, torch.load(folder / FITTED, weights_only=True))
+
+
+def write_job(
+    spec: ModelSpec, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, folder: Path, parents: Parents
+) -> Path:
+    """A training as files: JOB.json, and beside it rows and labels of both parts, and the parents' networks."""
+    pixels = train.pixels
     assert isinstance(pixels, np.memmap)
     for name, part in (("train", train), ("val", val)):
         arrays: dict[str, Any] = {"rows": part.rows, "labels": part.labels}
@@ -89,19 +97,18 @@ def fit_on_ranks(
         with replacing(folder / f"{name}.npz") as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
     content = {"spec": dataclasses.asdict(spec), "recipe": dataclasses.asdict(recipe), "pixels": str(pixels.filename)}
-    content["parents"] = {address: [parent.name, f"parent-{i}"] for i, (address, parent) in enumerate(named.items())}
-    for i, parent in enumerate(named.values()):
+    content["parents"] = {address: [parent.name, f"parent-{i}"] for i, (address, parent) in enumerate(parents.items())}
+    for i, parent in enumerate(parents.values()):
         (folder / f"parent-{i}").mkdir(exist_ok=True)
         for name in (WEIGHTS, SPEC):
             shutil.copyfile(parent.folder / name, folder / f"parent-{i}" / name)
     with replacing(folder / JOB) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    run_ranks(folder / JOB, listener or Listener())
-    return fitted_of(spec, torch.load(folder / FITTED, weights_only=True))
+    return folder / JOB
 
 
 def read_job(job: Path) -> tuple[ModelSpec, Recipe, LabelledFaces, LabelledFaces, dict[str, Parent]]:
-    """What `fit_on_ranks` wrote, the faces as a memory map."""
+    """What `write_job` wrote, the faces as a memory map."""
     content = json.loads(job.read_text(encoding="utf-8"))
     spec = content["spec"]
     groups = get_type_hints(Recipe).items()
