@@ -75,7 +75,7 @@ MEANINGS: Final = {
     "error code 401": "it wants another MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
     "error code 403": "it does not allow this user, or this name of the server",
     **dict.fromkeys(("unsupported URI", "filesystem tracking backend", "named 'psycopg'"), NO_STORE),
-    **dict.fromkeys(("not a database", "malformed"), DAMAGED),
+    **dict.fromkeys(("file is not a database", "image is malformed", "malformed database"), DAMAGED),
     "out-of-date database schema": (
         "another MLflow made it: make a copy, then `mlflow db upgrade ADDRESS` upgrades an older store; one that a "
         "newer MLflow has upgraded needs that one installed"
@@ -226,7 +226,7 @@ def store_errors(what: str, uri: str | None = None, remedy: str = SEE_THAT_IT_RU
     address = uri or os.environ.get(URI, "")
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ModuleNotFoundError) as error:
         kind = Unreachable if is_unreachable(address, error) else UserError
         reason = first_line(error)
         todo = MAKE_ROOM if reason == NO_SPACE else remedy
