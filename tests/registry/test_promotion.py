@@ -182,10 +182,10 @@ def test_champions_and_who_was_rolled_back() -> None:
 
     events = [event("promoted", 1, None), event("promoted", 2, 1), event("challenger", 3, 2)]
     assert champions(events) == [None, 1, 2]
-    promotion.append(event("rolled back", 1, 2))
+    events.append(event("rolled back", 1, 2))
     assert champions(events) == [None, 1]
     assert taken_down(events) == {"model 2"}
-    promotion.append(event("promoted", 2, 1))
+    events.append(event("promoted", 2, 1))
     assert taken_down(events) == set()
-    promotion.append(event("moved by hand", 1, 2))
+    events.append(event("moved by hand", 1, 2))
     assert taken_down(events) == {"model 2"}

@@ -36,12 +36,6 @@ class AugmentConfig:
         """Whether albumentations changes the faces, one at a time."""
         return self.strength > 0 and not self.batched
 
-    @property
-    def amounts(self) -> dict[str, float]:
-        """How much of each kind of change there is, by its key: what `strength` scales."""
-        names = ("flip", "rotate", "shift", "zoom", "brightness", "contrast")
-        return {name: getattr(self, name) for name in names}
-
     def __post_init__(self) -> None:
         if self.batched and self.transforms:
             raise ValueError("transforms are albumentations', for which batched must be false")
