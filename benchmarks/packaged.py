@@ -22,7 +22,7 @@ from benchmarks.inference import seconds
 from mien.base.settings import build_settings, read_yaml
 from mien.crop.cropping import CropConfig, crop_faces
 from mien.crop.packed import PackedFaces, open_faces
-from mien.evaluation.other_data import KnownModel, evaluate_elsewhere, metrics
+from mien.evaluation.other_data import MeasuredModel, evaluate_elsewhere, metrics
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import PACKAGED, ModelAddress, load_model_of
 from mien.inference.annotation import overlap
@@ -45,7 +45,7 @@ def data_config(name: str) -> DataConfig:
 def measured(graph: LoadedModel, data: str, part: str, folder: Path) -> dict[str, Any]:
     """Accuracy with its interval, and calibration, of a packaged model on a part of a data set."""
     lineage = {"data": graph.name, "model": graph.name, "data_digest": "", "split_digest": ""}
-    model = KnownModel(graph, None, lineage, graph.name, graph.name, None, graph.title, graph.drawn, None)
+    model = MeasuredModel(graph, lineage | {"run": graph.name}, title=graph.title, drawn=graph.drawn)
     with tempfile.TemporaryDirectory() as scratch:
         crop, config = CropConfig(), EvaluateConfig()
         cross = evaluate_elsewhere(model, data_config(data), part, crop, config, folder, Path(scratch))

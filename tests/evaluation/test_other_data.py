@@ -13,7 +13,7 @@ from mien.base.classes import EXPRESSIONS, WITH_CONTEMPT
 from mien.base.errors import UserError
 from mien.crop.cropping import CropConfig
 from mien.crop.packed import open_faces
-from mien.evaluation.other_data import CrossEvaluation, dropped_classes, evaluate_elsewhere
+from mien.evaluation.other_data import CrossEvaluation, dropped_classes, evaluate_elsewhere, metrics
 from mien.evaluation.scoring import EvaluateConfig
 from mien.inference.address import open_measured
 from mien.models.description import ModelConfig, ModelSpec
@@ -60,14 +60,14 @@ def test_eight_classes_on_seven(contemptuous: Path, tmp_path: Path) -> None:
     assert set(cross.evaluation.predictions.predicted) == {2}
     assert cross.dropped == {"classes": ["contempt"], "first_answers": 21, "accuracy_if_wrong": 0.0}
     assert cross.learnt_from is None
-    write_cross_evaluation(cross, tmp_path / "out")
+    write_cross_evaluation(cross, metrics(cross), tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
     assert 'href="faces.html"' in page and (tmp_path / "out/faces.html").read_text().count("</option>") > 21
     assert "The data set cannot name contempt, so it was taken out" in page
     assert "first answer on 21 faces; with these counted as wrong the accuracy is 0.000" in page
     assert "The model has no temperature" in page
-    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert metrics["accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["packaged", "packaged-compact"])

@@ -114,7 +114,9 @@ def test_a_version_whose_files_are_broken_does_not_take_over(
     promote(1)
     # The files of the versions are those of a checkout that other tests share: break the way to them instead.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mien.inference.address._fetch", lambda *_: ModelFiles(two_champions / "nowhere", "mien-tiny"))
+        patch.setattr(
+            "mien.inference.address.ModelAddress.files", lambda *_: ModelFiles(two_champions / "nowhere", "mien-tiny")
+        )
         current.look()
         assert current.model.version == 2
         assert "nowhere holds no model: model.onnx is missing" in current.standing.problem

@@ -79,6 +79,15 @@ def test_an_unknown_backbone_gives_near_names() -> None:
 
 
 @with_timm
+def test_the_names_read_from_timms_files_are_those_that_it_has() -> None:
+    import timm
+
+    from mien.models.timm_backbone import backbone_names
+
+    assert sorted(backbone_names()) == sorted(timm.list_models())
+
+
+@with_timm
 def test_without_a_network_imagenet_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     config = ModelConfig("mobilenetv2", input_size=32, init="imagenet")

@@ -45,7 +45,7 @@ def evaluate(
     Of the crop in params.yaml, only the confidence filter is used.
     Faces that the model learnt from are left out. The temperature is the model's own.
     """
-    from mien.evaluation.other_data import evaluate_elsewhere
+    from mien.evaluation.other_data import evaluate_elsewhere, metrics
     from mien.inference.address import open_measured
     from mien.reporting.comparison import MEASURES
     from mien.reporting.evaluation_report import sentences, write_cross_evaluation
@@ -58,7 +58,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="mien-evaluate-") as scratch:
         given = settings["data"], part, settings["crop"], settings["evaluate"]
         cross = evaluate_elsewhere(measured, *given, root, Path(scratch))
-        write_cross_evaluation(cross, folder)
+        write_cross_evaluation(cross, metrics(cross), folder)
         problem = publish_cross(cross)
     whole, title = cross.evaluation.whole, cross.data.title or cross.data.name
     typer.echo(f"{cross.model.name} on {title}: {whole.faces:,} faces of {whole.photos:,} photos")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ OTHERWISE: Final = (
     "model.init_sha256; or say init: none to train from scratch."
 )
 TIMM_NAMES: Final = {"mobilenetv2": "mobilenetv2_100"}
+REGISTERED: Final = re.compile(r"^@register_model\s+def (\w+)", re.MULTILINE)
 _kept: list[Any] = []  # a library undeclares its operators when it goes
 
 
@@ -41,12 +43,18 @@ def allow_torchvision() -> None:
         _kept.append(declared)
 
 
+def backbone_names() -> list[str]:
+    """The names of timm's models, from its files: its import takes seconds. A UserError where it is not installed."""
+    spec = importlib.util.find_spec("timm")
+    if spec is None or spec.origin is None:
+        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
+    files = (Path(spec.origin).parent / "models").rglob("*.py")
+    return [name for file in files for name in REGISTERED.findall(file.read_text(encoding="utf-8"))]
+
+
 def refuse_unknown_backbone(name: str) -> None:
     """Raise a UserError where timm is not installed, or has no model of that name; near names are given."""
-    if importlib.util.find_spec("timm") is None:
-        raise UserError(f"timm is not installed: use `pip install -c constraints.txt -e '.[timm]'`. {OTHERWISE}")
-    allow_torchvision()
-    known = import_module("timm").list_models()
+    known = backbone_names()
     if name not in known:
         near = get_close_matches(name, known, 5)
         hint = f"near ones are {', '.join(near)}" if near else "see timm.list_models()"
@@ -87,6 +95,7 @@ def imagenet_weights(name: str, size: int) -> "dict[str, Tensor]":
 
 def _create(name: str, size: int, *, pretrained: bool) -> Any:
     refuse_unknown_backbone(name)
+    allow_torchvision()
     create = import_module("timm").create_model
     try:  # attention has a place for each patch of an image
         return create(name, pretrained=pretrained, num_classes=0, img_size=size)

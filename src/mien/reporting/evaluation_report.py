@@ -168,10 +168,8 @@ def quarantine_counts(quarantine: pd.DataFrame, classes: tuple[str, ...]) -> pd.
     return counts.sort_values("all", ascending=False, kind="stable")
 
 
-def write_cross_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
+def write_cross_evaluation(cross: "CrossEvaluation", metrics: Mapping[str, Any], folder: Path) -> None:
     """Write the report, its figures, metrics and tables into a folder, each replaced as a whole; other files stay."""
-    from mien.evaluation.other_data import metrics
-
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     evaluation, data = cross.evaluation, cross.data
     parts, about = {"measured": evaluation.whole.support}, (data.title or data.name, data.drawn, cross.model.lineage)
@@ -183,7 +181,7 @@ def write_cross_evaluation(cross: "CrossEvaluation", folder: Path) -> None:
         write_viewer(evaluation, data.title or data.name, cross.pixels, waiting / "faces.html")
         evaluation.predictions.table.to_csv(waiting / "predictions.csv", index=False)
         tables.confusion(evaluation).to_csv(waiting / "confusion.csv", index=False)
-        tables.write_json(metrics(cross), waiting / "metrics.json")
+        tables.write_json(metrics, waiting / "metrics.json")
         for file in sorted(f for f in waiting.rglob("*") if f.is_file()):
             file.replace(folder / file.relative_to(waiting))
 
