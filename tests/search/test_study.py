@@ -28,7 +28,7 @@ from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search import tuning
 from mien.search.space import Confirm, TuneConfig, search_space
-from mien.search.study import JOURNAL, best_trials, search, trial_row
+from mien.search.study import JOURNAL, Home, best_trials, search, trial_row
 from mien.search.tuning import Search, compare, confirm
 from mien.training.fit import Diverged
 from mien.training.inputs import Inputs
@@ -61,13 +61,17 @@ def valley(trial: BaseTrial, values: dict[str, Any]) -> float:
 def searched(folder: Path, config: TuneConfig = CONFIG, listener: Listener | None = None) -> list[FrozenTrial]:
     folder.mkdir(exist_ok=True)
     space = search_space(config.space, RECIPE)
-    return search(valley, space, OWN, config, folder, listener or Listener())
+    return search(valley, space, OWN, config, home(folder), listener or Listener())
+
+
+def home(folder: Path) -> Home:
+    return Home(str(folder / JOURNAL))
 
 
 def run(folder: Path, config: TuneConfig = CONFIG) -> list[tuple[Any, ...]]:
     """The trials, and at last what their confirmation found."""
     trials = searched(folder, config)
-    return [*((t.state, t.params, t.value) for t in trials), confirm(valley, trials, OWN, config, 42, folder)]
+    return [*((t.state, t.params, t.value) for t in trials), confirm(valley, trials, OWN, config, 42, home(folder))]
 
 
 def test_the_first_trial_has_the_configs_own_values_and_the_best_is_the_lowest_complete_one(tmp_path: Path) -> None:
@@ -143,14 +147,14 @@ def test_the_configured_values_are_confirmed_too_and_nothing_twice(tmp_path: Pat
 
     config = dataclasses.replace(CONFIG, confirm=Confirm(2, 2))
     with pytest.raises(Killed):
-        confirm(counted, trials, OWN, config, 42, tmp_path)
-    found = confirm(counted, trials, OWN, config, 42, tmp_path)
+        confirm(counted, trials, OWN, config, 42, home(tmp_path))
+    found = confirm(counted, trials, OWN, config, 42, home(tmp_path))
     assert len(asked) == 7  # of 6, the one that was killed twice
     assert [{**values, "train.seed": 0} for values in asked[:2]] == [{**OWN, "train.seed": 0}] * 2
     assert {values["train.seed"] for values in asked} == set(found["seeds"]) == set(found["seeds"]) - {42}
     best = [trials.index(trial) for trial in best_trials(trials)[:2]]
     assert list(found["losses"]) == ["configuration", *(f"trial {number}" for number in best)]
-    assert found == confirm(counted, trials, OWN, config, 42, tmp_path)
+    assert found == confirm(counted, trials, OWN, config, 42, home(tmp_path))
     means = [np.mean(losses) for losses in found["losses"].values()]
     assert found["trial"] in best
     assert found["overrules"]
@@ -175,7 +179,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, write: int, folder: Path, config:
         patch.setattr(JournalFileBackend, "append_logs", append_logs)
         try:
             run(folder, config)
-        except Killed:
+        except (Killed, UnboundLocalError):  # the latter from Optuna, of a kill while it ends a trial
             return True
     return False
 
@@ -211,12 +215,12 @@ WORKERS = """
 import os, pickle, sys, time
 from pathlib import Path
 from mien.base.listener import Listener
-from mien.search.study import search
+from mien.search.study import JOURNAL, Home, search
 def endless(trial, values):
     (Path(sys.argv[1]) / f"{os.getpid()}.pid").touch()
     time.sleep(60)
 if __name__ == "__main__":
-    search(endless, *pickle.loads(bytes.fromhex(sys.argv[2])), Path(sys.argv[1]), Listener())
+    search(endless, *pickle.loads(bytes.fromhex(sys.argv[2])), Home(sys.argv[1] + "/" + JOURNAL), Listener())
 """
 
 
@@ -237,7 +241,7 @@ def test_a_search_whose_trainings_all_diverge_says_so(tmp_path: Path) -> None:
         raise optuna.TrialPruned
 
     with pytest.raises(UserError, match=r"no trial was completed: every loss diverged; lower optim\.lr"):
-        search(diverging, search_space(SPACE, RECIPE), OWN, CONFIG, tmp_path, Listener())
+        search(diverging, search_space(SPACE, RECIPE), OWN, CONFIG, home(tmp_path), Listener())
 
 
 def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:

@@ -1,26 +1,34 @@
-"""Optuna study in a journal: trials that can be killed, resumed and repeated.
+"""Optuna study with any number of workers: trials that can be killed, resumed and repeated.
 
-Facts behind it: a seeded sampler that is created again repeats its trials, so each trial gets a sampler seeded
-by how many have ended; the journal has no heartbeat, so trials that a killed process left RUNNING are failed and their
-values are tried again. With one worker a search that was killed and continued ends as an undisturbed one.
+Each trial has a place, from 0, which seeds its sampler; the one that repeats a killed trial has its place. A journal in
+the state folder has one owner, who repeats at once what a dead one left RUNNING: with one worker, a search that was
+killed and continued ends as an undisturbed one. MIEN_TUNE_STORAGE names a storage that other machines share. There,
+workers send heartbeats, and a trial without one for GRACE seconds is failed and repeated by whoever is free.
 """
 
 import multiprocessing
 import os
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 import optuna
+import sqlalchemy
 import torch
-from optuna.storages import JournalStorage
+from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
@@ -29,13 +37,31 @@ from mien.base.listener import Listener, progress_bar
 from mien.search.space import Space, TuneConfig
 from mien.training.recipe import derived_seed
 
+STORAGE: Final = "MIEN_TUNE_STORAGE"
 JOURNAL: Final = "journal.log"
+BEAT, GRACE = 15, 120  # seconds from heartbeat to heartbeat, and until a trial without one is taken for dead
+PAUSE, RESTART = 2, 600  # seconds between two looks at the others' trials, and in which a database must be back
 SPEED: Final = "images_per_second"  # a user attribute; of the moment, so no part of the report
-QUEUED: Final = "mien.values"  # a user attribute: the values with which a trial was enqueued
+PLACE: Final = "mien.place"  # a user attribute: how many trials counted before this one, or the one that it repeats
+VALUES: Final = "mien.values"  # a user attribute: all values of a trial, also of the one that it repeats
+ABOUT: Final = "mien.about"  # a user attribute of the study: what its workers agree on
 ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # Trains with the trial's values, reports each epoch to the trial (which may prune), returns its cost.
 Objective = Callable[[BaseTrial, dict[str, Any]], float]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a study is: in a journal or a database, which workers may share that agree on what it is `about`."""
+
+    address: str
+    name: str = "mien"
+    shared: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return re.sub("//.*@", "//", self.address.partition("?")[0])  # without a password
 
 
 def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
@@ -50,28 +76,40 @@ def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def search(
-    objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, folder: Path, listener: Listener
+    objective: Objective, space: Space, own: dict[str, Any], config: TuneConfig, home: Home, listener: Listener
 ) -> list[FrozenTrial]:
-    """The ended trials (complete or pruned) of the study in `folder`, run until `config.trials` or `config.minutes`.
+    """The ended trials (complete or pruned) of the study at `home`, run until `config.trials` or `config.minutes`.
 
     A study found there is continued; the first trial has the config's `own` values. `objective` must be a function of
-    the values alone; `listener.trial` is called after each trial, unless there are several workers. A UserError where
-    the journal cannot be read, a worker was killed, or no trial was completed.
+    the values alone; `listener.trial` is called after each trial of any worker. A UserError where the storage cannot
+    be used, a worker was killed, or no trial was completed.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _cut_torn_line(folder / JOURNAL)
-    study = open_study(folder / JOURNAL, config)
-    _fill_queue(study, space, own)
-    if config.workers == 1:
-        _work(folder / JOURNAL, objective, space, listener, config)
-    else:
-        with processes(config.workers) as run:
-            list(run(partial(_work, folder / JOURNAL, objective, space, None), [config] * config.workers))
-    trials = _trials(study, *ENDED)
-    if not any(t.state == TrialState.COMPLETE for t in trials):
+    study = open_study(home, config)
+    for trial in [] if home.shared else _trials(study, TrialState.RUNNING):
+        _again(study, trial)
+        study.tell(trial.number, state=TrialState.FAIL)
+    if not _trials(study, *ENDED, TrialState.RUNNING, TrialState.WAITING):
+        study.enqueue_trial(own, user_attrs={PLACE: 0, VALUES: own})
+    study.set_user_attr(ABOUT, dict(home.about))
+    trials = work_together(study, objective, space, config, home, listener)
+    if not best_trials(trials):
         # The pruner stops no trial before one is complete.
         raise UserError("tune: no trial was completed: every loss diverged; lower optim.lr and its range in conf/tune.")
     return trials
+
+
+def join(objective: Objective, space: Space, config: TuneConfig, home: Home) -> None:
+    """Work for a search that another machine began until it is complete; a UserError where it is another, or none."""
+    studies = optuna.get_all_study_summaries(_storage(home))
+    begun = [study.user_attrs[ABOUT] for study in studies if ABOUT in study.user_attrs]
+    if not begun:
+        raise UserError(f"{STORAGE}: no search has begun in {home}; start it with `dvc repro` on one machine.")
+    keys = [[key for key in home.about | about if about.get(key) != home.about.get(key)] for about in begun]
+    nearest, differing = min(zip(begun, keys, strict=True), key=lambda pair: len(pair[1]))
+    if differing:
+        said = "; ".join(f"{key} is {nearest.get(key)} there and {home.about.get(key)} here" for key in differing)
+        raise UserError(f"this machine would not search as the one that began in {home}: {said}.")
+    work_together(open_study(home, config), objective, space, config, home, Listener())
 
 
 def best_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -79,16 +117,61 @@ def best_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=attrgetter("value"))
 
 
-def open_study(journal: Path, config: TuneConfig) -> optuna.Study:
-    """The study of a journal, made where there is none; a UserError where the journal cannot be read."""
-    # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
-    backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal), grace_period=3))
+def open_study(home: Home, config: TuneConfig) -> optuna.Study:
+    """The study at `home`, made where there is none; a UserError where its storage cannot be used."""
     pruner = optuna.pruners.MedianPruner(min(config.startup_trials, 4), config.prune_after)
+    how: dict[str, Any] = {"sampler": _ByPlace(config), "pruner": pruner, "load_if_exists": True}
+    return optuna.create_study(storage=_storage(home), study_name=home.name, **how)
+
+
+def _storage(home: Home) -> BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
     try:
-        storage = JournalStorage(backend)
-        return optuna.create_study(storage=storage, pruner=pruner, study_name="mien", load_if_exists=True)
+        return _database(home) if "://" in home.address else _journal(home)
     except (ValueError, KeyError) as error:
-        raise UserError(f"the study's journal {journal} is damaged ({error}); delete it to search anew.") from error
+        raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
+    except (ImportError, sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, OSError) as error:
+        if not home.shared:
+            raise
+        todo = "set /SHARED/FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"
+        raise UserError(f"{STORAGE}: {home} cannot be used ({str(error).strip().splitlines()[0]}); {todo}.") from error
+
+
+def _database(home: Home) -> BaseStorage:
+    engine = sqlalchemy.create_engine(home.address)
+    if sqlalchemy.inspect(engine).has_table("registered_models") or home.address == os.environ.get(
+        "MLFLOW_TRACKING_URI"
+    ):
+        raise UserError(f"{STORAGE}: {home} is MLflow's, whose tables clash with Optuna's; make another database.")
+    engine.dispose()
+    options: Any = {"pool_pre_ping": True}
+    if engine.name == "sqlite":
+        options["connect_args"] = {"timeout": 60}  # seconds to wait for other workers
+    beats: Any = {"heartbeat_interval": BEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": _again}
+    storage = RDBStorage(home.address, options, **beats)
+
+    @sqlalchemy.event.listens_for(storage.engine, "do_connect")
+    def connect(dialect: Any, _: Any, arguments: Any, options: Any) -> Any:
+        for _ in range(RESTART // PAUSE):
+            with suppress(dialect.dbapi.OperationalError):
+                return dialect.connect(*arguments, **options)
+            time.sleep(PAUSE)
+        return dialect.connect(*arguments, **options)
+
+    return storage
+
+
+def _journal(home: Home) -> BaseStorage:
+    # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
+    lock = JournalFileOpenLock(home.address, grace_period=3)
+    lock.acquire()
+    try:
+        _cut_torn_line(Path(home.address))
+    finally:
+        lock.release()
+    backend = JournalFileBackend(home.address, lock)
+    return _Beating(backend, Path(f"{home.address}.beats")) if home.shared else JournalStorage(backend)
 
 
 def _cut_torn_line(journal: Path) -> None:
@@ -99,57 +182,169 @@ def _cut_torn_line(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
+class _Beating(JournalStorage, BaseHeartbeat):
+    """A journal with heartbeats: a file of each trial, whose age is told by the clock of the folder's machine alone."""
+
+    def __init__(self, backend: JournalFileBackend, beats: Path) -> None:
+        super().__init__(backend)
+        self._beats = beats
+        beats.mkdir(exist_ok=True)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        self._touched(trial_id)
+
+    def _touched(self, trial_id: int) -> float:
+        file = self._beats / str(trial_id)
+        file.touch()
+        return file.stat().st_mtime
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        now, stale = self._touched(-1), []
+        for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
+            with (self._beats / str(trial._trial_id)).open(
+                "a"
+            ) as file:  # opened: a network's clients keep what they saw
+                if now - os.fstat(file.fileno()).st_mtime > GRACE:
+                    stale.append(trial._trial_id)
+        return stale
+
+    def get_heartbeat_interval(self) -> int:
+        return BEAT
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
+        return _again
+
+
 def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=states)
 
 
-def _fill_queue(study: optuna.Study, space: Space, own: dict[str, Any]) -> None:
-    """Queue the values of trials that a dead process left RUNNING, then fail these; a new study begins with its own.
-
-    A kill in between changes nothing. Of a trial that was killed while its values were drawn, all are drawn again.
-    """
-    queued = [trial.user_attrs[QUEUED] for trial in _trials(study, TrialState.WAITING)]
-    for trial in _trials(study, TrialState.RUNNING):
-        values = trial.user_attrs.get(QUEUED, trial.params)
-        if set(values) == set(space) and values not in queued:
-            study.enqueue_trial(values, user_attrs={QUEUED: values})
-        study.tell(trial.number, state=TrialState.FAIL)
-    if not _trials(study, *ENDED, TrialState.WAITING):
-        study.enqueue_trial(own, user_attrs={QUEUED: own})
+def _before(study: optuna.Study, number: int) -> int:
+    """How many trials before this one count: those that have ended, run, or wait to repeat another."""
+    trials = _trials(study, *ENDED, TrialState.RUNNING, TrialState.WAITING)
+    return sum(trial.number < number for trial in trials)
 
 
-def _work(journal: Path, objective: Objective, space: Space, listener: Listener | None, config: TuneConfig) -> None:
-    """Trial after trial, as the only worker, which has the listener, or as one of several."""
-    study = open_study(journal, config)
-    with progress_bar("tune", config.trials, shown=listener is not None) as step:
-        step(len(_trials(study, *ENDED)), "")
-        while (ended := len(trials := _trials(study, *ENDED))) < config.trials:
-            spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
-            if 0 < 60 * config.minutes * config.workers <= spent and best_trials(trials):
-                break
-            study.sampler = optuna.samplers.TPESampler(
-                seed=derived_seed(config.seed, ended), n_startup_trials=config.startup_trials, multivariate=True
-            )
-            trial = study.ask(space)
+def _again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a killed trial, in its place and, unless it was killed while they were drawn, with its values."""
+    place, values = trial.user_attrs.get(PLACE, _before(study, trial.number)), trial.user_attrs.get(VALUES, {})
+    if place not in [waiting.user_attrs[PLACE] for waiting in _trials(study, TrialState.WAITING)]:
+        study.enqueue_trial(values, user_attrs={PLACE: place, VALUES: values})
+
+
+class _ByPlace(optuna.samplers.TPESampler):
+    """Made again for each trial, with a seed of its place."""
+
+    def __init__(self, config: TuneConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        seed = derived_seed(self._config.seed, trial.user_attrs.get(PLACE, _before(study, trial.number)))
+        super().__init__(seed=seed, n_startup_trials=self._config.startup_trials, multivariate=True)
+
+
+def work_together(
+    study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, home: Home, listener: Listener
+) -> list[FrozenTrial]:
+    """Run this machine's workers until the study is complete: its ended trials, by their places."""
+    try:
+        with _told(study, config, listener) as tell:
+            if config.workers == 1:
+                _work(home, objective, space, tell, config)
+            else:
+                with processes(config.workers) as run:
+                    list(run(partial(_work, home, objective, space, None), [config] * config.workers))
+        return sorted(_trials(study, *ENDED), key=lambda trial: trial.user_attrs[PLACE])
+    except StorageInternalError as error:
+        raise UserError(f"tune: {home} failed ({error.__cause__}); the same command continues.") from error
+
+
+class _OneTooMany(OptunaError):
+    """Two workers began the last trial at once, and this one began it later."""
+
+
+def _work(home: Home, objective: Objective, space: Space, tell: Callable[[], None] | None, config: TuneConfig) -> None:
+    """Trial after trial, as one of any number of workers."""
+    study, known, failed = open_study(home, config), set[int](), False
+
+    def run(trial: optuna.Trial) -> float:
+        nonlocal failed
+        if (before := _before(study, trial.number)) >= config.trials:
+            raise _OneTooMany
+        try:
+            trial.set_user_attr(PLACE, trial.user_attrs.get(PLACE, before))
+            values = {key: trial._suggest(key, distribution) for key, distribution in space.items()}
+            trial.set_user_attr(VALUES, values)
+            return objective(trial, values)
+        except (optuna.TrialPruned, UpdateFinishedTrialError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            failed = not isinstance(error, StorageInternalError)
+            _again(study, study.get_trials(deepcopy=False)[trial.number])
+            raise
+
+    while True:
+        trials = _trials(study, *ENDED, TrialState.RUNNING)
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+        if len(trials) < config.trials and not (
+            0 < 60 * config.minutes * config.workers <= spent and best_trials(trials)
+        ):
             try:
-                done = study.tell(trial, objective(trial, dict(trial.params)))
-            except optuna.TrialPruned:
-                done = study.tell(trial, state=TrialState.PRUNED)
-            trials = _trials(study, *ENDED)
-            short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in done.params.items()}
-            words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items())]
-            words.append("pruned" if done.value is None else f"objective {done.value:.4f}")
-            print(f"trial {len(trials):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
-            step(len(trials), _reached(trials))
-            if listener is not None:
-                speed = {SPEED: done.user_attrs[SPEED]} if SPEED in done.user_attrs else {}
-                listener.trial(trial_row(ended, done) | speed)
+                study.optimize(run, n_trials=1, catch=(_OneTooMany,))
+            except Exception as error:  # a database broke off, or others took the trial over, as its heartbeats failed
+                if failed or not home.shared:
+                    raise
+                print(f"tune: a trial of this worker is repeated ({error})", file=sys.stderr, flush=True)
+            if tell:
+                tell()
+        elif running:
+            fail_stale_trials(study)
+            for trial in running:  # one that was killed before its first heartbeat would never be stale
+                if trial.number not in known and isinstance(study._storage, BaseHeartbeat):
+                    study._storage.record_heartbeat(trial._trial_id)
+                    known.add(trial.number)
+            time.sleep(PAUSE)
+        else:
+            return
 
 
-def _reached(ended: Sequence[FrozenTrial]) -> str:
-    best, pruned = best_trials(ended)[:1], sum(trial.state == TrialState.PRUNED for trial in ended)
-    words = f"best {best[0].value:.4f} (trial {ended.index(best[0]) + 1})" if best else "none complete"
-    return f"{words}, {pruned} pruned"
+@contextmanager
+def _told(study: optuna.Study, config: TuneConfig, listener: Listener) -> Iterator[Callable[[], None]]:
+    """Tell people and the listener of the trials of all workers, every few seconds and when called."""
+    known = {trial.number for trial in _trials(study, *ENDED)}
+    over, lock = threading.Event(), threading.Lock()
+
+    def tell() -> None:
+        with lock:
+            ended = _trials(study, *ENDED)
+            for trial in [trial for trial in ended if trial.number not in known]:
+                known.add(trial.number)
+                values = {key: f"{v:.3g}" if isinstance(v, float) else v for key, v in trial.params.items()}
+                words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(values.items())]
+                words.append("pruned" if trial.state == TrialState.PRUNED else f"objective {trial.value:.4f}")
+                print(f"trial {len(known):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
+                speed = {SPEED: trial.user_attrs[SPEED]} if SPEED in trial.user_attrs else {}
+                listener.trial(trial_row(trial.user_attrs[PLACE], trial) | speed)
+            best, pruned = best_trials(ended)[:1], sum(trial.state == TrialState.PRUNED for trial in ended)
+            says = f"best {best[0].value:.4f} (trial {best[0].user_attrs[PLACE] + 1})" if best else "none complete"
+            step(len(ended), f"{says}, {pruned} pruned")
+
+    def watch() -> None:
+        while not over.wait(PAUSE):
+            with suppress(StorageInternalError):
+                tell()
+
+    with progress_bar("tune", config.trials) as step:
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield tell
+        finally:
+            over.set()
+            watcher.join(PAUSE)
+        tell()
 
 
 @contextmanager

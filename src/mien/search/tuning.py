@@ -7,6 +7,7 @@ configuration's own values, before they overrule these.
 import dataclasses
 import json
 import math
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,26 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 from pytorch_lightning.callbacks import LambdaCallback
 
+from mien.base.errors import UserError
 from mien.base.listener import Listener, progress_bar
+from mien.base.state import code_digest, digest
 from mien.search.space import Confirm, Space, TuneConfig, search_space
-from mien.search.study import JOURNAL, SPEED, Objective, best_trials, open_study, processes, search, trial_row
+from mien.search.study import (
+    JOURNAL,
+    SPEED,
+    STORAGE,
+    Home,
+    Objective,
+    best_trials,
+    join,
+    open_study,
+    processes,
+    search,
+    trial_row,
+)
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import made_on
-from mien.training.inputs import Inputs
+from mien.training.inputs import CODE, Inputs
 from mien.training.recipe import SCORES, cost, derived_seed, refuse_larger_batch, refuse_longer_average
 
 
@@ -63,6 +78,19 @@ class Search:
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm(), minutes=0)
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=machine)
+        self._about = {
+            "code": code_digest(*CODE),
+            "data.digest": inputs.data_digest,
+            "data.split": inputs.split_digest,
+            **{f"parent {address}": parent.digest for address, parent in inputs.parents.items()},
+        }
+        agreed = {
+            **inputs.config,
+            "tune": dataclasses.asdict(dataclasses.replace(config, workers=1)),
+            "machine": machine,
+        }
+        for group, values in agreed.items():
+            self._about |= {f"{group}.{key}": value for key, value in (values or {}).items()}
 
     def _largest(self, key: str) -> Any:
         searched: Any = self.space.get(key)
@@ -70,18 +98,32 @@ class Search:
             return self.inputs.recipe.value(key)
         return max(getattr(searched, "choices", ()) or (searched.high,))
 
+    def join(self) -> None:
+        """Work for the search that `run` began on another machine; a UserError where that would be another search."""
+        if not (self.config.trials and os.environ.get(STORAGE)):
+            raise UserError(f"there is no search to join: set {STORAGE}, and in params.yaml a tune with trials.")
+        objective = ShortTraining(self.inputs, self.config.epochs)
+        join(objective, self.space, self.config, self._home(Path()))
+
+    def _home(self, folder: Path) -> Home:
+        if address := os.environ.get(STORAGE):
+            about = json.loads(json.dumps(self._about))  # as a storage returns it
+            return Home(address, f"mien-{self.state_key}", shared=True, about=about)
+        return Home(str(folder / JOURNAL))
+
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
-        """Search, or not: the content of reports/tune.json. A study whose journal is in `folder` is continued."""
+        """Search, or not: the content of reports/tune.json. A study in MIEN_TUNE_STORAGE or `folder` is continued."""
         own = {key: self.inputs.recipe.value(key) for key in self.space}
         trials: list[FrozenTrial] = []
         best, values, confirmed = None, {}, None
         if self.config.trials:
             objective = ShortTraining(self.inputs, self.config.epochs)
-            trials = search(objective, self.space, own, self.config, folder, listener)[: self.config.trials]
+            home = self._home(folder)
+            trials = search(objective, self.space, own, self.config, home, listener)[: self.config.trials]
             found = best_trials(trials)[0]
             best, values = {"trial": trials.index(found), "value": found.value}, found.params
             if self.config.confirm.seeds:
-                confirmed = confirm(objective, trials, own, self.config, self.inputs.recipe.train.seed, folder)
+                confirmed = confirm(objective, trials, own, self.config, self.inputs.recipe.train.seed, home)
                 values = trials[confirmed["trial"]].params if confirmed["overrules"] else own
         stopped = f"stopped by tune.minutes after trial {len(trials)} of {self.config.trials}"
         return {
@@ -136,25 +178,25 @@ class ShortTraining:
 
 
 def confirm(
-    objective: Objective, trials: list[FrozenTrial], own: dict[str, Any], config: TuneConfig, seed: int, folder: Path
+    objective: Objective, trials: list[FrozenTrial], own: dict[str, Any], config: TuneConfig, seed: int, home: Home
 ) -> dict[str, Any]:
     """Train the best trials and the configuration's `own` values again, with the same further seeds, and compare.
 
-    Each training that ended is in the study's journal in `folder`, and is not repeated after a kill. Returned are what
+    Each training that ended is in the study at `home`, and is not repeated after a kill. Returned are what
     `compare` returns, the seeds, which come from the trainings' own `seed`, and each row's losses (None: diverged).
     """
-    study = open_study(folder / JOURNAL, config)
+    study = open_study(home, config)
     seeds = [derived_seed(seed, n) for n in range(1, config.confirm.seeds + 1)]
     chosen = [trial for trial in best_trials(trials)[: config.confirm.best] if trial.params != own]
     first = next((trial.value for trial in trials if trial.params == own), None)
     wanted = [[{**values, "train.seed": s} for s in seeds] for values in (own, *(trial.params for trial in chosen))]
-    missing = [values for row in wanted for values in row if _key(values) not in study.user_attrs]
+    missing = [values for row in wanted for values in row if digest(values) not in study.user_attrs]
     with processes(config.workers) as run, progress_bar("confirm", len(missing)) as step:
         for i, (values, loss) in enumerate(zip(missing, run(partial(_loss, objective), missing), strict=True)):
-            study.set_user_attr(_key(values), loss)
+            study.set_user_attr(digest(values), loss)
             step(i + 1, "")
     done = study.user_attrs
-    rows = [[done[_key(values)] for values in row] for row in wanted]
+    rows = [[done[digest(values)] for values in row] for row in wanted]
     numbers = [trials.index(trial) for trial in chosen]
     before = [first, *(trial.value for trial in chosen)]
     table = np.array([[earlier, *row] for earlier, row in zip(before, rows, strict=True)], dtype=float)
@@ -194,10 +236,6 @@ def compare(losses: np.ndarray, trials: Sequence[int]) -> dict[str, Any]:
         says = f"With {further} the objective of {trial} is {than} (standard error {spread:.3f})"
     ends = f"{trial} overrules the configuration" if overrules else "the configuration's own values stay"
     return {**found, "says": f"{says}: {ends}."}
-
-
-def _key(values: dict[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True)
 
 
 def _loss(objective: Objective, values: dict[str, Any]) -> float | None:
