@@ -25,7 +25,8 @@ COMMANDS: Final[dict[str, tuple[Callable[..., None], ...]]] = {  # as `mien --he
     "Use a model": (predict.predict, show.video, show.app, show.explain, registry.export),
     "Choose data and settings": (choices.preset, choices.models, choices.detector, check.check),
     "Train and look at results": (
-        *(add_data.train, status.status, measure.folds, measure.compare, measure.evaluate, measure.labels),
+        *(add_data.train, measure.join, status.status, measure.folds, measure.compare, measure.evaluate),
+        measure.labels,
     ),
     "Promote models": (
         *(registry.card, registry.promote, registry.rollback, registry.history, registry.sync, registry.ui),

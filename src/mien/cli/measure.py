@@ -1,4 +1,4 @@
-"""The commands `evaluate`, `compare`, `folds` and `labels`: other data, two runs, cross-validation, label noise."""
+"""The commands `evaluate`, `compare`, `folds`, `join` and `labels`: other data, two runs, a search, label noise."""
 
 import json
 import os
@@ -248,6 +248,25 @@ def _show_folds(tested: "list[Predictions]", faces: int, config: "EvaluateConfig
     typer.echo("Each was tested once, by a model that did not learn from it. In brackets: 95 % intervals.")
     if never:
         typer.echo(f"Never tested: {counted(never, 'face')} of the data set's own training part.")
+
+
+def join() -> None:
+    """Join the search that `dvc repro` runs on another machine, and leave when it is complete.
+
+    MIEN_TUNE_STORAGE names their storage on both. Needs the same commit, params.yaml and outs of crop and split.
+    A search on another machine that differs is not joined.
+    """
+    from mien.inference.address import find_parents
+    from mien.search.tuning import Search
+    from mien.training.inputs import read_inputs
+    from mien.training.recipe import Recipe
+
+    root = find_root()
+    settings, chosen = read_chosen(root, ("data", *RECIPE, "tune")), choices(root)
+    recipe = Recipe(*(settings[group] for group in RECIPE))
+    parents = find_parents(recipe.parents)
+    Search(read_inputs(settings["data"].name, recipe, chosen, root, parents), settings["tune"]).join()
+    typer.echo("the search is complete; `dvc repro` goes on with it where it began")
 
 
 def labels(

@@ -6,6 +6,8 @@ killed and continued ends as an undisturbed one. MIEN_TUNE_STORAGE names a stora
 workers send heartbeats, and a trial without one for GRACE seconds is failed and repeated by whoever is free.
 """
 
+import json
+import math
 import multiprocessing
 import os
 import re
@@ -31,6 +33,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener, progress_bar
@@ -61,7 +64,14 @@ class Home:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return re.sub("//.*@", "//", self.address.partition("?")[0])  # without a password
+        return re.sub("//.*@", "//", self.address).partition("?")[0]  # without a password
+
+
+def home_of(folder: Path, key: str, about: Mapping[str, Any]) -> Home:
+    """MIEN_TUNE_STORAGE, with the study of this key in it, or else a journal in this folder."""
+    if address := os.environ.get(STORAGE):
+        return Home(address, f"mien-{key}", shared=True, about=json.loads(json.dumps(about)))  # as a storage returns it
+    return Home(str(folder / JOURNAL))
 
 
 def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def search(
     if not _trials(study, *ENDED, TrialState.RUNNING, TrialState.WAITING):
         study.enqueue_trial(own, user_attrs={PLACE: 0, VALUES: own})
     study.set_user_attr(ABOUT, dict(home.about))
-    trials = work_together(study, objective, space, config, home, listener)
+    trials = _work_here(study, objective, space, config, home, listener)
     if not best_trials(trials):
         # The pruner stops no trial before one is complete.
         raise UserError("tune: no trial was completed: every loss diverged; lower optim.lr and its range in conf/tune.")
@@ -100,16 +110,18 @@ def search(
 
 def join(objective: Objective, space: Space, config: TuneConfig, home: Home) -> None:
     """Work for a search that another machine began until it is complete; a UserError where it is another, or none."""
+    if not (home.shared and config.trials):
+        raise UserError(f"there is no search to join: set {STORAGE}, and choose a search with `tune` in params.yaml.")
     studies = optuna.get_all_study_summaries(_storage(home))
     begun = [study.user_attrs[ABOUT] for study in studies if ABOUT in study.user_attrs]
     if not begun:
-        raise UserError(f"{STORAGE}: no search has begun in {home}; start it with `dvc repro` on one machine.")
+        raise UserError(f"no search has begun in {home}; `dvc repro` on one machine begins it.")
     keys = [[key for key in home.about | about if about.get(key) != home.about.get(key)] for about in begun]
     nearest, differing = min(zip(begun, keys, strict=True), key=lambda pair: len(pair[1]))
     if differing:
         said = "; ".join(f"{key} is {nearest.get(key)} there and {home.about.get(key)} here" for key in differing)
-        raise UserError(f"this machine would not search as the one that began in {home}: {said}.")
-    work_together(open_study(home, config), objective, space, config, home, Listener())
+        raise UserError(f"the search in {home} is not the one of this checkout and machine: {said}.")
+    _work_here(open_study(home, config), objective, space, config, home, Listener())
 
 
 def best_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -129,27 +141,25 @@ def _storage(home: Home) -> BaseStorage:
     warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
     try:
         return _database(home) if "://" in home.address else _journal(home)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
-    except (ImportError, sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, OSError) as error:
+    except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
+        if "://" not in home.address and isinstance(error, ValueError | KeyError):
+            raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
         if not home.shared:
             raise
-        todo = "set /SHARED/FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"
-        raise UserError(f"{STORAGE}: {home} cannot be used ({str(error).strip().splitlines()[0]}); {todo}.") from error
+        said = "no address" if isinstance(error, ValueError) else str(error).strip().partition("\n")[0]
+        todo = "set /FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"
+        raise UserError(f"{STORAGE}: {home} cannot be used ({said}); {todo}.") from None
 
 
 def _database(home: Home) -> BaseStorage:
     engine = sqlalchemy.create_engine(home.address)
-    if sqlalchemy.inspect(engine).has_table("registered_models") or home.address == os.environ.get(
-        "MLFLOW_TRACKING_URI"
-    ):
+    tracks = home.address == os.environ.get("MLFLOW_TRACKING_URI")
+    if tracks or sqlalchemy.inspect(engine).has_table("registered_models"):
         raise UserError(f"{STORAGE}: {home} is MLflow's, whose tables clash with Optuna's; make another database.")
     engine.dispose()
-    options: Any = {"pool_pre_ping": True}
-    if engine.name == "sqlite":
-        options["connect_args"] = {"timeout": 60}  # seconds to wait for other workers
+    patience = {"connect_args": {"timeout": 60}} if engine.name == "sqlite" else {}  # seconds, with other workers
     beats: Any = {"heartbeat_interval": BEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": _again}
-    storage = RDBStorage(home.address, options, **beats)
+    storage = RDBStorage(home.address, {"pool_pre_ping": True, **patience}, **beats)
 
     @sqlalchemy.event.listens_for(storage.engine, "do_connect")
     def connect(dialect: Any, _: Any, arguments: Any, options: Any) -> Any:
@@ -165,25 +175,19 @@ def _database(home: Home) -> BaseStorage:
 def _journal(home: Home) -> BaseStorage:
     # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
     lock = JournalFileOpenLock(home.address, grace_period=3)
+    backend = JournalFileBackend(home.address, lock)
     lock.acquire()
-    try:
-        _cut_torn_line(Path(home.address))
+    try:  # remove what a full disk or a power cut broke off: what is appended to it is unreadable
+        content = Path(home.address).read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(home.address, content.rfind(b"\n") + 1)
     finally:
         lock.release()
-    backend = JournalFileBackend(home.address, lock)
-    return _Beating(backend, Path(f"{home.address}.beats")) if home.shared else JournalStorage(backend)
+    return _BeatingJournal(backend, Path(f"{home.address}.beats")) if home.shared else JournalStorage(backend)
 
 
-def _cut_torn_line(journal: Path) -> None:
-    """Remove the end of a write that a full disk or a power cut broke off: what is appended to it is unreadable."""
-    content = journal.read_bytes() if journal.exists() else b""
-    if content and not content.endswith(b"\n"):
-        with journal.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-class _Beating(JournalStorage, BaseHeartbeat):
-    """A journal with heartbeats: a file of each trial, whose age is told by the clock of the folder's machine alone."""
+class _BeatingJournal(JournalStorage, BaseHeartbeat):
+    """A journal with heartbeats: a file of each trial, as old as the clock of the folder's own machine says."""
 
     def __init__(self, backend: JournalFileBackend, beats: Path) -> None:
         super().__init__(backend)
@@ -191,22 +195,16 @@ class _Beating(JournalStorage, BaseHeartbeat):
         beats.mkdir(exist_ok=True)
 
     def record_heartbeat(self, trial_id: int) -> None:
-        self._touched(trial_id)
-
-    def _touched(self, trial_id: int) -> float:
-        file = self._beats / str(trial_id)
-        file.touch()
-        return file.stat().st_mtime
+        (self._beats / str(trial_id)).touch()
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        now, stale = self._touched(-1), []
-        for trial in self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
-            with (self._beats / str(trial._trial_id)).open(
-                "a"
-            ) as file:  # opened: a network's clients keep what they saw
-                if now - os.fstat(file.fileno()).st_mtime > GRACE:
-                    stale.append(trial._trial_id)
-        return stale
+        def beaten(trial_id: int) -> float:
+            with (self._beats / str(trial_id)).open("a") as file:  # opened, a network's file shows its present time
+                return os.fstat(file.fileno()).st_mtime
+
+        self.record_heartbeat(now := -1)
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial._trial_id for trial in running if beaten(now) - beaten(trial._trial_id) > GRACE]
 
     def get_heartbeat_interval(self) -> int:
         return BEAT
@@ -244,34 +242,26 @@ class _ByPlace(optuna.samplers.TPESampler):
         super().__init__(seed=seed, n_startup_trials=self._config.startup_trials, multivariate=True)
 
 
-def work_together(
+def _work_here(
     study: optuna.Study, objective: Objective, space: Space, config: TuneConfig, home: Home, listener: Listener
 ) -> list[FrozenTrial]:
-    """Run this machine's workers until the study is complete: its ended trials, by their places."""
+    """Let this machine's workers work until the study is complete: its ended trials, by their places."""
     try:
-        with _told(study, config, listener) as tell:
-            if config.workers == 1:
-                _work(home, objective, space, tell, config)
-            else:
-                with processes(config.workers) as run:
-                    list(run(partial(_work, home, objective, space, None), [config] * config.workers))
+        with _telling(study, config, listener), processes(config.workers) as run:
+            list(run(partial(_work, home, objective, space), [config] * config.workers))
         return sorted(_trials(study, *ENDED), key=lambda trial: trial.user_attrs[PLACE])
     except StorageInternalError as error:
         raise UserError(f"tune: {home} failed ({error.__cause__}); the same command continues.") from error
 
 
-class _OneTooMany(OptunaError):
-    """Two workers began the last trial at once, and this one began it later."""
-
-
-def _work(home: Home, objective: Objective, space: Space, tell: Callable[[], None] | None, config: TuneConfig) -> None:
+def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) -> None:
     """Trial after trial, as one of any number of workers."""
     study, known, failed = open_study(home, config), set[int](), False
 
     def run(trial: optuna.Trial) -> float:
         nonlocal failed
         if (before := _before(study, trial.number)) >= config.trials:
-            raise _OneTooMany
+            return math.nan  # two workers began the last trial at once: Optuna fails the later one
         try:
             trial.set_user_attr(PLACE, trial.user_attrs.get(PLACE, before))
             values = {key: trial._suggest(key, distribution) for key, distribution in space.items()}
@@ -288,17 +278,15 @@ def _work(home: Home, objective: Objective, space: Space, tell: Callable[[], Non
         trials = _trials(study, *ENDED, TrialState.RUNNING)
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
-        if len(trials) < config.trials and not (
-            0 < 60 * config.minutes * config.workers <= spent and best_trials(trials)
-        ):
+        late = 0 < 60 * config.minutes * config.workers <= spent and best_trials(trials)
+        if len(trials) < config.trials and not late:
             try:
-                study.optimize(run, n_trials=1, catch=(_OneTooMany,))
+                study.optimize(run, n_trials=1)
             except Exception as error:  # a database broke off, or others took the trial over, as its heartbeats failed
                 if failed or not home.shared:
                     raise
-                print(f"tune: a trial of this worker is repeated ({error})", file=sys.stderr, flush=True)
-            if tell:
-                tell()
+                print(f"tune: repeating a trial ({error.__cause__ or error})", file=sys.stderr, flush=True)
+                time.sleep(PAUSE)
         elif running:
             fail_stale_trials(study)
             for trial in running:  # one that was killed before its first heartbeat would never be stale
@@ -311,25 +299,23 @@ def _work(home: Home, objective: Objective, space: Space, tell: Callable[[], Non
 
 
 @contextmanager
-def _told(study: optuna.Study, config: TuneConfig, listener: Listener) -> Iterator[Callable[[], None]]:
-    """Tell people and the listener of the trials of all workers, every few seconds and when called."""
-    known = {trial.number for trial in _trials(study, *ENDED)}
-    over, lock = threading.Event(), threading.Lock()
+def _telling(study: optuna.Study, config: TuneConfig, listener: Listener) -> Iterator[None]:
+    """Tell people and the listener, every few seconds and at the end, of the trials that have ended anywhere."""
+    known, over = {trial.number for trial in _trials(study, *ENDED)}, threading.Event()
 
     def tell() -> None:
-        with lock:
-            ended = _trials(study, *ENDED)
-            for trial in [trial for trial in ended if trial.number not in known]:
-                known.add(trial.number)
-                values = {key: f"{v:.3g}" if isinstance(v, float) else v for key, v in trial.params.items()}
-                words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(values.items())]
-                words.append("pruned" if trial.state == TrialState.PRUNED else f"objective {trial.value:.4f}")
-                print(f"trial {len(known):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
-                speed = {SPEED: trial.user_attrs[SPEED]} if SPEED in trial.user_attrs else {}
-                listener.trial(trial_row(trial.user_attrs[PLACE], trial) | speed)
-            best, pruned = best_trials(ended)[:1], sum(trial.state == TrialState.PRUNED for trial in ended)
-            says = f"best {best[0].value:.4f} (trial {best[0].user_attrs[PLACE] + 1})" if best else "none complete"
-            step(len(ended), f"{says}, {pruned} pruned")
+        ended = _trials(study, *ENDED)
+        for trial in [trial for trial in ended if trial.number not in known]:
+            known.add(trial.number)
+            short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+            words = [f"{key.rpartition('.')[2]} {value}" for key, value in sorted(short.items())]
+            words.append("pruned" if trial.state == TrialState.PRUNED else f"objective {trial.value:.4f}")
+            print(f"trial {len(known):3d}/{config.trials}", *words, sep="  ", file=sys.stderr, flush=True)
+            speed = {SPEED: trial.user_attrs[SPEED]} if SPEED in trial.user_attrs else {}
+            listener.trial(trial_row(trial.user_attrs[PLACE], trial) | speed)
+        best, pruned = best_trials(ended)[:1], sum(trial.state == TrialState.PRUNED for trial in ended)
+        says = f"best {best[0].value:.4f} (trial {best[0].user_attrs[PLACE] + 1})" if best else "none complete"
+        step(len(ended), f"{says}, {pruned} pruned")
 
     def watch() -> None:
         while not over.wait(PAUSE):
@@ -340,10 +326,10 @@ def _told(study: optuna.Study, config: TuneConfig, listener: Listener) -> Iterat
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
-            yield tell
+            yield
         finally:
             over.set()
-            watcher.join(PAUSE)
+            watcher.join()
         tell()
 
 

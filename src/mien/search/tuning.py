@@ -7,7 +7,6 @@ configuration's own values, before they overrule these.
 import dataclasses
 import json
 import math
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +21,15 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 from pytorch_lightning.callbacks import LambdaCallback
 
-from mien.base.errors import UserError
 from mien.base.listener import Listener, progress_bar
 from mien.base.state import code_digest, digest
 from mien.search.space import Confirm, Space, TuneConfig, search_space
 from mien.search.study import (
-    JOURNAL,
     SPEED,
-    STORAGE,
     Home,
     Objective,
     best_trials,
+    home_of,
     join,
     open_study,
     processes,
@@ -78,19 +75,10 @@ class Search:
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm(), minutes=0)
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=machine)
-        self._about = {
-            "code": code_digest(*CODE),
-            "data.digest": inputs.data_digest,
-            "data.split": inputs.split_digest,
-            **{f"parent {address}": parent.digest for address, parent in inputs.parents.items()},
-        }
-        agreed = {
-            **inputs.config,
-            "tune": dataclasses.asdict(dataclasses.replace(config, workers=1)),
-            "machine": machine,
-        }
-        for group, values in agreed.items():
-            self._about |= {f"{group}.{key}": value for key, value in (values or {}).items()}
+        names = {"code": code_digest(*CODE), "data": inputs.data_digest, "split": inputs.split_digest}
+        agreed = {**inputs.config, "tune": dataclasses.asdict(dataclasses.replace(config, workers=1)), "digest": names}
+        agreed |= {"machine": machine or {}, "parent": {name: parent.digest for name, parent in inputs.parents.items()}}
+        self._about = {f"{group}.{key}": value for group, values in agreed.items() for key, value in values.items()}
 
     def _largest(self, key: str) -> Any:
         searched: Any = self.space.get(key)
@@ -100,16 +88,8 @@ class Search:
 
     def join(self) -> None:
         """Work for the search that `run` began on another machine; a UserError where that would be another search."""
-        if not (self.config.trials and os.environ.get(STORAGE)):
-            raise UserError(f"there is no search to join: set {STORAGE}, and in params.yaml a tune with trials.")
         objective = ShortTraining(self.inputs, self.config.epochs)
-        join(objective, self.space, self.config, self._home(Path()))
-
-    def _home(self, folder: Path) -> Home:
-        if address := os.environ.get(STORAGE):
-            about = json.loads(json.dumps(self._about))  # as a storage returns it
-            return Home(address, f"mien-{self.state_key}", shared=True, about=about)
-        return Home(str(folder / JOURNAL))
+        join(objective, self.space, self.config, home_of(Path(), self.state_key, self._about))
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json. A study in MIEN_TUNE_STORAGE or `folder` is continued."""
@@ -118,12 +98,12 @@ class Search:
         best, values, confirmed = None, {}, None
         if self.config.trials:
             objective = ShortTraining(self.inputs, self.config.epochs)
-            home = self._home(folder)
-            trials = search(objective, self.space, own, self.config, home, listener)[: self.config.trials]
+            place = home_of(folder, self.state_key, self._about)
+            trials = search(objective, self.space, own, self.config, place, listener)[: self.config.trials]
             found = best_trials(trials)[0]
             best, values = {"trial": trials.index(found), "value": found.value}, found.params
             if self.config.confirm.seeds:
-                confirmed = confirm(objective, trials, own, self.config, self.inputs.recipe.train.seed, home)
+                confirmed = confirm(objective, trials, own, self.config, self.inputs.recipe.train.seed, place)
                 values = trials[confirmed["trial"]].params if confirmed["overrules"] else own
         stopped = f"stopped by tune.minutes after trial {len(trials)} of {self.config.trials}"
         return {
