@@ -141,6 +141,8 @@ def _storage(home: Home) -> BaseStorage:
     warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
     try:
         return _database(home) if "://" in home.address else _journal(home)
+    except UserError:
+        raise
     except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
         if "://" not in home.address and isinstance(error, ValueError | KeyError):
             raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
@@ -159,15 +161,20 @@ def _database(home: Home) -> BaseStorage:
     engine.dispose()
     patience = {"connect_args": {"timeout": 60}} if engine.name == "sqlite" else {}  # seconds, with other workers
     beats: Any = {"heartbeat_interval": BEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": _again}
-    storage = RDBStorage(home.address, {"pool_pre_ping": True, **patience}, **beats)
+    options: dict[str, Any] = {"engine_kwargs": {"pool_pre_ping": True, **patience}, **beats}
+    try:
+        storage = RDBStorage(home.address, **options)
+    except SQLAlchemyError:  # another worker makes the tables at this moment
+        time.sleep(PAUSE)
+        storage = RDBStorage(home.address, **options)
 
     @sqlalchemy.event.listens_for(storage.engine, "do_connect")
-    def connect(dialect: Any, _: Any, arguments: Any, options: Any) -> Any:
+    def connect(dialect: Any, _: Any, arguments: Any, keywords: Any) -> Any:
         for _ in range(RESTART // PAUSE):
             with suppress(dialect.dbapi.OperationalError):
-                return dialect.connect(*arguments, **options)
+                return dialect.connect(*arguments, **keywords)
             time.sleep(PAUSE)
-        return dialect.connect(*arguments, **options)
+        return dialect.connect(*arguments, **keywords)
 
     return storage
 

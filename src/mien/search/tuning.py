@@ -75,10 +75,10 @@ class Search:
         }
         continued = dataclasses.replace(config, trials=min(config.trials, 1), workers=1, confirm=Confirm(), minutes=0)
         self.state_key = inputs.digest(tune=dataclasses.asdict(continued), made_on=machine)
-        names = {"code": code_digest(*CODE), "data": inputs.data_digest, "split": inputs.split_digest}
-        agreed = {**inputs.config, "tune": dataclasses.asdict(dataclasses.replace(config, workers=1)), "digest": names}
+        agreed = {**inputs.config, "tune": dataclasses.asdict(dataclasses.replace(config, workers=1))}
         agreed |= {"machine": machine or {}, "parent": {name: parent.digest for name, parent in inputs.parents.items()}}
         self._about = {f"{group}.{key}": value for group, values in agreed.items() for key, value in values.items()}
+        self._about |= {"code": code_digest(*CODE), "data": inputs.data_digest, "split": inputs.split_digest}
 
     def _largest(self, key: str) -> Any:
         searched: Any = self.space.get(key)
