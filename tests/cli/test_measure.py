@@ -3,13 +3,24 @@
 import json
 import re
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mien.base.listener import Listener
+from mien.cli.check import RECIPE
+from mien.cli.choices import write_choices
+from mien.cli.measure import read_chosen
+from mien.inference.default_model import choices
+from mien.search import tuning
+from mien.search.study import STORAGE
+from mien.search.tuning import Search
 from mien.tracking.store import connect
+from mien.training.inputs import read_inputs
+from mien.training.recipe import Recipe
 from tests.cli.conftest import Command, refused
 from tests.evaluation.labelled import cropped, turn_labels
 from tests.evaluation.other_data import bars, plant_training_face
@@ -160,6 +171,29 @@ def test_it_says_what_it_found_and_where_it_is(mien: Command, workspace: Path) -
     page = (workspace / "reports/labels/labels.html").read_text()
     assert "drawn sample: of" in page and "2 folds of\n    resnet16, at most 1 epoch each" in page
     assert (workspace / "reports/labels/labels.csv").is_file()
+
+
+def test_it_joins_the_search_that_a_stage_began(
+    mien: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(mien("join"), "there is no search to join: set MIEN_TUNE_STORAGE")
+    monkeypatch.setenv(STORAGE, f"sqlite:///{workspace}/search.db")
+    refused(mien("join"), "no search has begun in sqlite:///")
+    few = {"trials": 2, "epochs": 1, "confirm": {"best": 0, "seeds": 0}, "space": {"model.dropout": {"choices": [0.1]}}}
+    write_choices(workspace / "conf/tune/quick.yaml", few)
+    settings = read_chosen(workspace, ("data", *RECIPE, "tune"))
+    recipe = Recipe(*(settings[group] for group in RECIPE))
+    search = Search(read_inputs(settings["data"].name, recipe, choices(workspace)), settings["tune"])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tuning, "fit", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        search.run(workspace, Listener())
+    done = mien("join")
+    assert (done.code, done.out) == (0, "the search is complete; `dvc repro` goes on with it where it began\n"), (
+        done.err
+    )
+    report = search.run(workspace, Listener())
+    first, _ = report["trials"]
+    assert first["params"]["model.dropout"] == recipe.model.dropout
 
 
 def test_mistakes_are_one_sentence(mien: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

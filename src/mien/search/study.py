@@ -170,7 +170,8 @@ def _database(home: Home) -> BaseStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "do_connect")
     def connect(dialect: Any, _: Any, arguments: Any, keywords: Any) -> Any:
-        for _ in range(RESTART // PAUSE):
+        end = time.monotonic() + RESTART
+        while time.monotonic() < end:
             with suppress(dialect.dbapi.OperationalError):
                 return dialect.connect(*arguments, **keywords)
             time.sleep(PAUSE)
