@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from mien.base.listener import Listener
 from mien.search import study
 from mien.search.space import search_space
 from mien.search.study import PLACE, Home, join, open_study, search, trial_row
-from tests.search.test_study import CONFIG, ENVIRONMENT, OWN, RECIPE, SPACE, Killed, Trials, valley
+from tests.search.test_study import CONFIG, ENVIRONMENT, OWN, RECIPE, SPACE, Trials, valley
 from tests.servers import postgresql, wait_until
 from tests.stores import migrated
 
 ABOUT = {"code": "c0de", "optim.lr": 0.001}
 SPREAD = search_space(SPACE, RECIPE)
+FEW = dataclasses.replace(CONFIG, trials=3)
 
 
 @pytest.fixture(params=["journal", "sqlite", "postgresql"])
@@ -133,59 +133,46 @@ def test_workers_that_begin_at_once_do_not_overshoot(home: Home, quick: None) ->
     assert sorted(heard.rows, key=lambda row: row["number"]) == [trial_row(i, ended[i]) for i in range(8)]
 
 
-def interrupted(error: BaseException, in_trial: int, home: Home, trials: int = 4) -> None:
-    """A search whose worker ends so in a trial."""
-
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no memory")])
+def test_the_trial_of_a_worker_that_ends_by_itself_is_repeated_at_once(home: Home, error: BaseException) -> None:
     def objective(trial: BaseTrial, values: dict[str, Any]) -> float:
-        if trial.number == in_trial:
-            raise error
-        return valley(trial, values)
+        raise error
 
     with pytest.raises(type(error)):
-        search(objective, SPREAD, OWN, dataclasses.replace(CONFIG, trials=trials), home, Listener())
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no memory")])
-def test_the_trial_of_a_worker_that_ends_by_itself_is_repeated_at_once(
-    home: Home, quick: None, error: BaseException
-) -> None:
-    interrupted(error, 0, home)
-    config = dataclasses.replace(CONFIG, trials=4)
-    trials = search(valley, SPREAD, OWN, config, home, Listener())
-    assert trials[0].params == OWN
-    agree(home, 4)
-    assert Counter(trial.state for trial in all_trials(home))[TrialState.FAIL] == 1
+        search(objective, SPREAD, OWN, FEW, home, Listener())
+    assert search(valley, SPREAD, OWN, FEW, home, Listener())[0].params == OWN
+    agree(home, 3)
+    assert [trial.state == TrialState.FAIL for trial in all_trials(home)] == [True, False, False, False]
 
 
 def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(home: Home, quick: None) -> None:
-    config, taken = dataclasses.replace(CONFIG, trials=4), []
+    lost = []
 
     def objective(trial: BaseTrial, values: dict[str, Any]) -> float:
         if trial.number == 1:  # as another worker does
-            trials = open_study(home, config)
-            study._again(trials, trials.get_trials()[1])
-            trials._storage.set_trial_state_values(trials.get_trials()[1]._trial_id, TrialState.FAIL)
-            taken.append(values)
+            other = open_study(home, FEW)
+            study._again(other, other.trials[1])
+            other.tell(1, state=TrialState.FAIL)
+            lost.append(values)
         return valley(trial, values)
 
-    search(objective, SPREAD, OWN, config, home, Listener())
-    agree(home, 4)
-    assert taken == [trial.params for trial in all_trials(home) if trial.user_attrs[PLACE] == 1][1:]
+    search(objective, SPREAD, OWN, FEW, home, Listener())
+    agree(home, 3)
+    assert lost == [trial.params for trial in all_trials(home)[2:] if trial.user_attrs[PLACE] == 1]
 
 
 def test_one_that_was_killed_before_its_first_heartbeat_is_repeated(home: Home, quick: None) -> None:
-    config = dataclasses.replace(CONFIG, trials=2)
-    interrupted(Killed(), 1, home, trials=2)  # after its first: that one is given no more of them
-    begun = open_study(home, config)
-    begun._storage.create_new_trial(begun._study_id, None)
-    search(valley, SPREAD, OWN, config, home, Listener())
-    agree(home, 2)
+    search(valley, SPREAD, OWN, dataclasses.replace(FEW, trials=2), home, Listener())
+    begun = open_study(home, FEW)
+    begun._storage.create_new_trial(begun._study_id)
+    search(valley, SPREAD, OWN, FEW, home, Listener())
+    agree(home, 3)
 
 
 def test_another_search_is_not_joined_and_the_sentence_says_what_differs(home: Home, quick: None) -> None:
     with pytest.raises(UserError, match=r"no search has begun in .*; `dvc repro` on one machine begins it"):
         join(valley, SPREAD, CONFIG, home)
-    search(valley, SPREAD, OWN, dataclasses.replace(CONFIG, trials=1), home, Listener())
+    search(valley, SPREAD, OWN, FEW, home, Listener())
     other = dataclasses.replace(home, name="mien-y", about={**ABOUT, "code": "0dd", "optim.momentum": 0.9})
     says = "code is c0de there and 0dd here; optim.momentum is None there and 0.9 here"
     with pytest.raises(UserError, match=says):
@@ -206,8 +193,7 @@ def test_mlflows_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         "postgresql+psycopg2://me:s3cret@127.0.0.1:1/none",
         "postgresql+psycopg2://me:s3cret@127.0.0.1:port/none",
-        "postgresql+psycopg2://me:s3c/ret?@127.0.0.1:1/none",
-        "postgresql://me:s3cret@127.0.0.1/none",
+        "postgresql://me:s3c/ret?@127.0.0.1/none",
         "other://me:s3cret@host/none?password=s3cret",
         "sqlite:////no/such/folder/s.db",
         "/no/such/folder/journal.log",

@@ -63,15 +63,15 @@ class Home:
     shared: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, folder: Path, key: str, about: Mapping[str, Any]) -> "Home":
+        """MIEN_TUNE_STORAGE, with the study of this key in it, or else a journal in this folder."""
+        if address := os.environ.get(STORAGE):
+            return cls(address, f"mien-{key}", shared=True, about=json.loads(json.dumps(about)))  # as a storage has it
+        return cls(str(folder / JOURNAL))
+
     def __str__(self) -> str:
         return re.sub("//.*@", "//", self.address).partition("?")[0]  # without a password
-
-
-def home_of(folder: Path, key: str, about: Mapping[str, Any]) -> Home:
-    """MIEN_TUNE_STORAGE, with the study of this key in it, or else a journal in this folder."""
-    if address := os.environ.get(STORAGE):
-        return Home(address, f"mien-{key}", shared=True, about=json.loads(json.dumps(about)))  # as a storage returns it
-    return Home(str(folder / JOURNAL))
 
 
 def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
@@ -141,12 +141,10 @@ def _storage(home: Home) -> BaseStorage:
     warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
     try:
         return _database(home) if "://" in home.address else _journal(home)
-    except UserError:
-        raise
     except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
         if "://" not in home.address and isinstance(error, ValueError | KeyError):
             raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
-        if not home.shared:
+        if not home.shared or isinstance(error, UserError):
             raise
         said = "no address" if isinstance(error, ValueError) else str(error).strip().partition("\n")[0]
         todo = "set /FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"

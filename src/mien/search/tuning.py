@@ -24,18 +24,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from mien.base.listener import Listener, progress_bar
 from mien.base.state import code_digest, digest
 from mien.search.space import Confirm, Space, TuneConfig, search_space
-from mien.search.study import (
-    SPEED,
-    Home,
-    Objective,
-    best_trials,
-    home_of,
-    join,
-    open_study,
-    processes,
-    search,
-    trial_row,
-)
+from mien.search.study import SPEED, Home, Objective, best_trials, join, open_study, processes, search, trial_row
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import made_on
 from mien.training.inputs import CODE, Inputs
@@ -89,7 +78,7 @@ class Search:
     def join(self) -> None:
         """Work for the search that `run` began on another machine; a UserError where that would be another search."""
         objective = ShortTraining(self.inputs, self.config.epochs)
-        join(objective, self.space, self.config, home_of(Path(), self.state_key, self._about))
+        join(objective, self.space, self.config, Home.of(Path(), self.state_key, self._about))
 
     def run(self, folder: Path, listener: Listener) -> dict[str, Any]:
         """Search, or not: the content of reports/tune.json. A study in MIEN_TUNE_STORAGE or `folder` is continued."""
@@ -98,7 +87,7 @@ class Search:
         best, values, confirmed = None, {}, None
         if self.config.trials:
             objective = ShortTraining(self.inputs, self.config.epochs)
-            place = home_of(folder, self.state_key, self._about)
+            place = Home.of(folder, self.state_key, self._about)
             trials = search(objective, self.space, own, self.config, place, listener)[: self.config.trials]
             found = best_trials(trials)[0]
             best, values = {"trial": trials.index(found), "value": found.value}, found.params
@@ -162,8 +151,8 @@ def confirm(
 ) -> dict[str, Any]:
     """Train the best trials and the configuration's `own` values again, with the same further seeds, and compare.
 
-    Each training that ended is in the study at `home`, and is not repeated after a kill. Returned are what
-    `compare` returns, the seeds, which come from the trainings' own `seed`, and each row's losses (None: diverged).
+    Each training that ended is in the study at `home`, and is not repeated after a kill. Returned are what `compare`
+    returns, the seeds, which come from the trainings' own `seed`, and each row's losses (None: diverged).
     """
     study = open_study(home, config)
     seeds = [derived_seed(seed, n) for n in range(1, config.confirm.seeds + 1)]
