@@ -16,7 +16,7 @@ from mien.cli.choices import write_choices
 from mien.cli.measure import read_chosen
 from mien.inference.default_model import choices
 from mien.search import tuning
-from mien.search.study import STORAGE
+from mien.search.storage import STORAGE
 from mien.search.tuning import Search
 from mien.tracking.store import connect
 from mien.training.inputs import read_inputs

@@ -71,6 +71,7 @@ def test_killed_between_two_steps_the_next_run_completes_without_a_duplicate(
     assert (report["outcome"], report["champion"]) == ("promoted", 1)
     assert versions() == [1]
     assert [event["action"] for event in promotion.history(NAME)] == ["promoted"]
+    assert len(list((checkout / "mlruns/artifacts").glob("*/models/*/artifacts"))) == 1  # what was half logged has gone
 
 
 def test_a_version_whose_files_are_gone_is_logged_again(checkout: Path, weak: Path) -> None:

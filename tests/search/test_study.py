@@ -28,7 +28,8 @@ from mien.models.description import ModelConfig, ModelSpec
 from mien.runtime.spec import CutSpec
 from mien.search import tuning
 from mien.search.space import Confirm, TuneConfig, search_space
-from mien.search.study import JOURNAL, Home, best_trials, search, trial_row
+from mien.search.storage import JOURNAL, Home
+from mien.search.study import best_trials, search, trial_row
 from mien.search.tuning import Search, compare, confirm
 from mien.training.fit import Diverged
 from mien.training.inputs import Inputs
@@ -215,7 +216,8 @@ WORKERS = """
 import os, pickle, sys, time
 from pathlib import Path
 from mien.base.listener import Listener
-from mien.search.study import JOURNAL, Home, search
+from mien.search.storage import JOURNAL, Home
+from mien.search.study import search
 def endless(trial, values):
     (Path(sys.argv[1]) / f"{os.getpid()}.pid").touch()
     time.sleep(60)

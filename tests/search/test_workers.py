@@ -19,9 +19,10 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener
-from mien.search import study
+from mien.search import storage
 from mien.search.space import search_space
-from mien.search.study import PLACE, Home, join, open_study, search, trial_row
+from mien.search.storage import PLACE, Home
+from mien.search.study import join, open_study, search, trial_row
 from tests.search.test_study import CONFIG, ENVIRONMENT, OWN, RECIPE, SPACE, Trials, valley
 from tests.servers import postgresql, wait_until
 from tests.stores import migrated
@@ -42,7 +43,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"BEAT": 1, "GRACE": 2, "PAUSE": 0.2}.items():
-        monkeypatch.setattr(study, name, seconds)
+        monkeypatch.setattr(storage, name, seconds)
 
 
 def all_trials(home: Home) -> list[FrozenTrial]:
@@ -64,10 +65,10 @@ def agree(home: Home, trials: int) -> None:
 WORKER = """
 import pickle, sys, time
 from pathlib import Path
-from mien.search import study
+from mien.search import storage, study
 from mien.base.listener import Listener
 from tests.search.test_study import valley
-study.BEAT, study.GRACE, study.PAUSE = 1, 4, 0.5
+storage.BEAT, storage.GRACE, storage.PAUSE = 1, 4, 0.5
 def slow(trial, values):
     Path(sys.argv[2], f"{sys.argv[1]}-{trial.number}").touch()
     while sys.argv[1] == "killed" or not list(Path(sys.argv[2]).glob("killed-*")):
@@ -122,7 +123,7 @@ def test_workers_that_begin_at_once_do_not_overshoot(home: Home, quick: None) ->
     heard, config = Trials(), dataclasses.replace(CONFIG, trials=8)
     stage = threading.Thread(target=search, args=(valley, SPREAD, OWN, config, home, heard))
     stage.start()
-    wait_until(lambda: bool(optuna.get_all_study_names(study._storage(home))) and bool(all_trials(home)))
+    wait_until(lambda: bool(optuna.get_all_study_names(storage.open_storage(home))) and bool(all_trials(home)))
     others = [threading.Thread(target=join, args=(valley, SPREAD, config, home)) for _ in range(4)]
     for worker in others:
         worker.start()
@@ -151,7 +152,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(home: Home, 
     def objective(trial: BaseTrial, values: dict[str, Any]) -> float:
         if trial.number == 1:  # as another worker does
             other = open_study(home, FEW)
-            study._again(other, other.trials[1])
+            storage.repeat(other, other.trials[1])
             other.tell(1, state=TrialState.FAIL)
             lost.append(values)
         return valley(trial, values)

@@ -30,7 +30,7 @@ from mien.runtime.decode import LIMITS
 from mien.runtime.session import GRAPH_FILE
 from mien.runtime.spec import SPEC_FILE, Spec
 from mien.sources.source import DataConfig
-from mien.tracking.store import local_folder
+from mien.tracking.store import database_file, local_folder
 
 # MLflow takes two seconds to import, so the functions that need it import it.
 if TYPE_CHECKING:
@@ -160,12 +160,20 @@ def register_version(client: "MlflowClient", candidate: Candidate, run: "Run") -
 
 
 def _find_logged(client: "MlflowClient", run: "Run", identity: str) -> "LoggedModel | None":
-    """A model of this identity that was logged whole and not yet registered, as a killed process leaves it."""
+    """A model of this identity that was logged whole and not yet registered; what a killed process left is removed."""
     from mlflow.entities import LoggedModelStatus
 
     found = client.search_logged_models([run.info.experiment_id], f"tags.`{IDENTITY}` = '{identity}'")
-    whole = (logged for logged in found if logged.status == LoggedModelStatus.READY)
-    return next((logged for logged in whole if _exists(logged.artifact_location)), None)
+    for logged in found:
+        if logged.status == LoggedModelStatus.READY and _exists(logged.artifact_location):
+            return logged
+    if database_file(client.tracking_uri):  # whose lock we hold: on a server it may be another machine's work
+        for logged in found:
+            if logged.status == LoggedModelStatus.PENDING:
+                if folder := local_folder(logged.artifact_location):
+                    shutil.rmtree(folder, ignore_errors=True)
+                client.delete_logged_model(logged.model_id)
+    return None
 
 
 def _exists(address: str) -> bool:

@@ -2,76 +2,42 @@
 
 Each trial has a place, from 0, which seeds its sampler; the one that repeats a killed trial has its place. A journal in
 the state folder has one owner, who repeats at once what a dead one left RUNNING: with one worker, a search that was
-killed and continued ends as an undisturbed one. MIEN_TUNE_STORAGE names a storage that other machines share. There,
-workers send heartbeats, and a trial without one for GRACE seconds is failed and repeated by whoever is free.
+killed and continued ends as an undisturbed one. Of a shared storage, mien.search.storage says what repeats a trial.
 """
 
-import json
 import math
 import multiprocessing
 import os
-import re
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Final
 
 import optuna
-import sqlalchemy
 import torch
-from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from mien.base.errors import UserError
 from mien.base.listener import Listener, progress_bar
+from mien.search import storage
 from mien.search.space import Space, TuneConfig
+from mien.search.storage import ENDED, PLACE, STORAGE, VALUES, Home, count_before, open_storage, repeat, trials_of
 from mien.training.recipe import derived_seed
 
-STORAGE: Final = "MIEN_TUNE_STORAGE"
-JOURNAL: Final = "journal.log"
-BEAT, GRACE = 15, 120  # seconds from heartbeat to heartbeat, and until a trial without one is taken for dead
-PAUSE, RESTART = 2, 600  # seconds between two looks at the others' trials, and in which a database must be back
 SPEED: Final = "images_per_second"  # a user attribute; of the moment, so no part of the report
-PLACE: Final = "mien.place"  # a user attribute: how many trials counted before this one, or the one that it repeats
-VALUES: Final = "mien.values"  # a user attribute: all values of a trial, also of the one that it repeats
 ABOUT: Final = "mien.about"  # a user attribute of the study: what its workers agree on
-ENDED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # Trains with the trial's values, reports each epoch to the trial (which may prune), returns its cost.
 Objective = Callable[[BaseTrial, dict[str, Any]], float]
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where a study is: in a journal or a database, which workers may share that agree on what it is `about`."""
-
-    address: str
-    name: str = "mien"
-    shared: bool = False
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, folder: Path, key: str, about: Mapping[str, Any]) -> "Home":
-        """MIEN_TUNE_STORAGE, with the study of this key in it, or else a journal in this folder."""
-        if address := os.environ.get(STORAGE):
-            return cls(address, f"mien-{key}", shared=True, about=json.loads(json.dumps(about)))  # as a storage has it
-        return cls(str(folder / JOURNAL))
-
-    def __str__(self) -> str:
-        return re.sub("//.*@", "//", self.address).partition("?")[0]  # without a password
 
 
 def trial_row(number: int, trial: FrozenTrial) -> dict[str, Any]:
@@ -95,10 +61,10 @@ def search(
     be used, a worker was killed, or no trial was completed.
     """
     study = open_study(home, config)
-    for trial in [] if home.shared else _trials(study, TrialState.RUNNING):
-        _again(study, trial)
+    for trial in [] if home.shared else trials_of(study, TrialState.RUNNING):
+        repeat(study, trial)
         study.tell(trial.number, state=TrialState.FAIL)
-    if not _trials(study, *ENDED, TrialState.RUNNING, TrialState.WAITING):
+    if not trials_of(study, *ENDED, TrialState.RUNNING, TrialState.WAITING):
         study.enqueue_trial(own, user_attrs={PLACE: 0, VALUES: own})
     study.set_user_attr(ABOUT, dict(home.about))
     trials = _work_here(study, objective, space, config, home, listener)
@@ -112,7 +78,7 @@ def join(objective: Objective, space: Space, config: TuneConfig, home: Home) -> 
     """Work for a search that another machine began until it is complete; a UserError where it is another, or none."""
     if not (home.shared and config.trials):
         raise UserError(f"there is no search to join: set {STORAGE}, and choose a search with `tune` in params.yaml.")
-    studies = optuna.get_all_study_summaries(_storage(home))
+    studies = optuna.get_all_study_summaries(open_storage(home))
     begun = [study.user_attrs[ABOUT] for study in studies if ABOUT in study.user_attrs]
     if not begun:
         raise UserError(f"no search has begun in {home}; `dvc repro` on one machine begins it.")
@@ -133,107 +99,7 @@ def open_study(home: Home, config: TuneConfig) -> optuna.Study:
     """The study at `home`, made where there is none; a UserError where its storage cannot be used."""
     pruner = optuna.pruners.MedianPruner(min(config.startup_trials, 4), config.prune_after)
     how: dict[str, Any] = {"sampler": _ByPlace(config), "pruner": pruner, "load_if_exists": True}
-    return optuna.create_study(storage=_storage(home), study_name=home.name, **how)
-
-
-def _storage(home: Home) -> BaseStorage:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
-    try:
-        return _database(home) if "://" in home.address else _journal(home)
-    except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
-        if "://" not in home.address and isinstance(error, ValueError | KeyError):
-            raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
-        if not home.shared or isinstance(error, UserError):
-            raise
-        said = "no address" if isinstance(error, ValueError) else str(error).strip().partition("\n")[0]
-        todo = "set /FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"
-        raise UserError(f"{STORAGE}: {home} cannot be used ({said}); {todo}.") from None
-
-
-def _database(home: Home) -> BaseStorage:
-    engine = sqlalchemy.create_engine(home.address)
-    tracks = home.address == os.environ.get("MLFLOW_TRACKING_URI")
-    if tracks or sqlalchemy.inspect(engine).has_table("registered_models"):
-        raise UserError(f"{STORAGE}: {home} is MLflow's, whose tables clash with Optuna's; make another database.")
-    engine.dispose()
-    patience = {"connect_args": {"timeout": 60}} if engine.name == "sqlite" else {}  # seconds, with other workers
-    beats: Any = {"heartbeat_interval": BEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": _again}
-    options: dict[str, Any] = {"engine_kwargs": {"pool_pre_ping": True, **patience}, **beats}
-    try:
-        storage = RDBStorage(home.address, **options)
-    except SQLAlchemyError:  # another worker makes the tables at this moment
-        time.sleep(PAUSE)
-        storage = RDBStorage(home.address, **options)
-
-    @sqlalchemy.event.listens_for(storage.engine, "do_connect")
-    def connect(dialect: Any, _: Any, arguments: Any, keywords: Any) -> Any:
-        end = time.monotonic() + RESTART
-        while time.monotonic() < end:
-            with suppress(dialect.dbapi.OperationalError):
-                return dialect.connect(*arguments, **keywords)
-            time.sleep(PAUSE)
-        return dialect.connect(*arguments, **keywords)
-
-    return storage
-
-
-def _journal(home: Home) -> BaseStorage:
-    # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
-    lock = JournalFileOpenLock(home.address, grace_period=3)
-    backend = JournalFileBackend(home.address, lock)
-    lock.acquire()
-    try:  # remove what a full disk or a power cut broke off: what is appended to it is unreadable
-        content = Path(home.address).read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(home.address, content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
-    return _BeatingJournal(backend, Path(f"{home.address}.beats")) if home.shared else JournalStorage(backend)
-
-
-class _BeatingJournal(JournalStorage, BaseHeartbeat):
-    """A journal with heartbeats: a file of each trial, as old as the clock of the folder's own machine says."""
-
-    def __init__(self, backend: JournalFileBackend, beats: Path) -> None:
-        super().__init__(backend)
-        self._beats = beats
-        beats.mkdir(exist_ok=True)
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        (self._beats / str(trial_id)).touch()
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        def beaten(trial_id: int) -> float:
-            with (self._beats / str(trial_id)).open("a") as file:  # opened, a network's file shows its present time
-                return os.fstat(file.fileno()).st_mtime
-
-        self.record_heartbeat(now := -1)
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial._trial_id for trial in running if beaten(now) - beaten(trial._trial_id) > GRACE]
-
-    def get_heartbeat_interval(self) -> int:
-        return BEAT
-
-    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
-        return _again
-
-
-def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=states)
-
-
-def _before(study: optuna.Study, number: int) -> int:
-    """How many trials before this one count: those that have ended, run, or wait to repeat another."""
-    trials = _trials(study, *ENDED, TrialState.RUNNING, TrialState.WAITING)
-    return sum(trial.number < number for trial in trials)
-
-
-def _again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a killed trial, in its place and, unless it was killed while they were drawn, with its values."""
-    place, values = trial.user_attrs.get(PLACE, _before(study, trial.number)), trial.user_attrs.get(VALUES, {})
-    if place not in [waiting.user_attrs[PLACE] for waiting in _trials(study, TrialState.WAITING)]:
-        study.enqueue_trial(values, user_attrs={PLACE: place, VALUES: values})
+    return optuna.create_study(storage=open_storage(home), study_name=home.name, **how)
 
 
 class _ByPlace(optuna.samplers.TPESampler):
@@ -244,7 +110,7 @@ class _ByPlace(optuna.samplers.TPESampler):
         self._config = config
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        seed = derived_seed(self._config.seed, trial.user_attrs.get(PLACE, _before(study, trial.number)))
+        seed = derived_seed(self._config.seed, trial.user_attrs.get(PLACE, count_before(study, trial.number)))
         super().__init__(seed=seed, n_startup_trials=self._config.startup_trials, multivariate=True)
 
 
@@ -255,7 +121,7 @@ def _work_here(
     try:
         with _telling(study, config, listener), processes(config.workers) as run:
             list(run(partial(_work, home, objective, space), [config] * config.workers))
-        return sorted(_trials(study, *ENDED), key=lambda trial: trial.user_attrs[PLACE])
+        return sorted(trials_of(study, *ENDED), key=lambda trial: trial.user_attrs[PLACE])
     except StorageInternalError as error:
         raise UserError(f"tune: {home} failed ({error.__cause__}); the same command continues.") from error
 
@@ -266,7 +132,7 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
 
     def run(trial: optuna.Trial) -> float:
         nonlocal failed
-        if (before := _before(study, trial.number)) >= config.trials:
+        if (before := count_before(study, trial.number)) >= config.trials:
             return math.nan  # two workers began the last trial at once: Optuna fails the later one
         try:
             trial.set_user_attr(PLACE, trial.user_attrs.get(PLACE, before))
@@ -277,11 +143,11 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
             raise
         except (Exception, KeyboardInterrupt) as error:
             failed = not isinstance(error, StorageInternalError)
-            _again(study, study.get_trials(deepcopy=False)[trial.number])
+            repeat(study, study.get_trials(deepcopy=False)[trial.number])
             raise
 
     while True:
-        trials = _trials(study, *ENDED, TrialState.RUNNING)
+        trials = trials_of(study, *ENDED, TrialState.RUNNING)
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         spent = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
         late = 0 < 60 * config.minutes * config.workers <= spent and best_trials(trials)
@@ -292,14 +158,14 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
                 if failed or not home.shared:
                     raise
                 print(f"tune: repeating a trial ({error.__cause__ or error})", file=sys.stderr, flush=True)
-                time.sleep(PAUSE)
+                time.sleep(storage.PAUSE)
         elif running:
             fail_stale_trials(study)
             for trial in running:  # one that was killed before its first heartbeat would never be stale
                 if trial.number not in known and isinstance(study._storage, BaseHeartbeat):
                     study._storage.record_heartbeat(trial._trial_id)
                     known.add(trial.number)
-            time.sleep(PAUSE)
+            time.sleep(storage.PAUSE)
         else:
             return
 
@@ -307,10 +173,10 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
 @contextmanager
 def _telling(study: optuna.Study, config: TuneConfig, listener: Listener) -> Iterator[None]:
     """Tell people and the listener, every few seconds and at the end, of the trials that have ended anywhere."""
-    known, over = {trial.number for trial in _trials(study, *ENDED)}, threading.Event()
+    known, over = {trial.number for trial in trials_of(study, *ENDED)}, threading.Event()
 
     def tell() -> None:
-        ended = _trials(study, *ENDED)
+        ended = trials_of(study, *ENDED)
         for trial in [trial for trial in ended if trial.number not in known]:
             known.add(trial.number)
             short = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
@@ -324,7 +190,7 @@ def _telling(study: optuna.Study, config: TuneConfig, listener: Listener) -> Ite
         step(len(ended), f"{says}, {pruned} pruned")
 
     def watch() -> None:
-        while not over.wait(PAUSE):
+        while not over.wait(storage.PAUSE):
             with suppress(StorageInternalError):
                 tell()
 

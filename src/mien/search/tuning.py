@@ -24,7 +24,8 @@ from pytorch_lightning.callbacks import LambdaCallback
 from mien.base.listener import Listener, progress_bar
 from mien.base.state import code_digest, digest
 from mien.search.space import Confirm, Space, TuneConfig, search_space
-from mien.search.study import SPEED, Home, Objective, best_trials, join, open_study, processes, search, trial_row
+from mien.search.storage import Home
+from mien.search.study import SPEED, Objective, best_trials, join, open_study, processes, search, trial_row
 from mien.training.fit import Diverged, fit
 from mien.training.hardware import made_on
 from mien.training.inputs import CODE, Inputs
