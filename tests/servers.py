@@ -109,9 +109,9 @@ def takes_sql(uri: str) -> bool:
     return True
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    """A test fails where it does not happen within a minute."""
-    end = time.monotonic() + 60
+def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+    """A test fails where it does not happen within so many seconds."""
+    end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
