@@ -250,9 +250,10 @@ def test_a_damaged_journal_is_refused_with_its_path(tmp_path: Path) -> None:
     run(tmp_path)
     journal = tmp_path / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([lines[0], b"#### not json\n", *lines[1:]]))
-    with pytest.raises(UserError, match=r"journal.log is damaged"):
-        run(tmp_path)
+    for there in ([lines[0], b"#### not json\n", *lines[1:]], [b"#### not json\n"]):
+        journal.write_bytes(b"".join(there))
+        with pytest.raises(UserError, match=r"journal.log is damaged"):
+            run(tmp_path)
 
 
 def test_the_space_is_widened_to_hold_the_configs_own_value() -> None:

@@ -9,8 +9,8 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +59,15 @@ def open_storage(home: Home) -> BaseStorage:
     """Optuna's storage at this address; a UserError where it cannot be used."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
-    try:
+    with storage_errors(home):
         return _database(home) if "://" in home.address else _journal(home)
+
+
+@contextmanager
+def storage_errors(home: Home) -> Iterator[None]:
+    """A UserError for what a storage raises that is damaged or cannot be reached."""
+    try:
+        yield
     except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
         if "://" not in home.address and isinstance(error, ValueError | KeyError):
             raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error

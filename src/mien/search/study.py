@@ -30,7 +30,18 @@ from mien.base.errors import UserError
 from mien.base.listener import Listener, progress_bar
 from mien.search import storage
 from mien.search.space import Space, TuneConfig
-from mien.search.storage import ENDED, PLACE, STORAGE, VALUES, Home, count_before, open_storage, repeat, trials_of
+from mien.search.storage import (
+    ENDED,
+    PLACE,
+    STORAGE,
+    VALUES,
+    Home,
+    count_before,
+    open_storage,
+    repeat,
+    storage_errors,
+    trials_of,
+)
 from mien.training.recipe import derived_seed
 
 SPEED: Final = "images_per_second"  # a user attribute; of the moment, so no part of the report
@@ -99,7 +110,8 @@ def open_study(home: Home, config: TuneConfig) -> optuna.Study:
     """The study at `home`, made where there is none; a UserError where its storage cannot be used."""
     pruner = optuna.pruners.MedianPruner(min(config.startup_trials, 4), config.prune_after)
     how: dict[str, Any] = {"sampler": _ByPlace(config), "pruner": pruner, "load_if_exists": True}
-    return optuna.create_study(storage=open_storage(home), study_name=home.name, **how)
+    with storage_errors(home):
+        return optuna.create_study(storage=open_storage(home), study_name=home.name, **how)
 
 
 class _ByPlace(optuna.samplers.TPESampler):
