@@ -68,10 +68,12 @@ def storage_errors(home: Home) -> Iterator[None]:
     """A UserError for what a storage raises that is damaged or cannot be reached."""
     try:
         yield
+    except UserError:  # a ValueError too, which says already what is wrong
+        raise
     except (ImportError, SQLAlchemyError, OptunaError, RuntimeError, OSError, ValueError, KeyError) as error:
         if "://" not in home.address and isinstance(error, ValueError | KeyError):
             raise UserError(f"the study's journal {home} is damaged ({error}); delete it to search anew.") from error
-        if not home.shared or isinstance(error, UserError):
+        if not home.shared:
             raise
         said = "no address" if isinstance(error, ValueError) else str(error).strip().partition("\n")[0]
         todo = "set /FOLDER/FILE, sqlite:////FOLDER/FILE, or postgresql+psycopg2://HOST/NAME (extra postgresql)"
