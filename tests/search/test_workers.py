@@ -204,3 +204,10 @@ def test_a_storage_that_cannot_be_used_is_one_sentence_without_its_password(addr
     with pytest.raises(UserError, match=r"^MIEN_TUNE_STORAGE: \S+ cannot be used \(.*\); set /FOLDER/FILE") as refused:
         open_study(Home(address, shared=True), CONFIG)
     assert "s3c" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_another_file_that_the_variable_names_by_mistake_stays_as_it_is(tmp_path: Path) -> None:
+    (file := tmp_path / "search.db").write_bytes(content := b"SQLite format 3\0\nand no newline at its end")
+    with pytest.raises(UserError, match=r"^MIEN_TUNE_STORAGE: .*search.db is no journal of a search"):
+        open_study(Home(str(file), shared=True), CONFIG)
+    assert file.read_bytes() == content

@@ -28,6 +28,7 @@ from mien.base.errors import UserError
 
 STORAGE: Final = "MIEN_TUNE_STORAGE"
 JOURNAL: Final = "journal.log"
+BEGINS: Final = b'{"op_code":'  # each line of Optuna's journals
 BEAT, GRACE = 15, 120  # seconds from heartbeat to heartbeat, and until a trial without one is taken for dead
 PAUSE, RESTART = 2, 600  # seconds between two looks at the others' trials, and in which a database must be back
 PLACE: Final = "mien.place"  # a user attribute: how many trials counted before this one, or the one that it repeats
@@ -114,6 +115,8 @@ def _journal(home: Home) -> BaseStorage:
     lock.acquire()
     try:  # remove what a full disk or a power cut broke off: what is appended to it is unreadable
         content = Path(home.address).read_bytes()
+        if home.shared and content[: len(BEGINS)] != BEGINS[: len(content)]:
+            raise UserError(f"{STORAGE}: {home} is no journal of a search, and stays as it is; name a new file.")
         if not content.endswith(b"\n"):
             os.truncate(home.address, content.rfind(b"\n") + 1)
     finally:
