@@ -196,7 +196,7 @@ def test_mlflows_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "postgresql+psycopg2://me:s3cret@127.0.0.1:port/none",
         "postgresql://me:s3c/ret?@127.0.0.1/none",
         "other://me:s3cret@host/none?password=s3cret",
-        "sqlite:////no/such/folder/s.db",
+        "sqlite:////no/such/folder/s{1}.db",
         "/no/such/folder/journal.log",
     ],
 )

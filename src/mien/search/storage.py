@@ -90,11 +90,12 @@ def _database(home: Home) -> BaseStorage:
     patience = {"connect_args": {"timeout": 60}} if engine.name == "sqlite" else {}  # seconds, with other workers
     beats: Any = {"heartbeat_interval": BEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": repeat}
     options: dict[str, Any] = {"engine_kwargs": {"pool_pre_ping": True, **patience}, **beats}
+    address = home.address.replace("{", "{{").replace("}", "}}")  # which Optuna formats
     try:
-        storage = RDBStorage(home.address, **options)
+        storage = RDBStorage(address, **options)
     except SQLAlchemyError:  # another worker makes the tables at this moment
         time.sleep(PAUSE)
-        storage = RDBStorage(home.address, **options)
+        storage = RDBStorage(address, **options)
 
     @sqlalchemy.event.listens_for(storage.engine, "do_connect")
     def connect(dialect: Any, _: Any, arguments: Any, keywords: Any) -> Any:
