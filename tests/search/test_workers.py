@@ -146,7 +146,8 @@ def test_the_trial_of_a_worker_that_ends_by_itself_is_repeated_at_once(home: Hom
     assert [trial.state == TrialState.FAIL for trial in all_trials(home)] == [True, False, False, False]
 
 
-def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(home: Home, quick: None) -> None:
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), RuntimeError("no memory")])
+def test_a_worker_that_was_taken_for_dead_hands_no_trial_back(home: Home, quick: None, error: Exception | None) -> None:
     lost = []
 
     def objective(trial: BaseTrial, values: dict[str, Any]) -> float:
@@ -155,9 +156,13 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(home: Home, 
             storage.repeat(other, other.trials[1])
             other.tell(1, state=TrialState.FAIL)
             lost.append(values)
+            if error:
+                join(valley, SPREAD, FEW, home)
+                raise error
         return valley(trial, values)
 
-    search(objective, SPREAD, OWN, FEW, home, Listener())
+    with pytest.raises(type(error)) if error else contextlib.nullcontext():
+        search(objective, SPREAD, OWN, FEW, home, Listener())
     agree(home, 3)
     assert lost == [trial.params for trial in all_trials(home)[2:] if trial.user_attrs[PLACE] == 1]
 

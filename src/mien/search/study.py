@@ -140,7 +140,8 @@ def _work_here(
 
 def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) -> None:
     """Trial after trial, as one of any number of workers."""
-    study, known, failed = open_study(home, config), set[int](), False
+    study, known = open_study(home, config), set[int]()
+    failed: BaseException | None = None
 
     def run(trial: optuna.Trial) -> float:
         nonlocal failed
@@ -154,8 +155,10 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
         except (optuna.TrialPruned, UpdateFinishedTrialError):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            failed = not isinstance(error, StorageInternalError)
-            repeat(study, study.get_trials(deepcopy=False)[trial.number])
+            failed = None if isinstance(error, StorageInternalError) else error
+            lost = study.get_trials(deepcopy=False)[trial.number]
+            if lost.state == TrialState.RUNNING:  # else another worker, who took this one for dead, repeats it
+                repeat(study, lost)
             raise
 
     while True:
@@ -168,7 +171,7 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
                 study.optimize(run, n_trials=1)
             except Exception as error:  # a database broke off, or others took the trial over, as its heartbeats failed
                 if failed or not home.shared:
-                    raise
+                    raise failed or error from None
                 print(f"tune: repeating a trial ({error.__cause__ or error})", file=sys.stderr, flush=True)
                 time.sleep(storage.PAUSE)
         elif running:
