@@ -5,6 +5,7 @@ import dataclasses
 import pickle
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -183,6 +184,12 @@ def test_another_search_is_not_joined_and_the_sentence_says_what_differs(home: H
     says = "code is c0de there and 0dd here; optim.momentum is None there and 0.9 here"
     with pytest.raises(UserError, match=says):
         join(valley, SPREAD, CONFIG, other)
+
+
+def test_a_database_that_fails_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    home, other = Home(f"sqlite:///{tmp_path}/a.db", shared=True), sqlite3.connect(tmp_path / "a.db")
+    with pytest.raises(UserError, match=r"^tune: \S+ failed \(\(sqlite3.*no such table: trials\); the same .*\.$"):
+        search(lambda *_: other.execute("drop table trials").rowcount, SPREAD, OWN, FEW, home, Listener())
 
 
 def test_mlflows_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,6 @@ from mien.base.errors import UserError
 
 STORAGE: Final = "MIEN_TUNE_STORAGE"
 JOURNAL: Final = "journal.log"
-BEGINS: Final = b'{"op_code":'  # each line of Optuna's journals
 BEAT, GRACE = 15, 120  # seconds from heartbeat to heartbeat, and until a trial without one is taken for dead
 PAUSE, RESTART = 2, 600  # seconds between two looks at the others' trials, and in which a database must be back
 PLACE: Final = "mien.place"  # a user attribute: how many trials counted before this one, or the one that it repeats
@@ -81,6 +81,12 @@ def storage_errors(home: Home) -> Iterator[None]:
         raise UserError(f"{STORAGE}: {home} cannot be used ({said}); {todo}.") from None
 
 
+def reason(error: BaseException) -> str:
+    """What the database said at last, of an error that may come from another process."""
+    said = re.findall(r"^sqlalchemy\.exc\.\w+: (.*)", "".join(traceback.format_exception(error)), re.MULTILINE)
+    return said[-1] if said else str(error)
+
+
 def _database(home: Home) -> BaseStorage:
     engine = sqlalchemy.create_engine(home.address)
     tracks = home.address == os.environ.get("MLFLOW_TRACKING_URI")
@@ -116,7 +122,7 @@ def _journal(home: Home) -> BaseStorage:
     lock.acquire()
     try:  # remove what a full disk or a power cut broke off: what is appended to it is unreadable
         content = Path(home.address).read_bytes()
-        if home.shared and content[: len(BEGINS)] != BEGINS[: len(content)]:
+        if home.shared and content and not content.startswith(b'{"op_code":'):
             raise UserError(f"{STORAGE}: {home} is no journal of a search, and stays as it is; name a new file.")
         if not content.endswith(b"\n"):
             os.truncate(home.address, content.rfind(b"\n") + 1)

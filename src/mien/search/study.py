@@ -135,7 +135,7 @@ def _work_here(
             list(run(partial(_work, home, objective, space), [config] * config.workers))
         return sorted(trials_of(study, *ENDED), key=lambda trial: trial.user_attrs[PLACE])
     except StorageInternalError as error:
-        raise UserError(f"tune: {home} failed ({error.__cause__}); the same command continues.") from error
+        raise UserError(f"tune: {home} failed ({storage.reason(error)}); the same command continues.") from error
 
 
 def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) -> None:
@@ -172,7 +172,7 @@ def _work(home: Home, objective: Objective, space: Space, config: TuneConfig) ->
             except Exception as error:  # a database broke off, or others took the trial over, as its heartbeats failed
                 if failed or not home.shared:
                     raise failed or error from None
-                print(f"tune: repeating a trial ({error.__cause__ or error})", file=sys.stderr, flush=True)
+                print(f"tune: repeating a trial ({storage.reason(error)})", file=sys.stderr, flush=True)
                 time.sleep(storage.PAUSE)
         elif running:
             fail_stale_trials(study)
