@@ -3,9 +3,9 @@
 import json
 import re
 import shutil
-import signal
 import sqlite3
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -185,7 +185,7 @@ def test_it_joins_the_search_that_a_stage_began(
     recipe = Recipe(*(settings[group] for group in RECIPE))
     search = Search(read_inputs(settings["data"].name, recipe, choices(workspace)), settings["tune"])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tuning, "fit", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr(tuning, "fit", Mock(side_effect=KeyboardInterrupt))
         search.run(workspace, Listener())
     done = mien("join")
     assert (done.code, done.out) == (0, "the search is complete; `dvc repro` goes on with it where it began\n"), (
