@@ -37,8 +37,8 @@ def test_a_stage_is_a_page(stage: str) -> None:
 def test_the_packages_keep_to_their_size() -> None:
     assert len(MODULES) <= 90
     assert lines(*(PACKAGE / "app").glob("*.py")) <= 965
-    assert lines(*MODULES) <= 15_775
+    assert lines(*MODULES) <= 15_780
     assert lines(*(PACKAGE / "runtime").glob("*.py")) <= 450  # copied into every registered version
     assert lines(*(ROOT / "pipelines").glob("*.py")) <= 680
     assert lines(*(ROOT / "tools").rglob("*.py")) <= 1_540
-    assert lines(*(ROOT / "tests").rglob("*.py")) <= 18_030
+    assert lines(*(ROOT / "tests").rglob("*.py")) <= 18_035
