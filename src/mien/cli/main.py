@@ -39,8 +39,8 @@ NARROW: Final = 72  # columns; in fewer, a panel cuts the names of options
 NEEDS_MORE: Final = {"explain": "explain", "labels": "noise"}  # commands whose extra includes `train`
 
 
-class Commands(TyperGroup):
-    """Report a user's error in one sentence, with exit code 1, and a library that is not installed with 2."""
+class Group(TyperGroup):
+    """Commands whose help wraps at any width."""
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters, when help is shown or a command line is read."""
@@ -48,6 +48,10 @@ class Commands(TyperGroup):
         for command in self.commands.values():  # else a plain list of commands cuts what they do
             command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
         return super().get_params(ctx)
+
+
+class Commands(Group):
+    """Report a user's error in one sentence, with exit code 1, and a library that is not installed with 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -92,7 +96,7 @@ app = typer.Typer(
 for group, commands in COMMANDS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=group)(command)
-data_sets = typer.Typer(cls=Commands, invoke_without_command=True)
+data_sets = typer.Typer(cls=Group, invoke_without_command=True)
 data_sets.callback()(choices.data)
 data_sets.command(cls=Command)(add_data.add)
 app.add_typer(data_sets, name="data", rich_help_panel="Choose data and settings")
