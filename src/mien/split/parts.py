@@ -145,23 +145,9 @@ def _one_fold(
     """The part of each face where one fold is tested, and validation faces are taken out of the other folds.
 
     What an official split that is kept calls train is in no fold, and learnt from beside each. `packed` are the rows of
-    those that were cropped. A UserError where any fold lacks faces of a class, so that none is trained in vain.
+    those that were cropped. A UserError where a class has fewer groups than folds, or any fold lacks faces of it, so
+    that none is trained in vain.
     """
-    among = refuse_few_groups(faces, groups, classes, config)
-    fold, part, tested = np.full(len(faces), NO_PART), np.zeros(len(faces), np.int64), packed[among[packed]]
-    fold[among] = assign_groups(faces[among], groups[among], config, [1 / config.folds] * config.folds)
-    names = [f"fold {k}" for k in range(config.folds)]
-    _check_least(fold[tested], faces["label"].to_numpy()[tested], classes, config.min_per_class, names)
-    rest = among & (fold != config.fold)
-    part[rest] = assign_groups(faces[rest], groups[rest], config, config.shares[:2])
-    part[fold == config.fold] = PARTS.index("test")
-    return part
-
-
-def refuse_few_groups(
-    faces: pd.DataFrame, groups: np.ndarray, classes: Sequence[str], config: SplitConfig
-) -> np.ndarray:
-    """Which faces are in folds, (N,) bool; a UserError where those of a class are in fewer `groups` than `folds`."""
     among = ~((faces["source_split"] == "train").to_numpy() & config.keep_official)
     if not among.any():
         raise UserError("the data set's own split has training faces alone; say keep_official: false in conf/split.")
@@ -170,7 +156,14 @@ def refuse_few_groups(
         if (found := len(np.unique(groups[among][labels == label]))) < config.folds:
             too_few = f"{found} photos or persons of class {classes[label]}, copies counted once"
             raise UserError(f"conf/split: folds: {config.folds} is more than the {too_few}; set less.")
-    return among
+    fold, part, tested = np.full(len(faces), NO_PART), np.zeros(len(faces), np.int64), packed[among[packed]]
+    fold[among] = assign_groups(faces[among], groups[among], config, [1 / config.folds] * config.folds)
+    names = [f"fold {k}" for k in range(config.folds)]
+    _check_least(fold[tested], faces["label"].to_numpy()[tested], classes, config.min_per_class, names)
+    rest = among & (fold != config.fold)
+    part[rest] = assign_groups(faces[rest], groups[rest], config, config.shares[:2])
+    part[fold == config.fold] = PARTS.index("test")
+    return part
 
 
 def assign_groups(
