@@ -212,6 +212,16 @@ def test_a_write_that_was_broken_off_costs_nothing_but_itself(tmp_path: Path) ->
     assert run(tmp_path / "full") == undisturbed
 
 
+def test_what_one_worker_broke_off_does_not_spoil_what_others_write(tmp_path: Path) -> None:
+    def tearing(trial: BaseTrial, values: dict[str, Any]) -> float:
+        with (tmp_path / JOURNAL).open("ab") as journal:
+            journal.write(b'{"op_code":8,"worker_id":"')
+        return valley(trial, values)
+
+    torn = search(tearing, search_space(SPACE, RECIPE), OWN, CONFIG, home(tmp_path), Listener())
+    assert [(t.state, t.params, t.value) for t in torn] == run(tmp_path / "whole")[:-1]
+
+
 WORKERS = """
 import os, pickle, sys, time
 from pathlib import Path

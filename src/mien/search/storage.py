@@ -116,19 +116,25 @@ def _database(home: Home) -> BaseStorage:
 
 
 def _journal(home: Home) -> BaseStorage:
-    # A lock older than 3 seconds is a dead process's: no write to the journal takes that long.
-    lock = JournalFileOpenLock(home.address, grace_period=3)
-    backend = JournalFileBackend(home.address, lock)
-    lock.acquire()
-    try:  # remove what a full disk or a power cut broke off: what is appended to it is unreadable
-        content = Path(home.address).read_bytes()
-        if home.shared and content and not content.startswith(b'{"op_code":'):
-            raise UserError(f"{STORAGE}: {home} is no journal of a search, and stays as it is; name a new file.")
-        if not content.endswith(b"\n"):
-            os.truncate(home.address, content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
+    backend = JournalFileBackend(home.address, _MendingLock(home.address))
+    content = Path(home.address).read_bytes()
+    if home.shared and content and not content.startswith(b'{"op_code":'):
+        raise UserError(f"{STORAGE}: {home} is no journal of a search, and stays as it is; name a new file.")
     return _BeatingJournal(backend, Path(f"{home.address}.beats")) if home.shared else JournalStorage(backend)
+
+
+class _MendingLock(JournalFileOpenLock):
+    """A journal's lock, which first removes what a full disk or a power cut broke off: it would spoil what follows."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal, grace_period=3)  # older than 3 seconds is a dead process's: no write takes that long
+        self._journal = Path(journal)
+
+    def acquire(self) -> bool:
+        taken = super().acquire()
+        if not (content := self._journal.read_bytes()).endswith(b"\n"):
+            os.truncate(self._journal, content.rfind(b"\n") + 1)
+        return taken
 
 
 class _BeatingJournal(JournalStorage, BaseHeartbeat):

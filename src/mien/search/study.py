@@ -89,7 +89,8 @@ def join(objective: Objective, space: Space, config: TuneConfig, home: Home) -> 
     """Work for a search that another machine began until it is complete; a UserError where it is another, or none."""
     if not (home.shared and config.trials):
         raise UserError(f"there is no search to join: set {STORAGE}, and choose a search with `tune` in params.yaml.")
-    studies = optuna.get_all_study_summaries(open_storage(home))
+    with storage_errors(home):
+        studies = optuna.get_all_study_summaries(open_storage(home))
     begun = [study.user_attrs[ABOUT] for study in studies if ABOUT in study.user_attrs]
     if not begun:
         raise UserError(f"no search has begun in {home}; `dvc repro` on one machine begins it.")
