@@ -38,9 +38,9 @@ def find_run(text: str) -> ComparedRun:
         if ("@" in text or ":/" in text) and FORM.fullmatch(text):
             version = ModelAddress.parse(text).look_up()[1]
             return read_run(client, client.get_run(str(version.run_id)), text)
-        quoted = "'" in text  # no id, no name that mien gives
-        found = [] if quoted else _search(client, f"attributes.run_id LIKE '{text}%'")
-        found = found or ([] if quoted else _search(client, f"attributes.run_name = '{text}'"))
+        queries = (f"attributes.run_id LIKE '{text}%'", f"attributes.run_name = '{text}'")
+        asked = () if "'" in text else queries  # else it is no id, and no name that mien gives
+        found = next(filter(None, (_search(client, query) for query in asked)), [])
         if len(found) == 1:
             return read_run(client, found[0], text)
         known = (found or _search(client, "tags.`mien.kind` = 'training'"))[:SHOWN]
